@@ -1,0 +1,1 @@
+"""One file per thing you can cook; the file name is the command."""

@@ -1,0 +1,1 @@
+"""People to everything below: the `tlkit` command."""

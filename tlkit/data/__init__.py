@@ -1,0 +1,1 @@
+"""Files to tensors: sources, decoding, splits, batches, augmentation, simulated X-ray."""

@@ -1,0 +1,151 @@
+"""Batches of pictures: tf.data pipelines whose order is a function of (seed, phase, epoch).
+
+Training reads one long stream over all epochs, each element of which follows from its epoch and step: nothing
+has to be remembered to go on after an interruption, and the files of any step can be named.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.augment import Augmentation, Augmenter
+from tlkit.data.decoding import decode_and_resize, read_file
+from tlkit.data.sources import Images
+
+CACHE_BYTES = 512 * 1024 * 1024  # decoded validation images up to this size stay in memory
+
+
+@dataclass(frozen=True)
+class Order:
+    """In which order the images are learned.
+
+    Attributes:
+        labels: int32 [n].
+        batch: Images a step.
+        seed: The run's seed.
+        phase: Name of the training phase; each has its own order.
+        balance: "none" or "weights": every image once an epoch; "resample": n draws, classes equally likely.
+    """
+
+    labels: np.ndarray
+    batch: int
+    seed: int
+    phase: str
+    balance: str = "none"
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return -(-len(self.labels) // self.batch)
+
+    def step_seed(self, epoch: tf.Tensor | int, step: tf.Tensor | int) -> tf.Tensor:
+        """int32 [2]: the seed of everything random in this step."""
+        return fold(self.base_seed(), epoch, step)
+
+    def base_seed(self) -> tf.Tensor:
+        """int32 [2]: the seed of the phase."""
+        return tf.constant([self.seed % 2**31, zlib.crc32(self.phase.encode()) % 2**31], tf.int32)
+
+    def indices(self, epoch: tf.Tensor | int) -> tf.Tensor:
+        """int32 [n]: the images of an epoch, in the order of their use."""
+        seed = fold(self.base_seed(), epoch, -1)
+        count = len(self.labels)
+        if self.balance != "resample":
+            return tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+        share = 1.0 / np.bincount(self.labels)[self.labels]
+        logits = tf.math.log(tf.constant(share[None], tf.float32))
+        return tf.random.stateless_categorical(logits, count, seed, dtype=tf.int32)[0]
+
+    def of_step(self, epoch: int, step: int) -> np.ndarray:
+        """int32 [b]: which images were in this batch."""
+        return self.indices(epoch).numpy()[step * self.batch : (step + 1) * self.batch]
+
+    def stream(self, first_epoch: int, epochs: int) -> tf.data.Dataset:
+        """(epoch, step, indices [b]) for every step of the epochs from `first_epoch` on."""
+
+        def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+            order = tf.data.Dataset.from_tensor_slices(self.indices(epoch)).batch(self.batch)
+            return order.enumerate().map(lambda step, chosen: (epoch, tf.cast(step, tf.int32), chosen))
+
+        return tf.data.Dataset.range(first_epoch, epochs, output_type=tf.int32).flat_map(one_epoch)
+
+
+def fold(seed: tf.Tensor, *numbers: tf.Tensor | int) -> tf.Tensor:
+    """A new seed, int32 [2], for each sequence of numbers."""
+    for number in numbers:
+        seed = tf.random.experimental.stateless_fold_in(seed, number)
+    return seed
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """float32 [k]: n / (k * n_class), so that every class weighs the same in the loss."""
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * np.maximum(counts, 1))).astype(np.float32)
+
+
+def training_batches(
+    images: Images,
+    order: Order,
+    image_size: int,
+    epochs: int,
+    *,
+    first_epoch: int = 0,
+    augmentation: Augmentation | None = None,
+) -> tf.data.Dataset:
+    """uint8 [b, s, s, 3], one-hot float32 [b, k] (and weights float32 [b]) for all steps of all epochs."""
+    files, labels = tf.constant(images.files()), tf.constant(images.labels)
+    classes = len(images.class_names)
+    augmenter = Augmenter(augmentation, image_size) if augmentation and augmentation.active else None
+
+    def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        pixels = _read_many(tf.gather(files, chosen), image_size)
+        return pixels, tf.one_hot(tf.gather(labels, chosen), classes), order.step_seed(epoch, step)
+
+    def change(pixels: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return augmenter(pixels, targets, seed) if augmenter else (pixels, targets)
+
+    data = order.stream(first_epoch, epochs).map(read, num_parallel_calls=2, deterministic=True)
+    return weighted(data.map(change), images.labels, classes, order.balance).prefetch(2)
+
+
+def weighted(data: tf.data.Dataset, labels: np.ndarray, classes: int, balance: str) -> tf.data.Dataset:
+    """Add a weight to each example of (x, one-hot) where `balance` is "weights"."""
+    if balance != "weights":
+        return data
+    weights = tf.constant(class_weights(labels, classes))
+    return data.map(lambda x, target: (x, target, tf.linalg.matvec(target, weights)))
+
+
+def plain_batches(images: Images, image_size: int, batch: int = 32) -> tf.data.Dataset:
+    """uint8 [b, s, s, 3] and one-hot float32 [b, k] in the order of the paths, nothing changed."""
+    pixels = pixel_batches(images.files(), image_size, batch)
+    targets = tf.data.Dataset.from_tensor_slices(images.labels).batch(batch)
+    classes = len(images.class_names)
+    data = tf.data.Dataset.zip(pixels, targets.map(lambda label: tf.one_hot(label, classes)))
+    small = len(images) * image_size**2 * 3 <= CACHE_BYTES
+    return (data.cache() if small else data).prefetch(2)
+
+
+def pixel_batches(files: list[str], image_size: int, batch: int = 32) -> tf.data.Dataset:
+    """uint8 [b, s, s, 3] of files, in order."""
+    data = tf.data.Dataset.from_tensor_slices(files)
+    data = data.map(
+        lambda file: _read_one(file, image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    )
+    return data.batch(batch).prefetch(2)
+
+
+def _read_one(file: tf.Tensor, image_size: int) -> tf.Tensor:
+    return decode_and_resize(read_file(file), image_size)
+
+
+def _read_many(files: tf.Tensor, image_size: int) -> tf.Tensor:
+    """uint8 [b, s, s, 3]; the files of one batch in turn, batches side by side."""
+    spec = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
+    return tf.map_fn(
+        lambda file: _read_one(file, image_size), files, fn_output_signature=spec, parallel_iterations=8
+    )

@@ -1,0 +1,348 @@
+"""Training, validation and test parts that share nothing: by content, by group, stratified, seeded.
+
+A group is what must stay together: every view of one gun, every picture of one patient. It is the match of
+`--group` in the path, a CSV column, or else the picture's content hash, so equal files are always one group.
+Per class, groups are ordered by sha256(seed + group) and dealt out; adding a file moves no other group's order.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data.inspection import Inspection, near_copies
+from tlkit.data.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
+from tlkit.errors import DataFault, UsageFault
+
+SHARES = (0.6, 0.2, 0.2)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part every image belongs to, and why.
+
+    Attributes:
+        images: The images, [n].
+        sha256: [n] content hashes in hex.
+        groups: [n] names of the groups.
+        parts: [n] "training", "validation" or "test".
+        warnings: Sentences for the person and the report, such as near copies across parts.
+    """
+
+    images: Images
+    sha256: tuple[str, ...]
+    groups: tuple[str, ...]
+    parts: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+    def indices(self, part: str) -> np.ndarray:
+        """int64 [m]: the images of `part`, in the order of their paths."""
+        return np.flatnonzero(np.array(self.parts) == part)
+
+    def take(self, part: str) -> Images:
+        """The images of `part`."""
+        return self.images.take(self.indices(part))
+
+    @cached_property
+    def manifest(self) -> str:
+        """The text of `split.csv`."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("path", "sha256", "label", "group", "part"))
+        names = (self.images.class_names[label] for label in self.images.labels)
+        writer.writerows(zip(self.images.paths, self.sha256, names, self.groups, self.parts, strict=True))
+        return stream.getvalue()
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the manifest, in hex: it stands in every line of metrics."""
+        return hashlib.sha256(self.manifest.encode()).hexdigest()
+
+    def summary(self) -> dict:
+        """Counts for card.json: part -> n, groups, per_class."""
+        return {part: self._part_summary(part) for part in PARTS}
+
+    def _part_summary(self, part: str) -> dict:
+        chosen = self.indices(part)
+        counts = np.bincount(self.images.labels[chosen], minlength=len(self.images.class_names))
+        return {
+            "n": len(chosen),
+            "groups": len({self.groups[i] for i in chosen}),
+            "per_class": dict(zip(self.images.class_names, counts.tolist(), strict=True)),
+        }
+
+
+def split_images(
+    images: Images,
+    inspections: list[Inspection],
+    *,
+    seed: int = 0,
+    group: str | None = None,
+    manifest: Path | None = None,
+    allow_leak: bool = False,
+    shares: tuple[float, float, float] = SHARES,
+) -> Split:
+    """Give every image a part.
+
+    Args:
+        images: The images; their own parts are honoured and checked.
+        inspections: What was seen in each file, [n].
+        seed: Deals the groups out differently.
+        group: Regular expression on the path (its first capture, else the whole match), or a column's name.
+        manifest: A `split.csv` to use again; images that it does not list are left out.
+        allow_leak: Let exact copies and groups cross declared parts; the report says so.
+        shares: Wanted shares of training, validation and test.
+
+    Raises:
+        DataFault: Parts share a picture or a group, a class has too few groups, or the manifest does not fit.
+        UsageFault: `group` is no regular expression.
+    """
+    notes: list[str] = []
+    declared = _declared_groups(images, group)
+    if manifest is not None:
+        images, inspections, declared, notes = _by_manifest(images, inspections, declared, manifest)
+    hashes = tuple(inspection.sha256 for inspection in inspections)
+    groups = _joined(hashes, declared)
+    if any(images.parts):
+        parts = _own_parts(images, groups, seed, shares)
+        notes += _leaks(images, hashes, groups, parts, allow_leak)
+    else:
+        parts = _dealt(images, groups, seed, shares)
+    notes += _near_copy_notes(images, inspections, groups, parts) + _label_conflicts(images, hashes)
+    return Split(images, hashes, groups, tuple(parts), tuple(notes))
+
+
+# --- groups ---
+
+
+def _declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
+    if group is None:
+        return images.groups
+    if group == "group" and any(images.groups):
+        return images.groups
+    if group in images.columns:
+        return tuple(value or None for value in images.columns[group])
+    try:
+        pattern = re.compile(group)
+    except re.error as fault:
+        raise UsageFault(
+            f"--group {group} is no regular expression ({fault}) and no column of {images.source}.",
+            r"Example: --group '(B\d+_\d+)' takes B0049_0001 out of gun/B0049_0001.jpg.",
+        ) from None
+    return tuple(_match(pattern, path, group) for path in images.paths)
+
+
+def _match(pattern: re.Pattern[str], path: str, group: str) -> str:
+    found = pattern.search(path)
+    if not found:
+        raise DataFault(
+            f"--group {group} does not match {path}.",
+            "Widen the expression so that every path has a group, or leave the file out.",
+        )
+    captured = [value for value in found.groups() if value]
+    return captured[0] if captured else found.group(0)
+
+
+def _joined(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[str, ...]:
+    """Groups that also hold equal files together: union of declared group and content hash."""
+    leader: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while leader.setdefault(name, name) != name:
+            name = leader[name]
+        return name
+
+    keys = []
+    for digest, name in zip(hashes, declared, strict=True):
+        content, key = f"#{digest[:16]}", name or f"#{digest[:16]}"
+        keys.append(key)
+        one, other = sorted((find(key), find(content)), key=lambda k: (k.startswith("#"), k))
+        leader[other] = one
+    return tuple(find(key) for key in keys)
+
+
+# --- dealing ---
+
+
+def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
+    """Deal whole groups out, class by class, in the order of sha256(seed + group)."""
+    part_of: dict[str, str] = {}
+    for label, names in _groups_by_class(images, groups).items():
+        wanted = [part for part, share in zip(PARTS, shares, strict=True) if share > 0]
+        if len(names) < len(wanted):
+            raise DataFault(
+                f"Class {images.class_names[label]} has {_count(len(names), 'group')} of pictures, too few for "
+                f"{', '.join(wanted[:-1])} and {wanted[-1]}.",
+                f"Add pictures (at least {len(wanted)} that are not copies of one another), or a looser --group.",
+            )
+        ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())
+        part_of.update(_deal_class(ordered, names, shares))
+    return [part_of[group] for group in groups]
+
+
+def _groups_by_class(images: Images, groups: tuple[str, ...]) -> dict[int, Counter[str]]:
+    """Class -> its groups and their sizes; a group of several classes counts in its most frequent one."""
+    members: dict[str, Counter[int]] = {}
+    for label, group in zip(images.labels.tolist(), groups, strict=True):
+        members.setdefault(group, Counter())[label] += 1
+    by_class: dict[int, Counter[str]] = {label: Counter() for label in range(len(images.class_names))}
+    for group, counts in members.items():
+        main = min(counts, key=lambda label: (-counts[label], label))
+        by_class[main][group] = counts.total()
+    if any(not names for names in by_class.values()):
+        by_class = {label: names for label, names in by_class.items() if names}
+    return by_class
+
+
+def _deal_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ...]) -> dict[str, str]:
+    """A group goes where its middle lies on the line of all images; every wanted part gets at least one."""
+    edges = np.cumsum(shares) / sum(shares)
+    total, before, parts = sizes.total(), 0, []
+    for name in ordered:
+        middle = (before + sizes[name] / 2) / total
+        parts.append(int(np.searchsorted(edges, middle, side="right").clip(0, len(PARTS) - 1)))
+        before += sizes[name]
+    for part in (i for i, share in enumerate(shares) if share > 0 and i not in parts):
+        crowded = Counter(parts).most_common(1)[0][0]
+        edge = [i for i, p in enumerate(parts) if p == crowded]
+        parts[edge[-1] if part > crowded else edge[0]] = part
+    return {name: PARTS[part] for name, part in zip(ordered, parts, strict=True)}
+
+
+def _own_parts(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
+    """The source's parts; a part that it lacks is dealt out of its training part."""
+    if TRAINING not in images.parts:
+        raise DataFault(f"{images.source} has no training part.", "Add a train/ folder or split=train rows.")
+    lacking = {part for part in (VALIDATION, TEST) if part not in images.parts}
+    parts = [part or TRAINING for part in images.parts]
+    if not lacking:
+        return parts
+    inside = np.flatnonzero(np.array(parts) == TRAINING)
+    wanted = tuple(s if p == TRAINING or p in lacking else 0.0 for p, s in zip(PARTS, shares, strict=True))
+    dealt = _dealt(images.take(inside), tuple(groups[i] for i in inside), seed, wanted)
+    for index, part in zip(inside, dealt, strict=True):
+        parts[index] = part
+    return parts
+
+
+# --- checks ---
+
+
+def _leaks(
+    images: Images, hashes: tuple[str, ...], groups: tuple[str, ...], parts: list[str], allow: bool
+) -> list[str]:
+    """Pictures or groups that stand on both sides of a declared split."""
+    for what, keys in (("picture", hashes), ("group", groups)):
+        seen: dict[str, int] = {}
+        crossing = [
+            (first, i) for i, key in enumerate(keys) if parts[first := seen.setdefault(key, i)] != parts[i]
+        ]
+        if not crossing:
+            continue
+        one, two = crossing[0]
+        problem = (
+            f"{_count(len(crossing), what)} of {images.source} cross{'es' if len(crossing) == 1 else ''} parts: "
+            f"{images.paths[one]} ({parts[one]}) and {images.paths[two]} ({parts[two]})"
+            + (" are the same file." if what == "picture" else f" are both of group {groups[one]}.")
+        )
+        if not allow:
+            raise DataFault(problem, "Take one out, or say --allow-leak; the report will state it.")
+        return [f"Leak allowed by --allow-leak: {problem}"]
+    return []
+
+
+def _near_copy_notes(
+    images: Images, inspections: list[Inspection], groups: tuple[str, ...], parts: list[str]
+) -> list[str]:
+    thumbnails = np.stack([inspection.thumbnail for inspection in inspections])
+    trained = np.flatnonzero(np.array(parts) == TRAINING)
+    judged = np.flatnonzero(np.array(parts) != TRAINING)
+    pairs = [(i, j) for i, j in near_copies(thumbnails, judged, trained) if groups[i] != groups[j]]
+    if not pairs:
+        return []
+    one, two = pairs[0]
+    return [
+        f"{_count(len(pairs), 'image')} of validation or test look like mirrored, turned or re-encoded copies of "
+        f"training images, for example {images.paths[one]} of {images.paths[two]}. If they show the same object, "
+        "give --group so that copies stay together."
+    ]
+
+
+def _label_conflicts(images: Images, hashes: tuple[str, ...]) -> list[str]:
+    first: dict[str, int] = {}
+    labels = images.labels
+    odd = [(j, i) for i, h in enumerate(hashes) if labels[j := first.setdefault(h, i)] != labels[i]]
+    if not odd:
+        return []
+    one, two = odd[0]
+    return [
+        f"{_count(len(odd), 'picture')} with two different labels: {images.paths[one]} and {images.paths[two]} "
+        "are the same file."
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+# --- manifest ---
+
+
+def read_manifest(file: Path) -> dict[str, dict[str, str]]:
+    """Rows of a manifest by path.
+
+    Raises:
+        DataFault: The file is missing or has no columns path and part (or split).
+    """
+    if not file.is_file():
+        raise DataFault(f"--split {file} does not exist.", "Give the split.csv of a run.")
+    with file.open(newline="", encoding="utf-8-sig") as stream:
+        rows = list(csv.DictReader(stream))
+    if not rows or "path" not in rows[0] or not ({"part", "split"} & set(rows[0])):
+        raise DataFault(f"{file} is no split manifest.", "It needs the columns path and part.")
+    for row in rows:
+        value = (row.get("part") or row.get("split") or "").lower()
+        if value not in PART_NAMES:
+            raise DataFault(
+                f"{file}: part {value or '(empty)'} of {row['path']} is unknown.",
+                "Use training, validation or test.",
+            )
+        row["part"] = PART_NAMES[value]
+    return {row["path"]: row for row in rows}
+
+
+def _by_manifest(
+    images: Images, inspections: list[Inspection], declared: tuple[str | None, ...], file: Path
+) -> tuple[Images, list[Inspection], tuple[str | None, ...], list[str]]:
+    """Only the images that the manifest lists, with its parts and groups."""
+    rows = read_manifest(file)
+    absent = sorted(set(rows) - set(images.paths))
+    if absent:
+        raise DataFault(
+            f"{file} lists {absent[0]}, which {images.source} does not have.",
+            f"{len(absent)} of {len(rows)} paths are missing: give the SOURCE the manifest was made from.",
+        )
+    kept = [i for i, path in enumerate(images.paths) if path in rows]
+    for i in kept:
+        wanted = rows[images.paths[i]].get("sha256")
+        if wanted and wanted != inspections[i].sha256:
+            raise DataFault(
+                f"{images.paths[i]} has changed since {file} was written.",
+                "Restore the file or make a new split.",
+            )
+    taken = images.take(kept)
+    parts = tuple(rows[path]["part"] for path in taken.paths)
+    groups = tuple(rows[path].get("group") or declared[i] for i, path in zip(kept, taken.paths, strict=True))
+    left = len(images) - len(kept)
+    notes = [f"{_count(left, 'image')} not listed in {file.name} left out."] if left else []
+    fields = {**vars(taken), "parts": parts, "groups": groups}
+    plain = tuple(g if g and not g.startswith("#") else None for g in groups)
+    return Images(**fields), [inspections[i] for i in kept], plain, notes

@@ -1,0 +1,1 @@
+"""Tensors to Keras models: backbones, weights, classifier, features, training."""

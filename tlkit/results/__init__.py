@@ -1,0 +1,1 @@
+"""Models to evidence and service: run folders, measures, pictures, report, serving."""
