@@ -1,7 +1,7 @@
 """tlkit: from a folder of images to a trained, measured, servable model.
 
-`import tlkit` is cheap: every name below is fetched from its module when it is first used, so that a recipe can be listed,
-and its options be shown, without TensorFlow.
+`import tlkit` is cheap: every name below is fetched from its module when it is first used, so that a recipe
+can be listed, and its options be shown, without TensorFlow.
 """
 
 from __future__ import annotations

@@ -1,0 +1,38 @@
+"""`tlkit copy`: a shipped recipe is a starting point that you own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tlkit.cli.help import SectionedCommand
+from tlkit.cli.recipe_files import find_recipes
+from tlkit.errors import UsageFault
+
+
+@click.command(cls=SectionedCommand, examples="tlkit copy fine-tune mine.py\ntlkit run ./mine.py photos/")
+@click.argument("recipe", help="A name from tlkit recipes.")
+@click.argument("file", type=click.Path(path_type=Path), help="The new file, or a folder for it.")
+def copy(recipe: str, file: Path) -> None:
+    """Hand a recipe over as your own file.
+
+    Change it as you like. In ./recipes it is found by name and hides the shipped one.
+    """
+    found = find_recipes()
+    if recipe not in found:
+        ctx = click.get_current_context()
+        raise click.exceptions.NoSuchCommand(recipe, f"No such recipe {recipe!r}.", list(found), ctx)
+    if file.is_dir():
+        file /= found[recipe].path.name
+    if file.suffix != ".py":
+        raise UsageFault(f"{file} does not end in .py.", f"tlkit copy {recipe} {file}.py")
+    try:
+        with file.open("xb") as stream:
+            stream.write(found[recipe].path.read_bytes())
+    except FileExistsError as error:
+        raise UsageFault(f"{file} is there already.", "Name a new file; nothing is overwritten.") from error
+    except OSError as error:
+        raise UsageFault(f"{file} cannot be written: {error.strerror}.") from error
+    by_path = file if file.is_absolute() else f"./{file.as_posix()}"
+    click.echo(f"{file} is yours now: tlkit run {by_path} --help", err=True)

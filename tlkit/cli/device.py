@@ -1,0 +1,162 @@
+"""TensorFlow's start: quiet, on the wanted device, seeded, and written down for the card.
+
+TensorFlow's C++ side writes to file descriptor 2 while it loads, before any log level is read, so that
+descriptor is turned away for the length of the import and given back whatever happens; if the import fails,
+what was caught is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tlkit.errors import RunFailed
+
+_GPU_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+
+
+def check_device(device: str) -> None:
+    """Refuse `--device gpu` before anything slow where the machine plainly has none.
+
+    Raises:
+        RunFailed: This is Linux and there is no device file of any GPU.
+    """
+    if device == "gpu" and sys.platform == "linux" and not _has_gpu_nodes():
+        raise RunFailed(
+            "--device gpu: this machine shows no GPU (no /dev/nvidia0).",
+            "Use --device auto, or a machine with one.",
+        )
+
+
+def prepare_tensorflow(
+    seed: int, device: str = "auto", *, say: Callable[[str], None] | None = None, verbose: bool = False
+) -> dict[str, Any]:
+    """Import TensorFlow and Keras and make them ready: quiet, on the device, seeded, deterministic.
+
+    Args:
+        seed: For Python, NumPy and TensorFlow.
+        device: "auto", "cpu" or "gpu".
+        say: Told in one line which device was chosen and why.
+        verbose: Whether TensorFlow's own chatter is let through.
+
+    Returns:
+        The environment for the card: python, platform, tensorflow, keras, tlkit, device, threads,
+        deterministic.
+
+    Raises:
+        RunFailed: `gpu` is wanted and TensorFlow sees none.
+    """
+    check_device(device)
+    import_tensorflow(verbose=verbose)
+    import keras
+    import tensorflow as tf
+
+    from tlkit import __version__
+
+    with _aside(verbose=verbose):  # the first look at the devices loads drivers, which talk
+        used, reason = _choose(device)
+    if say:
+        say(f"Device: {used} ({reason}).")
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "tlkit": __version__,
+        "device": used,
+        "threads": _threads(),
+        "deterministic": True,
+    }
+
+
+def import_tensorflow(*, verbose: bool = False) -> None:
+    """Import TensorFlow and Keras on the TensorFlow backend, quietly unless `verbose`."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    if not verbose:
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with _aside(verbose=verbose or "tensorflow" in sys.modules):
+        import_module("tensorflow")
+        import_module("keras")
+    if not verbose:
+        for name in ("tensorflow", "absl"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _choose(device: str) -> tuple[str, str]:
+    """The device to use, by name, and why; sets it up."""
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    if device == "gpu" and not gpus:
+        raise RunFailed("--device gpu: TensorFlow sees no GPU.", _gpu_remedy())
+    if device == "cpu" or not gpus:
+        if gpus:
+            with suppress(RuntimeError):  # TensorFlow runs already, in tests: the choice was made before
+                tf.config.set_visible_devices([], "GPU")
+        return f"CPU, {_threads()} threads", _why_cpu(device)
+    for gpu in gpus:
+        with suppress(RuntimeError):
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+    name = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return f"GPU, {name}", "as --device gpu asks" if device == "gpu" else "TensorFlow sees it"
+
+
+def _why_cpu(device: str) -> str:
+    if device == "cpu":
+        return "as --device cpu asks"
+    if _has_gpu_nodes():
+        return f"there is a GPU that TensorFlow cannot use. {_gpu_remedy()}"
+    return "TensorFlow sees no GPU"
+
+
+def _gpu_remedy() -> str:
+    return (
+        "Install its libraries: pip install 'tlkit[gpu]'" if _has_gpu_nodes() else "Use --device auto or cpu."
+    )
+
+
+def _has_gpu_nodes() -> bool:
+    root = Path("/")
+    return any(any(root.glob(pattern.lstrip("/"))) for pattern in _GPU_NODES)
+
+
+def _threads() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _aside(*, verbose: bool) -> Iterator[None]:
+    """Catch what is written to file descriptor 2; show it only if what runs inside fails for real."""
+    if verbose:
+        yield
+        return
+    try:
+        saved = os.dup(2)
+    except OSError:  # started with stderr closed
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        sys.stderr.flush()
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        except ImportError:
+            os.dup2(saved, 2)
+            caught.seek(0)
+            shutil.copyfileobj(caught, os.fdopen(os.dup(2), "wb"))
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

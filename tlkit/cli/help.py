@@ -1,0 +1,115 @@
+"""Help pages and groups: options in named sections, examples as typed, commands imported when called."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import click
+
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+class SectionedCommand(click.Command):
+    """A command whose options stand under the headings that they name, and whose examples end the page.
+
+    Args:
+        examples: Command lines, shown as they are.
+    """
+
+    def __init__(self, *arguments: Any, examples: str = "", **attributes: Any) -> None:
+        attributes.setdefault("context_settings", SETTINGS)
+        super().__init__(*arguments, **attributes)
+        self.examples = examples
+
+    def format_help_text(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the docstring; a paragraph with an indented line is kept as typed."""
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(kept_as_typed(self.help or ""))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each section of options, the command's own first."""
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        last = "Options"
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record and not isinstance(parameter, click.Argument):
+                last = getattr(parameter, "section", last)  # --help comes last, wherever that is
+                sections.setdefault(last, []).append(record)
+        for title, rows in sections.items():
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
+class LazyGroup(click.Group):
+    """A group that knows the names and first lines of its commands before it has the commands.
+
+    Subclasses give `sections` and `get_command`. Called alone it shows its help.
+
+    Args:
+        examples: Command lines, shown as they are.
+    """
+
+    def __init__(self, *arguments: Any, examples: str = "", **attributes: Any) -> None:
+        attributes.setdefault("context_settings", SETTINGS)
+        super().__init__(*arguments, **{**attributes, "invoke_without_command": True})
+        self.examples = examples
+
+    def sections(self) -> dict[str, dict[str, str]]:
+        """Heading -> command -> its first line."""
+        raise NotImplementedError
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """All names, in the order of the help."""
+        return [name for commands in self.sections().values() for name in commands]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find a command; for an unknown one, raise with what it might have been."""
+        command = self.get_command(ctx, args[0])
+        if command is None:
+            raise click.exceptions.NoSuchCommand(args[0], possibilities=self.list_commands(ctx), ctx=ctx)
+        return args[0], command, args[1:]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, or show the help where there is none."""
+        if not ctx._protected_args and not ctx.args:
+            click.echo(ctx.get_help())
+            return None
+        return super().invoke(ctx)
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands under their headings, all texts in one column."""
+        sections = self.sections()
+        width = max((len(name) for commands in sections.values() for name in commands), default=0)
+        for title, commands in sections.items():
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        write_examples(formatter, self.examples)
+
+
+def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
+    """Write a section of command lines, each as it is typed."""
+    if examples:
+        with formatter.section("Examples"):
+            formatter.write_text("\b\n" + inspect.cleandoc(examples))
+
+
+def kept_as_typed(text: str) -> str:
+    r"""Mark paragraphs that have an indented line with click's \b, so that it does not fill them."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(
+        f"\b\n{paragraph}" if any(line.startswith(" ") for line in paragraph.splitlines()) else paragraph
+        for paragraph in paragraphs
+    )

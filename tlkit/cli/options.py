@@ -1,0 +1,67 @@
+"""Options that several commands share, each with the section of the help under which it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlkit.results.run_folder import RUNS
+
+_FILE = click.Path(path_type=Path)
+_GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
+
+
+class SectionOption(click.Option):
+    """A click option that names the section of the help it belongs to."""
+
+    def __init__(self, *arguments: Any, section: str = "Options", **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self.section = section
+
+
+def split_options() -> list[click.Option]:
+    """What every recipe takes that deals images out to training, validation and test."""
+    return [
+        _data("--group", metavar="TEXT", help=_GROUP),
+        _data("--split", "manifest", type=_FILE, metavar="FILE", help="Reuse the split.csv of another run."),
+        _data("--allow-leak", is_flag=True, help="Train although parts share images; the report says so."),
+        _data("--skip-bad", is_flag=True, help="Leave unreadable images out; the report lists them."),
+        _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),
+    ]
+
+
+def run_options() -> list[click.Option]:
+    """What every recipe takes, whatever it makes."""
+    return [
+        _run("--name", metavar="TEXT", help="Name of the run.  [default: recipe and source]"),
+        _run("--runs", type=_FILE, default=RUNS, metavar="FOLDER", help="Where runs are kept."),
+        _run("--seed", type=click.IntRange(min=0), default=0, help="Seed of all that is random."),
+        _run("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="Where to compute."),
+        _run("--dry-run", is_flag=True, help="Check data and model; train nothing, leave nothing."),
+        _run("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        _run("--verbose", is_flag=True, help="Let TensorFlow talk too."),
+    ]
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--json` for a verb."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def runs_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--runs` for a verb that looks runs up by name."""
+    decorate = click.option(
+        "--runs", type=_FILE, default=RUNS, metavar="FOLDER", help="Where runs are looked up by name."
+    )
+    return decorate(function)
+
+
+def _data(*declarations: str, **attributes: Any) -> SectionOption:
+    return SectionOption(declarations, section="Data", **attributes)
+
+
+def _run(*declarations: str, **attributes: Any) -> SectionOption:
+    return SectionOption(declarations, section="Run", **attributes)

@@ -1,0 +1,176 @@
+"""How a run ends: finished, checked, failed, broken or stopped; what stays of it, and what is printed.
+
+Only a finished run gets a number. Of an unfinished one the folder stays if anything was learned in it, and
+the last line says how to go on.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import click
+
+from tlkit.cli.interruption import Stopped, stoppable
+from tlkit.cli.running import DryRunDone, Run
+from tlkit.errors import RunFailed, TlkitError
+from tlkit.results.run_folder import plain
+
+_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+
+
+def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
+    """Call a recipe's function, bring its run to an end, and print the result on stdout.
+
+    Raises:
+        TlkitError: The run failed for a reason that a person can mend.
+        click.exceptions.Exit: The person stopped it (code 130) or the system did (143).
+    """
+    try:
+        run.folder.lock()
+        with _warnings_logged(run), stoppable(lambda: _shout(_last_words(run))), _tidied(run):
+            function()
+            outcome = _finish(run)
+    except DryRunDone as done:
+        outcome = {"status": "dry-run", **done.summary}
+    except Stopped as stopped:
+        run.say(_last_words(run))
+        raise click.exceptions.Exit(stopped.exit_code) from stopped
+    finally:
+        run.folder.release()
+        run.console.close()
+    show(outcome, as_json=as_json)
+
+
+def show(outcome: dict[str, Any], *, as_json: bool) -> None:
+    """Print a result on stdout: one JSON object, or a line for each entry that has something to say."""
+    if as_json:
+        click.echo(json.dumps(plain({"schema_version": 1, **outcome}), ensure_ascii=False))
+        return
+    for key, value in outcome.items():
+        if value is not None and key != "status":
+            click.echo(f"{key}: {_text(value)}")
+
+
+def show_fault(fault: TlkitError, *, as_json: bool) -> None:
+    """Tell a fault: to people on stderr, or to programs as JSON on stdout."""
+    if not as_json:
+        click.echo(f"Error: {fault}", err=True)
+        return
+    error = {
+        "code": fault.exit_code,
+        "kind": type(fault).__name__,
+        "problem": fault.problem,
+        "remedy": fault.remedy,
+    }
+    click.echo(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
+
+
+def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None:
+    """The fault behind a foreign exception, if it is one that a person can mend: memory or disk ended.
+
+    Args:
+        error: What was raised.
+        options: The run's options; one that starts with "batch" is named in the remedy.
+    """
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return RunFailed(
+            f"Nothing more can be written: {_DISK[error.errno]}.", "Make room, or use another --runs."
+        )
+    # TensorFlow's own error, known by its name so that it need not be imported for the question.
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        batch = next((name for name in options if name.startswith("batch")), None)
+        remedy = (
+            f"Try less than --{batch.replace('_', '-')} {options[batch]}." if batch else "Free some memory."
+        )
+        return RunFailed("Memory ended.", remedy)
+    return None
+
+
+def _finish(run: Run) -> dict[str, Any]:
+    """End a run that went well; the rename is the last act."""
+    if run.dry_run:
+        return {"status": "dry-run", **run.results}
+    run.table.close()
+    final = run.finish()
+    return {
+        "status": "finished",
+        "run": final,
+        "saved_model": final if (final / "saved_model.pb").is_file() else None,
+        "report": final / "report.html" if (final / "report.html").is_file() else None,
+        **run.results,
+    }
+
+
+@contextmanager
+def _tidied(run: Run) -> Iterator[None]:
+    """Put the bar away and, when the run failed, log why and decide what stays."""
+    try:
+        yield
+    except DryRunDone:
+        raise
+    except TlkitError as fault:
+        run.console.log(f"Error: {fault}")
+        fault.remedy = f"{fault.remedy} {_leave(run)}".strip()
+        raise
+    except Exception as error:
+        run.console.log(traceback.format_exc())
+        left = _leave(run)
+        if known := as_fault(error, run.options):
+            known.remedy = f"{known.remedy} {left}".strip()
+            raise known from error
+        run.say(left)
+        raise
+    finally:
+        run.table.close()
+
+
+def _leave(run: Run) -> str:
+    """Keep what can be resumed and say how; remove what cannot."""
+    run.table.close()
+    if run.dry_run:
+        return ""
+    if run.resumed or run.folder.worth_resuming():
+        return f"The unfinished run stays: tlkit resume {run.folder.path} goes on."
+    run.console.close()
+    shutil.rmtree(run.folder.path, ignore_errors=True)
+    with suppress(OSError):  # other runs of this name live there
+        run.folder.path.parent.rmdir()
+    return ""
+
+
+def _last_words(run: Run) -> str:
+    return "Stopped." if run.dry_run else f"Stopped. tlkit resume {run.folder.path} goes on."
+
+
+def _shout(text: str) -> None:
+    """Write to stderr from another thread, giving back the cursor that a progress bar may have hidden."""
+    click.echo(f"\x1b[?25h{text}" if sys.stderr.isatty() else text, err=True)
+
+
+@contextmanager
+def _warnings_logged(run: Run) -> Iterator[None]:
+    """Send Python's warnings to log.txt instead of between the rows of the table, unless --verbose."""
+
+    def log(message: Warning | str, category: type[Warning], filename: str, line: int, *_: Any) -> None:
+        run.console.log(f"{category.__name__}: {message} ({filename}:{line})")
+
+    with warnings.catch_warnings():
+        if not run.verbose:
+            warnings.showwarning = log  # type: ignore[assignment]
+        yield
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, dict | list | tuple):
+        return json.dumps(plain(value), ensure_ascii=False)
+    return str(value)

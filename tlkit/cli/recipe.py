@@ -1,0 +1,176 @@
+"""`@recipe`: what turns one function into a command with a seed, a device, a run folder and a proper ending.
+
+A recipe is a plain click command. The decorator adds the options that every recipe has, opens the run folder
+and hands the function a `Run`; outcome.py sees to how it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlkit.cli.console import Console
+from tlkit.cli.device import check_device
+from tlkit.cli.help import SectionedCommand
+from tlkit.cli.options import run_options, split_options
+from tlkit.cli.outcome import cook
+from tlkit.cli.running import Run, SplitOptions
+from tlkit.errors import UsageFault
+from tlkit.results.run_folder import RunFolder, plain
+
+__all__ = ["RecipeCommand", "Run", "SplitOptions", "default_name", "recipe"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SPLIT = ("group", "manifest", "allow_leak", "skip_bad", "download")
+_PASSING = ("as_json", "verbose", "dry_run")  # how this attempt speaks, not what the run is
+
+
+def recipe(*, split: bool = False) -> Callable[[Callable[..., Any]], RecipeCommand]:
+    """Make a function `f(run, **own_options)` a command.
+
+    The function's own click options and arguments reach it by name; the common ones, which are added here, as
+    attributes of `run`. A recipe with a positional `source` has its runs named after it.
+
+    Args:
+        split: Whether it deals images out to training, validation and test, and so takes `--group` and its
+        kin.
+    """
+
+    def decorate(function: Callable[..., Any]) -> RecipeCommand:
+        name = function.__name__.replace("_", "-")
+        return click.command(name, cls=RecipeCommand, split=split)(function)
+
+    return decorate
+
+
+def default_name(recipe_name: str, source: Any) -> str:
+    """Name a run after its recipe and its source, so that the folder alone tells the story.
+
+    A folder gives its name, a file its stem (or its folder's name where the stem is only "images" or
+    "boxes"), a built-in or prepared source what stands behind the colon.
+    """
+    if not source:
+        return recipe_name
+    text = str(source)
+    if ":" in text and not Path(text).exists():
+        stem = text.partition(":")[2]
+    else:
+        path = Path(text).resolve()
+        stem = path.parent.name if path.stem in {"images", "boxes"} and path.suffix else path.stem
+    return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)])
+
+
+class RecipeCommand(SectionedCommand):
+    """The command of one recipe."""
+
+    def __init__(
+        self, *arguments: Any, split: bool = False, params: list[click.Parameter], **attributes: Any
+    ) -> None:
+        common = [*(split_options() if split else []), *run_options()]
+        self._own = [str(parameter.name) for parameter in params]
+        taken = sorted({str(option.name) for option in common} & set(self._own))
+        if taken:
+            raise UsageFault(f"The recipe defines {', '.join(taken)}, which every recipe has already.")
+        super().__init__(*arguments, params=[*params, *common], **attributes)
+
+    @property
+    def file(self) -> Path:
+        """The file that the recipe's function stands in."""
+        return Path(self.callback.__code__.co_filename)  # type: ignore[union-attr]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Remember the command line for the log."""
+        ctx.meta["tlkit.command"] = shlex.join([*ctx.command_path.split(), *args])
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> None:
+        """Run the recipe in a new run folder."""
+        options = dict(ctx.params)
+        as_json, verbose, dry_run = (options.pop(name) for name in _PASSING)
+        options["name"] = _checked(options["name"]) or default_name(str(self.name), options.get("source"))
+        check_device(options["device"])
+        with tempfile.TemporaryDirectory() if dry_run else nullcontext(options["runs"]) as runs:
+            folder = RunFolder.start(Path(runs), options["name"])
+            settings = self._write_settings(folder, options)
+            run = self._run(folder, options, settings["created"], dry_run=dry_run, verbose=verbose)
+            run.console.log(f"{settings['created']}  tlkit {settings['tlkit']}  {ctx.meta['tlkit.command']}")
+            self._cook(run, options, as_json=as_json)
+
+    def resume(self, folder: RunFolder, settings: dict[str, Any], *, as_json: bool, verbose: bool) -> None:
+        """Run the recipe on in the folder of an unfinished run, with the options it was started with.
+
+        Args:
+            folder: The unfinished run.
+            settings: Its options.json.
+            as_json: Whether the result is printed as JSON.
+            verbose: Whether third parties may talk.
+        """
+        ctx = click.Context(self)
+        stored = settings["options"]
+        options = {
+            str(p.name): p.type_cast_value(ctx, stored[p.name]) for p in self.params if p.name in stored
+        }
+        check_device(options["device"])
+        run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
+        run.console.log(f"{_now()}  resumed")
+        self._cook(run, options, as_json=as_json)
+
+    def _cook(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
+        function = self.callback
+        own = {name: options[name] for name in self._own if name in options}
+        cook(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
+
+    def _run(self, folder: RunFolder, options: dict[str, Any], created: str, **state: Any) -> Run:
+        console = Console()
+        console.keep_log(folder.path / "log.txt")
+        return Run(
+            recipe=str(self.name),
+            folder=folder,
+            options=plain(options),
+            console=console,
+            seed=options["seed"],
+            device=options["device"],
+            split=SplitOptions(**{key: options[key] for key in _SPLIT if key in options}),
+            created=created,
+            **state,
+        )
+
+    def _write_settings(self, folder: RunFolder, options: dict[str, Any]) -> dict[str, Any]:
+        """Write recipe.py and options.json, which `tlkit resume` starts from."""
+        from tlkit import __version__
+
+        source = self.file.read_bytes()
+        (folder.path / "recipe.py").write_bytes(source)
+        settings = {
+            "schema_version": 1,
+            "tlkit": __version__,
+            "recipe": self.name,
+            "recipe_sha256": hashlib.sha256(source).hexdigest(),
+            "created": _now(),
+            "working_folder": Path.cwd(),
+            "options": options,
+        }
+        folder.write_json("options.json", settings)
+        return settings
+
+
+def _checked(name: str | None) -> str | None:
+    if name is not None and not _NAME.fullmatch(name):
+        raise UsageFault(
+            f"--name {name!r} cannot be the name of a folder.",
+            "Use letters, digits, dots, dashes and underscores, a letter or digit first.",
+        )
+    return name
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

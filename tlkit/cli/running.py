@@ -1,0 +1,151 @@
+"""What a recipe is handed while it runs: its folder, its seed, a voice, a table, and the card it fills in."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from tlkit.cli.console import Console, Step, TrainingTable
+from tlkit.results.run_folder import RunFolder, plain
+
+
+class DryRunDone(Exception):  # noqa: N818 - not an error: the way out of a recipe after its checks
+    """A dry run has seen what it wanted to see."""
+
+    def __init__(self, summary: dict[str, Any]) -> None:
+        super().__init__("dry run")
+        self.summary = summary
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """How images are dealt out, as the common options say.
+
+    Attributes:
+        group: A regular expression on the path or a CSV column, or None: each content is its own group.
+        manifest: A split.csv to reuse, or None.
+        allow_leak: Go on although parts share content or groups.
+        skip_bad: Leave unreadable images out instead of refusing.
+        download: Let `tfds:` sources be downloaded.
+    """
+
+    group: str | None = None
+    manifest: Path | None = None
+    allow_leak: bool = False
+    skip_bad: bool = False
+    download: bool = False
+
+
+@dataclass
+class Run:
+    """One run of a recipe, from inside.
+
+    Attributes:
+        recipe: The recipe's name, such as "fine-tune".
+        folder: Where this run writes: `run.folder.path`.
+        options: Every option by its Python name, common ones included, as options.json has them.
+        console: The voice on stderr.
+        seed: The seed of everything random.
+        device: "auto", "cpu" or "gpu".
+        split: The common split options; defaults for a recipe without a split.
+        resumed: Whether the folder holds what an earlier attempt left.
+        dry_run: Whether to stop after the checks.
+        verbose: Whether third parties may talk.
+        created: Start of the first attempt, UTC, ISO 8601.
+        environment: What `start_tensorflow` found; empty before.
+    """
+
+    recipe: str
+    folder: RunFolder
+    options: dict[str, Any]
+    console: Console
+    seed: int = 0
+    device: str = "auto"
+    split: SplitOptions = field(default_factory=SplitOptions)
+    resumed: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+    created: str = ""
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._started = monotonic()
+        self._earlier = (
+            sum(row.get("seconds") or 0.0 for row in self.folder.metrics()) if self.resumed else 0.0
+        )
+        self._entries: dict[str, Any] = {}
+        self.results: dict[str, Any] = {}
+
+    def say(self, text: str) -> None:
+        """Tell the person one thing, on stderr and in log.txt."""
+        self.console.say(text)
+
+    @cached_property
+    def table(self) -> TrainingTable:
+        """The table of epochs, with a progress bar on a terminal."""
+        return TrainingTable(self.console)
+
+    def progress(self, text: str, total: int) -> AbstractContextManager[Step]:
+        """A progress bar on a terminal: `with run.progress("features", n) as step: step(done)`."""
+        return self.console.progress(text, total)
+
+    def start_tensorflow(self) -> None:
+        """Import TensorFlow quietly, choose the device, seed everything; call it before the first model.
+
+        Raises:
+            RunFailed: `--device gpu` and there is none.
+        """
+        from tlkit.cli.device import prepare_tensorflow
+
+        if not self.environment:
+            self.environment = prepare_tensorflow(self.seed, self.device, say=self.say, verbose=self.verbose)
+
+    def stop_if_dry(self, summary: dict[str, Any]) -> None:
+        """End a dry run here, after the checks, and show `summary`; otherwise do nothing."""
+        if self.dry_run:
+            raise DryRunDone(summary)
+
+    def record(self, **entries: Any) -> dict[str, Any]:
+        """Add entries to the card, such as `classes`, `model`, `data`, `phases`, `measures`, `parity`.
+
+        The card is written for good when the recipe returns.
+
+        Returns:
+            The card as it stands now, with the common entries, as the report wants it.
+        """
+        self._entries.update(entries)
+        return self.card()
+
+    def result(self, entries: dict[str, Any]) -> None:
+        """Add entries to what the command prints at its end, as text or under --json."""
+        self.results.update(entries)
+
+    def card(self) -> dict[str, Any]:
+        """The card as it stands now, JSON-able."""
+        from tlkit import __version__
+
+        common = {
+            "schema_version": 1,
+            "tlkit": __version__,
+            "recipe": self.recipe,
+            "name": self.folder.name,
+            "number": self.folder.number,
+            "created": self.created,
+            "seconds": round(self._earlier + monotonic() - self._started, 3),
+            "source": self.options.get("source"),
+            "options": self.options,
+            "seed": self.seed,
+            "environment": self.environment,
+        }
+        return plain({**common, **self._entries})
+
+    def finish(self) -> Path:
+        """Write the card and give the folder its number; the command calls this after the recipe."""
+        if "tensorflow" in sys.modules and not self.environment:
+            self.say("Note: this recipe never called run.start_tensorflow(): seed and device were not set.")
+        return self.folder.finish(self.card())
