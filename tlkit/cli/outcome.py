@@ -90,7 +90,7 @@ def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None
         remedy = (
             f"Try less than --{batch.replace('_', '-')} {options[batch]}." if batch else "Free some memory."
         )
-        return RunFailed("Memory ended.", remedy)
+        return RunFailed("The memory is used up.", remedy)
     return None
 
 
@@ -126,7 +126,8 @@ def _tidied(run: Run) -> Iterator[None]:
         if known := as_fault(error, run.options):
             known.remedy = f"{known.remedy} {left}".strip()
             raise known from error
-        run.say(left)
+        if left:
+            run.say(left)
         raise
     finally:
         run.table.close()

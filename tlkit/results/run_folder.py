@@ -184,12 +184,23 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 
 def find_run(text: str, runs: Path = RUNS) -> Path:
-    """The finished run that a person means.
+    """The finished run that a person means: the newest where a name has several.
 
     Args:
-        text: `name` (its newest finished run), `name/3`, the path of a run's folder, or of a folder of
-        numbered
-            runs.
+        text: As for `find_runs`.
+        runs: Where names are looked up.
+
+    Raises:
+        UsageFault: There is none.
+    """
+    return find_runs(text, runs)[-1]
+
+
+def find_runs(text: str, runs: Path = RUNS) -> list[Path]:
+    """The finished runs that a person means, oldest first, at least one.
+
+    Args:
+        text: `name`, `name/3`, the path of a run's folder, or of a folder of numbered runs.
         runs: Where names are looked up.
 
     Raises:
@@ -198,10 +209,9 @@ def find_run(text: str, runs: Path = RUNS) -> Path:
     homes = _homes(text, runs)
     for home in homes:
         if (home / "card.json").is_file() and not _UNFINISHED.fullmatch(home.name):
-            return home
-        finished = sorted(_numbers(home, finished=True))
-        if finished:
-            return home / str(finished[-1])
+            return [home]
+        if finished := sorted(_numbers(home, finished=True)):
+            return [home / str(number) for number in finished]
     unfinished = next((path for home in homes for path in _unfinished(home)), None)
     if unfinished:
         raise UsageFault(f"{text} has no finished run.", f"tlkit resume {unfinished} goes on with it.")
@@ -250,14 +260,8 @@ def _homes(text: str, runs: Path) -> list[Path]:
 
 def _numbers(home: Path, *, finished: bool = False) -> list[int]:
     """The run numbers in a folder; `finished` leaves out what is unfinished or has no card."""
-    entries = [entry.name for entry in home.iterdir()]
-    if finished:
-        return [int(name) for name in entries if _NUMBERED.fullmatch(name) and _is_finished(home / name)]
-    return [int(match[1]) for name in entries if (match := _NUMBERED.fullmatch(name))]
-
-
-def _is_finished(path: Path) -> bool:
-    return path.name.isdecimal() and (path / "card.json").is_file()
+    numbers = {int(match[1]) for entry in home.iterdir() if (match := _NUMBERED.fullmatch(entry.name))}
+    return [n for n in numbers if not finished or (home / str(n) / "card.json").is_file()]
 
 
 def _unfinished(home: Path) -> list[Path]:

@@ -1,0 +1,99 @@
+"""`tlkit resume`: a run goes on where it was stopped, with the options and the recipe it was started with."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tlkit.cli.help import SectionedCommand
+from tlkit.cli.options import json_option, runs_option
+from tlkit.cli.outcome import show
+from tlkit.cli.recipe_files import load_recipe, read_recipe
+from tlkit.errors import UsageFault
+from tlkit.results.run_folder import RunFolder, find_unfinished
+
+EXAMPLES = """
+    tlkit resume fine-tune-photos
+    tlkit resume saved_models/fine-tune-photos/unfinished-3
+"""
+
+
+class _ResumeCommand(SectionedCommand):
+    """Refuses options of the recipe: a run has those that it was started with."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise UsageFault(
+                f"{error.option_name}: a resumed run keeps the options that it was started with.",
+                "Leave it out, or start a new run with tlkit run.",
+            ) from error
+
+
+@click.command(cls=_ResumeCommand, examples=EXAMPLES)
+@click.argument("run", help="A name with one unfinished run, NAME/unfinished-N, or the run's folder.")
+@runs_option
+@json_option
+@click.option("--verbose", is_flag=True, help="Let TensorFlow talk too.")
+def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
+    """Go on with a run that was stopped.
+
+    It keeps its options and the copy of the recipe in its folder; the same release of tlkit must be
+    installed.
+    """
+    path = find_unfinished(run, runs)
+    if not path.name.startswith("unfinished-"):
+        click.echo(f"{path} is finished; there is nothing to do.", err=True)
+        show({"status": "finished", "run": path}, as_json=as_json)
+        return
+    settings = _settings(path)
+    _check_unchanged(path, settings)
+    command = load_recipe(read_recipe(path / "recipe.py"))
+    command.name = settings["recipe"]
+    with _working_folder(settings["working_folder"], path) as folder:
+        command.resume(RunFolder.reopen(folder), settings, as_json=as_json, verbose=verbose)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads((path / "options.json").read_text(encoding="utf-8"))
+        return {
+            key: settings[key]
+            for key in ("tlkit", "recipe", "recipe_sha256", "created", "working_folder", "options")
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageFault(f"{path}/options.json cannot be read: {error}.", "Start the run again.") from error
+
+
+def _check_unchanged(path: Path, settings: dict[str, Any]) -> None:
+    from tlkit import __version__
+
+    if settings["tlkit"] != __version__:
+        raise UsageFault(
+            f"{path} was started with tlkit {settings['tlkit']}; this is {__version__}.",
+            f"pip install tlkit=={settings['tlkit']} to go on, or start the run again.",
+        )
+    recipe = path / "recipe.py"
+    if not recipe.is_file() or hashlib.sha256(recipe.read_bytes()).hexdigest() != settings["recipe_sha256"]:
+        raise UsageFault(
+            f"{recipe} is not the recipe that the run was started with.",
+            f"Put that back, or start a new run with this one: tlkit run {recipe}",
+        )
+
+
+@contextlib.contextmanager
+def _working_folder(started_in: str, path: Path) -> Iterator[Path]:
+    """Be where the run was started, so that a relative source is the same one; yields the run's path."""
+    if Path(started_in) == Path.cwd() or not Path(started_in).is_dir():
+        yield path
+        return
+    path = path.resolve()
+    with contextlib.chdir(started_in):
+        yield path
