@@ -12,6 +12,14 @@ from typing import Any
 # name -> the module that defines it
 _LAZY = {
     "recipe": "tlkit.cli.recipe",
+    "deal": "tlkit.cli.chapters",
+    "prepare_classifier": "tlkit.cli.chapters",
+    "prepare_small_cnn": "tlkit.cli.chapters",
+    "plan": "tlkit.cli.chapters",
+    "fit": "tlkit.cli.chapters",
+    "taste": "tlkit.cli.chapters",
+    "serve": "tlkit.cli.chapters",
+    "Phase": "tlkit.models.training",
     "Run": "tlkit.cli.running",
     "SplitOptions": "tlkit.cli.running",
     "TlkitError": "tlkit.errors",

@@ -7,6 +7,7 @@ and hands the function a `Run`; outcome.py sees to how it ends.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 import shlex
 import tempfile
@@ -85,7 +86,7 @@ class RecipeCommand(SectionedCommand):
     @property
     def file(self) -> Path:
         """The file that the recipe's function stands in."""
-        return Path(self.callback.__code__.co_filename)  # type: ignore[union-attr]
+        return Path(inspect.unwrap(self.callback).__code__.co_filename)  # type: ignore[arg-type]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember the command line for the log."""

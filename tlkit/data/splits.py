@@ -2,7 +2,7 @@
 
 A group is what must stay together: every view of one gun, every picture of one patient. It is the match of
 `--group` in the path, a CSV column, or else the picture's content hash, so equal files are always one group.
-Per class, groups are ordered by sha256(seed + group) and dealt out; adding a file moves no other group's order.
+Per class, groups are ordered by sha256(seed + group) and dealt out; a new file moves no other group's order.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data.inspection import Inspection, near_copies
+from tlkit.data.inspection import Inspection
+from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
 from tlkit.data.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
@@ -113,14 +114,28 @@ def split_images(
     groups = _joined(hashes, declared)
     if any(images.parts):
         parts = _own_parts(images, groups, seed, shares)
-        notes += _leaks(images, hashes, groups, parts, allow_leak)
+        notes += crossing_notes(images, hashes, groups, parts, allow=allow_leak)
     else:
         parts = _dealt(images, groups, seed, shares)
-    notes += _near_copy_notes(images, inspections, groups, parts) + _label_conflicts(images, hashes)
+    notes += near_copy_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
     return Split(images, hashes, groups, tuple(parts), tuple(notes))
 
 
 # --- groups ---
+
+
+def groups_of(images: Images, inspections: list[Inspection], group: str | None = None) -> tuple[str, ...]:
+    """The group of every image, [n], as a split would make them.
+
+    Args:
+        images: The images.
+        inspections: What was seen in each file, [n].
+        group: As for `split_images`.
+
+    Raises:
+        DataFault, UsageFault: As for `split_images`.
+    """
+    return _joined(tuple(inspection.sha256 for inspection in inspections), _declared_groups(images, group))
 
 
 def _declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
@@ -179,7 +194,7 @@ def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[flo
         wanted = [part for part, share in zip(PARTS, shares, strict=True) if share > 0]
         if len(names) < len(wanted):
             raise DataFault(
-                f"Class {images.class_names[label]} has {_count(len(names), 'group')} of pictures, too few for "
+                f"Class {images.class_names[label]} has {count(len(names), 'group')} of pictures, too few for "
                 f"{', '.join(wanted[:-1])} and {wanted[-1]}.",
                 f"Add pictures (at least {len(wanted)} that are not copies of one another), or a looser --group.",
             )
@@ -233,66 +248,6 @@ def _own_parts(images: Images, groups: tuple[str, ...], seed: int, shares: tuple
     return parts
 
 
-# --- checks ---
-
-
-def _leaks(
-    images: Images, hashes: tuple[str, ...], groups: tuple[str, ...], parts: list[str], allow: bool
-) -> list[str]:
-    """Pictures or groups that stand on both sides of a declared split."""
-    for what, keys in (("picture", hashes), ("group", groups)):
-        seen: dict[str, int] = {}
-        crossing = [
-            (first, i) for i, key in enumerate(keys) if parts[first := seen.setdefault(key, i)] != parts[i]
-        ]
-        if not crossing:
-            continue
-        one, two = crossing[0]
-        problem = (
-            f"{_count(len(crossing), what)} of {images.source} cross{'es' if len(crossing) == 1 else ''} parts: "
-            f"{images.paths[one]} ({parts[one]}) and {images.paths[two]} ({parts[two]})"
-            + (" are the same file." if what == "picture" else f" are both of group {groups[one]}.")
-        )
-        if not allow:
-            raise DataFault(problem, "Take one out, or say --allow-leak; the report will state it.")
-        return [f"Leak allowed by --allow-leak: {problem}"]
-    return []
-
-
-def _near_copy_notes(
-    images: Images, inspections: list[Inspection], groups: tuple[str, ...], parts: list[str]
-) -> list[str]:
-    thumbnails = np.stack([inspection.thumbnail for inspection in inspections])
-    trained = np.flatnonzero(np.array(parts) == TRAINING)
-    judged = np.flatnonzero(np.array(parts) != TRAINING)
-    pairs = [(i, j) for i, j in near_copies(thumbnails, judged, trained) if groups[i] != groups[j]]
-    if not pairs:
-        return []
-    one, two = pairs[0]
-    return [
-        f"{_count(len(pairs), 'image')} of validation or test look like mirrored, turned or re-encoded copies of "
-        f"training images, for example {images.paths[one]} of {images.paths[two]}. If they show the same object, "
-        "give --group so that copies stay together."
-    ]
-
-
-def _label_conflicts(images: Images, hashes: tuple[str, ...]) -> list[str]:
-    first: dict[str, int] = {}
-    labels = images.labels
-    odd = [(j, i) for i, h in enumerate(hashes) if labels[j := first.setdefault(h, i)] != labels[i]]
-    if not odd:
-        return []
-    one, two = odd[0]
-    return [
-        f"{_count(len(odd), 'picture')} with two different labels: {images.paths[one]} and {images.paths[two]} "
-        "are the same file."
-    ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 # --- manifest ---
 
 
@@ -342,7 +297,7 @@ def _by_manifest(
     parts = tuple(rows[path]["part"] for path in taken.paths)
     groups = tuple(rows[path].get("group") or declared[i] for i, path in zip(kept, taken.paths, strict=True))
     left = len(images) - len(kept)
-    notes = [f"{_count(left, 'image')} not listed in {file.name} left out."] if left else []
+    notes = [f"{count(left, 'image')} not listed in {file.name} left out."] if left else []
     fields = {**vars(taken), "parts": parts, "groups": groups}
     plain = tuple(g if g and not g.startswith("#") else None for g in groups)
     return Images(**fields), [inspections[i] for i in kept], plain, notes
