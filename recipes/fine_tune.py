@@ -1,0 +1,76 @@
+"""Fine-tune a pretrained network on your images, in three phases, to a served classifier.
+
+    tlkit run fine-tune xray:crops
+    tlkit run fine-tune photos/ --group '(patient\\d+)'
+
+Method: first a new head learns on the frozen backbone's cached features; then head and top layers; then all layers,
+each phase with a smaller rate and from the best validation loss so far (Yosinski 2014; the course's S11). Batch
+normalisation of a pretrained backbone stays in inference mode. Probabilities are calibrated on validation (Guo 2017).
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import choices
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@click.option(
+    "--epochs",
+    nargs=3,
+    type=click.IntRange(0),
+    default=(30, 4, 4),
+    show_default=True,
+    metavar="HEAD TOP ALL",
+    help="Most epochs of each phase; 0 leaves it out.",
+)
+@click.option(
+    "--learning-rates",
+    nargs=3,
+    type=click.FloatRange(0, min_open=True),
+    default=(3e-3, 3e-4, 5e-5),
+    show_default=True,
+    metavar="HEAD TOP ALL",
+    help="Largest rate of each phase.",
+)
+@choices.network()
+@choices.head()
+@choices.fitting()
+@choices.augmentation()
+@choices.views()
+@choices.negative()
+def fine_tune(
+    run,
+    source,
+    epochs,
+    learning_rates,
+    backbone,
+    weights,
+    image_size,
+    precision,
+    head,
+    fitting,
+    augmentation,
+    views,
+    negative,
+):
+    # Ingredients
+    split = tlkit.deal(run, source)
+
+    # Preparation
+    model = tlkit.prepare_classifier(run, split, backbone, weights, image_size, head, precision)
+    stages = ("head", "top", "all")
+    phases = [
+        tlkit.Phase(stage, stage, *how) for stage, *how in zip(stages, epochs, learning_rates, strict=True)
+    ]
+    run.stop_if_dry(tlkit.plan(run, split, phases))
+
+    # Cooking
+    tlkit.fit(run, model, split, phases, fitting, augmentation, views=views)
+
+    # Tasting
+    tlkit.taste(run, model, split, negative)
+
+    # Serving
+    tlkit.serve(run, model, split)

@@ -1,0 +1,55 @@
+"""Train the course's first small CNN from scratch: eyes against noses, digits, castings.
+
+    tlkit run small-cnn eyes-noses/labels.csv
+
+Method: convolution, convolution, max-pooling, one dense layer, 32 x 32 pixels (the course's S8, layer for layer);
+early stopping on validation, best and last model kept, confusion matrices for training, validation and test.
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import choices
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=100, show_default=True, metavar="N", help="Most epochs."
+)
+@click.option(
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    default=2e-3,
+    show_default=True,
+    metavar="RATE",
+    help="Adam's rate.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    metavar="PIXELS",
+    help="Side of the input.",
+)
+@choices.fitting(patience=10, schedule="constant")
+@choices.augmentation(augment=False)
+@choices.negative()
+def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentation, negative):
+    # Ingredients
+    split = tlkit.deal(run, source)
+
+    # Preparation
+    model = tlkit.prepare_small_cnn(run, split, image_size)
+    phases = [tlkit.Phase("training", "all", epochs, learning_rate)]
+    run.stop_if_dry(tlkit.plan(run, split, phases))
+
+    # Cooking
+    tlkit.fit(run, model, split, phases, fitting, augmentation)
+
+    # Tasting
+    tlkit.taste(run, model, split, negative)
+
+    # Serving
+    tlkit.serve(run, model, split)

@@ -1,0 +1,318 @@
+"""The chapters of a training recipe: what each tells the person, writes into the run folder and puts on the card.
+
+A recipe names them in order and shows its own knobs; everything that two recipes would both do is here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.running import Run
+from tlkit.data.leaks import count
+from tlkit.data.sources import PARTS
+from tlkit.errors import DataFault, RunFailed, UsageFault
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.data.augment import Augmentation
+    from tlkit.data.splits import Split
+    from tlkit.models.classifier import Head
+    from tlkit.models.training import Fitting, Phase
+
+CHECKPOINTS = "checkpoints"
+PARITY_IMAGES = 16
+
+
+# --- Ingredients ---
+
+
+def deal(run: Run, source: str) -> Split:
+    """Read the source, refuse what would corrupt the result, deal the images out and keep the manifest.
+
+    Raises:
+        DataFault, UsageFault: See `read_ingredients`; or a resumed run finds other data than it began with.
+    """
+    from tlkit.data.ingredients import read_ingredients
+
+    ingredients = read_ingredients(source, seed=run.seed, **vars(run.split))
+    split = ingredients.split
+    manifest = run.folder.path / "split.csv"
+    if run.resumed and manifest.is_file() and manifest.read_text(encoding="utf-8") != split.manifest:
+        raise DataFault(
+            f"{source} is not what it was when this run began{_first_difference(manifest.read_text(), split.manifest)}.",
+            "Restore the pictures, or start a new run.",
+        )
+    manifest.write_text(split.manifest, encoding="utf-8")
+    parts = split.summary()
+    run.record(
+        classes=list(split.images.class_names),
+        data={
+            "split_sha256": split.digest,
+            "parts": parts,
+            "warnings": list(split.warnings),
+            "skipped": list(ingredients.skipped),
+            "added": {},
+        },
+    )
+    _say_data(run, split, parts, ingredients.skipped)
+    return split
+
+
+def _first_difference(before: str, now: str) -> str:
+    old, new = set(before.splitlines()), set(now.splitlines())
+    changed = sorted(line.split(",")[0] for line in old ^ new)
+    return f": {changed[0]} differs" if changed else ""
+
+
+def _say_data(run: Run, split: Split, parts: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
+    sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
+    run.say(
+        f"Data: {count(len(split.images), 'image')} of {len(split.images.class_names)} classes in "
+        f"{count(len(set(split.groups)), 'group')}; {sizes}."
+    )
+    for warning in split.warnings:
+        run.say(f"Warning: {warning}")
+    for file in skipped:
+        run.say(f"Left out: {file['path']} {file['reason']}.")
+
+
+# --- Preparation ---
+
+
+def prepare_classifier(
+    run: Run,
+    split: Split,
+    backbone: str,
+    weights: str,
+    image_size: int | None,
+    head: Head,
+    precision: str = "float32",
+) -> keras.Model:
+    """Start TensorFlow and build backbone and head for the split's classes.
+
+    Raises:
+        UsageFault, ModelFault: The backbone, its size or its weights do not fit.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
+    """
+    from tlkit.models.backbones import find_backbone
+
+    size = image_size or find_backbone(backbone).native_size
+    find_backbone(backbone, size)
+    run.start_tensorflow()
+    from tlkit.models.classifier import build_classifier
+
+    set_precision(run, precision)
+    model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
+    _record_model(run, model, backbone, asdict(origin), size)
+    run.say(f"Weights: {origin.source}" + (f", sha256 {origin.sha256[:12]}." if origin.sha256 else "."))
+    return model
+
+
+def prepare_small_cnn(run: Run, split: Split, image_size: int) -> keras.Model:
+    """Start TensorFlow and build the course's first network for the split's classes.
+
+    Raises:
+        UsageFault: The image size is too small.
+    """
+    run.start_tensorflow()
+    from tlkit.models.small_cnn import build_small_cnn
+
+    model = build_small_cnn(split.images.class_names, image_size)
+    _record_model(
+        run, model, None, {"kind": "none", "source": "random, from the seed", "sha256": None}, image_size
+    )
+    return model
+
+
+def set_precision(run: Run, precision: str) -> None:
+    """Compute in this type from here on; variables and outputs stay float32."""
+    import keras
+
+    on_gpu = "gpu" in str(run.environment.get("device", "")).lower()
+    if precision == "float16" and not on_gpu:
+        raise RunFailed("--precision float16 needs a GPU.", "Use bfloat16 or float32 on a CPU.")
+    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
+
+
+def _record_model(
+    run: Run, model: keras.Model, backbone: str | None, weights: dict[str, Any], size: int
+) -> None:
+    run.record(
+        model={
+            "backbone": backbone,
+            "weights": weights,
+            "image_size": size,
+            "parameters": model.count_params(),
+            "temperature": 1.0,
+        }
+    )
+
+
+def plan(run: Run, split: Split, phases: Sequence[Phase]) -> dict[str, Any]:
+    """What `--dry-run` shows: data, model and phases."""
+    card = run.card()
+    return {
+        "classes": list(split.images.class_names),
+        "images": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
+        "model": card["model"],
+        "phases": [asdict(phase) for phase in phases],
+        "warnings": card["data"]["warnings"],
+    }
+
+
+# --- Cooking ---
+
+
+def fit(
+    run: Run,
+    model: keras.Model,
+    split: Split,
+    phases: Sequence[Phase],
+    fitting: Fitting,
+    augmentation: Augmentation | None = None,
+    *,
+    views: int = 1,
+) -> None:
+    """Train phase by phase with the table on the screen, metrics.jsonl and TensorBoard beside it.
+
+    The model ends with the best weights; those of the last epoch are kept as `last.keras`.
+
+    Raises:
+        UsageFault: No phase has an epoch.
+        RunFailed: Training diverged.
+    """
+    from tlkit.models.phases import fit_phases
+
+    wanted = [phase for phase in phases if phase.epochs]
+    if not wanted:
+        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+    checkpoints = run.folder.folder(CHECKPOINTS)
+    network = run.card()["model"]
+    watchers = _Reporter(run, model, split, wanted).watchers()
+    results = fit_phases(
+        model,
+        split,
+        wanted,
+        fitting,
+        checkpoints,
+        backbone=network["backbone"],
+        seed=run.seed,
+        augmentation=augmentation,
+        views=views,
+        batch_norm=network["weights"]["kind"] == "none",
+        watchers=watchers,
+        progress=run.progress,
+    )
+    run.record(phases=[asdict(result) for result in results])
+
+
+class _Reporter:
+    """Tells the table, metrics.jsonl and TensorBoard of each epoch."""
+
+    def __init__(self, run: Run, model: keras.Model, split: Split, phases: Sequence[Phase]) -> None:
+        from tlkit.results.board import Board
+
+        self.run, self.digest = run, split.digest
+        self.rows = run.folder.metrics() if run.resumed else []
+        self.epochs = {phase.name: phase.epochs for phase in phases}
+        self.board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(self.rows))
+        self.board.add_graph(model)
+
+    def watchers(self) -> Any:
+        from tlkit.models.training import Watchers
+
+        table = self.run.table
+        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
+
+    def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
+        """Forget rows that were written after the last checkpoint, then begin the phase."""
+        order = list(self.epochs)
+        earlier = set(order[: order.index(phase)])
+        kept = [
+            r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
+        ]
+        if len(kept) < len(self.rows):
+            self.run.folder.rewrite_metrics(kept)
+        self.rows = kept
+        self.board.epoch = len(kept)
+        self.run.table.start(phase, epochs, steps)
+
+    def epoch(self, row: dict[str, Any], confusion: Any) -> None:
+        row = {**row, "split_sha256": self.digest}
+        self.rows.append(row)
+        self.run.folder.append_metrics(row)
+        logs = {
+            "loss": row["training_loss"],
+            "val_loss": row["validation_loss"],
+            "val_accuracy": row["validation_accuracy"],
+        }
+        self.run.table.epoch(
+            row["phase"], row["epoch"], self.epochs[row["phase"]], logs, row["best"], row["seconds"]
+        )
+        self.board.add_epoch(row, confusion)
+
+
+# --- Tasting ---
+
+
+def taste(run: Run, model: keras.Model, split: Split, negative: str | None = "other") -> None:
+    """Calibrate on validation, judge all parts, write predictions.csv and the pictures."""
+    from tlkit.results import evaluation, evidence
+
+    with run.progress("judging", len(split.images)) as step:
+        raw = evaluation.predict_files(model, split.images.files(), progress=step)
+    temperature, probabilities = evaluation.calibrate(model, split, raw)
+    measures = evaluation.measure_parts(split, probabilities, negative=negative, seed=run.seed)
+    evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities)
+    run.record(
+        model={**run.card()["model"], "temperature": temperature},
+        measures=measures,
+        calibration=evaluation.calibration_errors(split, raw, probabilities, temperature),
+    )
+    evidence.draw(run.folder.path, model, split, raw, probabilities, run.folder.metrics(), measures)
+    test = measures["test"]
+    low, high = test["intervals"]["accuracy"]
+    run.say(
+        f"Test: accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}), eta {test['eta']:.4f}, "
+        f"n = {test['n']} in {count(test['groups'], 'group')}."
+    )
+    run.result(
+        {"accuracy": test["accuracy"], "accuracy_interval": [low, high], "eta": test["eta"], "n": test["n"]}
+    )
+
+
+# --- Serving ---
+
+
+def serve(run: Run, model: keras.Model, split: Split, last: Phase | None = None) -> None:
+    """Write model.keras, last.keras, the SavedModel and the report, and check that they agree.
+
+    Args:
+        run: The run.
+        model: The finished model.
+        split: Its test images are what parity is checked on.
+        last: The last phase that ran, whose last epoch becomes last.keras.
+    """
+    from tlkit.models.classifier import temperature
+    from tlkit.models.phases import restore_last
+    from tlkit.results.report import write_report
+    from tlkit.results.serving import check_parity, export_saved_model
+
+    folder = run.folder.path
+    model.save(folder / "model.keras")
+    export_saved_model(model, folder)
+    chosen = split.indices("test")[:PARITY_IMAGES]
+    parity = check_parity(model, folder, [split.images.file(i) for i in chosen])
+    run.record(parity=parity)
+    if last is not None:
+        kept = temperature(model)
+        restore_last(model, folder / CHECKPOINTS, last)
+        model.layers[-1].temperature.assign(kept)
+        model.save(folder / "last.keras")
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    run.folder.write_json("card.json", run.card())
+    write_report(folder)

@@ -1,0 +1,170 @@
+"""Groups of options that training recipes share; each group reaches the recipe as one object.
+
+The objects' modules import TensorFlow, so they are made when the recipe is called and not when it is listed.
+A recipe may give a group other defaults: `@choices.fitting(patience=10)`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from tlkit.cli.options import SectionOption
+
+Function = Callable[..., Any]
+Decorator = Callable[[Function], Function]
+Choice = click.Choice
+
+
+class BackboneName(click.ParamType):
+    """A name of the backbone table; other names get the nearest as a suggestion."""
+
+    name = "backbone"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name if it is known."""
+        from tlkit.models.backbones import backbone_names
+
+        names = backbone_names()
+        if value in names:
+            return str(value)
+        near = difflib.get_close_matches(str(value), names, 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+        return self.fail(f"{value} is not a known backbone. {hint}", param, ctx)
+
+
+def _option(section: str, name: str, kind: Any, default: Any, metavar: str | None, text: str) -> Decorator:
+    shown = {"show_default": default is not None and default != ()}
+    if kind is bool:
+        return click.option(
+            f"--{name}/--no-{name}", cls=SectionOption, section=section, default=default, help=text, **shown
+        )
+    return click.option(
+        f"--{name}",
+        cls=SectionOption,
+        section=section,
+        type=kind,
+        default=default,
+        metavar=metavar,
+        help=text,
+        multiple=default == (),
+        **shown,
+    )
+
+
+def _group(
+    argument: str | None, make: Callable[..., Any] | None, section: str, rows: list[tuple], changed: dict
+) -> Decorator:
+    """Add the options of `rows` (name, type, default, metavar, help); hand on `argument=make(**values)`."""
+    keys = [row[0].replace("-", "_") for row in rows]
+    if unknown := set(changed) - set(keys):
+        raise TypeError(f"no such option in this group: {', '.join(sorted(unknown))}")
+
+    def decorate(function: Function) -> Function:
+        @wraps(function)
+        def packed(*arguments: Any, **values: Any) -> Any:
+            if argument and make:
+                values[argument] = make(**{key: values.pop(key) for key in keys})
+            return function(*arguments, **values)
+
+        for key, (name, kind, default, metavar, text) in reversed(list(zip(keys, rows, strict=True))):
+            packed = _option(section, name, kind, changed.get(key, default), metavar, text)(packed)
+        return packed
+
+    return decorate
+
+
+def network(**defaults: Any) -> Decorator:
+    """--backbone, --weights, --image-size, --precision, each by its own name."""
+    rows = [
+        ("backbone", BackboneName(), "efficientnet-lite0", "NAME", "Pretrained network."),
+        ("weights", str, "imagenet", "imagenet|none|FILE", "What it starts from."),
+        (
+            "image-size",
+            click.IntRange(1),
+            None,
+            "PIXELS",
+            "Side of the input.  [default: the backbone's own]",
+        ),
+        ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
+    ]
+    return _group(None, None, "Network", rows, defaults)
+
+
+def head(**defaults: Any) -> Decorator:
+    """--head-units, --dropout as `head`, a `Head`."""
+
+    def make(head_units: tuple[int, ...], dropout: float) -> Any:
+        from tlkit.models.classifier import Head
+
+        return Head(tuple(head_units), dropout)
+
+    rows = [
+        (
+            "head-units",
+            click.IntRange(1),
+            (),
+            "N",
+            "Hidden dense layer of the head; may be repeated.  [default: none]",
+        ),
+        ("dropout", click.FloatRange(0, 1, max_open=True), 0.2, "SHARE", "Features dropped while training."),
+    ]
+    return _group("head", make, "Network", rows, defaults)
+
+
+def fitting(**defaults: Any) -> Decorator:
+    """--batch, --patience, --schedule and their like as `fitting`, a `Fitting`."""
+
+    def make(**values: Any) -> Any:
+        from tlkit.models.training import Fitting
+
+        return Fitting(**values)
+
+    share = click.FloatRange(0, 1, max_open=True)
+    rows = [
+        ("batch", click.IntRange(1), 32, "N", "Images a step."),
+        ("patience", click.IntRange(1), 5, "N", "Epochs without progress before a phase stops."),
+        ("schedule", Choice(["cosine", "plateau", "constant"]), "cosine", None, "How the rate falls."),
+        ("warmup", share, 0.1, "SHARE", "Part of a phase in which a cosine rate rises."),
+        ("label-smoothing", share, 0.0, "SHARE", "Probability spread over all classes."),
+        ("weight-decay", click.FloatRange(0), 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
+        ("clip-norm", click.FloatRange(0), 1.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
+        ("balance", Choice(["none", "weights", "resample"]), "none", None, "For classes of unequal size."),
+    ]
+    return _group("fitting", make, "Training", rows, defaults)
+
+
+def augmentation(**defaults: Any) -> Decorator:
+    """--augment, --flip, --rotation and their like as `augmentation`, an `Augmentation`."""
+
+    def make(*, augment: bool, **values: Any) -> Any:
+        from tlkit.data.augment import Augmentation
+
+        return Augmentation(**values) if augment else Augmentation()
+
+    rows = [
+        ("augment", bool, True, None, "Change training images at random."),
+        ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),
+        ("rotation", click.FloatRange(0, 180), 10.0, "DEGREES", "Largest turn."),
+        ("zoom", click.FloatRange(0, 0.9), 0.1, "SHARE", "Largest change of scale."),
+        ("contrast", click.FloatRange(0, 1), 0.1, "SHARE", "Largest change of contrast."),
+        ("rand-augment", click.IntRange(0, 5), 0, "N", "RandAugment operations; 0 is off."),
+        ("mix", Choice(["none", "mixup", "cutmix"]), "none", None, "Mix pairs of images and their labels."),
+    ]
+    return _group("augmentation", make, "Augmentation", rows, defaults)
+
+
+def views(**defaults: Any) -> Decorator:
+    """--views, by its own name."""
+    text = "Views of each image in the head phase: the plain one and K-1 changed."
+    return _group(None, None, "Augmentation", [("views", click.IntRange(1), 2, "K", text)], defaults)
+
+
+def negative(**defaults: Any) -> Decorator:
+    """--negative, by its own name."""
+    rows = [("negative", str, "other", "CLASS", "Class left out of eta, where it exists.")]
+    return _group(None, None, "Data", rows, defaults)

@@ -1,0 +1,66 @@
+"""What is needed to go on exactly: weights, optimiser slots and bookkeeping in one file, whole or absent.
+
+One `.npz` (plain arrays, no pickle) is written aside and renamed, so that an interruption loses at most the
+interval since the last one and never leaves half a file under the real name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.errors import RunFailed
+
+_STATE = "state"
+
+
+def save_variables(file: Path, variables: Sequence[Any], state: dict[str, Any]) -> None:
+    """Write the values of variables, in order, and a JSON-able state."""
+    arrays = {f"v{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
+    arrays[_STATE] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(stream, **arrays)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(aside).replace(file)
+    except OSError as fault:
+        raise RunFailed(
+            f"{file} could not be written ({fault.strerror}).", "Make room, then resume the run."
+        ) from fault
+    finally:
+        Path(aside).unlink(missing_ok=True)
+
+
+def load_variables(file: Path, variables: Sequence[Any], *, partial: bool = False) -> dict[str, Any]:
+    """Assign what `save_variables` wrote to variables of the same number and shapes; returns the state.
+
+    Args:
+        file: What to read.
+        variables: What to assign to, in the order of writing.
+        partial: Let the file hold more variables behind these, such as an optimiser's.
+
+    Raises:
+        RunFailed: The file is damaged or belongs to another model.
+    """
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            count = len(variables) if partial else len(stored.files) - 1
+            arrays = [stored[f"v{i}"] for i in range(count)]
+            state = json.loads(stored[_STATE].tobytes())
+    except (OSError, ValueError, KeyError) as fault:
+        raise RunFailed(f"Checkpoint {file} is damaged ({fault}).", "Start the run again.") from fault
+    if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
+        raise RunFailed(f"Checkpoint {file} belongs to another model.", "Start the run again.")
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)
+    return state

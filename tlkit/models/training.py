@@ -1,0 +1,337 @@
+"""One phase of training: `fit()` with a rate that falls, a best that is kept, and a stop that is exact.
+
+Everything that a later epoch depends on is written at the end of each epoch (checkpoints.py); everything random
+follows from (seed, phase, epoch, step). So a phase that was interrupted anywhere goes on as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.images import Order, fold
+from tlkit.errors import RunFailed
+from tlkit.models.checkpoints import load_variables, save_variables
+
+PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 2
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What learns, how long and how fast.
+
+    Attributes:
+        name: For people, folders and seeds.
+        stage: "head", "top" or "all": see `classifier.thaw`.
+        epochs: At most so many; 0 leaves the phase out.
+        learning_rate: The largest rate.
+    """
+
+    name: str
+    stage: str
+    epochs: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How the phases are fitted.
+
+    Attributes:
+        batch: Images a step.
+        patience: Epochs without a lower validation loss before a phase stops.
+        schedule: "cosine" (Loshchilov 2017), "plateau" (times 0.3 after 2 epochs without progress) or "constant".
+        warmup: Share of a phase's steps in which the rate rises linearly from zero.
+        label_smoothing: Szegedy 2016, section 7.
+        weight_decay: Decoupled (AdamW, Loshchilov 2019); 0 is Adam.
+        clip_norm: Largest global norm of the gradients; 0 does not clip.
+        balance: "none", "weights" or "resample".
+    """
+
+    batch: int = 32
+    patience: int = 5
+    schedule: str = "cosine"
+    warmup: float = 0.1
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    balance: str = "none"
+
+
+@dataclass
+class Best:
+    """The lowest validation loss so far, over all phases."""
+
+    loss: float = float("inf")
+    accuracy: float = 0.0
+    phase: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class PhaseResult:
+    """What a phase came to; `stopped` says why it ended."""
+
+    name: str
+    epochs: int
+    best_epoch: int
+    best_loss: float
+    best_accuracy: float
+    learning_rate: float
+    seconds: float
+    stopped: str
+
+
+@dataclass
+class Watchers:
+    """Who is told what happens; each may be absent.
+
+    Attributes:
+        start: (phase name, epochs, steps an epoch, epochs done already).
+        step: (steps done in this epoch, steps of it).
+        epoch: A row for metrics.jsonl, and int [k, k] confusion counts of the validation part.
+        close: The phase has ended.
+    """
+
+    start: Callable[[str, int, int, int], None] = field(default=lambda *_: None)
+    step: Callable[[int, int], None] = field(default=lambda *_: None)
+    epoch: Callable[[dict[str, Any], np.ndarray], None] = field(default=lambda *_: None)
+    close: Callable[[], None] = field(default=lambda: None)
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class ConfusionAccuracy(keras.metrics.Metric):
+    """Accuracy that keeps the counts it was made of: float32 [k, k], rows true, columns predicted."""
+
+    def __init__(self, classes: int, name: str = "accuracy", **options) -> None:
+        super().__init__(name=name, **options)
+        self.classes = classes
+        self.counts = self.add_variable((classes, classes), "zeros", name="counts")
+
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:  # noqa: ARG002 - accuracy is unweighted
+        """Count one-hot float [b, k] truths against probabilities [b, k]."""
+        true = keras.ops.one_hot(keras.ops.argmax(y_true, -1), self.classes)
+        predicted = keras.ops.one_hot(keras.ops.argmax(y_pred, -1), self.classes)
+        self.counts.assign_add(keras.ops.matmul(keras.ops.transpose(true), predicted))
+
+    def result(self):
+        """Share of images on the diagonal."""
+        return keras.ops.trace(self.counts) / keras.ops.maximum(keras.ops.sum(self.counts), 1)
+
+    def get_config(self) -> dict:
+        """What is needed to make the metric again."""
+        return {**super().get_config(), "classes": self.classes}
+
+
+def compile_for(model: keras.Model, phase: Phase, fitting: Fitting, steps: int, classes: int) -> None:
+    """Give the model a fresh optimiser, the loss and the accuracy for a phase of `steps` steps an epoch."""
+    total = phase.epochs * steps
+    warm = int(fitting.warmup * total)
+    rate: Any = phase.learning_rate
+    if fitting.schedule == "cosine":
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0 if warm else rate,
+            max(1, total - warm),
+            warmup_target=rate if warm else None,
+            warmup_steps=warm,
+        )
+    clip = fitting.clip_norm or None
+    if fitting.weight_decay:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=fitting.weight_decay, global_clipnorm=clip)
+    else:
+        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
+    model.compile(
+        optimizer,
+        keras.losses.CategoricalCrossentropy(label_smoothing=fitting.label_smoothing),
+        metrics=[ConfusionAccuracy(classes)],
+        jit_compile=False,  # XLA is many times slower on a CPU
+    )
+    model.optimizer.build(model.trainable_variables)
+
+
+def fit_phase(
+    model: keras.Model,
+    phase: Phase,
+    fitting: Fitting,
+    order: Order,
+    stream: Callable[[int], tf.data.Dataset],
+    validation: tf.data.Dataset,
+    folder: Path,
+    best: Best,
+    *,
+    names: Callable[[np.ndarray], Sequence[str]] | None = None,
+    watchers: Watchers | None = None,
+) -> PhaseResult:
+    """Fit one phase and leave the model with the best weights known, read back from disk and scored again.
+
+    Args:
+        model: What to fit: a classifier, or its head on features.
+        phase: What and how long; its name is the seed's third part.
+        fitting: How.
+        order: The order of the training images.
+        stream: First epoch -> batches of all epochs from there on.
+        validation: Batches (x, one-hot) that select the best epoch.
+        folder: Where this phase's checkpoints lie; what is found there is gone on from.
+        best: The best so far; updated in place.
+        names: Indices -> file names, for the sentence about a diverged step.
+        watchers: Who is told.
+
+    Raises:
+        RunFailed: The loss became NaN or infinite (step and files are named), or a checkpoint is damaged.
+    """
+    compile_for(model, phase, fitting, order.steps, model.output_shape[-1])
+    keeper = _Keeper(phase, fitting, order, folder, best, names, watchers or Watchers())
+    keeper.set_model(model)
+    keeper.restore()
+    if not keeper.state["stopped"]:
+        first = keeper.state["epoch"]
+        keeper.watchers.start(phase.name, phase.epochs, order.steps, first)
+        model.fit(
+            stream(first),
+            initial_epoch=first,
+            epochs=phase.epochs,
+            steps_per_epoch=order.steps,
+            validation_data=validation,
+            callbacks=[keeper],
+            verbose=0,
+        )
+        keeper.watchers.close()
+    return keeper.finish(validation)
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps the best and the last, stops early, lowers the rate on a plateau, and catches NaN."""
+
+    def __init__(self, phase, fitting, order, folder, best, names, watchers) -> None:
+        super().__init__()
+        self.phase, self.fitting, self.order, self.folder = phase, fitting, order, folder
+        self.best, self.names, self.watchers = best, names, watchers
+        self.state: dict[str, Any] = {"epoch": 0, "waited": 0, "stopped": "", "seconds": 0.0}
+
+    @property
+    def _everything(self) -> list:
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    def restore(self) -> None:
+        """Go on where an interrupted run stopped, or write down where this phase begins."""
+        if (self.folder / "last.npz").is_file():
+            state = load_variables(self.folder / "last.npz", self._everything)
+            self.best.__dict__.update(state.pop("best"))
+            self.state = state
+        else:
+            save_variables(self.folder / "best.npz", self.model.variables, {})
+
+    # --- what Keras calls ---
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._began = time.monotonic()
+        seed = self.order.step_seed(epoch, -2)
+        generators = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
+        for number, state in enumerate(generators):
+            state.assign(tf.cast(tf.abs(fold(seed, number)), state.dtype))
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self.watchers.step(batch + 1, self.order.steps)
+        if not np.isfinite(float((logs or {}).get("loss", 0.0))):
+            self._diverged(batch)
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        self.counts = keras.ops.convert_to_numpy(self._accuracy().counts).astype(int)
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        logs = logs or {}
+        if not np.isfinite(logs["val_loss"]):
+            raise RunFailed(
+                f"The validation loss became {logs['val_loss']} in phase {self.phase.name}, epoch {epoch + 1}.",
+                f"Lower the learning rate (now {self.phase.learning_rate:g}) or the precision's range.",
+            )
+        better = logs["val_loss"] < self.best.loss
+        self._note(better, epoch, logs)
+        self.state["epoch"] = epoch + 1
+        self.state["seconds"] += time.monotonic() - self._began
+        row = self._row(epoch, logs, better)
+        self.watchers.epoch(row, self.counts)
+        save_variables(self.folder / "last.npz", self._everything, {**self.state, "best": asdict(self.best)})
+        if self.state["stopped"]:
+            self.model.stop_training = True
+
+    # --- the rest ---
+
+    def _accuracy(self) -> ConfusionAccuracy:
+        return next(
+            m
+            for part in self.model.metrics
+            for m in getattr(part, "metrics", [part])
+            if isinstance(m, ConfusionAccuracy)
+        )
+
+    def _note(self, better: bool, epoch: int, logs: dict) -> None:
+        if better:
+            self.best.__dict__.update(
+                loss=float(logs["val_loss"]),
+                accuracy=float(logs["val_accuracy"]),
+                phase=self.phase.name,
+                epoch=epoch + 1,
+            )
+            save_variables(self.folder / "best.npz", self.model.variables, {})
+        self.state["waited"] = 0 if better else self.state["waited"] + 1
+        if self.fitting.schedule == "plateau" and not better and self.state["waited"] % PLATEAU_PATIENCE == 0:
+            rate = self.model.optimizer.learning_rate
+            rate.assign(rate * PLATEAU_FACTOR)
+        if self.state["waited"] >= self.fitting.patience:
+            self.state["stopped"] = f"no lower validation loss for {self.fitting.patience} epochs"
+        elif epoch + 1 >= self.phase.epochs:
+            self.state["stopped"] = "all epochs done"
+
+    def _row(self, epoch: int, logs: dict, better: bool) -> dict[str, Any]:
+        return {
+            "phase": self.phase.name,
+            "epoch": epoch + 1,
+            "training_loss": float(logs["loss"]),
+            "training_accuracy": float(logs["accuracy"]),
+            "validation_loss": float(logs["val_loss"]),
+            "validation_accuracy": float(logs["val_accuracy"]),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
+            "best": bool(better),
+            "seconds": round(time.monotonic() - self._began, 3),
+        }
+
+    def _diverged(self, batch: int) -> None:
+        epoch = self.state["epoch"]
+        chosen = self.order.of_step(epoch, batch)
+        files = list(self.names(chosen)) if self.names else []
+        listed = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
+        raise RunFailed(
+            f"The loss became NaN or infinite in phase {self.phase.name}, epoch {epoch + 1}, step {batch + 1}"
+            + (f", with these files: {listed}." if listed else "."),
+            f"Lower the learning rate (now {self.phase.learning_rate:g}), or look at the files.",
+        )
+
+    def finish(self, validation: tf.data.Dataset) -> PhaseResult:
+        """Read the best weights from disk and score them again."""
+        load_variables(self.folder / "best.npz", self.model.variables)
+        if np.isfinite(self.best.loss):
+            again = self.model.evaluate(validation, verbose=0, return_dict=True)
+            if abs(again["loss"] - self.best.loss) > 1e-3 * max(1.0, abs(self.best.loss)):
+                raise RunFailed(
+                    f"The best weights of phase {self.phase.name} score {again['loss']:.5f} when read back, not "
+                    f"{self.best.loss:.5f} as when they were written.",
+                    "Check the disk, then start the run again.",
+                )
+        return PhaseResult(
+            name=self.phase.name,
+            epochs=self.state["epoch"],
+            best_epoch=self.best.epoch if self.best.phase == self.phase.name else 0,
+            best_loss=self.best.loss,
+            best_accuracy=self.best.accuracy,
+            learning_rate=self.phase.learning_rate,
+            seconds=round(self.state["seconds"], 3),
+            stopped=self.state["stopped"],
+        )

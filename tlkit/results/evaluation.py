@@ -1,0 +1,92 @@
+"""A classifier's answers on each part of a split, and what they are worth.
+
+The temperature is fitted on validation; the test part is read once, at the end, and selects nothing.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tlkit.data.images import pixel_batches
+from tlkit.data.sources import PARTS, TEST, VALIDATION
+from tlkit.data.splits import Split
+from tlkit.models.classifier import set_temperature
+from tlkit.results.calibration import apply_temperature, expected_calibration_error, fit_temperature
+from tlkit.results.measures import classification_measures
+
+
+def predict_files(
+    model: keras.Model, files: list[str], *, batch: int = 32, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Probabilities float32 [n, k] of files, in their order; decoded as in training and in serving."""
+    answers, done = [], 0
+    for pixels in pixel_batches(files, model.input_shape[1], batch):
+        answers.append(model.predict_on_batch(pixels))
+        done += len(answers[-1])
+        if progress:
+            progress(done)
+    return np.concatenate(answers)
+
+
+def calibrate(model: keras.Model, split: Split, probabilities: np.ndarray) -> tuple[float, np.ndarray]:
+    """Fit the temperature on validation, put it into the model and apply it to the answers.
+
+    Args:
+        model: A classifier whose temperature is 1.
+        split: For the validation part's labels.
+        probabilities: float [n, k], of all images, before calibration.
+
+    Returns:
+        The temperature and the calibrated probabilities [n, k].
+    """
+    chosen = split.indices(VALIDATION)
+    temperature = fit_temperature(split.images.labels[chosen], probabilities[chosen])
+    set_temperature(model, temperature)
+    return temperature, apply_temperature(probabilities, temperature)
+
+
+def measure_parts(split: Split, probabilities: np.ndarray, *, negative: str | None, seed: int) -> dict[str, Any]:
+    """Measures with intervals over groups for training, validation and test."""
+    found = {}
+    for part in PARTS:
+        chosen = split.indices(part)
+        found[part] = classification_measures(
+            split.images.labels[chosen],
+            probabilities[chosen],
+            split.images.class_names,
+            [split.groups[i] for i in chosen],
+            negative=negative,
+            seed=seed,
+        )
+    return found
+
+
+def calibration_errors(split: Split, before: np.ndarray, after: np.ndarray, temperature: float) -> dict[str, float]:
+    """Expected calibration error of the test part before and after temperature scaling."""
+    chosen = split.indices(TEST)
+    labels = split.images.labels[chosen]
+    return {
+        "temperature": temperature,
+        "ece_before": expected_calibration_error(labels, before[chosen]),
+        "ece_after": expected_calibration_error(labels, after[chosen]),
+    }
+
+
+def write_predictions(file: Path, split: Split, probabilities: np.ndarray) -> None:
+    """Write path, part, label, predicted and one probability a class for every image."""
+    names = split.images.class_names
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["path", "part", "label", "predicted", *names])
+        for i, path in enumerate(split.images.paths):
+            row = probabilities[i]
+            predicted = names[int(row.argmax())]
+            writer.writerow(
+                [path, split.parts[i], names[split.images.labels[i]], predicted, *(f"{p:.6f}" for p in row)]
+            )
