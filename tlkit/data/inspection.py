@@ -63,7 +63,7 @@ def _thumbnail(contents: bytes) -> np.ndarray:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith(("I", "F")):
             image = _to_eight_bits(image)
-        return np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX))
+        return np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
