@@ -1,4 +1,4 @@
-"""The backbones: one table of all networks of keras.applications and EfficientNet-Lite0, and how one is built.
+"""The backbones: networks of keras.applications and EfficientNet-Lite0 in one table, and how one is built.
 
 The table is text so that a person can read down its columns; reading it takes no TensorFlow.
 """

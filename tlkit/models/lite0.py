@@ -1,8 +1,8 @@
 """EfficientNet-Lite0 as a plain Keras network.
 
-Written from the paper and its configuration rather than taken from KerasCV: importing that costs a second more
-than Keras alone, its class asks a hub for weights even when none are wanted, and a saved model would need it to
-be loaded again. Layers have KerasCV's names, so weights go from one to the other.
+Written from the paper and its configuration rather than taken from KerasCV: importing that costs a second
+more than Keras alone, its class asks a hub for weights even when none are wanted, and a saved model would
+need it to be loaded again. Layers have KerasCV's names, so weights go from one to the other.
 
 Source: Tan and Le, EfficientNet, arXiv 1905.11946, table 1; Lite0 leaves out squeeze-and-excitation, takes
 relu6 for swish, and fixes stem and head (tensorflow/tpu, models/official/efficientnet/lite).

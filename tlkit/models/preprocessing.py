@@ -1,4 +1,4 @@
-"""The scaling that a backbone was trained with, as a layer: a saved model carries it, nobody has to remember it."""
+"""The scaling that a backbone was trained with, as a layer of the model, so nobody has to remember it."""
 
 from __future__ import annotations
 

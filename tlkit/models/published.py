@@ -1,7 +1,8 @@
 """The files of ImageNet weights that the Keras project publishes: names, hashes, the cache, and fetching one.
 
-Keras can do this itself, but it builds the network first, waits without limit where the network is dead, prints
-to stdout, deletes a file whose hash is another, and raises a bare Exception. A test compares this table with it.
+Keras can do this itself, but it builds the network first, waits without limit where the network is dead,
+prints to stdout, deletes a file whose hash is another, and raises a bare Exception. A test compares this
+table with it.
 """
 
 from __future__ import annotations

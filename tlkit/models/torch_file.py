@@ -1,4 +1,4 @@
-"""Reads tensors from a PyTorch file of the old kind without PyTorch, and without letting the file run anything.
+"""Reads tensors from an old PyTorch file without PyTorch and without letting the file run anything.
 
 The old kind (before torch 1.6) is no zip but pickles in a row: a magic number, the protocol, the system, the
 tensors (which only name their storage), the storage keys. Then, for each key, an int64 count and the raw

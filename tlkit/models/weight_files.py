@@ -1,8 +1,9 @@
 """Weights files as lists of layers, and the one way in which they get into a network.
 
-Keras has two layouts in HDF5: the old one (`x.h5`, as keras.applications publishes) lists layers in order; the
-new one (`x.weights.h5`) names them by class and place. Keras loads either, but assigns while it checks and often
-names no layer. Here every shape is compared first, so a misfit names its layer and a network changes whole or not.
+Keras has two layouts in HDF5: the old one (`x.h5`, as keras.applications publishes) lists layers in order;
+the new one (`x.weights.h5`) names them by class and place. Keras loads either, but assigns while it checks
+and often names no layer. Here every shape is compared first, so a misfit names its layer and a network
+changes whole or not.
 """
 
 from __future__ import annotations
@@ -101,7 +102,7 @@ def layers_of(network: keras.Model) -> list[StoredLayer]:
 
 
 def write_old_layout(path: Path, layers: Sequence[StoredLayer], **facts: str) -> None:
-    """Write layers so that Keras can load them and a damaged byte is noticed (each array has a checksum).
+    """Write layers so that Keras can load them and damage is noticed: arrays have checksums.
 
     Args:
         path: A new file.
@@ -115,7 +116,7 @@ def write_old_layout(path: Path, layers: Sequence[StoredLayer], **facts: str) ->
             group = file.create_group(layer.name)
             group.attrs["weight_names"] = names
             for name, array in zip(names, layer.arrays, strict=True):
-                group.create_dataset(name, data=array, fletcher32=True)
+                group.create_dataset(name, data=array, fletcher32=array.ndim > 0)
 
 
 def fit_layers(network: keras.Model, stored: Sequence[StoredLayer], source: str, backbone: str) -> None:
@@ -140,7 +141,7 @@ def fit_layers(network: keras.Model, stored: Sequence[StoredLayer], source: str,
             raise ModelFault(
                 f"{source} does not fit {backbone}: layer {layer.name} wants {_shapes(wanted_shapes)},"
                 f" the file has {_shapes(found_shapes)}.",
-                f"Give a file of {backbone}, name the backbone that the file was made for, or take --weights none.",
+                f"Give a file of {backbone}, take the backbone that the file is for, or --weights none.",
             )
     for layer, found in zip(layers, stored, strict=False):
         for weight, array in zip(layer.weights, found.arrays, strict=True):

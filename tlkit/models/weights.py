@@ -1,4 +1,4 @@
-"""Where a backbone's weights come from: `imagenet`, `none` or a file. Found first, loaded when the network stands."""
+"""Where a backbone's weights come from: `imagenet`, `none` or a file; found before the network is built."""
 
 from __future__ import annotations
 
@@ -155,14 +155,16 @@ def _whole_normalisation(layers: list[StoredLayer]) -> list[StoredLayer]:
     """Put into EfficientNet's first layer what Keras puts into an extra one.
 
     With weights="imagenet" Keras's EfficientNet B0 to B7 has a rescaling by 1 / sqrt(deviation) after the
-    normalisation, and with weights=None it has not. Here the network is always the latter, so that weights go from
-    any run to any other, and the published variance is multiplied by the deviation: (x - m) / sqrt(v d) is the same.
+    normalisation, and with weights=None it has not. Here the network is always the latter, so that weights go
+    from any run to any other, and the published variance is multiplied by the deviation: (x - m) / sqrt(v d)
+    is the same.
 
     Args:
         layers: Of a file in the old layout, as published.
 
     Returns:
-        The same with another variance, unless that is still 1: a network that never had ImageNet's statistics.
+        The same with another variance, unless that is still 1: a network that never had ImageNet's
+        statistics.
     """
     if not layers or len(layers[0].arrays) < 2 or np.all(layers[0].arrays[1] == 1):
         return layers
