@@ -32,14 +32,15 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable(last_words: Callable[[], None]) -> Iterator[None]:
+def stoppable(last_words: Callable[[int], None]) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into `Stopped` inside the block, and see that it ends.
 
     An exception that a signal was turned into on its way (an import that failed, say) becomes `Stopped`
     again. A second signal ends the process at once. Outside the main thread this does nothing.
 
     Args:
-        last_words: Called, from another thread, only when the process has to be ended the hard way.
+        last_words: Called with the exit code, from another thread, only when the process has to be ended the
+            hard way.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -63,7 +64,7 @@ def stoppable(last_words: Callable[[], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(last_words: Callable[[], None], handler: Callable[[int, Any], None]) -> Iterator[None]:
+def _watched(last_words: Callable[[int], None], handler: Callable[[int, Any], None]) -> Iterator[None]:
     """Install the handler and the thread behind it; put everything back afterwards."""
     ears, mouth = socket.socketpair()
     mouth.setblocking(False)
@@ -81,7 +82,7 @@ def _watched(last_words: Callable[[], None], handler: Callable[[int, Any], None]
         mouth.close()
 
 
-def _watch(ears: socket.socket, over: threading.Event, last_words: Callable[[], None]) -> None:
+def _watch(ears: socket.socket, over: threading.Event, last_words: Callable[[int], None]) -> None:
     """Wait for a signal; give the main thread its time, or less if a second comes; then end the process."""
     with ears:
         first = _hear(ears, None)
@@ -89,7 +90,7 @@ def _watch(ears: socket.socket, over: threading.Event, last_words: Callable[[], 
             return
         _hear(ears, GRACE)  # a second signal, the end of the block, or the end of patience
         if not over.is_set():
-            last_words()
+            last_words(128 + first)
             os._exit(128 + first)
 
 

@@ -71,8 +71,7 @@ class VerbGroup(LazyGroup):
         except click.ClickException as error:
             code = _tell_usage(error, "--json" in arguments)
         except (click.Abort, KeyboardInterrupt):
-            click.echo("Stopped.", err=True)
-            code = 130
+            code = _tell_stopped("--json" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -81,6 +80,13 @@ def _tell(fault: TlkitError, as_json: bool) -> int:
 
     show_fault(fault, as_json=as_json)
     return fault.exit_code
+
+
+def _tell_stopped(as_json: bool) -> int:
+    from tlkit.cli.outcome import show_stopped
+
+    show_stopped(as_json=as_json)
+    return 130
 
 
 def _tell_usage(error: click.ClickException, as_json: bool) -> int:

@@ -11,7 +11,7 @@ import click
 from tlkit.results.run_folder import RUNS
 
 _FILE = click.Path(path_type=Path)
-_GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
+GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
 
 
 class SectionOption(click.Option):
@@ -25,7 +25,7 @@ class SectionOption(click.Option):
 def split_options() -> list[click.Option]:
     """What every recipe takes that deals images out to training, validation and test."""
     return [
-        _data("--group", metavar="TEXT", help=_GROUP),
+        _data("--group", metavar="TEXT", help=GROUP),
         _data("--split", "manifest", type=_FILE, metavar="FILE", help="Reuse the split.csv of another run."),
         _data("--allow-leak", is_flag=True, help="Train although parts share images; the report says so."),
         _data("--skip-bad", is_flag=True, help="Leave unreadable images out; the report lists them."),

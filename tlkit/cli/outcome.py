@@ -33,15 +33,19 @@ def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> 
         TlkitError: The run failed for a reason that a person can mend.
         click.exceptions.Exit: The person stopped it (code 130) or the system did (143).
     """
+
+    def last_words(code: int) -> None:
+        _show_stopped(run, code, as_json=as_json)
+
     try:
         run.folder.lock()
-        with _warnings_logged(run), stoppable(lambda: _shout(_last_words(run))), _tidied(run):
+        with _warnings_logged(run), stoppable(last_words), _tidied(run):
             function()
             outcome = _finish(run)
     except DryRunDone as done:
         outcome = {"status": "dry-run", **done.summary}
     except Stopped as stopped:
-        run.say(_last_words(run))
+        last_words(stopped.exit_code)
         raise click.exceptions.Exit(stopped.exit_code) from stopped
     finally:
         run.folder.release()
@@ -64,12 +68,20 @@ def show_fault(fault: TlkitError, *, as_json: bool) -> None:
     if not as_json:
         click.echo(f"Error: {fault}", err=True)
         return
-    error = {
-        "code": fault.exit_code,
-        "kind": type(fault).__name__,
-        "problem": fault.problem,
-        "remedy": fault.remedy,
-    }
+    _show_error(fault.exit_code, type(fault).__name__, fault.problem, fault.remedy)
+
+
+def show_stopped(code: int = 130, *, remedy: str = "", as_json: bool) -> None:
+    """Say in one line that the person, or the system, ended the command."""
+    # A progress bar may have hidden the cursor.
+    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    click.echo(f"{cursor}Stopped. {remedy}".strip(), err=True)
+    if as_json:
+        _show_error(code, "Stopped", "Stopped.", remedy)
+
+
+def _show_error(code: int, kind: str, problem: str, remedy: str) -> None:
+    error = {"code": code, "kind": kind, "problem": problem, "remedy": remedy}
     click.echo(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
 
 
@@ -147,13 +159,11 @@ def _leave(run: Run) -> str:
     return ""
 
 
-def _last_words(run: Run) -> str:
-    return "Stopped." if run.dry_run else f"Stopped. tlkit resume {run.folder.path} goes on."
-
-
-def _shout(text: str) -> None:
-    """Write to stderr from another thread, giving back the cursor that a progress bar may have hidden."""
-    click.echo(f"\x1b[?25h{text}" if sys.stderr.isatty() else text, err=True)
+def _show_stopped(run: Run, code: int, *, as_json: bool) -> None:
+    """Say in one line that the run was stopped and how it goes on; may be called from another thread."""
+    remedy = "" if run.dry_run else f"tlkit resume {run.folder.path} goes on."
+    run.console.log(f"Stopped. {remedy}")
+    show_stopped(code, remedy=remedy, as_json=as_json)
 
 
 @contextmanager

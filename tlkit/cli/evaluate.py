@@ -1,0 +1,158 @@
+"""`tlkit evaluate`: a finished run against images that it has neither learned from nor been chosen by."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlkit.cli.console import Console
+from tlkit.cli.help import SectionedCommand
+from tlkit.cli.options import GROUP, json_option, runs_option
+from tlkit.cli.outcome import show
+from tlkit.cli.predict import load_served
+from tlkit.cli.tables import show_table
+from tlkit.errors import DataFault
+from tlkit.results.run_folder import find_run, read_card
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.data.inspection import Inspection
+    from tlkit.data.sources import Images
+
+AVERAGES = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc", "ece", "log_loss")
+COLUMNS = ("support", "precision", "recall", "f1", "eta", "auc")
+EXAMPLES = """
+    tlkit evaluate fine-tune-photos more-photos/
+    tlkit evaluate fine-tune-photos/3 test.csv --group '(patient[0-9]+)' --json
+"""
+
+
+@click.command(cls=SectionedCommand, examples=EXAMPLES)
+@click.argument("run", help="NAME (its newest run), NAME/3, or a run's folder.")
+@click.argument("source", help="FOLDER of class folders, FILE.csv, tfds:NAME or xray:crops.")
+@click.option("--group", metavar="TEXT", help=f"{GROUP} Intervals are drawn over groups.")
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
+@click.option("--download", is_flag=True, help="Let a tfds: source be downloaded.")
+@click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
+@runs_option
+@json_option
+def evaluate(
+    run: str,
+    source: str,
+    group: str | None,
+    skip_bad: bool,
+    download: bool,
+    batch: int,
+    runs: Path,
+    as_json: bool,
+) -> None:
+    """Measure a finished run on images that it has not learned from.
+
+    Images whose content is in the run's training or validation part are left out and counted; on the run's
+    own source what remains is its test part, in the run's own groups. Labels are matched by name.
+    """
+    from tlkit.data.ingredients import openable
+    from tlkit.data.sources import read_images
+    from tlkit.data.splits import groups_of
+
+    path = find_run(run, runs)
+    card = read_card(path)
+    images, inspections, skipped = openable(read_images(source, download=download), skip_bad=skip_bad)
+    kept = unseen(path, inspections)
+    if not kept:
+        raise DataFault(
+            f"All {len(images)} images of {source} are in the training or validation part of {path}.",
+            "Give images that the run has not seen.",
+        )
+    excluded = len(images) - len(kept)
+    if group is None and source == card.get("source"):
+        group = card["options"].get("group")
+    groups = groups_of(images, inspections, group)
+    images, groups = images.take(kept), tuple(groups[i] for i in kept)
+    measures = judge(path, card, images, groups, batch)
+    outcome = {"run": path, "source": source, "excluded": excluded, "skipped": skipped, **measures}
+    if as_json:
+        show(outcome, as_json=True)
+    else:
+        _show_text(outcome)
+
+
+def unseen(path: Path, inspections: list[Inspection]) -> list[int]:
+    """Indices of the images whose content is in no part that the run learned from or was chosen by."""
+    from tlkit.data.splits import read_manifest
+
+    manifest = path / "split.csv"
+    rows = read_manifest(manifest).values() if manifest.is_file() else []
+    seen = {row["sha256"] for row in rows if row["part"] != "test"}
+    return [index for index, inspection in enumerate(inspections) if inspection.sha256 not in seen]
+
+
+def judge(
+    path: Path, card: dict[str, Any], images: Images, groups: tuple[str, ...], batch: int
+) -> dict[str, Any]:
+    """Ask the run's SavedModel about every image and measure its answers.
+
+    Raises:
+        DataFault: The images have a class that the run does not know.
+    """
+    classes = tuple(card.get("classes") or ())
+    labels = labels_of(path, classes, images)
+    served = load_served(path)
+    probabilities = []
+    with Console().progress("evaluating", len(images)) as step:
+        for start in range(0, len(images), batch):
+            files = [images.file(i) for i in range(start, min(start + batch, len(images)))]
+            probabilities += [prediction.probabilities for prediction in served.predict_files(files, batch)]
+            step(len(probabilities))
+    import numpy as np
+
+    from tlkit.results.measures import classification_measures
+
+    negative = (card.get("options") or {}).get("negative", "other")
+    return classification_measures(labels, np.stack(probabilities), classes, groups, negative=negative)
+
+
+def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarray:
+    """The images' labels in the run's order of classes, int64 [n].
+
+    Raises:
+        DataFault: The images have a class that the run does not know.
+    """
+    import numpy as np
+
+    present = [images.class_names[label] for label in np.unique(images.labels)]
+    for name in present:
+        if name not in classes:
+            near = get_close_matches(name, classes, 1)
+            hint = f"Did you mean {near[0]}? " if near else ""
+            raise DataFault(
+                f"Class {name} of {images.source} is unknown to {path}.",
+                f"{hint}It knows {', '.join(classes)}; leave other classes out.",
+            )
+    order = np.array([classes.index(name) if name in classes else -1 for name in images.class_names])
+    return order[images.labels]
+
+
+def _show_text(outcome: dict[str, Any]) -> None:
+    click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
+    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded)")
+    for file in outcome["skipped"]:
+        click.echo(f"left out: {file['path']} {file['reason']}")
+    for name in AVERAGES:
+        if outcome[name] is not None:
+            interval = outcome["intervals"].get(name)
+            between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+            click.echo(f"{name}: {outcome[name]:.4f}{between}")
+    click.echo()
+    rows = [
+        [name, *(_figure(row[column]) for column in COLUMNS)] for name, row in outcome["per_class"].items()
+    ]
+    show_table(["class", *COLUMNS], rows)
+
+
+def _figure(value: float | None) -> str | None:
+    return f"{value:.4f}" if isinstance(value, float) else value
