@@ -254,7 +254,9 @@ def test_inspection_of_sixteen_bits_and_turned_files(tmp_path):
     upright.save(tmp_path / "turned.jpg", exif=exif, quality=95)
     deep, turned = inspect_files([tmp_path / "deep.png", tmp_path / "turned.jpg"])
     assert (
-        abs(deep.thumbnail.astype(int) - np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR))).max()
+        abs(
+            deep.thumbnail.astype(int) - np.asarray(upright.resize((32, 32), Image.Resampling.BILINEAR))
+        ).max()
         <= 1
     )
     expected = np.rot90(deep.thumbnail, -1).astype(int)

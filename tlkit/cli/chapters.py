@@ -190,6 +190,7 @@ def fit(
     wanted = [phase for phase in phases if phase.epochs]
     if not wanted:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+    _draw_first_batch(run, split, wanted[-1], fitting, augmentation, model.input_shape[1])
     checkpoints = run.folder.folder(CHECKPOINTS)
     network = run.card()["model"]
     watchers = _Reporter(run, model, split, wanted).watchers()
@@ -208,6 +209,19 @@ def fit(
         progress=run.progress,
     )
     run.record(phases=[asdict(result) for result in results])
+
+
+def _draw_first_batch(
+    run: Run, split: Split, phase: Phase, fitting: Fitting, augmentation: Augmentation | None, size: int
+) -> None:
+    """Draw the first training batch of the last phase, as the network will see it."""
+    from tlkit.data.images import Order, training_batches
+    from tlkit.results.evidence import draw_batch
+
+    training = split.take("training")
+    order = Order(training.labels, fitting.batch, run.seed, phase.name)
+    images, labels = next(iter(training_batches(training, order, size, 1, augmentation=augmentation)))
+    draw_batch(run.folder.folder("pictures"), images, labels, split.images.class_names)
 
 
 class _Reporter:
@@ -273,7 +287,17 @@ def taste(run: Run, model: keras.Model, split: Split, negative: str | None = "ot
         measures=measures,
         calibration=evaluation.calibration_errors(split, raw, probabilities, temperature),
     )
-    evidence.draw(run.folder.path, model, split, raw, probabilities, run.folder.metrics(), measures)
+    evidence.draw_evidence(
+        run.folder.folder("pictures"),
+        model,
+        split,
+        raw,
+        probabilities,
+        temperature,
+        run.folder.metrics(),
+        measures,
+    )
+    _show_on_board(run, split)
     test = measures["test"]
     low, high = test["intervals"]["accuracy"]
     run.say(
@@ -283,6 +307,15 @@ def taste(run: Run, model: keras.Model, split: Split, negative: str | None = "ot
     run.result(
         {"accuracy": test["accuracy"], "accuracy_interval": [low, high], "eta": test["eta"], "n": test["n"]}
     )
+
+
+def _show_on_board(run: Run, split: Split) -> None:
+    from tlkit.results.board import Board
+
+    board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(run.folder.metrics()))
+    for file in sorted(run.folder.folder("pictures").glob("*.png")):
+        board.add_picture(file.stem, file)
+    board.close()
 
 
 # --- Serving ---

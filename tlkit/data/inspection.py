@@ -85,7 +85,7 @@ def _reason(fault: Exception) -> str:
 
 
 def near_copies(
-    thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float = 0.995
+    thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float = 0.998
 ) -> list[tuple[int, int]]:
     """Pairs of pictures that are copies up to a mirror, a right-angle turn, scaling or re-encoding.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,11 +54,11 @@ def load_variables(file: Path, variables: Sequence[Any], *, partial: bool = Fals
         RunFailed: The file is damaged or belongs to another model.
     """
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             count = len(variables) if partial else len(stored.files) - 1
             arrays = [stored[f"v{i}"] for i in range(count)]
             state = json.loads(stored[_STATE].tobytes())
-    except (OSError, ValueError, KeyError) as fault:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as fault:
         raise RunFailed(f"Checkpoint {file} is damaged ({fault}).", "Start the run again.") from fault
     if [array.shape for array in arrays] != [tuple(variable.shape) for variable in variables]:
         raise RunFailed(f"Checkpoint {file} belongs to another model.", "Start the run again.")

@@ -200,6 +200,7 @@ def fit_phase(
             steps_per_epoch=order.steps,
             validation_data=validation,
             callbacks=[keeper],
+            shuffle=False,  # the stream has its own order
             verbose=0,
         )
         keeper.watchers.close()
