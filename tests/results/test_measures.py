@@ -128,6 +128,15 @@ def test_resamples_equal_measuring_the_repeated_images():
             assert values[row] == pytest.approx(whole[name], abs=1e-12), name
 
 
+def test_area_of_tied_scores_equals_scikit_learn_in_every_resample():
+    generator = np.random.default_rng(0)
+    is_class, scores = generator.random(50) < 0.4, generator.integers(0, 5, 50) / 4
+    draws = intervals.draw_groups(50, 30, seed=1)
+    found = intervals.resampled_auc(is_class, scores, np.arange(50), draws)
+    expected = [metrics.roc_auc_score(is_class, scores, sample_weight=row) for row in draws]
+    assert found.tolist() == pytest.approx(expected, abs=1e-12)
+
+
 def test_resamples_without_a_class_average_over_the_others():
     labels, predicted = np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])
     found = intervals.resampled_measures(

@@ -242,6 +242,30 @@ def test_names_of_any_kind_are_drawn_without_a_warning(tmp_path):
         pictures.save(figure, tmp_path / "picture.png")
 
 
+LONG = ("x" * 40,) * 9
+SQUARE = np.eye(4, dtype=int) * 9 + 1
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: pictures.three_confusions(
+            dict.fromkeys("abc", SQUARE), ("blade", "gun", "other", "shuriken")
+        ),
+        lambda: pictures.three_confusions(dict.fromkeys("abc", np.eye(9, dtype=int)), LONG),
+        lambda: pictures.confusion_matrix(SQUARE, LONG[:4]),
+        lambda: pictures.learning_curves(epochs(3) + epochs(2, "all", best=True)),
+        lambda: pictures.reliability(*answers(), answers()[1], 1.0),
+        lambda: pictures.roc_curves(*answers(60, 9), LONG),
+        lambda: pictures.class_counts({"training": dict.fromkeys(NAMES, 12345)}),
+    ],
+)
+def test_nothing_is_cut_off_at_the_border(draw):
+    ink = (pictures.to_array(draw()) < 240).any(axis=2)
+    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    assert not border.any()
+
+
 def test_save_makes_the_folder_and_to_array_gives_pixels(tmp_path):
     figure = pictures.confusion_matrix(np.eye(3, dtype=int), NAMES)
     path = pictures.save(figure, tmp_path / "new" / "confusion.png")

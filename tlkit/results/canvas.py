@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 from matplotlib import rc_context
@@ -69,14 +69,17 @@ def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
     return drawn
 
 
-def blank(height: float, width: float = WIDTH) -> Figure:
+def blank(
+    height: float, width: float = WIDTH, layout: Literal["constrained", "compressed"] | None = "constrained"
+) -> Figure:
     """Make an empty figure whose parts find their places themselves.
 
     Args:
         height: Inches.
         width: Inches.
+        layout: "compressed" where the shape of the axes is fixed; None where their places are given.
     """
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
 

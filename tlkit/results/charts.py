@@ -34,7 +34,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
         title: Above the matrix; empty: the number of images.
     """
     side = min(canvas.WIDTH, max(4.8, 1.6 + 0.62 * len(class_names)))
-    figure = canvas.blank(side * 0.92, side)
+    figure = canvas.blank(side * 0.92, side, "compressed")
     _draw_confusion(figure.subplots(), np.asarray(matrix), class_names, title)
     return figure
 
@@ -53,7 +53,7 @@ def three_confusions(matrices: Mapping[str, np.ndarray], class_names: Sequence[s
     columns = len(matrices) if beside else 1
     rows = 1 if beside else len(matrices)
     width = 3.6 * max(columns, 2) if beside else canvas.WIDTH
-    figure = canvas.blank(rows * (3.7 if beside else width * 0.92), width)
+    figure = canvas.blank(rows * (3.7 if beside else width * 0.92), width, "compressed")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (part, matrix) in zip(grid, matrices.items()):
         title = f"{part} · {np.sum(matrix):,} images"

@@ -74,8 +74,7 @@ def _cells(count: int, columns: int, shape: float, titles: Sequence[str]) -> tup
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     row = side * shape + (0.06 + lines * 1.45 * _letters(columns) / 72 if lines else 0.0)
     height = math.ceil(count / columns) * row
-    figure = canvas.blank(height)
-    figure.set_layout_engine("none")
+    figure = canvas.blank(height, layout=None)
     gap = 0.07  # inches around an image
     cells = []
     for index in range(count):
