@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tlkit.data.augment import Augmentation
 from tlkit.data.images import Order, fold, plain_batches, training_batches, weighted
-from tlkit.data.sources import TRAINING, VALIDATION, Images
+from tlkit.data.sources import TRAINING, VALIDATION
 from tlkit.data.splits import Split
 from tlkit.models.checkpoints import load_variables
 from tlkit.models.classifier import feature_model, head_model, thaw
@@ -66,31 +66,29 @@ def fit_phases(
         last phase; see `restore_last`.
     """
     best, results = Best(), []
-    augmentation = augmentation or Augmentation()
+    augmentation, paths = augmentation or Augmentation(), split.take(TRAINING).paths
     for phase in (phase for phase in phases if phase.epochs):
-        training, validation = split.take(TRAINING), split.take(VALIDATION)
-        order = Order(training.labels, fitting.batch, seed, phase.name, fitting.balance)
+        order = Order(split.take(TRAINING).labels, fitting.batch, seed, phase.name, fitting.balance)
         thaw(model, phase.stage, backbone, batch_norm=batch_norm)
         if phase.stage == "head":
             fitted = head_model(model)
-            stream, judged = _feature_batches(model, split, order, phase, augmentation, views, progress)
+            batches = _feature_batches(model, split, order, phase, augmentation, views, progress)
         else:
             fitted = model
-            stream, judged = _image_batches(training, validation, order, phase, augmentation, model.input_shape[1])
-        paths = training.paths
-        result = fit_phase(
-            fitted,
-            phase,
-            fitting,
-            order,
-            stream,
-            judged,
-            folder / phase.name,
-            best,
-            names=lambda chosen, paths=paths: [paths[i] for i in chosen],
-            watchers=watchers,
+            batches = _image_batches(split, order, phase, augmentation, model.input_shape[1])
+        results.append(
+            fit_phase(
+                fitted,
+                phase,
+                fitting,
+                order,
+                *batches,
+                folder / phase.name,
+                best,
+                names=lambda chosen: [paths[i] for i in chosen],
+                watchers=watchers,
+            )  # fmt: skip
         )
-        results.append(result)
     return results
 
 
@@ -101,14 +99,16 @@ def restore_last(model: keras.Model, folder: Path, phase: Phase) -> None:
 
 
 def _image_batches(
-    training: Images, validation: Images, order: Order, phase: Phase, augmentation: Augmentation, image_size: int
+    split: Split, order: Order, phase: Phase, augmentation: Augmentation, image_size: int
 ) -> tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]:
+    training = split.take(TRAINING)
+
     def stream(first_epoch: int) -> tf.data.Dataset:
         return training_batches(
             training, order, image_size, phase.epochs, first_epoch=first_epoch, augmentation=augmentation
         )
 
-    return stream, plain_batches(validation, image_size, order.batch)
+    return stream, plain_batches(split.take(VALIDATION), image_size, order.batch)
 
 
 def _feature_batches(
@@ -146,4 +146,3 @@ def _feature_batches(
     labels = tf.one_hot(split.take(VALIDATION).labels, classes)
     judged = tf.data.Dataset.from_tensor_slices((stacks[VALIDATION][0], labels)).batch(max(256, order.batch))
     return stream, judged
-

@@ -1,0 +1,155 @@
+"""Imports point one way, nothing slow is imported early, and there is no drawer called utils."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may import what stands before it
+# Inside a folder a module imports only modules above it.
+ORDER = {
+    "data": "cache catalogue xray_* xray headers decoding sources inspection leaks splits ingredients augment images",
+    "models": "preprocessing published torch_file lite0 weight_files lite0_weights weights backbones classifier "
+    "small_cnn features explain checkpoints training phases",
+    "results": "intervals calibration measures canvas charts pictures run_folder board evaluation evidence verdict "
+    "report serving conversion",
+}
+SLOW = {
+    "tensorflow",
+    "keras",
+    "keras_cv",
+    "tensorflow_datasets",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "rich",
+    "PIL",
+    "numpy",
+}
+# What `tlkit --help` and `tlkit run --help` load.
+EARLY = [
+    "__init__",
+    "errors",
+    "cli/__init__",
+    "cli/main",
+    "cli/run",
+    "cli/recipes",
+    "cli/recipe_files",
+    "cli/help",
+]
+MODULES = sorted(p for folder in ("tlkit", "recipes") for p in (ROOT / folder).rglob("*.py"))
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return [p for p in (parts if parts[0] == "tlkit" else ("tlkit", *parts)) if p != "__init__"]
+
+
+def imports(path, *, top_only=False):
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_only else list(ast.walk(tree))
+    found = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def rank(folder, module):
+    for place, pattern in enumerate(ORDER[folder].split()):
+        if module == pattern or (
+            pattern.endswith("*") and module.startswith(pattern[:-1]) and module != "xray"
+        ):
+            return place
+    pytest.fail(f"tlkit/{folder}/{module}.py has no place in the order of tests/test_architecture.py")
+    return -1
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_imports_point_one_way(path):
+    own = name_of(path)
+    if len(own) < 2:
+        return
+    for target in (i.split(".") for i in imports(path) if i.startswith("tlkit.")):
+        if target[1] not in FOLDERS:
+            continue  # a name of the package itself
+        assert FOLDERS.index(target[1]) <= FOLDERS.index(own[1]), (
+            f"{'.'.join(own)} imports {'.'.join(target)}"
+        )
+        same = target[1] == own[1] and own[1] in ORDER and len(own) > 2 and len(target) > 2
+        if same and target[2] != own[2] and (ROOT / "tlkit" / target[1] / f"{target[2]}.py").exists():
+            upward = rank(own[1], target[2]) <= rank(own[1], own[2])
+            assert upward, f"{'.'.join(own)} imports {'.'.join(target)}, which stands below it"
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in MODULES if "recipes" in p.parts and p.stem != "__init__"], ids=lambda p: p.stem
+)
+def test_recipes_import_click_and_tlkit_and_never_each_other(path):
+    assert {i.split(".")[0] for i in imports(path)} <= {"click", "tlkit"}
+    assert not any(i.startswith("tlkit.recipes") for i in imports(path))
+    assert len(path.read_text().splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", EARLY)
+def test_the_help_loads_nothing_slow(name):
+    slow = {i.split(".")[0] for i in imports(ROOT / "tlkit" / f"{name}.py", top_only=True)} & SLOW
+    assert not slow
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_house_rules(path):
+    text = path.read_text()
+    tree = ast.parse(text)
+    assert ast.get_docstring(tree), "a module says what it is"
+    assert path.stem not in {"utils", "helpers", "common", "misc"}
+    uses_click = any(i.split(".")[0] == "click" for i in imports(path))
+    assert not uses_click or name_of(path)[1] in {"cli", "recipes"}
+    calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    assert "print" not in calls
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{node.name} is too long"
+
+
+def test_tensorflow_is_not_needed_to_import_the_package():
+    import subprocess
+
+    code = "import sys, tlkit, tlkit.data.sources, tlkit.data.splits, tlkit.models.backbones, tlkit.results.run_folder; print('tensorflow' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_every_lazy_name_leads_somewhere():
+    import tlkit
+
+    missing = [name for name in tlkit.__all__ if getattr(tlkit, name, None) is None]
+    assert missing == []
+
+
+def test_the_top_level_is_as_agreed():
+    agreed = {
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "LICENSE",
+        "CHANGELOG.md",
+        "tlkit",
+        "recipes",
+        "tests",
+        "saved_models",
+    }
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    tops = {line.split("/")[0] for line in listed.splitlines()}
+    assert {t for t in tops if not t.startswith(".")} <= agreed
