@@ -350,6 +350,14 @@ def test_an_unfinished_run_says_so_and_how_to_go_on(tmp_path):
     assert "tlkit resume" in page.text
     assert "head 3 0.2500" in page.text
     assert "threats / unfinished-2" in page.text
+    assert "Limits" not in page.text
+    assert {load for load in page.loads if load.startswith("#")} == {
+        "#result",
+        "#data",
+        "#model",
+        "#training",
+        "#settings",
+    }
 
 
 def test_a_run_with_other_measures_lists_them(run):
