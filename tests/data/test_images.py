@@ -61,11 +61,11 @@ def images(make_folder):
     return read_images(str(make_folder(bar=7, disc=7)))
 
 
-def collect(images, epochs, first=0, augmentation=None, seed=0):
+def collect(images, epochs, first=0, augmentation=None, seed=0, **options):
     order = Order(images.labels, 4, seed, "all")
     return list(
         training_batches(
-            images, order, 32, epochs, first_epoch=first, augmentation=augmentation
+            images, order, 32, epochs, first_epoch=first, augmentation=augmentation, **options
         ).as_numpy_iterator()
     )
 
@@ -84,6 +84,16 @@ def test_a_later_epoch_is_the_same_begun_late(images, augmentation):
     for (x, y), (again_x, again_y) in zip(whole[8:], late, strict=True):
         assert (x == again_x).all()
         assert (y == again_y).all()
+
+
+def test_images_that_do_not_fit_into_memory_are_read_alike(images):
+    for (x, y), (streamed_x, streamed_y) in zip(
+        collect(images, 2), collect(images, 2, memory=0), strict=True
+    ):
+        assert (x == streamed_x).all()
+        assert (y == streamed_y).all()
+    both = zip(plain_batches(images, 24, 5), plain_batches(images, 24, 5, memory=0), strict=True)
+    assert all((a[0].numpy() == b[0].numpy()).all() for a, b in both)
 
 
 def test_another_seed_changes_the_pictures(images):

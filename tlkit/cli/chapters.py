@@ -209,6 +209,17 @@ def fit(
         progress=run.progress,
     )
     run.record(phases=[asdict(result) for result in results])
+    _save_last(run, model, wanted[-1])
+
+
+def _save_last(run: Run, model: keras.Model, phase: Phase) -> None:
+    """Keep the weights of the very last epoch as `last.keras`; the model goes on with the best."""
+    from tlkit.models.phases import restore_last
+
+    best = model.get_weights()
+    restore_last(model, run.folder.path / CHECKPOINTS, phase)
+    model.save(run.folder.path / "last.keras")
+    model.set_weights(best)
 
 
 def _draw_first_batch(
@@ -220,7 +231,9 @@ def _draw_first_batch(
 
     training = split.take("training")
     order = Order(training.labels, fitting.batch, run.seed, phase.name)
-    images, labels = next(iter(training_batches(training, order, size, 1, augmentation=augmentation)))
+    images, labels = next(
+        iter(training_batches(training, order, size, 1, augmentation=augmentation, memory=0))
+    )
     draw_batch(run.folder.folder("pictures"), images, labels, split.images.class_names)
 
 
@@ -321,17 +334,8 @@ def _show_on_board(run: Run, split: Split) -> None:
 # --- Serving ---
 
 
-def serve(run: Run, model: keras.Model, split: Split, last: Phase | None = None) -> None:
-    """Write model.keras, last.keras, the SavedModel and the report, and check that they agree.
-
-    Args:
-        run: The run.
-        model: The finished model.
-        split: Its test images are what parity is checked on.
-        last: The last phase that ran, whose last epoch becomes last.keras.
-    """
-    from tlkit.models.classifier import temperature
-    from tlkit.models.phases import restore_last
+def serve(run: Run, model: keras.Model, split: Split) -> None:
+    """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.results.report import write_report
     from tlkit.results.serving import check_parity, export_saved_model
 
@@ -339,13 +343,7 @@ def serve(run: Run, model: keras.Model, split: Split, last: Phase | None = None)
     model.save(folder / "model.keras")
     export_saved_model(model, folder)
     chosen = split.indices("test")[:PARITY_IMAGES]
-    parity = check_parity(model, folder, [split.images.file(i) for i in chosen])
-    run.record(parity=parity)
-    if last is not None:
-        kept = temperature(model)
-        restore_last(model, folder / CHECKPOINTS, last)
-        model.layers[-1].temperature.assign(kept)
-        model.save(folder / "last.keras")
+    run.record(parity=check_parity(model, folder, [split.images.file(i) for i in chosen]))
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_report(folder)

@@ -7,6 +7,7 @@ has to be remembered to go on after an interruption, and the files of any step c
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from tlkit.data.augment import Augmentation, Augmenter
 from tlkit.data.decoding import decode_and_resize, read_file
 from tlkit.data.sources import Images
 
-CACHE_BYTES = 512 * 1024 * 1024  # decoded validation images up to this size stay in memory
+MEMORY = 512 * 1024 * 1024  # bytes; decoded images of a part up to this size stay in memory
 
 
 @dataclass(frozen=True)
@@ -95,21 +96,48 @@ def training_batches(
     *,
     first_epoch: int = 0,
     augmentation: Augmentation | None = None,
+    memory: int = MEMORY,
 ) -> tf.data.Dataset:
-    """uint8 [b, s, s, 3], one-hot float32 [b, k] (and weights float32 [b]) for all steps of all epochs."""
-    files, labels = tf.constant(images.files()), tf.constant(images.labels)
-    classes = len(images.class_names)
+    """uint8 [b, s, s, 3], one-hot float32 [b, k] (and weights float32 [b]) for all steps of all epochs.
+
+    Images that fit into `memory` bytes are decoded once; others are read anew in every epoch.
+    """
+    labels, classes = tf.constant(images.labels), len(images.class_names)
     augmenter = Augmenter(augmentation, image_size) if augmentation and augmentation.active else None
+    pixels_of = _reader(images, image_size, memory)
 
     def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        pixels = _read_many(tf.gather(files, chosen), image_size)
-        return pixels, tf.one_hot(tf.gather(labels, chosen), classes), order.step_seed(epoch, step)
+        targets = tf.one_hot(tf.gather(labels, chosen), classes)
+        return pixels_of(chosen), targets, order.step_seed(epoch, step)
 
     def change(pixels: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return augmenter(pixels, targets, seed) if augmenter else (pixels, targets)
 
     data = order.stream(first_epoch, epochs).map(read, num_parallel_calls=2, deterministic=True)
     return weighted(data.map(change), images.labels, classes, order.balance).prefetch(2)
+
+
+def _reader(images: Images, image_size: int, memory: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From indices [b] to pixels uint8 [b, s, s, 3]."""
+    if _bytes(images, image_size) <= memory:
+        pixels = tf.constant(decoded(images, image_size))
+        return lambda chosen: tf.gather(pixels, chosen)
+    files = tf.constant(images.files())
+    return lambda chosen: _read_many(tf.gather(files, chosen), image_size)
+
+
+def _bytes(images: Images, image_size: int) -> int:
+    return len(images) * image_size**2 * 3
+
+
+def decoded(images: Images, image_size: int) -> np.ndarray:
+    """uint8 [n, s, s, 3]: all images, in the order of the paths."""
+    pixels = np.empty((len(images), image_size, image_size, 3), np.uint8)
+    done = 0
+    for batch in pixel_batches(images.files(), image_size):
+        pixels[done : done + len(batch)] = batch.numpy()
+        done += len(batch)
+    return pixels
 
 
 def weighted(data: tf.data.Dataset, labels: np.ndarray, classes: int, balance: str) -> tf.data.Dataset:
@@ -120,14 +148,14 @@ def weighted(data: tf.data.Dataset, labels: np.ndarray, classes: int, balance: s
     return data.map(lambda x, target: (x, target, tf.linalg.matvec(target, weights)))
 
 
-def plain_batches(images: Images, image_size: int, batch: int = 32) -> tf.data.Dataset:
+def plain_batches(images: Images, image_size: int, batch: int = 32, memory: int = MEMORY) -> tf.data.Dataset:
     """uint8 [b, s, s, 3] and one-hot float32 [b, k] in the order of the paths, nothing changed."""
-    pixels = pixel_batches(images.files(), image_size, batch)
-    targets = tf.data.Dataset.from_tensor_slices(images.labels).batch(batch)
-    classes = len(images.class_names)
-    data = tf.data.Dataset.zip(pixels, targets.map(lambda label: tf.one_hot(label, classes)))
-    small = len(images) * image_size**2 * 3 <= CACHE_BYTES
-    return (data.cache() if small else data).prefetch(2)
+    targets = tf.data.Dataset.from_tensor_slices(tf.one_hot(images.labels, len(images.class_names)))
+    if _bytes(images, image_size) <= memory:
+        pixels = tf.data.Dataset.from_tensor_slices(decoded(images, image_size)).batch(batch)
+    else:
+        pixels = pixel_batches(images.files(), image_size, batch)
+    return tf.data.Dataset.zip(pixels, targets.batch(batch)).prefetch(2)
 
 
 def pixel_batches(files: list[str], image_size: int, batch: int = 32) -> tf.data.Dataset:

@@ -87,7 +87,7 @@ def fit_phases(
                 best,
                 names=lambda chosen: [paths[i] for i in chosen],
                 watchers=watchers,
-            )  # fmt: skip
+            )
         )
     return results
 
