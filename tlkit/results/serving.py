@@ -1,0 +1,265 @@
+"""A model as a service: the SavedModel that takes bytes of files and answers with class names.
+
+Decoding, resizing, preprocessing, network and names are one graph, so that whoever calls it cannot do any
+of them differently from training. It needs TensorFlow to run and nothing of ours, and its weights are stored
+once (`keras.export.ExportArchive` stores them twice).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tlkit.data.decoding import decode_and_resize, read_contents, resize
+from tlkit.data.inspection import inspect_file
+from tlkit.errors import DataFault, ModelFault
+from tlkit.models.classifier import class_names
+
+TOLERANCE = 1e-5  # between the Keras model and the SavedModel, in probability
+
+BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+
+
+class Service(tf.Module):
+    """The signatures of a classifier over one set of weights.
+
+    Args:
+        model: uint8 [b, s, s, 3] -> probabilities float32 [b, k]; a layer named "features" gives [b, d].
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        self.weights = [weight.value for weight in model.weights]  # what is stored, once
+        self._names = class_names(model)
+        self._size = int(model.input_shape[1])
+        pixels = tf.TensorSpec([None, self._size, self._size, 3], tf.uint8)
+        both = keras.Model(model.input, [model.get_layer("features").output, model.output])
+        # Traced once, called by all signatures. A function: a Keras model held here would be stored too.
+        self._network = tf.function(lambda images: both(images, training=False), [pixels], autograph=False)
+        self._pixels = tf.function(self._decode, [BYTES], autograph=False)
+
+    def signatures(self) -> dict[str, Any]:
+        """By name, the functions that the SavedModel offers; each takes one tensor."""
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+        return {
+            "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
+            "instances": tf.function(self.from_instances, [BYTES], autograph=False),
+            "features": tf.function(self.features_of_bytes, [BYTES], autograph=False),
+            "pixels": tf.function(self.from_pixels, [images], autograph=False),
+        }
+
+    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [n], each the contents of a file -> probability [n, k], label [n], classes [k]."""
+        return self._answer(self._network(self._pixels(image_bytes))[1])
+
+    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As `from_bytes` without classes, which have no batch axis.
+
+        TensorFlow Serving's REST form {"instances": ...} and its batching want one on every output
+        (github.com/tensorflow/serving, issue 1047).
+        """
+        answer = self.from_bytes(image_bytes)
+        return {"probability": answer["probability"], "label": answer["label"]}
+
+    def features_of_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [n] -> features float32 [n, d], what the network saw before it decided."""
+        return {"features": tf.cast(self._network(self._pixels(image_bytes))[0], tf.float32)}
+
+    def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """uint8 [n, h, w, 3], RGB, any size -> probability [n, k], label [n], classes [k]."""
+        return self._answer(self._network(resize(images, self._size))[1])
+
+    def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
+        spec = tf.TensorSpec([self._size, self._size, 3], tf.uint8)
+        return tf.map_fn(
+            lambda one: decode_and_resize(one, self._size), image_bytes, fn_output_signature=spec
+        )
+
+    def _answer(self, probability: tf.Tensor) -> dict[str, tf.Tensor]:
+        classes = tf.constant(self._names)
+        label = tf.gather(classes, tf.argmax(probability, axis=-1))
+        return {"probability": tf.cast(probability, tf.float32), "label": label, "classes": classes}
+
+
+def export_saved_model(model: keras.Model, folder: Path) -> None:
+    """Write a classifier as a SavedModel: saved_model.pb and variables/ directly in `folder`.
+
+    Signatures: `serving_default` (bytes of files; what a call without a name gets), `instances` (the same for
+    row-wise REST), `features` (bytes -> embedding), `pixels` (uint8 of any size). Bytes that are no picture
+    fail the whole call with InvalidArgumentError.
+
+    Args:
+        model: See `Service`.
+        folder: Made where it is missing; other files in it stay.
+    """
+    service = Service(model)
+    tf.saved_model.save(service, str(folder), signatures=service.signatures())
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one file.
+
+    Attributes:
+        path: The file, as given, with forward slashes.
+        label: The most probable class.
+        confidence: Its probability, 0..1.
+        probabilities: float32 [k], in the order of the model's classes.
+    """
+
+    path: str
+    label: str
+    confidence: float
+    probabilities: np.ndarray
+
+
+class Served:
+    """A SavedModel of `export_saved_model`, loaded: names for files.
+
+    Attributes:
+        classes: [k] class names, the order of probabilities.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
+        self._answer = self._model.signatures["serving_default"]
+        nothing = self._answer(tf.constant([], tf.string))
+        self.classes = tuple(name.decode() for name in nothing["classes"].numpy())
+
+    @classmethod
+    def load(cls, folder: Path) -> Served:
+        """Load the SavedModel in `folder`.
+
+        Raises:
+            ModelFault: There is none, or it is not one of ours.
+        """
+        try:
+            return cls(folder)
+        except (OSError, KeyError) as fault:
+            raise ModelFault(
+                f"{folder} holds no SavedModel that can be read.", "Name the folder of a finished run."
+            ) from fault
+
+    def predict_files(
+        self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
+    ) -> list[Prediction]:
+        """Name what is on pictures.
+
+        Args:
+            paths: [n] files; formats that TensorFlow does not know are read through Pillow.
+            batch: Pictures a step.
+            skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
+
+        Returns:
+            [n] in the order of `paths`, less the skipped ones.
+
+        Raises:
+            DataFault: A file cannot be used and there is no `skipped`; its message names the file.
+        """
+        found: list[Prediction] = []
+        bad: list[tuple[str, str]] = []
+        for chosen, contents in _read_ahead([Path(path) for path in paths], batch):
+            found += self._predict(chosen, contents, bad)
+            if bad and skipped is None:
+                raise DataFault(f"{bad[0][0]} {bad[0][1]}.", "Take it out, or save it again as PNG or JPEG.")
+        if skipped is not None:
+            skipped += bad
+        return found
+
+    def _predict(
+        self, paths: Sequence[Path], contents: Sequence[bytes], bad: list[tuple[str, str]]
+    ) -> list[Prediction]:
+        """One call for all; where a file breaks it, one call each, so that it can be named."""
+        try:
+            probabilities = self._answer(tf.constant(contents, tf.string))["probability"].numpy()
+        except tf.errors.InvalidArgumentError:
+            if len(paths) > 1:
+                pairs = zip(paths, contents, strict=True)
+                return [one for path, bytes_ in pairs for one in self._predict([path], [bytes_], bad)]
+            bad.append((paths[0].as_posix(), inspect_file(paths[0]).error or "cannot be decoded"))
+            return []
+        return [self._name(path, row) for path, row in zip(paths, probabilities, strict=True)]
+
+    def _name(self, path: Path, row: np.ndarray) -> Prediction:
+        best = int(row.argmax())
+        return Prediction(path.as_posix(), self.classes[best], float(row[best]), row)
+
+
+def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Path], list[bytes]]]:
+    """Batches of files and their contents; while one is in use, the next is being read."""
+    chunks = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(_read, path) for path in chunks[0]] if chunks else []
+        for number, chunk in enumerate(chunks):
+            ready = waiting
+            following = chunks[number + 1] if number + 1 < len(chunks) else []
+            waiting = [pool.submit(_read, path) for path in following]
+            yield chunk, [one.result() for one in ready]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_contents(path)
+    except (OSError, ValueError):
+        return b""  # refused by the decoder like any other bytes that are no picture
+
+
+# --- parity ------------------------------------------------------------------------------------------
+
+
+def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dict[str, Any]:
+    """Compare the Keras model with the SavedModel on disk, both starting from files.
+
+    Args:
+        model: The model that was exported.
+        folder: Where its SavedModel lies.
+        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned file.
+
+    Returns:
+        largest_difference: Of all probabilities. tolerance: What it should not exceed. spread: The largest
+        standard deviation of a class's probability over the pictures; near 0 the comparison proves little.
+        checked: Names of what was compared.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        variants = write_variants(Path(paths[0]), Path(place)) if paths else {}
+        files = [Path(path) for path in paths] + list(variants.values())
+        size = int(model.input_shape[1])
+        pixels = np.stack([decode_and_resize(tf.constant(read_contents(file)), size) for file in files])
+        expected = keras.ops.convert_to_numpy(model(pixels, training=False))
+        actual = np.stack([one.probabilities for one in Served.load(folder).predict_files(files)])
+    return {
+        "largest_difference": float(np.abs(actual - expected).max()),
+        "tolerance": TOLERANCE,
+        "spread": float(expected.std(axis=0).max()),
+        "checked": [Path(path).as_posix() for path in paths] + list(variants),
+    }
+
+
+def write_variants(picture: Path, folder: Path) -> dict[str, Path]:
+    """One picture in the forms that decoders disagree on, by name, written into `folder`."""
+    pixels = decode_and_resize(tf.constant(read_contents(picture)), 96).numpy()
+    image = Image.fromarray(pixels)
+    grey = np.asarray(image.convert("L"), np.uint16)
+    transparent = Image.fromarray(np.dstack([pixels, 255 - grey.astype(np.uint8)]))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    forms: dict[str, tuple[str, Image.Image, dict[str, Any]]] = {
+        "JPEG": ("jpeg.jpg", image, {}),
+        "grey PNG": ("grey.png", image.convert("L"), {}),
+        "16-bit PNG": ("deep.png", Image.fromarray(grey * 256 + 90), {}),
+        "RGBA PNG": ("transparent.png", transparent, {}),
+        "non-square PNG": ("wide.png", image.resize((150, 70)), {}),
+        "EXIF-turned JPEG": ("turned.jpg", image, {"exif": turned}),
+    }
+    for file, form, options in forms.values():
+        form.save(folder / file, **options)
+    return {name: folder / file for name, (file, _, _) in forms.items()}
