@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -59,3 +61,44 @@ def make_folder(tmp_path):
         return root
 
     return make
+
+
+class Finished(NamedTuple):
+    """A finished run of fine-tune, small and quick, that many tests look at."""
+
+    run: Path
+    source: Path
+    output: dict
+    said: str
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Finished:
+    """Run `tlkit run fine-tune` once, all three phases, on pictures drawn here."""
+    from click.testing import CliRunner
+
+    from tlkit.cli.main import main
+
+    root = tmp_path_factory.mktemp("finished")
+    source = root / "shapes"
+    for label, kind in enumerate(("bar", "disc", "frame")):
+        (source / kind).mkdir(parents=True)
+        for number in range(10):
+            draw(label, number, 64).save(source / kind / f"{number}.png")
+    options = [
+        "--image-size",
+        "64",
+        "--epochs",
+        "6",
+        "1",
+        "1",
+        "--batch",
+        "10",
+        "--runs",
+        str(root / "runs"),
+        "--json",
+    ]
+    result = CliRunner().invoke(main, ["run", "fine-tune", str(source), *options])
+    assert result.exit_code == 0, result.stderr
+    output = json.loads(result.stdout)
+    return Finished(Path(output["run"]), source, output, result.stderr)

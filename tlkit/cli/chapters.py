@@ -343,7 +343,9 @@ def serve(run: Run, model: keras.Model, split: Split) -> None:
     model.save(folder / "model.keras")
     export_saved_model(model, folder)
     chosen = split.indices("test")[:PARITY_IMAGES]
-    run.record(parity=check_parity(model, folder, [split.images.file(i) for i in chosen]))
+    parity = check_parity(model, folder, [split.images.file(i) for i in chosen])
+    forms = parity["checked"][len(chosen) :]
+    run.record(parity={**parity, "checked": [count(len(chosen), "test image"), *forms]})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_report(folder)
