@@ -134,6 +134,27 @@ def test_group_that_is_no_expression_is_a_usage_fault(make_folder):
         split_of(make_folder(), group="(")
 
 
+def test_hold_out_by_path_makes_the_test_part(make_folder):
+    split = split_of(make_folder(bar=10, disc=10), hold_out=r"/[89]\.png")
+    held = [split.images.paths[i] for i in split.indices("test")]
+    assert held == ["bar/8.png", "bar/9.png", "disc/8.png", "disc/9.png"]
+    assert [len(split.indices(p)) for p in ("training", "validation")] == [12, 4]
+
+
+def test_hold_out_by_column_and_its_faults(make_folder):
+    root = make_folder(bar=6, disc=6)
+    rows = [(f"{k}/{i}.png", k, "clean" if i < 4 else "baggage") for k in ("bar", "disc") for i in range(6)]
+    with (root / "images.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("path", "label", "series"), *rows])
+    split = split_of(root / "images.csv", hold_out="series=baggage")
+    series = split.images.columns["series"]
+    assert {series[i] for i in split.indices("test")} == {"baggage"}
+    assert {series[i] for part in ("training", "validation") for i in split.indices(part)} == {"clean"}
+    with pytest.raises(DataFault, match="--hold-out series=dirty fits no image of") as caught:
+        split_of(root / "images.csv", hold_out="series=dirty")
+    assert caught.value.remedy == "Values of series: baggage, clean."
+
+
 @pytest.fixture
 def split_folder(make_folder, tmp_path):
     made = make_folder("all", bar=6, disc=6)

@@ -29,6 +29,7 @@ class SplitOptions:
     Attributes:
         group: A regular expression on the path or a CSV column, or None: each content is its own group.
         manifest: A split.csv to reuse, or None.
+        hold_out: What the test part is, as COLUMN=VALUE or a regular expression on the path, or None.
         allow_leak: Go on although parts share content or groups.
         skip_bad: Leave unreadable images out instead of refusing.
         download: Let `tfds:` sources be downloaded.
@@ -36,6 +37,7 @@ class SplitOptions:
 
     group: str | None = None
     manifest: Path | None = None
+    hold_out: str | None = None
     allow_leak: bool = False
     skip_bad: bool = False
     download: bool = False

@@ -31,6 +31,7 @@ def read_ingredients(
     seed: int = 0,
     group: str | None = None,
     manifest: Path | None = None,
+    hold_out: str | None = None,
     allow_leak: bool = False,
     skip_bad: bool = False,
     download: bool = False,
@@ -42,6 +43,7 @@ def read_ingredients(
         seed: Deals groups out.
         group: As for `split_images`.
         manifest: A split.csv to use again.
+        hold_out: As for `split_images`.
         allow_leak: Let pictures or groups cross declared parts.
         skip_bad: Leave files out that do not open; they are listed, and nothing takes their place.
         download: Let `tfds:` fetch.
@@ -52,7 +54,13 @@ def read_ingredients(
     images = read_images(source, download=download)
     images, inspections, skipped = openable(images, skip_bad=skip_bad)
     split = split_images(
-        images, inspections, seed=seed, group=group, manifest=manifest, allow_leak=allow_leak
+        images,
+        inspections,
+        seed=seed,
+        group=group,
+        manifest=manifest,
+        hold_out=hold_out,
+        allow_leak=allow_leak,
     )
     return Ingredients(split, tuple(skipped))
 

@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -88,6 +88,7 @@ def split_images(
     seed: int = 0,
     group: str | None = None,
     manifest: Path | None = None,
+    hold_out: str | None = None,
     allow_leak: bool = False,
     shares: tuple[float, float, float] = SHARES,
 ) -> Split:
@@ -99,6 +100,7 @@ def split_images(
         seed: Deals the groups out differently.
         group: Regular expression on the path (its first capture, else the whole match), or a column's name.
         manifest: A `split.csv` to use again; images that it does not list are left out.
+        hold_out: COLUMN=VALUE, or a regular expression on the path: the images that it fits are the test part.
         allow_leak: Let exact copies and groups cross declared parts; the report says so.
         shares: Wanted shares of training, validation and test.
 
@@ -110,6 +112,8 @@ def split_images(
     declared = _declared_groups(images, group)
     if manifest is not None:
         images, inspections, declared, notes = _by_manifest(images, inspections, declared, manifest)
+    if hold_out is not None:
+        images = _held_out(images, hold_out)
     hashes = tuple(inspection.sha256 for inspection in inspections)
     groups = _joined(hashes, declared)
     if any(images.parts):
@@ -119,6 +123,26 @@ def split_images(
         parts = _dealt(images, groups, seed, shares)
     notes += near_copy_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
     return Split(images, hashes, groups, tuple(parts), tuple(notes))
+
+
+def _held_out(images: Images, hold_out: str) -> Images:
+    """The same images, with those that fit as the test part and all others for training and validation."""
+    column, _, value = hold_out.partition("=")
+    if column in images.columns:
+        fits = [found == value for found in images.columns[column]]
+    else:
+        pattern = _compiled("--hold-out", hold_out, images)
+        fits = [bool(pattern.search(path)) for path in images.paths]
+    if all(fits) or not any(fits):
+        which = "every image" if all(fits) else "no image"
+        known = ", ".join(sorted(set(images.columns.get(column, ()))))
+        raise DataFault(
+            f"--hold-out {hold_out} fits {which} of {images.source}.",
+            f"Values of {column}: {known}."
+            if known
+            else "Example: --hold-out series=baggage, or 'B00(79|8)'.",
+        )
+    return replace(images, parts=tuple(TEST if fit else TRAINING for fit in fits))
 
 
 # --- groups ---
@@ -145,14 +169,18 @@ def _declared_groups(images: Images, group: str | None) -> tuple[str | None, ...
         return images.groups
     if group in images.columns:
         return tuple(value or None for value in images.columns[group])
+    pattern = _compiled("--group", group, images)
+    return tuple(_match(pattern, path, group) for path in images.paths)
+
+
+def _compiled(option: str, text: str, images: Images) -> re.Pattern[str]:
     try:
-        pattern = re.compile(group)
+        return re.compile(text)
     except re.error as fault:
         raise UsageFault(
-            f"--group {group} is no regular expression ({fault}) and no column of {images.source}.",
-            r"Example: --group '(B\d+_\d+)' takes B0049_0001 out of gun/B0049_0001.jpg.",
+            f"{option} {text} is no regular expression ({fault}) and no column of {images.source}.",
+            rf"Example: {option} '(B\d+_\d+)' finds B0049_0001 in gun/B0049_0001.jpg.",
         ) from None
-    return tuple(_match(pattern, path, group) for path in images.paths)
 
 
 def _match(pattern: re.Pattern[str], path: str, group: str) -> str:
@@ -298,6 +326,5 @@ def _by_manifest(
     groups = tuple(rows[path].get("group") or declared[i] for i, path in zip(kept, taken.paths, strict=True))
     left = len(images) - len(kept)
     notes = [f"{count(left, 'image')} not listed in {file.name} left out."] if left else []
-    fields = {**vars(taken), "parts": parts, "groups": groups}
     plain = tuple(g if g and not g.startswith("#") else None for g in groups)
-    return Images(**fields), [inspections[i] for i in kept], plain, notes
+    return replace(taken, parts=parts, groups=groups), [inspections[i] for i in kept], plain, notes
