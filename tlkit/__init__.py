@@ -19,7 +19,7 @@ _LAZY = {
     "fit": "tlkit.cli.chapters",
     "taste": "tlkit.cli.chapters",
     "serve": "tlkit.cli.chapters",
-    "Phase": "tlkit.models.training",
+    "Phase": "tlkit.models.settings",
     "Run": "tlkit.cli.running",
     "SplitOptions": "tlkit.cli.running",
     "TlkitError": "tlkit.errors",

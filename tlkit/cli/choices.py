@@ -1,6 +1,6 @@
 """Groups of options that training recipes share; each group reaches the recipe as one object.
 
-The objects' modules import TensorFlow, so they are made when the recipe is called and not when it is listed.
+They are plain values: nothing here imports TensorFlow, so a wrong source is told before it loads.
 A recipe may give a group other defaults: `@choices.fitting(patience=10)`.
 """
 
@@ -99,7 +99,7 @@ def head(**defaults: Any) -> Decorator:
     """--head-units, --dropout as `head`, a `Head`."""
 
     def make(head_units: tuple[int, ...], dropout: float) -> Any:
-        from tlkit.models.classifier import Head
+        from tlkit.models.settings import Head
 
         return Head(tuple(head_units), dropout)
 
@@ -120,7 +120,7 @@ def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `Fitting`."""
 
     def make(**values: Any) -> Any:
-        from tlkit.models.training import Fitting
+        from tlkit.models.settings import Fitting
 
         return Fitting(**values)
 
@@ -142,7 +142,7 @@ def augmentation(**defaults: Any) -> Decorator:
     """--augment, --flip, --rotation and their like as `augmentation`, an `Augmentation`."""
 
     def make(*, augment: bool, **values: Any) -> Any:
-        from tlkit.data.augment import Augmentation
+        from tlkit.data.augmentation import Augmentation
 
         return Augmentation(**values) if augment else Augmentation()
 

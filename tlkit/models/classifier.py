@@ -8,7 +8,6 @@ Nobody has to remember a scaling or the order of classes: both are layers of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from keras import ops
 
 from tlkit.models.backbones import BACKBONES, WeightsOrigin, build_backbone
 from tlkit.models.preprocessing import Preprocess
+from tlkit.models.settings import Head
 
 STAGES = ("head", "top", "all")
 
@@ -49,19 +49,6 @@ class Probabilities(keras.layers.Layer):
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
         return {**super().get_config(), "class_names": list(self.class_names)}
-
-
-@dataclass(frozen=True)
-class Head:
-    """The new layers on top of the pooled features.
-
-    Attributes:
-        units: Sizes of hidden dense ReLU layers; none by default.
-        dropout: Share of features dropped in training, before each dense layer.
-    """
-
-    units: tuple[int, ...] = ()
-    dropout: float = 0.2
 
 
 def build_classifier(

@@ -19,50 +19,9 @@ import tensorflow as tf
 from tlkit.data.images import Order, fold
 from tlkit.errors import RunFailed
 from tlkit.models.checkpoints import load_variables, save_variables
+from tlkit.models.settings import Fitting, Phase
 
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 2
-
-
-@dataclass(frozen=True)
-class Phase:
-    """What learns, how long and how fast.
-
-    Attributes:
-        name: For people, folders and seeds.
-        stage: "head", "top" or "all": see `classifier.thaw`.
-        epochs: At most so many; 0 leaves the phase out.
-        learning_rate: The largest rate.
-    """
-
-    name: str
-    stage: str
-    epochs: int
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Fitting:
-    """How the phases are fitted.
-
-    Attributes:
-        batch: Images a step.
-        patience: Epochs without a lower validation loss before a phase stops.
-        schedule: "cosine" (Loshchilov 2017), "plateau" (times 0.3 after 2 epochs without progress) or "constant".
-        warmup: Share of a phase's steps in which the rate rises linearly from zero.
-        label_smoothing: Szegedy 2016, section 7.
-        weight_decay: Decoupled (AdamW, Loshchilov 2019); 0 is Adam.
-        clip_norm: Largest global norm of the gradients; 0 does not clip.
-        balance: "none", "weights" or "resample".
-    """
-
-    batch: int = 32
-    patience: int = 5
-    schedule: str = "cosine"
-    warmup: float = 0.1
-    label_smoothing: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
-    balance: str = "none"
 
 
 @dataclass
