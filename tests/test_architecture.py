@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may import what stands before it
 # Inside a folder a module imports only modules above it.
 ORDER = {
-    "data": "cache catalogue xray_* xray headers decoding sources inspection leaks splits ingredients augment images",
-    "models": "preprocessing published torch_file lite0 weight_files lite0_weights weights backbones classifier "
+    "data": "cache catalogue xray_* xray headers decoding sources inspection leaks splits ingredients augmentation augment images",
+    "models": "settings preprocessing published torch_file lite0 weight_files lite0_weights weights backbones classifier "
     "small_cnn features explain checkpoints training phases",
     "results": "intervals calibration measures canvas charts pictures run_folder board evaluation evidence verdict "
     "report serving conversion",

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import GROUP, json_option, runs_option
 from tlkit.cli.outcome import show
-from tlkit.cli.predict import load_served
+from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
 from tlkit.errors import DataFault
 from tlkit.results.run_folder import find_run, read_card
@@ -102,18 +101,14 @@ def judge(
     classes = tuple(card.get("classes") or ())
     labels = labels_of(path, classes, images)
     served = load_served(path)
-    probabilities = []
-    with Console().progress("evaluating", len(images)) as step:
-        for start in range(0, len(images), batch):
-            files = [images.file(i) for i in range(start, min(start + batch, len(images)))]
-            probabilities += [prediction.probabilities for prediction in served.predict_files(files, batch)]
-            step(len(probabilities))
+    answers = ask(served, [images.file(i) for i in range(len(images))], batch, "evaluating")
     import numpy as np
 
     from tlkit.results.measures import classification_measures
 
+    probabilities = np.stack([answer.probabilities for answer in answers])
     negative = (card.get("options") or {}).get("negative", "other")
-    return classification_measures(labels, np.stack(probabilities), classes, groups, negative=negative)
+    return classification_measures(labels, probabilities, classes, groups, negative=negative)
 
 
 def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarray:

@@ -39,7 +39,7 @@ def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> 
 
     try:
         run.folder.lock()
-        with _warnings_logged(run), stoppable(last_words), _tidied(run):
+        with _warnings_logged(run), _tidied(run), stoppable(last_words):
             function()
             outcome = _finish(run)
     except DryRunDone as done:

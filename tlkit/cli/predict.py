@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run
+
+if TYPE_CHECKING:
+    from tlkit.results.serving import Prediction, Served
 
 EXAMPLES = """
     tlkit predict fine-tune-photos new/1.png new/2.png
@@ -31,11 +34,14 @@ EXAMPLES = """
     type=click.Path(path_type=Path),
     help="Pictures, or folders: all pictures below.",
 )
+@click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
 @click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-def predict(run: str, images: tuple[Path, ...], batch: int, runs: Path, as_json: bool, as_csv: bool) -> None:
+def predict(
+    run: str, images: tuple[Path, ...], skip_bad: bool, batch: int, runs: Path, as_json: bool, as_csv: bool
+) -> None:
     """Name what is on images, with a finished run.
 
     One line an image: its path, the most probable class and that probability. --json and --csv have the
@@ -46,15 +52,15 @@ def predict(run: str, images: tuple[Path, ...], batch: int, runs: Path, as_json:
     path = find_run(run, runs)
     files = pictures(images)
     served = load_served(path)
-    with Console().progress("predicting", len(files)) as step:
-        found = []
-        for start in range(0, len(files), batch):
-            found += served.predict_files(files[start : start + batch], batch)
-            step(len(found))
-    rows = [_row(prediction, served.classes) for prediction in found]
+    skipped: list[tuple[str, str]] | None = [] if skip_bad else None
+    rows = [_row(one, served.classes) for one in ask(served, files, batch, "predicting", skipped)]
+    left_out = [{"path": file, "reason": reason} for file, reason in skipped or ()]
     if as_json:
-        show({"run": path, "classes": list(served.classes), "predictions": rows}, as_json=True)
+        outcome = {"run": path, "classes": served.classes, "predictions": rows, "skipped": left_out}
+        show(outcome, as_json=True)
         return
+    for file in left_out:
+        click.echo(f"Left out: {file['path']} {file['reason']}.", err=True)
     cells = [[row["path"], row["label"], row["confidence"]] for row in rows]
     if as_csv:
         wide = [[*cell, *row["probabilities"].values()] for cell, row in zip(cells, rows, strict=True)]
@@ -87,7 +93,7 @@ def pictures(places: tuple[Path, ...]) -> list[Path]:
     return list(found)
 
 
-def load_served(path: Path) -> Any:
+def load_served(path: Path) -> Served:
     """The SavedModel of a run, ready to answer.
 
     Raises:
@@ -101,7 +107,33 @@ def load_served(path: Path) -> Any:
     return serving.Served.load(path)
 
 
-def _row(prediction: Any, classes: tuple[str, ...]) -> dict[str, Any]:
+def ask(
+    served: Served, files: list[Path], batch: int, text: str, skipped: list[tuple[str, str]] | None = None
+) -> list[Prediction]:
+    """The model's answers for files, under a progress bar.
+
+    Args:
+        served: The model.
+        files: [n] pictures.
+        batch: Pictures a step.
+        text: What the bar says.
+        skipped: Takes (path, reason) of files that cannot be used; without it the first one is a fault.
+
+    Returns:
+        [n] predictions, less the skipped ones.
+
+    Raises:
+        DataFault: A file cannot be used.
+    """
+    found: list[Prediction] = []
+    with Console().progress(text, len(files)) as step:
+        for start in range(0, len(files), 8 * batch):  # long enough for reading ahead, short enough for a bar
+            found += served.predict_files(files[start : start + 8 * batch], batch, skipped=skipped)
+            step(min(start + 8 * batch, len(files)))
+    return found
+
+
+def _row(prediction: Prediction, classes: tuple[str, ...]) -> dict[str, Any]:
     return {
         "path": Path(prediction.path).as_posix(),
         "label": prediction.label,

@@ -113,7 +113,8 @@ class RunFolder:
 
     def worth_resuming(self) -> bool:
         """Whether anything was learned or measured yet."""
-        return any(entry.name not in _BARE for entry in self.path.iterdir())
+        others = [entry for entry in self.path.iterdir() if entry.name not in _BARE]
+        return any(entry.is_file() or any(entry.iterdir()) for entry in others)
 
     def lock(self) -> None:
         """Hold the folder for this process until it ends; the system lets go of it even after a kill.
