@@ -31,10 +31,10 @@ VERBS = {
     },
 }
 EXAMPLES = """
-    tlkit run fine-tune xray:crops              train on the built-in X-ray images
-    tlkit run fine-tune photos/ --dry-run       check your own folder of class folders
-    tlkit predict fine-tune-photos new/*.png    name what is on new images
-    tlkit compare fine-tune-photos              see all its runs in one table
+    tlkit run fine-tune xray:crops             train on the built-in X-ray images
+    tlkit run fine-tune photos/ --dry-run      check your folder of class folders
+    tlkit predict fine-tune-photos new/*.png   name what is on new images
+    tlkit compare fine-tune-photos             see all its runs in one table
 """
 
 
@@ -99,7 +99,7 @@ def _tell_usage(error: click.ClickException, as_json: bool) -> int:
     return error.exit_code
 
 
-@click.command(cls=VerbGroup, examples=EXAMPLES, subcommand_metavar="VERB ...")
+@click.command("tlkit", cls=VerbGroup, examples=EXAMPLES, subcommand_metavar="VERB ...")
 @click.version_option(None, "--version", package_name="tlkit", message="tlkit %(version)s")
 def main() -> None:
     """From a folder of images to a trained, measured, servable model."""

@@ -66,7 +66,9 @@ def default_name(recipe_name: str, source: Any) -> str:
         stem = text.partition(":")[2]
     else:
         path = Path(text).resolve()
-        stem = path.parent.name if path.stem in {"images", "labels", "boxes"} and path.suffix else path.stem
+        if path.name in {"images.csv", "boxes.csv"}:
+            path = path.parent
+        stem = path.stem if path.suffix in {".csv", ".json"} else path.name
     return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)])
 
 

@@ -30,9 +30,9 @@ class RecipeGroup(LazyGroup):
 
 
 EXAMPLES = """
-    tlkit run fine-tune --help          all its options
-    tlkit run fine-tune photos/         a folder with one sub-folder per class
-    tlkit run ./mine.py photos/         your own recipe; tlkit copy gives you one to start from
+    tlkit run fine-tune --help     all its options
+    tlkit run fine-tune photos/    on a folder with one sub-folder per class
+    tlkit run ./mine.py photos/    a recipe of your own; tlkit copy gives you one
 """
 
 
