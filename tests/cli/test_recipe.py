@@ -108,6 +108,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         ("a/b/my photos.v2", "toy-my-photos.v2"),
         ("crops/list.csv", "toy-list"),
         ("crops/images.csv", "toy-crops"),
+        ("crops/labels.csv", "toy-crops"),
         ("xray:crops", "toy-crops"),
         ("tfds:cats_vs_dogs/plain:1.0.0", "toy-cats_vs_dogs-plain-1.0.0"),
         ("Größe", "toy-Gr-e"),

@@ -56,8 +56,8 @@ def recipe(*, split: bool = False) -> Callable[[Callable[..., Any]], RecipeComma
 def default_name(recipe_name: str, source: Any) -> str:
     """Name a run after its recipe and its source, so that the folder alone tells the story.
 
-    A folder gives its name, a file its stem (or its folder's name where the stem is only "images", "labels" or
-    "boxes"), a built-in or prepared source what stands behind the colon.
+    A folder gives its name, a file its stem (or its folder's name where the stem is only "images", "labels"
+    or "boxes"), a built-in or prepared source what stands behind the colon.
     """
     if not source:
         return recipe_name
@@ -66,7 +66,7 @@ def default_name(recipe_name: str, source: Any) -> str:
         stem = text.partition(":")[2]
     else:
         path = Path(text).resolve()
-        if path.name in {"images.csv", "boxes.csv"}:
+        if path.name in {"images.csv", "labels.csv", "boxes.csv"}:
             path = path.parent
         stem = path.stem if path.suffix in {".csv", ".json"} else path.name
     return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)])
