@@ -144,7 +144,7 @@ def test_pictures(size: int) -> np.ndarray:
 
 def _compare(kind: str, expected: np.ndarray, actual: np.ndarray) -> dict[str, float]:
     difference = float(np.abs(expected - actual).max())
-    spread = float(expected.std(axis=0).max())
+    spread = float(expected.std(axis=0, dtype=np.float64).max())
     if not difference <= TOLERANCE:  # NaN is not
         raise ExportFault(
             f"The {kind} model differs from the Keras model by {difference:.2g}, more than {TOLERANCE:g}.",

@@ -239,7 +239,7 @@ def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dic
     return {
         "largest_difference": float(np.abs(actual - expected).max()),
         "tolerance": TOLERANCE,
-        "spread": float(expected.std(axis=0).max()),
+        "spread": float(expected.std(axis=0, dtype=np.float64).max()),
         "checked": [Path(path).as_posix() for path in paths] + list(variants),
     }
 
