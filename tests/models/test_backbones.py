@@ -179,7 +179,7 @@ def test_unknown_preprocessing_is_refused():
 def test_image_below_the_least_size(name):
     least = BACKBONES[name].least_size
     assert find_backbone(name, least) is BACKBONES[name]
-    with pytest.raises(ModelFault) as fault:
+    with pytest.raises(UsageFault) as fault:
         find_backbone(name, least - 1)
     assert fault.value.problem == (
         f"--image-size {least - 1} is too small for {name}, which needs at least {least}."

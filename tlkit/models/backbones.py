@@ -144,7 +144,7 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
 
     Raises:
         UsageFault: No such backbone; the nearest names are offered.
-        ModelFault: The size is below the least.
+        UsageFault: The size is below the least.
     """
     backbone = BACKBONES.get(name)
     if backbone is None:
@@ -154,7 +154,7 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
             f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(BACKBONES)}.",
         )
     if image_size is not None and image_size < backbone.least_size:
-        raise ModelFault(
+        raise UsageFault(
             f"--image-size {image_size} is too small for {name}, which needs at least {backbone.least_size}.",
             f"Take --image-size {backbone.native_size}, on which {name} was trained, or another --backbone.",
         )
@@ -176,7 +176,8 @@ def build_backbone(
 
     Raises:
         UsageFault: No such backbone.
-        ModelFault: The size is below the least, or the weights cannot be had or do not fit.
+        UsageFault: The size is below the least.
+        ModelFault: The weights cannot be had or do not fit.
     """
     backbone = find_backbone(name, image_size)
     found = find_weights(name, weights)  # before the network is built: a fault here comes at once
