@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from typing import NamedTuple
 
 import pytest
@@ -98,3 +100,15 @@ def tlkit_command():
         return Said(result.exit_code, result.stdout, result.stderr)
 
     return call
+
+
+def modules_after(*arguments: str) -> tuple[str, set[str]]:
+    """What a command line prints in a process of its own, and the modules that it has imported by then."""
+    program = (
+        "import sys; from tlkit.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout, set(done.stderr.split())

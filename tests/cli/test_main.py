@@ -10,6 +10,7 @@ import time
 import click
 import pytest
 
+from tests.cli.conftest import modules_after
 from tlkit.cli.main import VERBS, main
 
 ALL_VERBS = [(verb, line) for verbs in VERBS.values() for verb, line in verbs.items()]
@@ -58,10 +59,9 @@ def test_version(tlkit_command):
 
 @pytest.mark.parametrize("arguments", QUICK, ids=" ".join)
 def test_help_and_lists_import_nothing_slow(arguments, kitchen):
-    code = f"import sys; from tlkit.cli.main import main\ntry: main({arguments})\nfinally: print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout
-    assert SLOW & set(done.stderr.split()) == set()
+    said, modules = modules_after(*arguments)
+    assert said
+    assert SLOW & modules == set()
 
 
 def test_help_is_quick(kitchen):

@@ -1,12 +1,10 @@
 """Recipes are files: found, read without being run, copied, loaded."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import TOY
+from tests.cli.conftest import TOY, modules_after
 from tlkit.cli.recipe_files import find_recipes, load_recipe, read_recipe
 from tlkit.errors import UsageFault
 
@@ -103,10 +101,16 @@ def test_a_file_that_is_no_recipe(text, problem, kitchen, tlkit_command):
 
 @pytest.mark.parametrize("name", ["fine-tune", "small-cnn"])
 def test_the_help_of_a_shipped_recipe_needs_no_tensorflow(name):
-    code = f"import sys; from tlkit.cli.main import main\ntry: main(['run', '{name}', '--help'])\nfinally: print(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert f"Usage: tlkit run {name} [OPTIONS] SOURCE" in done.stdout
-    assert {"tensorflow", "keras"} & set(done.stderr.split()) == set()
+    said, modules = modules_after("run", name, "--help")
+    assert f"Usage: tlkit run {name} [OPTIONS] SOURCE" in said
+    assert {"tensorflow", "keras"} & modules == set()
+
+
+def test_a_source_that_is_not_there_is_told_before_tensorflow_loads(kitchen):
+    said, modules = modules_after("run", "fine-tune", "nowhere", "--json")
+    assert '"kind": "DataFault"' in said
+    assert {"tensorflow", "keras"} & modules == set()
+    assert not (kitchen / "saved_models" / "fine-tune-nowhere").exists()
 
 
 def test_loading_names_the_command_after_its_file(kitchen):

@@ -1,0 +1,98 @@
+"""`tlkit compare`: cards side by side, as text and as data."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from tlkit.results.run_folder import RunFolder
+
+
+@pytest.fixture
+def cards(kitchen):
+    def card(name, accuracy, **more):
+        measures = {
+            "n": 200,
+            "accuracy": accuracy,
+            "eta": 0.9,
+            "auc": None,
+            "ece": 0.01234,
+            "intervals": {"accuracy": [accuracy - 0.02, accuracy + 0.01]},
+        }
+        RunFolder.start(kitchen / "saved_models", name).finish(
+            {"recipe": "fine-tune", "source": "a|b/", "model": {"backbone": "xception"}, "seconds": 61.6,
+             "measures": {"test": measures}, **more}
+        )  # fmt: skip
+
+    card("guns", 0.9)
+    card("guns", 0.95)
+    card("blades", 0.5, measures={}, model=None, recipe="dcgan", seconds=None)
+    return kitchen
+
+
+def test_the_table(cards, tlkit_command):
+    said = tlkit_command("compare", "guns", "blades/1")
+    assert said.code == 0
+    assert [line.split() for line in said.out.splitlines()] == [
+        ["run", "recipe", "source", "backbone", "n", "accuracy", "eta", "auc", "ece", "seconds"],
+        ["guns/1", "fine-tune", "a|b/", "xception", "200", "0.9000", "[0.8800,", "0.9100]", "0.9000",
+         "-", "0.0123", "62"],
+        ["guns/2", "fine-tune", "a|b/", "xception", "200", "0.9500", "[0.9300,", "0.9600]", "0.9000",
+         "-", "0.0123", "62"],
+        ["blades/1", "dcgan", "a|b/", "-", "-", "-", "-", "-", "-", "-"],
+    ]  # fmt: skip
+    ends = {line.rindex("0.0123") for line in said.out.splitlines() if "0.0123" in line}
+    assert len(ends) == 1  # columns stand under each other
+
+
+def test_a_run_named_twice_stands_once_and_order_is_as_asked(cards, tlkit_command):
+    rows = tlkit_command("compare", "blades", "guns/2", "guns", "--json").json["runs"]
+    assert [row["run"] for row in rows] == ["blades/1", "guns/2", "guns/1"]
+
+
+def test_as_json_and_csv_nothing_is_rounded(cards, tlkit_command):
+    row = tlkit_command("compare", "guns/1", "--json").json["runs"][0]
+    assert row == {
+        "run": "guns/1",
+        "recipe": "fine-tune",
+        "source": "a|b/",
+        "backbone": "xception",
+        "n": 200,
+        "accuracy": 0.9,
+        "eta": 0.9,
+        "auc": None,
+        "ece": 0.01234,
+        "low": 0.88,
+        "high": 0.91,
+        "seconds": 61.6,
+        "path": "saved_models/guns/1",
+    }
+    table = list(csv.DictReader(io.StringIO(tlkit_command("compare", "guns", "blades", "--csv").out)))
+    assert [r["run"] for r in table] == ["guns/1", "guns/2", "blades/1"]
+    assert (table[0]["ece"], table[0]["auc"], table[0]["low"]) == ("0.01234", "", "0.88")
+
+
+def test_as_markdown(cards, tlkit_command):
+    lines = tlkit_command("compare", "guns/2", "--markdown").out.splitlines()
+    assert lines[0] == "| run | recipe | source | backbone | n | accuracy | eta | auc | ece | seconds |"
+    assert lines[1] == "| --- | --- | --- | --- | --: | --: | --: | --: | --: | --: |"
+    cells = [r"a\|b/", "xception", "200", "0.9500 [0.9300, 0.9600]", "0.9000", "-", "0.0123", "62"]
+    assert lines[2] == f"| guns/2 | fine-tune | {' | '.join(cells)} |"
+
+
+def test_in_a_narrow_terminal_nothing_is_lost(cards, monkeypatch, capsys):
+    from tlkit.cli.tables import show_table
+
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    show_table(
+        ["run", "source", "accuracy"],
+        [["fine-tune-" + "x" * 60, "photos" * 5, "0.9500 [0.9300, 0.9600]"]],
+        left=2,
+    )
+    lines = capsys.readouterr().out.splitlines()
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).count("x") == 60
+    assert "".join("".join(lines).split()).count("photos") >= 3
