@@ -13,7 +13,9 @@ def steps(arguments: list[str]) -> list[list[str]]:
     """The commands to run, in order."""
     fix, slow = "--fix" in arguments, "--slow" in arguments
     others = [a for a in arguments if a not in ("--fix", "--slow")]
-    everything = ["-m", "not gpu and not network", "--override-ini=addopts=-q --strict-markers"] if slow else []
+    everything = (
+        ["-m", "not gpu and not network", "--override-ini=addopts=-q --strict-markers"] if slow else []
+    )
     tools = [
         ["ruff", "format", *([] if fix else ["--check"]), "."],
         ["ruff", "check", *(["--fix"] if fix else []), "."],

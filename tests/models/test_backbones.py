@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.errors import ModelFault, UsageFault
+from tlkit.errors import UsageFault
 from tlkit.models.backbones import BACKBONES, DEFAULT, backbone_names, build_backbone, find_backbone
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.published import PUBLISHED

@@ -71,9 +71,10 @@ def _group(
                 values[argument] = make(**{key: values.pop(key) for key in keys})
             return function(*arguments, **values)
 
+        wrapped: Function = packed
         for key, (name, kind, default, metavar, text) in reversed(list(zip(keys, rows, strict=True))):
-            packed = _option(section, name, kind, changed.get(key, default), metavar, text)(packed)
-        return packed
+            wrapped = _option(section, name, kind, changed.get(key, default), metavar, text)(wrapped)
+        return wrapped
 
     return decorate
 

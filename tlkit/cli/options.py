@@ -27,7 +27,11 @@ def split_options() -> list[click.Option]:
     return [
         _data("--group", metavar="TEXT", help=GROUP),
         _data("--split", "manifest", type=_FILE, metavar="FILE", help="Reuse the split.csv of another run."),
-        _data("--hold-out", metavar="TEXT", help="Test part: COLUMN=VALUE or expression on the path (series=baggage)."),
+        _data(
+            "--hold-out",
+            metavar="TEXT",
+            help="Test part: COLUMN=VALUE or expression on the path (series=baggage).",
+        ),
         _data("--allow-leak", is_flag=True, help="Train although parts share images; the report says so."),
         _data("--skip-bad", is_flag=True, help="Leave unreadable images out; the report lists them."),
         _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),

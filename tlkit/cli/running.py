@@ -14,7 +14,7 @@ from tlkit.cli.console import Console, Step, TrainingTable
 from tlkit.results.run_folder import RunFolder, plain
 
 
-class DryRunDone(Exception):  # noqa: N818 - not an error: the way out of a recipe after its checks
+class DryRunDone(Exception):
     """A dry run has seen what it wanted to see."""
 
     def __init__(self, summary: dict[str, Any]) -> None:

@@ -55,7 +55,7 @@ def inspect_file(file: str | Path) -> Inspection:
 def _thumbnail(contents: bytes) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
-        image = Image.open(io.BytesIO(contents))
+        image: Image.Image = Image.open(io.BytesIO(contents))
         if image.width * image.height > MAXIMUM_PIXELS:
             raise ValueError(f"has {image.width} x {image.height} pixels, more than {MAXIMUM_PIXELS:,}")
         image.draft("L", (THUMBNAIL * 4, THUMBNAIL * 4))  # JPEG: decode at a quarter or an eighth

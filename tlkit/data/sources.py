@@ -11,6 +11,7 @@ import csv
 import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -196,7 +197,7 @@ def _read_folder(source: str, root: Path) -> Images:
         )
     if not folders or (not split and not others and not any(_folders(f) for f in folders)):
         _check_has_folders(source, root, folders)
-    above = split or {root: None}
+    above: dict[Path, str | None] = {**split} or {root: None}
     rows = [
         _Row(picture.relative_to(root).as_posix(), label.name, part)
         for folder, part in above.items()
@@ -323,9 +324,8 @@ def _csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, 
 
 
 def _read_built_in(source: str) -> Images:
-    from tlkit.data import xray
-
     if source not in BUILT_IN:
         raise UsageFault(f"Source {source} is unknown.", f"The built-in set is {BUILT_IN[0]}.")
+    xray = import_module("tlkit.data.xray")  # SciPy takes its time, and other sources do without
     folder = folder_written_once(cache_folder() / "xray" / f"crops-{xray.VERSION}", xray.write_crops)
     return replace(_read_csv(source, folder / "images.csv"), source=source)

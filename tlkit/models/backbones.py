@@ -10,7 +10,7 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tlkit.errors import ModelFault, UsageFault
+from tlkit.errors import UsageFault
 from tlkit.models.weights import WeightsOrigin as WeightsOrigin  # noqa: PLC0414 (part of this interface)
 from tlkit.models.weights import find_weights, load_weights
 

@@ -23,6 +23,9 @@ from tlkit.data.images import fold, pixel_batches
 
 VERSION = 1  # raise it when decoding or preprocessing changes what a file's features are
 BATCH = 32
+Change = Callable[
+    [tf.Tensor, tf.Tensor], tf.Tensor
+]  # (pixels uint8 [b, s, s, 3], number of the batch) -> pixels
 
 
 class FeatureCache:
@@ -143,22 +146,25 @@ class Extractor:
             found.append(self._extract(files, keys, change, progress, whole_batches=True))
         return np.stack(found)
 
-    def _extract(self, files, keys, change, progress=None, *, whole_batches: bool = False) -> np.ndarray:
+    def _extract(
+        self,
+        files: Sequence[str],
+        keys: Sequence[str],
+        change: Change,
+        progress: Callable[[int], None] | None = None,
+        *,
+        whole_batches: bool = False,
+    ) -> np.ndarray:
+        """Rows by key from the cache; what is missing goes through `change` and the network, batch by batch."""
         rows = np.empty((len(files), self.width), np.float32)
-        there = self.cache.read(keys, rows)
-        missing = np.flatnonzero(~there)
-        if whole_batches and len(missing):  # a change depends on its batch: all or nothing
+        missing = np.flatnonzero(~self.cache.read(keys, rows))
+        if not len(missing):
+            return rows
+        if whole_batches:  # a change depends on its batch: all or nothing
             missing = np.arange(len(files))
-        data = (
-            pixel_batches([str(files[i]) for i in missing], self.size, BATCH).enumerate()
-            if len(missing)
-            else ()
-        )
         done = len(files) - len(missing)
-        changed = (
-            data.map(lambda step, pixels: change(pixels, tf.cast(step, tf.int32))) if len(missing) else ()
-        )
-        for number, pixels in enumerate(changed):
+        batches = pixel_batches([str(files[i]) for i in missing], self.size, BATCH).enumerate()
+        for number, pixels in enumerate(batches.map(lambda step, x: change(x, tf.cast(step, tf.int32)))):
             chosen = missing[number * BATCH : (number + 1) * BATCH]
             rows[chosen] = self._run(pixels).numpy()
             self.cache.write([keys[i] for i in chosen], rows[chosen])

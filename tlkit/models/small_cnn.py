@@ -26,7 +26,9 @@ def build_small_cnn(class_names: Sequence[str], image_size: int = 32) -> keras.M
         UsageFault: The image is too small for the strides.
     """
     if image_size < LEAST_SIZE:
-        raise UsageFault(f"--image-size {image_size} is too small for small-cnn, which needs at least {LEAST_SIZE}.")
+        raise UsageFault(
+            f"--image-size {image_size} is too small for small-cnn, which needs at least {LEAST_SIZE}."
+        )
     make = keras.layers
     images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
     x = make.Rescaling(1 / 255, name="preprocess")(images)

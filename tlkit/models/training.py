@@ -74,7 +74,7 @@ class ConfusionAccuracy(keras.metrics.Metric):
         self.classes = classes
         self.counts = self.add_variable((classes, classes), "zeros", name="counts")
 
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:  # noqa: ARG002 - accuracy is unweighted
+    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
         """Count one-hot float [b, k] truths against probabilities [b, k]."""
         true = keras.ops.one_hot(keras.ops.argmax(y_true, -1), self.classes)
         predicted = keras.ops.one_hot(keras.ops.argmax(y_pred, -1), self.classes)

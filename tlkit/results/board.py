@@ -33,7 +33,9 @@ class Board:
     def __init__(self, folder: Path, class_names: Sequence[str], epoch: int = 0) -> None:
         self.class_names = class_names
         self.epoch = epoch
-        self.writers = {part: tf.summary.create_file_writer(str(folder / part)) for part in ("training", "validation")}
+        self.writers = {
+            part: tf.summary.create_file_writer(str(folder / part)) for part in ("training", "validation")
+        }
 
     def add_epoch(self, row: dict[str, Any], confusion: np.ndarray) -> None:
         """Write one row of metrics.jsonl; scalars are also grouped by phase."""
@@ -47,7 +49,9 @@ class Board:
                 if part == "training":
                     tf.summary.scalar("learning_rate", row["learning_rate"])
                 else:
-                    figure = pictures.confusion_matrix(confusion, self.class_names, title=f"epoch {self.epoch}")
+                    figure = pictures.confusion_matrix(
+                        confusion, self.class_names, title=f"epoch {self.epoch}"
+                    )
                     tf.summary.image("confusion", pictures.to_array(figure)[None])
             writer.flush()
 

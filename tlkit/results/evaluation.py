@@ -51,7 +51,9 @@ def calibrate(model: keras.Model, split: Split, probabilities: np.ndarray) -> tu
     return temperature, apply_temperature(probabilities, temperature)
 
 
-def measure_parts(split: Split, probabilities: np.ndarray, *, negative: str | None, seed: int) -> dict[str, Any]:
+def measure_parts(
+    split: Split, probabilities: np.ndarray, *, negative: str | None, seed: int
+) -> dict[str, Any]:
     """Measures with intervals over groups for training, validation and test."""
     found = {}
     for part in PARTS:
@@ -67,7 +69,9 @@ def measure_parts(split: Split, probabilities: np.ndarray, *, negative: str | No
     return found
 
 
-def calibration_errors(split: Split, before: np.ndarray, after: np.ndarray, temperature: float) -> dict[str, float]:
+def calibration_errors(
+    split: Split, before: np.ndarray, after: np.ndarray, temperature: float
+) -> dict[str, float]:
     """Expected calibration error of the test part before and after temperature scaling."""
     chosen = split.indices(TEST)
     labels = split.images.labels[chosen]

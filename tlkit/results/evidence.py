@@ -26,7 +26,8 @@ def draw_batch(folder: Path, images: tf.Tensor, labels: tf.Tensor, class_names: 
     targets = np.asarray(labels)[:SHOWN]
     titles = [
         " + ".join(
-            f"{class_names[k]} {row[k]:.0%}" if row.max() < 1 else class_names[k] for k in np.flatnonzero(row)
+            f"{class_names[k]} {row[k]:.0%}" if row.max() < 1 else class_names[k]
+            for k in np.flatnonzero(row).tolist()
         )
         for row in targets
     ]
