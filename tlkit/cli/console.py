@@ -55,7 +55,7 @@ class Console:
     @property
     def is_terminal(self) -> bool:
         """Whether a person watches stderr."""
-        return sys.stderr.isatty()
+        return sys.stderr is not None and sys.stderr.isatty()
 
     @cached_property
     def rich(self) -> Any:

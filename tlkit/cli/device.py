@@ -155,7 +155,8 @@ def _aside(*, verbose: bool) -> Iterator[None]:
         except ImportError:
             os.dup2(saved, 2)
             caught.seek(0)
-            shutil.copyfileobj(caught, os.fdopen(os.dup(2), "wb"))
+            with os.fdopen(os.dup(2), "wb") as stderr:
+                shutil.copyfileobj(caught, stderr)
             raise
         finally:
             os.dup2(saved, 2)

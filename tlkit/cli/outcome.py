@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import click
 
+from tlkit.cli.console import Console
 from tlkit.cli.interruption import Stopped, stoppable
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.errors import RunFailed, TlkitError
@@ -74,7 +74,7 @@ def show_fault(fault: TlkitError, *, as_json: bool) -> None:
 def show_stopped(code: int = 130, *, remedy: str = "", as_json: bool) -> None:
     """Say in one line that the person, or the system, ended the command."""
     # A progress bar may have hidden the cursor.
-    cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
+    cursor = "\x1b[?25h" if Console().is_terminal else ""
     click.echo(f"{cursor}Stopped. {remedy}".strip(), err=True)
     if as_json:
         _show_error(code, "Stopped", "Stopped.", remedy)

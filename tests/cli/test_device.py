@@ -1,0 +1,117 @@
+"""TensorFlow's start, in processes of their own: quiet, seeded, on the wanted device."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tlkit.cli import device
+from tlkit.errors import RunFailed
+
+START = """
+import json, sys
+from tlkit.cli.device import prepare_tensorflow
+said = []
+environment = prepare_tensorflow(7, sys.argv[1], say=said.append, verbose=len(sys.argv) > 2)
+import random, numpy as np, keras, tensorflow as tf
+sys.stderr.write("still here")
+draws = [random.random(), np.random.rand(), float(keras.random.uniform(())), float(tf.random.uniform(()))]
+from tensorflow.python.framework import config
+print(json.dumps([said, environment, draws, config.is_op_determinism_enabled(), keras.backend.backend()]))
+"""
+
+
+def start(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", START, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
+
+
+def test_the_start_is_quiet_seeded_and_written_down():
+    done = start("cpu", KERAS_BACKEND="torch", TF_CPP_MIN_LOG_LEVEL="0")
+    assert done.stderr == "still here"  # not a word from C++, and stderr works again afterwards
+    said, environment, draws, deterministic, backend = json.loads(done.stdout)
+    assert len(said) == 1
+    assert said[0].startswith("Device: CPU, ")
+    assert said[0].endswith(" threads (as --device cpu asks).")
+    assert set(environment) == {
+        "python", "platform", "tensorflow", "keras", "tlkit", "device", "threads", "deterministic",
+    }  # fmt: skip
+    assert (deterministic, backend) == (True, "tensorflow")
+    import random
+
+    import numpy as np
+
+    random.seed(7)
+    np.random.seed(7)  # noqa: NPY002 - the generator that Keras seeds
+    assert draws[:2] == [random.random(), np.random.rand()]  # noqa: NPY002
+
+
+@pytest.mark.slow
+def test_the_same_seed_draws_the_same_everywhere():
+    first, second = (json.loads(start("auto").stdout) for _ in range(2))
+    assert first[2] == second[2]
+
+
+@pytest.mark.slow
+def test_verbose_lets_tensorflow_talk():
+    assert "TensorFlow binary is optimized" in start("cpu", "verbose", TF_CPP_MIN_LOG_LEVEL="0").stderr
+
+
+def test_what_a_failed_import_said_is_shown(capfd):
+    def broken_import():
+        os.write(2, b"libcudart.so.12: cannot open shared object file\n")
+        raise ImportError("numpy")
+
+    with pytest.raises(ImportError), device._aside(verbose=False):
+        broken_import()
+    assert "libcudart.so.12: cannot open" in capfd.readouterr().err
+
+
+def test_what_a_good_import_said_is_not(capfd):
+    with device._aside(verbose=False):
+        os.write(2, b"chatter\n")
+    os.write(2, b"afterwards\n")
+    assert capfd.readouterr().err == "afterwards\n"
+
+
+def test_a_gpu_that_tensorflow_cannot_use(monkeypatch):
+    """The machine shows a GPU, TensorFlow sees none: the remedy names the missing libraries."""
+    monkeypatch.setattr(device, "_has_gpu_nodes", lambda: True)
+    with pytest.raises(RunFailed) as caught:
+        device._choose("gpu")
+    assert caught.value.problem == "--device gpu: TensorFlow sees no GPU."
+    assert "pip install 'tlkit[gpu]'" in caught.value.remedy
+    used, why = device._choose("auto")
+    assert used.startswith("CPU, ")
+    assert why.startswith("there is a GPU that TensorFlow cannot use.")
+
+
+def test_auto_says_why(monkeypatch):
+    monkeypatch.setattr(device, "_has_gpu_nodes", lambda: False)
+    assert device._choose("auto")[1] == "TensorFlow sees no GPU"
+    with pytest.raises(RunFailed, match="this machine shows no GPU"):
+        device.check_device("gpu")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows reuses descriptors otherwise")
+def test_a_closed_stderr_is_no_obstacle():
+    code = "from tlkit.cli.device import _aside\nwith _aside(verbose=False): pass\nprint('good')"
+    done = subprocess.run(
+        ["bash", "-c", f'"{sys.executable}" -c "{code}" 2>&-'], capture_output=True, check=True
+    )
+    assert done.stdout == b"good\n"
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_used_and_grows():
+    done = start("gpu")
+    said, environment, *_ = json.loads(done.stdout)
+    assert said[0].startswith("Device: GPU, ")
+    assert environment["device"].startswith("GPU, ")

@@ -1,0 +1,190 @@
+"""`tlkit predict` and `tlkit evaluate` on a run that was really trained."""
+
+import csv
+import functools
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import draw
+from tlkit.cli.predict import pictures
+from tlkit.errors import DataFault
+from tlkit.results.run_folder import RunFolder, read_card
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _loaded_once():
+    """Every command loads the SavedModel for itself; here one load serves them all."""
+    from tlkit.results.serving import Served
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Served, "load", functools.cache(Served.load))
+        yield
+
+
+def manifest(run):
+    with (run / "split.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def predictions(run):
+    with (run / "predictions.csv").open(newline="") as stream:
+        return {row["path"]: row for row in csv.DictReader(stream)}
+
+
+# --- predict ---
+
+
+def test_a_file_gets_the_answer_it_got_in_training(finished, tlkit_command):
+    path, row = next(iter(predictions(finished.run).items()))
+    said = tlkit_command("predict", finished.run, finished.source / path)
+    where, label, confidence = said.out.splitlines()[1].split()
+    assert (where, label) == ((finished.source / path).as_posix(), row["predicted"])
+    assert float(confidence) == pytest.approx(max(float(row[c]) for c in ("bar", "disc", "frame")), abs=1e-4)
+
+
+def test_a_folder_is_all_pictures_below(finished, tlkit_command):
+    answer = tlkit_command("predict", finished.run, finished.source, "--json", "--batch", "7").json
+    assert answer["classes"] == ["bar", "disc", "frame"]
+    assert len(answer["predictions"]) == 30
+    known = predictions(finished.run)
+    for one in answer["predictions"]:
+        row = known[Path(one["path"]).relative_to(finished.source).as_posix()]
+        assert one["label"] == row["predicted"]
+        assert sum(one["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert one["confidence"] == max(one["probabilities"].values())
+        assert all(
+            one["probabilities"][c] == pytest.approx(float(row[c]), abs=1e-5) for c in answer["classes"]
+        )
+
+
+def test_as_csv(finished, tlkit_command):
+    said = tlkit_command("predict", finished.run, finished.source / "disc", "--csv")
+    table = list(csv.DictReader(io.StringIO(said.out)))
+    assert list(table[0]) == ["path", "label", "confidence", "bar", "disc", "frame"]
+    assert len(table) == 10
+
+
+def test_a_picture_that_does_not_open_is_named_or_left_out(finished, tmp_path, tlkit_command):
+    draw(0, 1).save(tmp_path / "good.png")
+    (tmp_path / "torn.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
+    said = tlkit_command("predict", finished.run, tmp_path)
+    assert said.code == 3
+    assert f"Error: {tmp_path.as_posix()}/torn.png is truncated." in said.err
+    said = tlkit_command("predict", finished.run, tmp_path, "--skip-bad", "--json")
+    assert [one["path"] for one in said.json["predictions"]] == [f"{tmp_path.as_posix()}/good.png"]
+    assert said.json["skipped"] == [{"path": f"{tmp_path.as_posix()}/torn.png", "reason": "is truncated"}]
+
+
+def test_which_files_are_meant(tmp_path):
+    for name in ("b.png", "a.JPG", "deep/c.tif", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
+    assert pictures((tmp_path / "b.png", tmp_path)) == expected
+    assert pictures((tmp_path / "notes.txt",)) == [tmp_path / "notes.txt"]  # a file that is named is tried
+    (tmp_path / "empty").mkdir()
+    for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no pictures")):
+        with pytest.raises(DataFault, match=message):
+            pictures((tmp_path / wrong,))
+
+
+def test_a_run_without_a_model_cannot_predict(kitchen, tlkit_command):
+    RunFolder.start(kitchen / "saved_models", "table").finish({})
+    draw(0, 1).save("one.png")
+    said = tlkit_command("predict", "table", "one.png")
+    assert said.code == 2
+    assert "saved_models/table/1 has no SavedModel." in said.err
+
+
+# --- evaluate ---
+
+
+def test_on_the_run_s_own_source_what_remains_is_its_test_part(finished, tlkit_command):
+    answer = tlkit_command("evaluate", finished.run, finished.source, "--json").json
+    card = read_card(finished.run)
+    test = card["measures"]["test"]
+    assert answer["excluded"] == sum(row["part"] != "test" for row in manifest(finished.run)) > 0
+    assert answer["n"] == test["n"] == 30 - answer["excluded"]
+    assert set(answer) > {
+        "accuracy",
+        "eta",
+        "n",
+        "excluded",
+        "per_class",
+        "confusion",
+        "intervals",
+        "auc",
+        "ece",
+    }
+    assert answer["confusion"] == test["confusion"]
+    assert answer["accuracy"] == test["accuracy"]
+    assert answer["groups"] == test["groups"]
+    assert answer["intervals"]["accuracy"] == test["intervals"]["accuracy"]
+    assert answer["log_loss"] == pytest.approx(test["log_loss"], abs=1e-4)
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Pictures that the run has not seen, of two of its three classes."""
+    root = tmp_path / "others"
+    for label, kind in ((1, "disc"), (2, "frame")):
+        (root / kind).mkdir(parents=True)
+        for number in range(100, 104):
+            draw(label, number, 64).save(root / kind / f"{number}.png")
+    return root
+
+
+def test_labels_match_by_name(finished, others, tlkit_command):
+    """disc and frame are 0 and 1 in the source, 1 and 2 in the run."""
+    answer = tlkit_command("evaluate", finished.run, others, "--json").json
+    assert (answer["n"], answer["excluded"]) == (8, 0)
+    assert {name: row["support"] for name, row in answer["per_class"].items()} == {
+        "bar": 0,
+        "disc": 4,
+        "frame": 4,
+    }
+    by_file = tlkit_command("predict", finished.run, others, "--json").json["predictions"]
+    right = np.mean([Path(one["path"]).parent.name == one["label"] for one in by_file])
+    assert answer["accuracy"] == right
+
+
+def test_copies_of_training_images_are_left_out_under_any_name(finished, others, tlkit_command):
+    seen = [row for row in manifest(finished.run) if row["part"] == "training" and row["label"] == "disc"]
+    shutil.copy(finished.source / seen[0]["path"], others / "frame" / "innocent.png")
+    assert tlkit_command("evaluate", finished.run, others, "--json").json["excluded"] == 1
+
+
+def test_as_text(finished, others, tlkit_command):
+    (others / "disc" / "torn.png").write_bytes(b"")
+    said = tlkit_command("evaluate", finished.run, others, "--group", r"(\d)\.png", "--skip-bad")
+    lines = said.out.splitlines()
+    assert lines[0] == f"run: {finished.run}"
+    assert lines[2] == "n: 8 in 4 groups (0 excluded)"
+    assert lines[3] == "left out: disc/torn.png is empty (0 bytes)"
+    assert any(line.startswith("accuracy: ") and line.endswith("]") for line in lines)
+    table = [line.split() for line in lines[lines.index("") + 1 :]]
+    assert table[0] == ["class", "support", "precision", "recall", "f1", "eta", "auc"]
+    assert [row[:2] for row in table[1:]] == [["bar", "0"], ["disc", "4"], ["frame", "4"]]
+
+
+def test_refusals(finished, others, tmp_path, tlkit_command):
+    said = tlkit_command("evaluate", finished.run, tmp_path / "nowhere", "--json")
+    assert (said.code, json.loads(said.out)["error"]["kind"]) == (3, "DataFault")
+    (others / "disc").rename(others / "disk")
+    said = tlkit_command("evaluate", finished.run, others)
+    assert said.code == 3
+    assert f"Class disk of {others} is unknown to {finished.run}." in said.err
+    assert "Did you mean disc? It knows bar, disc, frame" in said.err
+    only = tmp_path / "only"
+    for row in manifest(finished.run):
+        if row["part"] == "training":
+            (only / row["label"]).mkdir(parents=True, exist_ok=True)
+            shutil.copy(finished.source / row["path"], only / row["label"])
+    said = tlkit_command("evaluate", finished.run, only)
+    assert said.code == 3
+    assert f"All 18 images of {only} are in the training or validation part of {finished.run}." in said.err
