@@ -18,6 +18,7 @@ TOY = '''"""Count to a number, slowly.
 """
 
 import time
+from pathlib import Path
 
 import click
 
@@ -33,7 +34,7 @@ import tlkit
 def toy(run, source, epochs, rates, batch, ending):
     assert isinstance(rates, tuple)
     run.say(f"Counting {source} with {rates}, group {run.split.group}")
-    run.record(classes=["a", "b"], measures={"test": {"n": 4, "accuracy": 0.75, "auc": float("nan")}})
+    run.record(seen=Path(source).is_dir(), classes=["a", "b"], measures={"test": {"n": 4, "accuracy": 0.75, "auc": float("nan")}})
     run.stop_if_dry({"images": 4})
     if ending == "early":
         raise tlkit.DataFault("photos/ has images but no class folders.", "Put each class in its own folder.")

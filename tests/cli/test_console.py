@@ -77,6 +77,7 @@ def test_a_bar_on_a_terminal_that_vanishes(terminal, tmp_path):
     assert "left" in said
     for row in [*ROWS, "Test: [accuracy] 1.0"]:
         assert row in said
+    assert said.rfind("\x1b[2K") > said.rfind("left")  # the last bar was wiped away
     assert said.count("\x1b[?25l") == said.count("\x1b[?25h")  # the cursor is given back
     assert (tmp_path / "log.txt").read_text().splitlines() == [*ROWS, "Test: [accuracy] 1.0"]
 

@@ -95,6 +95,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "options": options["options"],
         "seed": 0,
         "environment": {},
+        "seen": False,
         "classes": ["a", "b"],
         "measures": {"test": {"n": 4, "accuracy": 0.75, "auc": None}},
     }

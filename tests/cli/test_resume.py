@@ -47,13 +47,14 @@ def test_a_finished_run_has_nothing_left(kitchen, tlkit_command):
 
 def test_the_source_means_what_it_meant(stopped, kitchen, monkeypatch, tlkit_command):
     """From another folder, relative paths are still those of the first command line."""
-    copy = kitchen / "recipes" / "toy.py"
-    copy.unlink()  # the run has its own
+    (kitchen / "recipes" / "toy.py").unlink()  # the run has its own copy
+    (kitchen / "photos").mkdir()
     (kitchen / "far").mkdir()
     monkeypatch.chdir(kitchen / "far")
     said = tlkit_command("resume", stopped)
     assert said.code == 0
-    assert (kitchen / "saved_models" / "toy-photos" / "1" / "card.json").is_file()
+    card = json.loads((kitchen / "saved_models" / "toy-photos" / "1" / "card.json").read_text())
+    assert card["seen"]
     assert list((kitchen / "far").iterdir()) == []
 
 
