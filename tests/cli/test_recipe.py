@@ -33,6 +33,7 @@ def test_a_finished_run(kitchen, tlkit_command):
     assert said.code == 0
     assert said.out == (
         "run: saved_models/toy-photos/1\nreport: saved_models/toy-photos/1/report.html\naccuracy: 0.7500\n"
+        "interval: [0.2000, 0.3333]\n"
     )
     assert said.err.splitlines() == [
         "Counting photos with (0.1, 0.2), group (x)",
@@ -57,6 +58,7 @@ def test_the_result_as_json(kitchen, tlkit_command):
         "saved_model": None,
         "report": "elsewhere/first.try/1/report.html",
         "accuracy": 0.75,
+        "interval": [0.2, 1 / 3],
     }
 
 

@@ -182,6 +182,8 @@ def _warnings_logged(run: Run) -> Iterator[None]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
-    if isinstance(value, dict | list | tuple):
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_text(one) for one in value)}]"
+    if isinstance(value, dict):
         return json.dumps(plain(value), ensure_ascii=False)
     return str(value)
