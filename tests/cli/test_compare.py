@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 
 import pytest
 
@@ -81,18 +80,19 @@ def test_as_markdown(cards, tlkit_command):
     assert lines[2] == f"| guns/2 | fine-tune | {' | '.join(cells)} |"
 
 
-def test_in_a_narrow_terminal_nothing_is_lost(cards, monkeypatch, capsys):
-    from tlkit.cli.tables import show_table
+def test_in_a_narrow_terminal_columns_are_left_out_and_named(cards, monkeypatch, capsys):
+    from tlkit.cli.main import main
 
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-    show_table(
-        ["run", "source", "accuracy"],
-        [["fine-tune-" + "x" * 60, "photos" * 5, "0.9500 [0.9300, 0.9600]"]],
-        left=2,
-    )
-    lines = capsys.readouterr().out.splitlines()
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in lines]
-    assert max(map(len, lines)) <= 80
-    assert "".join(lines).count("x") == 60
-    assert "".join("".join(lines).split()).count("photos") >= 3
+    for columns, header, absent in (
+        (120, "run recipe source backbone n accuracy eta auc ece seconds", None),
+        (80, "run recipe source backbone n accuracy eta auc", ["ece", "seconds"]),
+    ):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with pytest.raises(SystemExit):
+            main(["compare", "guns"])
+        said = capsys.readouterr()
+        assert said.out.splitlines()[0].split() == header.split()
+        assert max(map(len, said.out.splitlines())) <= columns
+        assert all(name in said.err for name in absent or ())
+        assert bool(said.err) == bool(absent)

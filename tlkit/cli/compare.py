@@ -29,6 +29,7 @@ COLUMNS = (
     "seconds",
 )
 TEXTS = 4  # how many of the columns are text
+SPARE = ("ece", "seconds", "auc", "recipe", "source")  # left out first in a narrow terminal
 EXAMPLES = """
     tlkit compare fine-tune-photos small-cnn-photos
     tlkit compare fine-tune-photos/1 fine-tune-photos/4 --markdown
@@ -58,7 +59,10 @@ def compare(names: tuple[str, ...], runs: Path, as_json: bool, as_csv: bool, mar
     else:
         header = [column for column in COLUMNS if column not in {"low", "high"}]
         cells = [[_shown(row, column) for column in header] for row in rows]
-        (show_markdown if markdown else show_table)(header, cells, left=TEXTS)
+        if markdown:
+            show_markdown(header, cells, left=TEXTS)
+        else:
+            show_table(header, cells, left=TEXTS, spare=SPARE)
 
 
 def row_of(card: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import sys
 from collections.abc import Sequence
 
 import click
 
+from tlkit.cli.console import Console
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
-    """Print an aligned table, folded to a terminal's width and unfolded elsewhere.
+GAP = 2  # blanks between columns
+
+
+def show_table(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1, spare: Sequence[str] = ()
+) -> None:
+    """Print an aligned table.
+
+    In a terminal that is too narrow, the columns of `spare` are left out, the first of them first, and stderr
+    says so; a cell is never folded. In a file or a pipe all columns stand.
 
     Args:
         header: Names of the columns.
         rows: Cells; None is shown as "-".
         left: How many columns, from the first, are text and aligned left.
+        spare: Columns that a person can do without.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
-    for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < left else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    width = None if sys.stdout.isatty() else 1000
-    console = Console(file=io.StringIO() if width else sys.stdout, width=width, highlight=False)
-    console.print(table)
-    if isinstance(console.file, io.StringIO):
-        click.echo("\n".join(line.rstrip() for line in console.file.getvalue().splitlines()))
+    columns = [[name, *(_cell(row[i]) for row in rows)] for i, name in enumerate(header)]
+    widths = [max(map(len, column)) for column in columns]
+    shown = _fitting(header, widths, spare) if sys.stdout.isatty() else list(range(len(header)))
+    for cells in zip(*(columns[i] for i in shown)):
+        aligned = [c.ljust(widths[i]) if i < left else c.rjust(widths[i]) for i, c in zip(shown, cells)]
+        click.echo((" " * GAP).join(aligned).rstrip())
+    absent = [name for i, name in enumerate(header) if i not in shown]
+    if absent:
+        Console().say(f"This terminal is too narrow for {', '.join(absent)}.")
 
 
 def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -42,10 +49,21 @@ def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def show_markdown(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
-    """Print a Markdown table."""
+    """Print a Markdown table; arguments as for `show_table`."""
     rule = ["---" if index < left else "--:" for index in range(len(header))]
     for row in (header, rule, *rows):
         click.echo("| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row) + " |")
+
+
+def _fitting(header: Sequence[str], widths: Sequence[int], spare: Sequence[str]) -> list[int]:
+    """Indices of the columns that a terminal has room for, as far as spare ones can be left out."""
+    room = shutil.get_terminal_size().columns
+    shown = list(range(len(header)))
+    for name in spare:
+        if sum(widths[i] + GAP for i in shown) - GAP <= room:
+            break
+        shown.remove(header.index(name))
+    return shown
 
 
 def _cell(value: object) -> str:
