@@ -28,7 +28,6 @@ def converted(monkeypatch):
 
     module = types.SimpleNamespace(to_onnx=convert("onnx"), to_litert=convert("litert"))
     monkeypatch.setitem(sys.modules, "tlkit.results.conversion", module)
-    monkeypatch.setattr("tlkit.results.conversion", module, raising=False)
     monkeypatch.setattr("tlkit.cli.export.import_tensorflow", lambda: None)
     return asked
 

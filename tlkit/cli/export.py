@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -45,8 +44,7 @@ def export(run: str, target: str, output: Path | None, runs: Path, as_json: bool
     if not output.parent.is_dir():
         raise UsageFault(f"There is no folder {output.parent}.", "Make it, or name another --output.")
     import_tensorflow()
-    from tlkit.results import conversion
+    from tlkit.results.conversion import to_litert, to_onnx
 
-    checked: Any = (conversion.to_onnx if target == "onnx" else conversion.to_litert)(path, output)
-    details = checked if isinstance(checked, dict) else {}
-    show({"status": "written", "format": target, "file": output, **details}, as_json=as_json)
+    checked = (to_onnx if target == "onnx" else to_litert)(path, output)
+    show({"status": "written", "format": target, "file": output, **checked}, as_json=as_json)
