@@ -20,7 +20,7 @@ from tlkit.cli import choices
     "--epochs",
     nargs=3,
     type=click.IntRange(0),
-    default=(30, 4, 4),
+    default=(30, 4, 3),
     show_default=True,
     metavar="HEAD TOP ALL",
     help="Most epochs of each phase; 0 leaves it out.",

@@ -77,6 +77,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self._started = monotonic()
+        self._tensorflow_was_there = "tensorflow" in sys.modules
         self._earlier = (
             sum(row.get("seconds") or 0.0 for row in self.folder.metrics()) if self.resumed else 0.0
         )
@@ -148,6 +149,7 @@ class Run:
 
     def finish(self) -> Path:
         """Write the card and give the folder its number; the command calls this after the recipe."""
-        if "tensorflow" in sys.modules and not self.environment:
+        used = "tensorflow" in sys.modules and not self._tensorflow_was_there
+        if used and not self.environment:
             self.say("Note: this recipe never called run.start_tensorflow(): seed and device were not set.")
         return self.folder.finish(self.card())

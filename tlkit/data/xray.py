@@ -25,10 +25,11 @@ from tlkit.data.xray_physics import Detector, expose, polychromatic_transmittanc
 from tlkit.data.xray_shadow import View, extent, project
 from tlkit.errors import UsageFault
 
-VERSION = "1"  # changes whenever a seed draws other pictures; names the cache folder
+VERSION = "2"  # changes whenever a seed draws other pictures; names the cache folder
 CLASSES = ("blade", "gun", "other", "shuriken")
 SERIES = ("clean", "baggage")
-VIEWS = 3  # pictures of one object: the size of a group
+PICTURES = {"blade": 120, "gun": 120, "other": 240, "shuriken": 120}  # harmless things are of many kinds
+VIEWS = 2  # pictures of one object: the size of a group
 SUPERSAMPLING = 2
 HARMLESS = {**xray_hardware.SMALL_THINGS, **xray_belongings.LARGE_THINGS}
 THREATS = {"gun": xray_threats.gun, "shuriken": xray_threats.shuriken, "blade": xray_threats.blade}
@@ -55,7 +56,7 @@ def write_crops(
     folder: Path,
     *,
     seed: int = 0,
-    images_per_class: int | Mapping[str, int] = 150,
+    images_per_class: int | Mapping[str, int] = PICTURES,
     least_size: int = 120,
     largest_size: int = 208,
 ) -> None:
