@@ -167,7 +167,7 @@ class Extractor:
         for number, pixels in enumerate(batches.map(lambda step, x: change(x, tf.cast(step, tf.int32)))):
             chosen = missing[number * BATCH : (number + 1) * BATCH]
             rows[chosen] = self._run(pixels).numpy()
-            self.cache.write([keys[i] for i in chosen], rows[chosen])
+            self.cache.write([keys[i] for i in chosen.tolist()], rows[chosen])
             done += len(chosen)
             self.computed += len(chosen)
             if progress:
