@@ -29,7 +29,7 @@ from tlkit.cli import choices
     "--learning-rates",
     nargs=3,
     type=click.FloatRange(0, min_open=True),
-    default=(3e-3, 3e-4, 5e-5),
+    default=(3e-3, 1e-4, 5e-5),
     show_default=True,
     metavar="HEAD TOP ALL",
     help="Largest rate of each phase.",

@@ -25,11 +25,12 @@ from tlkit.data.xray_physics import Detector, expose, polychromatic_transmittanc
 from tlkit.data.xray_shadow import View, extent, project
 from tlkit.errors import UsageFault
 
-VERSION = "2"  # changes whenever a seed draws other pictures; names the cache folder
+VERSION = "3"  # changes whenever a seed draws other pictures; names the cache folder
 CLASSES = ("blade", "gun", "other", "shuriken")
 SERIES = ("clean", "baggage")
 PICTURES = {"blade": 120, "gun": 120, "other": 240, "shuriken": 120}  # harmless things are of many kinds
 VIEWS = 2  # pictures of one object: the size of a group
+MOST_HIDDEN = 0.06  # share of a threat that dense things may cover
 SUPERSAMPLING = 2
 HARMLESS = {**xray_hardware.SMALL_THINGS, **xray_belongings.LARGE_THINGS}
 THREATS = {"gun": xray_threats.gun, "shuriken": xray_threats.shuriken, "blade": xray_threats.blade}
@@ -192,7 +193,7 @@ def bag_contents(rng: np.random.Generator, subject: Placed, radius: float) -> tu
         thing = _thing_of_size(rng, radius)
         depth = _depth([thing], view)
         hidden = float(((covered + depth > 0.8) & shape).sum()) / max(int(shape.sum()), 1)
-        if hidden < 0.15:
+        if hidden < MOST_HIDDEN:
             around.append(thing)
             covered += depth
         if len(around) >= wanted:

@@ -163,7 +163,7 @@ class Extractor:
         if whole_batches:  # a change depends on its batch: all or nothing
             missing = np.arange(len(files))
         done = len(files) - len(missing)
-        batches = pixel_batches([str(files[i]) for i in missing], self.size, BATCH).enumerate()
+        batches = pixel_batches([str(files[i]) for i in missing.tolist()], self.size, BATCH).enumerate()
         for number, pixels in enumerate(batches.map(lambda step, x: change(x, tf.cast(step, tf.int32)))):
             chosen = missing[number * BATCH : (number + 1) * BATCH]
             rows[chosen] = self._run(pixels).numpy()
