@@ -4,6 +4,9 @@
 
 Method: convolution, convolution, max-pooling, one dense layer, 32 x 32 pixels (the course's S8, layer for layer);
 early stopping on validation, best and last model kept, confusion matrices for training, validation and test.
+
+Result: eyes against noses, grouped by person: test accuracy 0.945 (95 % interval 0.920 to 0.970), n = 200 in 25
+groups, seed 0, 608 training images, best epoch 17 of 27, on 2 cores. (The source: 0.9909 with 7,360 of them.)
 """
 
 import click
