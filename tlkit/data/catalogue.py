@@ -79,7 +79,7 @@ def _downloaded(name: str) -> Any:
 def _write(name: str, builder: Any, folder: Path) -> None:
     import tensorflow_datasets as tfds
 
-    features = builder.info.features or {}
+    features = dict(builder.info.features or {})
     if "image" not in features or not isinstance(features.get("label"), tfds.features.ClassLabel):
         raise DataFault(
             f"tfds:{name} has no image with a class label (features: {', '.join(features)}).",
