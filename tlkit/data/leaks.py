@@ -35,9 +35,10 @@ def crossing_notes(
     return []
 
 
-def _crossing(keys: Sequence[str], parts: Sequence[str]) -> list[tuple[int, int]]:
+def _crossing(keys: Sequence[str], sides: Sequence[str] | np.ndarray) -> list[tuple[int, int]]:
+    """(first of the key, i) for each i whose side is not that of the first with its key."""
     first: dict[str, int] = {}
-    return [(j, i) for i, key in enumerate(keys) if parts[j := first.setdefault(key, i)] != parts[i]]
+    return [(j, i) for i, key in enumerate(keys) if sides[j := first.setdefault(key, i)] != sides[i]]
 
 
 def near_copy_notes(
@@ -60,9 +61,7 @@ def near_copy_notes(
 
 def label_conflict_notes(images: Images, hashes: Sequence[str]) -> list[str]:
     """A sentence about equal files with different labels."""
-    first: dict[str, int] = {}
-    labels = images.labels
-    odd = [(j, i) for i, key in enumerate(hashes) if labels[j := first.setdefault(key, i)] != labels[i]]
+    odd = _crossing(hashes, images.labels)
     if not odd:
         return []
     one, two = odd[0]

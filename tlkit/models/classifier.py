@@ -142,8 +142,3 @@ def head_model(model: keras.Model) -> keras.Model:
 def set_temperature(model: keras.Model, temperature: float) -> None:
     """Divide the logits by this from now on."""
     model.layers[-1].temperature.assign(np.float32(temperature))
-
-
-def temperature(model: keras.Model) -> float:
-    """What the logits are divided by."""
-    return float(keras.ops.convert_to_numpy(model.layers[-1].temperature))

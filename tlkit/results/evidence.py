@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.images import pixel_batches
+from tlkit.data.images import decoded
 from tlkit.data.sources import PARTS, TEST
 from tlkit.data.splits import Split
 from tlkit.models.explain import heat_maps
@@ -70,11 +70,6 @@ def draw_evidence(
     _draw_heat_maps(folder, model, split, after)
 
 
-def _pixels(split: Split, chosen: np.ndarray, size: int) -> np.ndarray:
-    files = [str(split.images.file(i)) for i in chosen]
-    return np.concatenate([batch.numpy() for batch in pixel_batches(files, size)])
-
-
 def _draw_mistakes(folder: Path, split: Split, probabilities: np.ndarray) -> None:
     """The test images that were named wrongly with most confidence."""
     test, names = split.indices(TEST), split.images.class_names
@@ -83,7 +78,7 @@ def _draw_mistakes(folder: Path, split: Split, probabilities: np.ndarray) -> Non
         return
     worst = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:SHOWN]
     figure = pictures.mistakes(
-        _pixels(split, worst, 224),
+        decoded(split.images.take(worst), 224),
         [names[split.images.labels[i]] for i in worst],
         [names[probabilities[i].argmax()] for i in worst],
         [float(probabilities[i].max()) for i in worst],
@@ -103,7 +98,7 @@ def _draw_heat_maps(folder: Path, model: keras.Model, split: Split, probabilitie
     chosen = np.array([*mistakes, *good][:EXPLAINED], int)
     if not len(chosen):
         return
-    images = _pixels(split, chosen, model.input_shape[1])
+    images = decoded(split.images.take(chosen), model.input_shape[1])
     heats = heat_maps(model, images, predicted[chosen])
     titles = [f"{names[predicted[i]]} {probabilities[i].max():.2f}" for i in chosen]
     save(
