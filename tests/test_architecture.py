@@ -12,11 +12,11 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may import what stands before it
 # Inside a folder a module imports only modules above it.
 ORDER = {
-    "data": "cache catalogue xray_* xray headers decoding sources inspection leaks splits ingredients augmentation augment images",
-    "models": "settings preprocessing published torch_file lite0 weight_files lite0_weights weights backbones classifier "
-    "small_cnn features explain checkpoints training phases",
-    "results": "intervals calibration measures canvas charts pictures run_folder board evaluation evidence verdict "
-    "report serving conversion",
+    "data": "cache catalogue gdxray xray_* xray headers decoding sources inspection leaks splits ingredients augmentation augment images",
+    "models": "settings preprocessing published torch_file lite0 classic_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
+    "small_cnn texture spectrum handmade extractor_names feature_cache features extractors heads head_layers explain anatomy walk checkpoints training phases",
+    "results": "intervals calibration measures canvas charts pictures anatomy_pictures run_folder board evaluation evidence verdict "
+    "report page contest contest_charts projector serving conversion",
 }
 SLOW = {
     "tensorflow",
@@ -25,6 +25,7 @@ SLOW = {
     "tensorflow_datasets",
     "matplotlib",
     "sklearn",
+    "skimage",
     "scipy",
     "rich",
     "PIL",

@@ -17,7 +17,11 @@ from tlkit.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted(p for p in (ROOT / "recipes").glob("*.py") if p.stem != "__init__")
-COVERED = {"fine_tune", "small_cnn"}  # those that a test below runs
+COVERED = {
+    *("fine_tune", "small_cnn"),  # run by a test below
+    *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/test_feature_recipes.py
+    "look_inside",  # by tests/cli/test_look_inside.py
+}
 
 
 def test_no_recipe_is_forgotten_here():

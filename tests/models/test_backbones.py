@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.errors import UsageFault
+from tlkit.errors import ModelFault, UsageFault
+from tlkit.models import compact
 from tlkit.models.backbones import BACKBONES, DEFAULT, backbone_names, build_backbone, find_backbone
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.published import PUBLISHED
@@ -17,7 +18,11 @@ from tlkit.models.weights import find_weights, load_weights
 
 ONE_PER_FAMILY = list({row.family: name for name, row in reversed(BACKBONES.items())}.values())[::-1]
 OTHERS = [name for name in BACKBONES if name not in ONE_PER_FAMILY]
-ROWS = [*ONE_PER_FAMILY, *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)]
+# Tens of millions of random numbers each; their layers are tested one by one, and the networks in test_classic.
+LARGE = ("alexnet", "zfnet512", "rcnn-ilsvrc13")
+QUICK = [name for name in ONE_PER_FAMILY if name not in LARGE]
+ROWS = [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in (*OTHERS, *LARGE))]
+OWN = [name for name, row in BACKBONES.items() if not row.constructor.startswith("keras.applications:")]
 
 # Counted in the papers' figures and in Keras's own summaries.
 BATCH_NORMALISATIONS = {
@@ -26,17 +31,50 @@ BATCH_NORMALISATIONS = {
     "efficientnet-lite0": 49,
     "vgg16": 0,
     "convnext-tiny": 0,
+    "squeezenet": 0,
+    "shufflenet": 49,
 }
+# Shares of the weights in the last stage that are meant; elsewhere 0.2 to 0.9. One layer of ZFNet has 88 %.
+SHARES = {"zfnet512": (0.04, 0.06)}
 # Keras's module with the preprocess_input of a family, where it is not the family's name.
 MODULES = {"inception": "inception_v3", "inception-resnet": "inception_resnet_v2", "vgg": "vgg16"}
 
 
 def test_table_has_every_network_of_keras_applications():
     functions = {name for name in dir(keras.applications) if name[0].isupper()}
-    rows = {row.constructor.removeprefix("keras.applications:") for row in BACKBONES.values()}
-    assert rows == functions | {"tlkit.models.lite0:efficientnet_lite0"}
-    assert backbone_names()[0] == DEFAULT
-    assert set(PUBLISHED) == set(BACKBONES) - {DEFAULT}
+    rows = [row.constructor.removeprefix("keras.applications:") for row in BACKBONES.values()]
+    assert {row.partition("*")[0] for row in rows if ":" not in row} == functions
+    assert backbone_names()[0] == DEFAULT == OWN[0]
+    assert set(PUBLISHED) == set(BACKBONES) - set(OWN)
+
+
+def test_table_has_the_seed_s_fourteen():
+    keras_s = [
+        "resnet50",
+        "vgg16",
+        "vgg19",
+        "densenet121",
+        "inception-v3",
+        "inception-resnet-v2",
+        "mobilenet",
+        "mobilenet-v2",
+        "xception",
+    ]
+    ours = ["alexnet", "zfnet512", "googlenet", "squeezenet", "shufflenet", "rcnn-ilsvrc13"]
+    assert {*keras_s, *ours} < set(BACKBONES)
+    assert set(OWN) == {DEFAULT, *ours}
+    expected = {"alexnet": 4096, "zfnet512": 1024, "googlenet": 1024, "squeezenet": 512, "shufflenet": 544}
+    assert {name: BACKBONES[name].features for name in expected} == expected
+    assert [name for name, row in BACKBONES.items() if row.fixed] == list(LARGE)
+
+
+@pytest.mark.parametrize("name", [name for name in OWN if name != DEFAULT])
+def test_imagenet_weights_that_nobody_publishes(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(ModelFault) as fault:
+        find_weights(name, "imagenet")
+    assert fault.value.problem == f"Keras publishes no imagenet weights of {name}."
+    assert "--weights FILE.onnx" in fault.value.remedy
 
 
 def test_table_takes_no_tensorflow():
@@ -56,22 +94,23 @@ def test_row_is_what_keras_builds(name):
     assert len(network.output_shape) == 4
     assert network.output_shape[-1] == row.features
     assert network.count_params() == row.parameters
-    _check_stages(network, row.top)
+    _check_stages(network, row.top, SHARES.get(name, (0.2, 0.9)))
     scales = (keras.layers.Rescaling, keras.layers.Normalization)
     assert any(isinstance(layer, scales) for layer in network.layers) == (row.preprocessing == "inside")
     counted = sum(isinstance(layer, keras.layers.BatchNormalization) for layer in network.layers)
     assert counted == BATCH_NORMALISATIONS.get(name, counted)
 
 
-def _check_stages(network, top):
+def _check_stages(network, top, shares):
     """Both sides of `top` have weights that learn, and the last stage is neither a sliver nor nearly all."""
+    low, high = shares
     place = [layer.name for layer in network.layers].index(top)
     halves = network.layers[:place], network.layers[place:]
     sizes = [
         sum(w.shape.num_elements() for layer in half for w in layer.trainable_weights) for half in halves
     ]
     assert min(sizes) > 0
-    assert 0.2 < sizes[1] / sum(sizes) < 0.9
+    assert low < sizes[1] / sum(sizes) < high
 
 
 @pytest.mark.slow
@@ -116,7 +155,7 @@ def test_published_file_is_the_one_that_keras_asks_for(name, monkeypatch):
     check_published(name, monkeypatch)
 
 
-@pytest.mark.parametrize("name", ["vgg16", "mobilenet"])
+@pytest.mark.parametrize("name", ["vgg16", "mobilenet-0.25"])
 def test_published_file_is_the_one_that_keras_asks_for_in_short(name, monkeypatch):
     check_published(name, monkeypatch)
 
@@ -132,14 +171,18 @@ def check_published(name, monkeypatch):
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", catch)
     row, entry = BACKBONES[name], PUBLISHED[name]
-    construct = getattr(keras.applications, row.constructor.partition(":")[2])
+    function, _, alpha = row.constructor.partition(":")[2].partition("*")
+    options = {"alpha": float(alpha)} if alpha else {}
+    shape = (row.native_size, row.native_size, 3)
     with pytest.raises(AskedError) as asked:
-        construct(include_top=False, weights="imagenet", input_shape=(row.native_size, row.native_size, 3))
+        getattr(keras.applications, function)(
+            include_top=False, weights="imagenet", input_shape=shape, **options
+        )
     url = f"https://storage.googleapis.com/{entry.path}"
     assert asked.value.args == (entry.file, url, entry.digest, "models")
 
 
-@pytest.mark.parametrize(("name", "row"), [(n, r) for n, r in BACKBONES.items() if n != DEFAULT])
+@pytest.mark.parametrize(("name", "row"), [(n, r) for n, r in BACKBONES.items() if n not in OWN])
 def test_preprocessing_is_keras_s_own(name, row):
     pixels = np.random.default_rng(3).integers(0, 256, (2, 5, 4, 3), dtype=np.uint8)
     module = getattr(keras.applications, MODULES.get(row.family, row.family.replace("-", "_")))
@@ -181,9 +224,32 @@ def test_image_below_the_least_size(name):
     assert find_backbone(name, least) is BACKBONES[name]
     with pytest.raises(UsageFault) as fault:
         find_backbone(name, least - 1)
+    if name in LARGE:
+        assert fault.value.problem == (
+            f"--image-size {least - 1} does not suit {name}, whose fully connected layers take {least} only."
+        )
+        return
     assert fault.value.problem == (
         f"--image-size {least - 1} is too small for {name}, which needs at least {least}."
     )
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_image_above_the_only_size(name):
+    row = BACKBONES[name]
+    assert row.native_size == row.least_size
+    with pytest.raises(UsageFault) as fault:
+        find_backbone(name, 256)
+    assert fault.value.remedy.startswith(f"Take --image-size {row.native_size}")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "squeezenet"])
+def test_own_network_has_no_map_below_its_least_size(name):
+    row = BACKBONES[name]
+    construct = getattr(compact, name)
+    assert construct(input_shape=(row.least_size, row.least_size, 3)).output_shape[1:3] == (1, 1)
+    with pytest.raises(ValueError, match="zero or negative"):
+        construct(input_shape=(row.least_size - 1, row.least_size - 1, 3))
 
 
 @pytest.mark.parametrize(

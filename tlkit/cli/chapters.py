@@ -17,6 +17,7 @@ from tlkit.errors import DataFault, RunFailed, UsageFault
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from tlkit.data.augment import Augmentation
     from tlkit.data.splits import Split
@@ -286,12 +287,26 @@ class _Reporter:
 # --- Tasting ---
 
 
-def taste(run: Run, model: keras.Model, split: Split, negative: str | None = "other") -> None:
-    """Calibrate on validation, judge all parts, write predictions.csv and the pictures."""
+def taste(
+    run: Run,
+    model: keras.Model,
+    split: Split,
+    negative: str | None = "other",
+    raw: np.ndarray | None = None,
+) -> None:
+    """Calibrate on validation, judge all parts, write predictions.csv and the pictures.
+
+    Args:
+        run: Of the recipe.
+        model: With temperature 1.
+        split: Its test part is judged here, once.
+        negative: The class that eta leaves out.
+        raw: The model's probabilities float32 [n, k] of all images, where they are known already.
+    """
     from tlkit.results import evaluation, evidence
 
-    with run.progress("judging", len(split.images)) as step:
-        raw = evaluation.predict_files(model, split.images.files(), progress=step)
+    if raw is None:
+        raw = _judge(run, model, split)
     temperature, probabilities = evaluation.calibrate(model, split, raw)
     measures = evaluation.measure_parts(split, probabilities, negative=negative, seed=run.seed)
     evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities)
@@ -320,6 +335,21 @@ def taste(run: Run, model: keras.Model, split: Split, negative: str | None = "ot
     run.result(
         {"accuracy": test["accuracy"], "accuracy_interval": [low, high], "eta": test["eta"], "n": test["n"]}
     )
+
+
+def _judge(run: Run, model: keras.Model, split: Split) -> np.ndarray:
+    """Probabilities of all images; where the backbone stayed as it was, from its cached features."""
+    from tlkit.models.classifier import feature_model
+    from tlkit.models.features import Extractor
+    from tlkit.results import evaluation
+
+    files = split.images.files()
+    with run.progress("judging", len(files)) as step:
+        phases = run.card().get("phases", [])
+        if run.card()["model"]["backbone"] and [phase["name"] for phase in phases] == ["head"]:
+            extract = Extractor(feature_model(model), say=run.say)
+            return evaluation.predict_features(model, extract(files, split.sha256, step))
+        return evaluation.predict_files(model, files, progress=step)
 
 
 def _show_on_board(run: Run, split: Split) -> None:

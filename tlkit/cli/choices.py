@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from tlkit.cli.options import SectionOption
+from tlkit.errors import UsageFault
 
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
@@ -35,6 +36,48 @@ class BackboneName(click.ParamType):
         near = difflib.get_close_matches(str(value), names, 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
         return self.fail(f"{value} is not a known backbone. {hint}", param, ctx)
+
+
+class ExtractorNames(click.ParamType):
+    """A name of an extractor, or several with commas: backbones, hand-made families, ONNX files."""
+
+    name = "extractor"
+
+    def __init__(self, *, several: bool = False) -> None:
+        self.several = several
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the names if they are known."""
+        from tlkit.models.extractor_names import read_name
+
+        if not isinstance(value, str):  # read before, from options.json
+            return tuple(value)
+        names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+        try:
+            for name in names if self.several else (value,):
+                read_name(name)
+        except UsageFault as fault:
+            self.fail(str(fault), param, ctx)
+        return names if self.several else value
+
+
+class HeadNames(click.ParamType):
+    """Names of classical heads, with commas."""
+
+    name = "heads"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Return the names if they are known."""
+        from tlkit.models.heads import find_heads
+
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return find_heads(value)
+        except UsageFault as fault:
+            return self.fail(str(fault), param, ctx)
 
 
 def _option(section: str, name: str, kind: Any, default: Any, metavar: str | None, text: str) -> Decorator:
@@ -169,3 +212,49 @@ def negative(**defaults: Any) -> Decorator:
     """--negative, by its own name."""
     rows = [("negative", str, "other", "CLASS", "Class left out of eta, where it exists.")]
     return _group(None, None, "Data", rows, defaults)
+
+
+def extractor(**defaults: Any) -> Decorator:
+    """--backbone (any extractor), --weights, --image-size, each by its own name."""
+    rows = [
+        (
+            "backbone",
+            ExtractorNames(),
+            "efficientnet-lite0",
+            "NAME",
+            "Network, hand-made family or FILE.onnx; NAME@none and NAME@FILE say its weights.",
+        ),
+        ("weights", str, "imagenet", "imagenet|none|FILE", "What a network comes with."),
+        ("image-size", click.IntRange(1), None, "PIXELS", "Side of the input.  [default: its own]"),
+    ]
+    return _group(None, None, "Network", rows, defaults)
+
+
+def extractors(**defaults: Any) -> Decorator:
+    """--backbones, by its own name: a tuple of extractors."""
+    rows = [
+        (
+            "backbones",
+            ExtractorNames(several=True),
+            "efficientnet-lite0,lbp,haralick,hog,intensity,pixels",
+            "NAMES",
+            "With commas: networks, hand-made families, FILE.onnx; NAME@none and NAME@FILE say the weights.",
+        )
+    ]
+    return _group(None, None, "Network", rows, defaults)
+
+
+def heads(**defaults: Any) -> Decorator:
+    """--heads, --folds, --select, each by its own name."""
+    rows = [
+        (
+            "heads",
+            HeadNames(),
+            "knn,svm-linear,svm-rbf,logistic,lda",
+            "NAMES",
+            "Heads to choose from, with commas: knn1, knn3, knn, svm-linear, svm-rbf, logistic, lda, mlp.",
+        ),
+        ("folds", click.IntRange(2), 5, "N", "Of the cross-validation over groups."),
+        ("select", Choice(["folds", "validation"]), "folds", None, "Where a head is chosen; never on test."),
+    ]
+    return _group(None, None, "Head", rows, defaults)

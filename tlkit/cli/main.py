@@ -28,6 +28,7 @@ VERBS = {
         "evaluate": "Measure a finished run on images that it has not learned from.",
         "compare": "Put runs side by side in one table.",
         "export": "Write the model of a run as ONNX or LiteRT.",
+        "cache": "Show the cached features, and trim them.",
     },
 }
 EXAMPLES = """

@@ -20,6 +20,7 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.interruption import Stopped, stoppable
 from tlkit.cli.running import DryRunDone, Run
+from tlkit.cli.tables import show_table
 from tlkit.errors import RunFailed, TlkitError
 from tlkit.results.run_folder import plain
 
@@ -44,6 +45,7 @@ def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> 
             outcome = _finish(run)
     except DryRunDone as done:
         outcome = {"status": "dry-run", **done.summary}
+        _remove(run)
     except Stopped as stopped:
         last_words(stopped.exit_code)
         raise click.exceptions.Exit(stopped.exit_code) from stopped
@@ -59,7 +61,9 @@ def show(outcome: dict[str, Any], *, as_json: bool) -> None:
         click.echo(json.dumps(plain({"schema_version": 1, **outcome}), ensure_ascii=False))
         return
     for key, value in outcome.items():
-        if value is not None and key != "status":
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            show_table(list(value[0]), [list(row.values()) for row in value], left=len(value[0]))
+        elif value is not None and key != "status":
             click.echo(f"{key}: {_text(value)}")
 
 
@@ -152,11 +156,15 @@ def _leave(run: Run) -> str:
         return ""
     if run.resumed or run.folder.worth_resuming():
         return f"The unfinished run stays: tlkit resume {run.folder.path} goes on."
+    _remove(run)
+    return ""
+
+
+def _remove(run: Run) -> None:
     run.console.close()
     shutil.rmtree(run.folder.path, ignore_errors=True)
     with suppress(OSError):  # other runs of this name live there
         run.folder.path.parent.rmdir()
-    return ""
 
 
 def _show_stopped(run: Run, code: int, *, as_json: bool) -> None:

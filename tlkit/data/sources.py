@@ -18,6 +18,7 @@ import numpy as np
 
 from tlkit.data.cache import cache_folder, folder_written_once
 from tlkit.data.catalogue import prepared_csv
+from tlkit.data.gdxray import contest_pictures
 from tlkit.errors import DataFault, UsageFault
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
@@ -116,7 +117,8 @@ def read_images(source: str, *, download: bool = False) -> Images:
 
     Args:
         source: FOLDER of class folders (with or without train/ validation/ test/ above them), FILE.csv with
-            columns path,label[,split][,group], `tfds:NAME[/CONFIG][:VERSION]` or `xray:crops`.
+            columns path,label[,split][,group], `tfds:NAME[/CONFIG][:VERSION]`, `xray:crops`, or `gdxray:FOLDER`,
+            the course's contest on a GDXray that the person has.
         download: Let `tfds:` fetch a data set that is not prepared.
 
     Raises:
@@ -128,6 +130,8 @@ def read_images(source: str, *, download: bool = False) -> Images:
         images = _read_csv(source, file)
     elif source.startswith("xray:"):
         images = _read_built_in(source)
+    elif source.startswith("gdxray:"):
+        images = _read_gdxray(source)
     elif source.lower().endswith(".csv"):
         images = _read_csv(source, Path(source))
     else:
@@ -329,3 +333,9 @@ def _read_built_in(source: str) -> Images:
     xray = import_module("tlkit.data.xray")  # SciPy takes its time, and other sources do without
     folder = folder_written_once(cache_folder() / "xray" / f"crops-{xray.VERSION}", xray.write_crops)
     return replace(_read_csv(source, folder / "images.csv"), source=source)
+
+
+def _read_gdxray(source: str) -> Images:
+    root = Path(source.removeprefix("gdxray:"))
+    rows = [_Row(path, label, part, None, (series,)) for path, label, part, series in contest_pictures(root)]
+    return _describe(source, root, rows, sorted({row.label for row in rows}), ("series",))

@@ -1,4 +1,4 @@
-"""The backbones: networks of keras.applications and EfficientNet-Lite0 in one table, and how one is built.
+"""The backbones: networks of keras.applications and some of ours in one table, and how one is built.
 
 The table is text so that a person can read down its columns; reading it takes no TensorFlow.
 """
@@ -27,9 +27,10 @@ class Backbone:
     Attributes:
         name: As typed by the user.
         family: Networks that differ only in size.
-        constructor: "module:function" with the arguments of keras.applications.
+        constructor: "module:function" with the arguments of keras.applications; "*0.25" behind it is its alpha.
         native_size: Side of the images that it was trained on, pixels.
         least_size: Smallest side that it can be built for, pixels.
+        fixed: Whether that is the only side: networks with fully connected layers.
         preprocessing: Mode of `preprocessing.Preprocess`.
         parameters: Numbers in the network without a head, trainable or not.
         features: Channels of its last map, d.
@@ -41,21 +42,24 @@ class Backbone:
     constructor: str
     native_size: int
     least_size: int
+    fixed: bool
     preprocessing: str
     parameters: int
     features: int
     top: str
 
 
-# family: preprocessing, least size
+# family: preprocessing, least size (or the only one)
 #   name                constructor     native size  parameters  features  top
 _TABLE = """
 efficientnet-lite: lite, at least 32
     efficientnet-lite0  tlkit.models.lite0:efficientnet_lite0 224   3413024 1280 block6a_expand_conv
 mobilenet: minus-one-to-one, at least 32
     mobilenet           MobileNet         224   3228864 1024 conv_dw_12
+    mobilenet-0.25      MobileNet*0.25    224    218544  256 conv_dw_12
 mobilenet-v2: minus-one-to-one, at least 32
     mobilenet-v2        MobileNetV2       224   2257984 1280 block_13_expand
+    mobilenet-v2-0.35   MobileNetV2*0.35  224    410208 1280 block_13_expand
 mobilenet-v3: inside, at least 32
     mobilenet-v3-small  MobileNetV3Small  224    939120  576 expanded_conv_8_expand
     mobilenet-v3-large  MobileNetV3Large  224   2996352  960 expanded_conv_12_expand
@@ -106,6 +110,18 @@ convnext: inside, at least 32
 vgg: caffe, at least 32
     vgg16               VGG16             224  14714688  512 block5_conv1
     vgg19               VGG19             224  20024384  512 block5_conv1
+alexnet: caffe, only 224
+    alexnet             tlkit.models.classic:alexnet       224 56868224 4096 fc7
+zfnet: caffe, only 224
+    zfnet512            tlkit.models.classic:zfnet512      224 86225536 1024 fc7
+rcnn: caffe, only 227
+    rcnn-ilsvrc13       tlkit.models.classic:rcnn_ilsvrc13 227 56868224 4096 fc7
+googlenet: caffe, at least 61
+    googlenet           tlkit.models.compact:googlenet     224  5973552 1024 pool4
+squeezenet: caffe, at least 31
+    squeezenet          tlkit.models.compact:squeezenet    227   722496  512 pool5
+shufflenet: torch, at least 32
+    shufflenet          tlkit.models.compact:shufflenet    224   875152  544 gconv1_24
 """
 
 
@@ -113,13 +129,16 @@ def _read_table(text: str) -> dict[str, Backbone]:
     """The rows by name; a line that is not indented opens a family."""
     rows: dict[str, Backbone] = {}
     family = preprocessing = least = ""
+    fixed = False
     for line in text.strip().splitlines():
         if not line.startswith(" "):
-            family, preprocessing, least = line.replace(":", "").replace(", at least", "").split()
+            head, _, limit = line.partition(", ")
+            family, preprocessing = head.split(": ")
+            least, fixed = limit.split()[-1], limit.startswith("only")
             continue
         name, constructor, native, parameters, features, top = line.split()
         place = constructor if ":" in constructor else f"keras.applications:{constructor}"
-        sizes = int(native), int(least)
+        sizes = int(native), int(least), fixed
         rows[name] = Backbone(name, family, place, *sizes, preprocessing, int(parameters), int(features), top)
     return rows
 
@@ -144,7 +163,7 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
 
     Raises:
         UsageFault: No such backbone; the nearest names are offered.
-        UsageFault: The size is below the least.
+        UsageFault: The size is below the least, or not the only one that suits.
     """
     backbone = BACKBONES.get(name)
     if backbone is None:
@@ -153,7 +172,15 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
             f"There is no backbone {name!r}.",
             f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(BACKBONES)}.",
         )
-    if image_size is not None and image_size < backbone.least_size:
+    if image_size is None or image_size == backbone.native_size:
+        return backbone
+    if backbone.fixed:
+        raise UsageFault(
+            f"--image-size {image_size} does not suit {name}, whose fully connected layers take"
+            f" {backbone.native_size} only.",
+            f"Take --image-size {backbone.native_size}, or another --backbone.",
+        )
+    if image_size < backbone.least_size:
         raise UsageFault(
             f"--image-size {image_size} is too small for {name}, which needs at least {backbone.least_size}.",
             f"Take --image-size {backbone.native_size}, on which {name} was trained, or another --backbone.",
@@ -162,27 +189,33 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
 
 
 def build_backbone(
-    name: str, image_size: int, weights: str = "imagenet"
+    name: str, image_size: int, weights: str = "imagenet", *, top: bool = False
 ) -> tuple[keras.Model, WeightsOrigin]:
-    """Build a network without head and without preprocessing.
+    """Build a network without preprocessing and, unless it is wanted, without head.
 
     Args:
         name: A name of the table.
         image_size: Side of the square input, pixels.
         weights: "imagenet", "none" (random, from Keras's global seed) or a file.
+        top: Keep the head that it was trained with, which the weights must hold too, but for its softmax.
 
     Returns:
-        The network, float [b, s, s, 3] as `Preprocess` gives it -> [b, h, w, d], and its weights' origin.
+        The network, float [b, s, s, 3] as `Preprocess` gives it -> [b, h, w, d] or, with top, logits [b, classes];
+        and its weights' origin.
 
     Raises:
         UsageFault: No such backbone.
-        UsageFault: The size is below the least.
+        UsageFault: The size is below the least, or not the only one that suits.
         ModelFault: The weights cannot be had or do not fit.
     """
     backbone = find_backbone(name, image_size)
     found = find_weights(name, weights)  # before the network is built: a fault here comes at once
-    module, _, function = backbone.constructor.partition(":")
+    place, _, alpha = backbone.constructor.partition("*")
+    module, _, function = place.partition(":")
     construct = getattr(importlib.import_module(module), function)
-    network = construct(include_top=False, weights=None, input_shape=(image_size, image_size, 3))
+    width = {"alpha": float(alpha)} if alpha else {}
+    network = construct(include_top=top, weights=None, input_shape=(image_size, image_size, 3), **width)
+    if top:
+        network.layers[-1].activation = importlib.import_module("keras").activations.linear
     load_weights(network, name, found)
     return network, found.origin

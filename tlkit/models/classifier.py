@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from tlkit.models import classic_layers as classic_layers  # noqa: PLC0414 (makes its layers known to load_model)
 from tlkit.models.backbones import BACKBONES, WeightsOrigin, build_backbone
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.settings import Head
@@ -74,12 +75,23 @@ def build_classifier(
     Raises:
         UsageFault, ModelFault: See `build_backbone`.
     """
+    images, features, origin = build_features(backbone, image_size, weights)
+    return keras.Model(images, add_head(features, class_names, head or Head()), name="classifier"), origin
+
+
+def build_features(
+    backbone: str, image_size: int, weights: str = "imagenet"
+) -> tuple[keras.KerasTensor, keras.KerasTensor, WeightsOrigin]:
+    """From uint8 [b, s, s, 3] to pooled features float32 [b, d]: input, output and where the weights come from.
+
+    Raises:
+        UsageFault, ModelFault: See `build_backbone`.
+    """
     body, origin = build_backbone(backbone, image_size, weights)
     body.name = "backbone"
     images = keras.Input((image_size, image_size, 3), dtype="uint8", name="images")
     x = Preprocess(BACKBONES[backbone].preprocessing, name="preprocess")(images)
-    x = keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(body(x))
-    return keras.Model(images, add_head(x, class_names, head or Head()), name="classifier"), origin
+    return images, keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(body(x)), origin
 
 
 def add_head(features, class_names: Sequence[str], head: Head):

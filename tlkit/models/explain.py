@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
     """How much each place speaks for a class.
 
     Args:
@@ -17,6 +17,7 @@ def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np
 
     Returns:
         float32 [n, h, w] in 0..1, of the size of the last feature map; zero where nothing speaks for the class.
+        None where the answer has no gradient: votes of nearest neighbours.
     """
     pooling = model.get_layer("features")
     last_map = keras.Model(model.input, pooling.input)
@@ -24,8 +25,10 @@ def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np
     with tf.GradientTape() as tape:
         tape.watch(maps)
         score = _head_score(model, maps, classes)
-    gradient = tf.cast(tape.gradient(score, maps), tf.float32)
-    weights = tf.reduce_mean(gradient, axis=(1, 2), keepdims=True)
+    gradient = tape.gradient(score, maps)
+    if gradient is None:
+        return None
+    weights = tf.reduce_mean(tf.cast(gradient, tf.float32), axis=(1, 2), keepdims=True)
     heat = tf.nn.relu(tf.reduce_sum(weights * tf.cast(maps, tf.float32), axis=-1))
     return (heat / tf.maximum(tf.reduce_max(heat, axis=(1, 2), keepdims=True), 1e-9)).numpy()
 

@@ -1,79 +1,80 @@
-"""Each picture's pooled features, computed once and cached by content.
+"""Each picture's features, computed once and cached by content.
 
-The key of a row is the sha256 of the file's bytes (and of the random change, for augmented views); the cache file
-is named by the network, its weights and the image size. SQLite makes it safe to share between processes and to
-interrupt: what was written stays, what was not is computed the next time.
+What computes them is a `Featurizer`: a Keras network up to a layer, a hand-made family, an ONNX network. The key
+of a row is the sha256 of the file's bytes (and of the random change, for augmented views); the cache file is named
+by the featurizer's digest: network, weights, layer, image size and the version of decoding.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tlkit.data.augment import Augmentation, Augmenter
-from tlkit.data.cache import cache_folder
 from tlkit.data.images import fold, pixel_batches
+from tlkit.models.feature_cache import FeatureCache, feature_folder
 
-VERSION = 1  # raise it when decoding or preprocessing changes what a file's features are
+VERSION = 2  # raise it when decoding or preprocessing changes what a file's features are
 BATCH = 32
 Change = Callable[
     [tf.Tensor, tf.Tensor], tf.Tensor
 ]  # (pixels uint8 [b, s, s, 3], number of the batch) -> pixels
 
 
-class FeatureCache:
-    """Rows of float32 features by key, in one SQLite file.
+class Featurizer(Protocol):
+    """What turns pixels into features.
 
-    Args:
-        file: Where it lies; made where it is missing, and made anew where it is damaged.
+    Attributes:
+        name: As typed by the user.
+        image_size: Side s of the square input, pixels.
+        width: Features an image, d.
+        digest: Hexadecimal; two featurizers with the same digest give the same features.
     """
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._prepare()
-        except sqlite3.DatabaseError:
-            file.unlink(missing_ok=True)
-            self._prepare()
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def image_size(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+    @property
+    def digest(self) -> str: ...  # noqa: D102
 
-    def _prepare(self) -> None:
-        with self._open() as database:
-            database.execute("CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, row BLOB NOT NULL)")
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(sqlite3.connect(self.file, timeout=60)) as database, database:
-            yield database
-
-    def read(self, keys: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Fill float32 [n, d] `rows` in place; returns bool [n], which were there."""
-        found = np.zeros(len(keys), bool)
-        with self._open() as database:
-            for index, key in enumerate(keys):
-                hit = database.execute("SELECT row FROM features WHERE key = ?", (key,)).fetchone()
-                if hit and len(hit[0]) == rows.shape[1] * 4:
-                    rows[index] = np.frombuffer(hit[0], np.float32)
-                    found[index] = True
-        return found
-
-    def write(self, keys: Sequence[str], rows: np.ndarray) -> None:
-        """Store float32 [n, d] rows in one transaction."""
-        values = [(key, row.tobytes()) for key, row in zip(keys, rows, strict=True)]
-        with self._open() as database:
-            database.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 [b, s, s, 3] -> float32 [b, d]."""
+        ...
 
 
-def network_digest(model: keras.Model) -> str:
-    """sha256 over the names, shapes and values of a model's weights and its input size, in hex."""
-    digest = hashlib.sha256(f"{VERSION} {model.input_shape} {model.dtype_policy.name}".encode())
+class NetworkFeatures:
+    """A Keras network as a `Featurizer`.
+
+    Args:
+        model: uint8 [b, s, s, 3] -> float32 [b, d].
+        name: As typed by the user.
+        layer: Which of its layers the features are.
+    """
+
+    def __init__(self, model: keras.Model, name: str = "", layer: str = "pooled") -> None:
+        self.name, self.layer = name or model.name, layer
+        self.image_size, self.width = model.input_shape[1], model.output_shape[1]
+        self.digest = network_digest(model, layer)
+        signature = [tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8)]
+        self._run = tf.function(lambda images: model(images, training=False), input_signature=signature)
+
+    def __call__(self, pixels: np.ndarray | tf.Tensor) -> np.ndarray:
+        """uint8 [b, s, s, 3] -> float32 [b, d]."""
+        return self._run(pixels).numpy()
+
+
+def network_digest(model: keras.Model, layer: str = "pooled") -> str:
+    """sha256 over the names, shapes and values of a model's weights, its input size and the layer, in hex."""
+    digest = hashlib.sha256(f"{model.input_shape} {model.dtype_policy.name} {layer}".encode())
     for variable in model.variables:
         digest.update(f"{variable.path.split('/', 1)[-1]} {variable.shape}".encode())
         digest.update(np.ascontiguousarray(keras.ops.convert_to_numpy(variable)).tobytes())
@@ -84,17 +85,27 @@ class Extractor:
     """Turns files into features, asking the cache first.
 
     Args:
-        model: uint8 [b, s, s, 3] -> float32 [b, d].
-        cache: Folder of the cache; None keeps nothing.
+        features: What computes them; a Keras model is taken as `NetworkFeatures`.
+        cache: Folder of the cache; None is the person's own.
+        say: Told in one line when the cache had to be made anew or cannot be used.
     """
 
-    def __init__(self, model: keras.Model, cache: Path | None = None) -> None:
-        self.model = model
-        self.size, self.width = model.input_shape[1], model.output_shape[1]
-        folder = cache or cache_folder() / "features"
-        self.cache = FeatureCache(folder / f"{network_digest(model)[:32]}.sqlite")
-        signature = [tf.TensorSpec([None, self.size, self.size, 3], tf.uint8)]
-        self._run = tf.function(lambda images: model(images, training=False), input_signature=signature)
+    def __init__(
+        self,
+        features: Featurizer | keras.Model,
+        cache: Path | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.features = NetworkFeatures(features) if isinstance(features, keras.Model) else features
+        self.size, self.width = self.features.image_size, self.features.width
+        facts = {
+            "network": self.features.name,
+            "layer": getattr(self.features, "layer", ""),
+            "image_size": str(self.size),
+            "width": str(self.width),
+        }
+        digest = hashlib.sha256(f"{VERSION} {self.features.digest}".encode()).hexdigest()
+        self.cache = FeatureCache((cache or feature_folder()) / f"{digest[:32]}.sqlite", facts, say)
         self.computed = 0  # images that went through the network since this was made
 
     def __call__(
@@ -166,7 +177,7 @@ class Extractor:
         batches = pixel_batches([str(files[i]) for i in missing.tolist()], self.size, BATCH).enumerate()
         for number, pixels in enumerate(batches.map(lambda step, x: change(x, tf.cast(step, tf.int32)))):
             chosen = missing[number * BATCH : (number + 1) * BATCH]
-            rows[chosen] = self._run(pixels).numpy()
+            rows[chosen] = self.features(pixels.numpy())
             self.cache.write([keys[i] for i in chosen.tolist()], rows[chosen])
             done += len(chosen)
             self.computed += len(chosen)

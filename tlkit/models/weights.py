@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 
 from tlkit.errors import ModelFault
+from tlkit.models.onnx_file import require
+from tlkit.models.onnx_weights import onnx_layers
 from tlkit.models.published import published_file
 from tlkit.models.weight_files import (
     StoredLayer,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     import keras
 
 LITE0 = "efficientnet-lite0"
-_KINDS = "a .weights.h5, .h5 or .keras file"
+_KINDS = "a .weights.h5, .h5, .keras or .onnx file"
 # keras.applications.efficientnet divides by the root of these once more, but only if weights == "imagenet".
 _EFFICIENTNET_DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
@@ -70,6 +72,8 @@ def find_weights(backbone: str, weights: str) -> FoundWeights:
         return FoundWeights(WeightsOrigin("none", "random", None), None)
     if weights != "imagenet":
         path = _existing_file(weights)
+        if path.suffix == ".onnx":
+            require("onnx")
         return FoundWeights(WeightsOrigin("file", weights, _sha256(path)), path)
     if backbone == LITE0:
         return _lite0()
@@ -78,7 +82,7 @@ def find_weights(backbone: str, weights: str) -> FoundWeights:
 
 
 def _lite0() -> FoundWeights:
-    """The package's file; loading goes through the converted copy."""
+    """The package's file, checked."""
     from tlkit.models import lite0_weights
 
     origin = WeightsOrigin("imagenet", lite0_weights.ORIGIN, lite0_weights.SHA256)
@@ -116,16 +120,18 @@ def load_weights(network: keras.Model, backbone: str, found: FoundWeights) -> No
     if found.path is None:
         return
     if backbone == LITE0 and found.origin.kind == "imagenet":
-        from tlkit.models.lite0_weights import imagenet_layers
+        from tlkit.models.lite0_weights import convert
 
-        layers = imagenet_layers()
+        layers = convert(found.path)
     else:
         layers = _read(network, backbone, found.path)
     fit_layers(network, layers, str(found.path), backbone)
 
 
 def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
-    """The file's layers, whichever of the three kinds it is."""
+    """The file's layers, whichever of the four kinds it is."""
+    if path.suffix == ".onnx":
+        return onnx_layers(path, network, backbone)
     try:
         if path.suffix == ".keras":
             return _read_model(path)
@@ -137,7 +143,7 @@ def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
         reason = str(error).strip().partition("\n")[0]
         raise ModelFault(
             f"{path} cannot be read as weights: {reason}.",
-            f"Give {_KINDS} that Keras wrote.",
+            f"Give {_KINDS}.",
         ) from error
     return _whole_normalisation(layers) if backbone.startswith("efficientnet-b") else layers
 
@@ -145,6 +151,8 @@ def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
 def _read_model(path: Path) -> list[StoredLayer]:
     """The layers of a saved model's backbone; of the model itself where it has none."""
     import keras
+
+    from tlkit.models import classic_layers, preprocessing  # noqa: F401 (make their layers known to Keras)
 
     model = keras.saving.load_model(path, compile=False)
     bodies = [layer for layer in model.layers if layer.name == "backbone"]

@@ -16,7 +16,7 @@ import numpy as np
 from tlkit.data.images import pixel_batches
 from tlkit.data.sources import PARTS, TEST, VALIDATION
 from tlkit.data.splits import Split
-from tlkit.models.classifier import set_temperature
+from tlkit.models.classifier import head_model, set_temperature
 from tlkit.results.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from tlkit.results.measures import classification_measures
 
@@ -32,6 +32,12 @@ def predict_files(
         if progress:
             progress(done)
     return np.concatenate(answers)
+
+
+def predict_features(model: keras.Model, features: np.ndarray, *, batch: int = 256) -> np.ndarray:
+    """Probabilities float32 [n, k] of features [n, d] that the model's backbone gave before: its head alone."""
+    head = head_model(model)
+    return np.concatenate([head(features[i : i + batch]).numpy() for i in range(0, len(features), batch)])
 
 
 def calibrate(model: keras.Model, split: Split, probabilities: np.ndarray) -> tuple[float, np.ndarray]:

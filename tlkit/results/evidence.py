@@ -61,7 +61,8 @@ def draw_evidence(
     labels = split.images.labels[test]
     counts = {part: summary["per_class"] for part, summary in split.summary().items()}
     matrices = {part: np.array(measures[part]["confusion"]) for part in PARTS}
-    save(pictures.learning_curves(rows), folder / "curves.png")
+    if rows:  # a classical head has no epochs
+        save(pictures.learning_curves(rows), folder / "curves.png")
     save(pictures.class_counts(counts), folder / "counts.png")
     save(pictures.three_confusions(matrices, names), folder / "confusion.png")
     save(pictures.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
@@ -100,6 +101,8 @@ def _draw_heat_maps(folder: Path, model: keras.Model, split: Split, probabilitie
         return
     images = decoded(split.images.take(chosen), model.input_shape[1])
     heats = heat_maps(model, images, predicted[chosen])
+    if heats is None:
+        return
     titles = [f"{names[predicted[i]]} {probabilities[i].max():.2f}" for i in chosen]
     save(
         pictures.heat_maps(images, heats, titles, [bool(right[i]) for i in chosen]), folder / "heat_maps.png"

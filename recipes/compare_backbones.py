@@ -1,0 +1,35 @@
+"""Compare feature extractors on your images: a table with intervals, a picture, and the best pair of them.
+
+    tlkit run compare-backbones xray:crops --backbones efficientnet-lite0,lbp,haralick,pixels
+    tlkit run compare-backbones photos/ --backbones mobilenet,mobilenet@none,lbp --heads knn1,logistic
+
+Method: the course's contest (S10). Each extractor's features, computed once, go to each classical head; its setting is
+chosen by cross-validation over groups of the training part (or on validation), one-against-rest detectors and a
+classifier for all classes are fitted on training and judged once on test. Eta is the mean over classes, without
+`other`, of sqrt(precision x recall) of the detectors; intervals resample groups.
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import choices
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@choices.extractors()
+@choices.heads(heads="knn1,knn3,svm-linear,logistic")
+@choices.negative()
+@click.option(
+    "--leaky", is_flag=True, help="Also judge with training images among the test: what that flatters."
+)
+def compare_backbones(run, source, backbones, heads, folds, select, negative, leaky):
+    # Ingredients
+    split = tlkit.deal(run, source)
+    run.stop_if_dry({"images": len(split.images), "backbones": list(backbones), "heads": list(heads)})
+
+    # Cooking and tasting
+    rows = tlkit.contest(run, split, backbones, heads, folds, select, negative, leaky=leaky)
+
+    # Serving
+    tlkit.show_contest(run, split, rows)

@@ -1,0 +1,43 @@
+"""Turn images into features on disk: one row an image, from any layer of any network, computed once.
+
+    tlkit run extract-features xray:crops
+    tlkit run extract-features photos/ --backbone lbp
+    tlkit run extract-features photos/ --backbone mobilenet --layer conv_pw_6_relu
+    tlkit run extract-features photos/ --layers
+
+Method: a pretrained network up to a layer, maps averaged over their places (the course's S10); or a hand-made family
+(lbp, haralick, fourier, gabor, hog, intensity, pixels); or an ONNX file. Rows are cached by the picture's content: a
+second run computes nothing, one new picture costs one picture. features.npy is float32 [n, d]:
+numpy.load(file, mmap_mode="r"); index.csv says which image, class, group and part each row is.
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import choices
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@click.option(
+    "--layer", default="pooled", show_default=True, metavar="NAME", help="pooled, logits or a layer's name."
+)
+@click.option("--layers", is_flag=True, help="List the layers and stop.")
+@click.option("--parquet", is_flag=True, help="Write features.parquet too.")
+@choices.extractor()
+def extract_features(run, source, layer, layers, parquet, backbone, weights, image_size):
+    if layers:
+        tlkit.show_layers(run, backbone, image_size)
+
+    # Ingredients
+    split = tlkit.deal(run, source)
+
+    # Preparation
+    featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size, layer)
+    run.stop_if_dry({"images": len(split.images), "features": featurizer.width})
+
+    # Cooking
+    features = tlkit.extract(run, split, featurizer)
+
+    # Serving
+    tlkit.write_features(run, split, features, featurizer, parquet=parquet)

@@ -1,0 +1,37 @@
+"""Fit a classical head on a frozen network's features, chosen by cross-validation, to a served classifier.
+
+    tlkit run fit-head xray:crops
+    tlkit run fit-head photos/ --backbone mobilenet --heads knn3,svm-rbf --group '(patient\\d+)'
+
+Method: each image's pooled features are computed once; heads of scikit-learn (k nearest neighbours, linear and
+Gaussian-kernel machines, logistic regression, LDA, MLP) with standardisation inside are compared by cross-validation
+over groups of the training part; the best is fitted on all of it and joined with the backbone in one SavedModel: no
+pickle, the same label as scikit-learn gives. Probabilities are calibrated on validation (Guo 2017).
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import choices
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@choices.heads()
+@choices.extractor()
+@choices.negative()
+def fit_head(run, source, heads, folds, select, backbone, weights, image_size, negative):
+    # Ingredients
+    split = tlkit.deal(run, source)
+
+    # Preparation
+    run.stop_if_dry({"images": len(split.images), "heads": list(heads), "folds": folds})
+
+    # Cooking
+    model, raw = tlkit.fit_head(run, split, backbone, weights, image_size, heads, folds, select)
+
+    # Tasting
+    tlkit.taste(run, model, split, negative, raw)
+
+    # Serving
+    tlkit.serve(run, model, split)
