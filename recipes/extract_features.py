@@ -23,9 +23,16 @@ from tlkit.cli import choices
     "--layer", default="pooled", show_default=True, metavar="NAME", help="pooled, logits or a layer's name."
 )
 @click.option("--layers", is_flag=True, help="List the layers and stop.")
+@click.option(
+    "--engine",
+    type=click.Choice(["tensorflow", "onnx", "openvino", "openvino-bf16"]),
+    default="tensorflow",
+    show_default=True,
+    help="What computes a network on a CPU; the others need extras.",
+)
 @click.option("--parquet", is_flag=True, help="Write features.parquet too.")
 @choices.extractor()
-def extract_features(run, source, layer, layers, parquet, backbone, weights, image_size):
+def extract_features(run, source, layer, layers, engine, parquet, backbone, weights, image_size):
     if layers:
         tlkit.show_layers(run, backbone, image_size)
 
@@ -33,7 +40,7 @@ def extract_features(run, source, layer, layers, parquet, backbone, weights, ima
     split = tlkit.deal(run, source)
 
     # Preparation
-    featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size, layer)
+    featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size, layer, engine)
     run.stop_if_dry({"images": len(split.images), "features": featurizer.width})
 
     # Cooking

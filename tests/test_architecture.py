@@ -14,7 +14,7 @@ FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may 
 ORDER = {
     "data": "cache catalogue gdxray xray_* xray headers decoding sources inspection leaks splits ingredients augmentation augment images",
     "models": "settings preprocessing published torch_file lite0 classic_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
-    "small_cnn texture spectrum handmade extractor_names feature_cache features extractors heads head_layers explain anatomy walk checkpoints training phases",
+    "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers explain anatomy walk checkpoints training phases",
     "results": "intervals calibration measures canvas charts pictures anatomy_pictures run_folder board evaluation evidence verdict "
     "report page contest contest_charts projector serving conversion",
 }

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from tests.benchmarks import features, head, measuring, memory, peer
+from tests.benchmarks import cached, features, head, heads, measuring, memory, peer
 from tests.benchmarks import help as help_benchmark
 
 pytestmark = [
@@ -65,6 +65,14 @@ def test_peer_runs(folder):
 
 def test_memory_runs():
     check(memory.measure("", 1, few=8, many=40))
+
+
+def test_cached_runs(folder):
+    check(cached.measure(folder, 1, images=80, image_size=32))
+
+
+def test_heads_run(folder):
+    check(heads.measure(folder, 1, image_size=32))
 
 
 def test_a_comparison_by_hand(capsys):

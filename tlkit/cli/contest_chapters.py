@@ -212,24 +212,18 @@ def _lead(rows: Rows, best: dict[str, Any], split: Split) -> str:
 
 def table_of(rows: Rows, class_names: Sequence[str]) -> tuple[list[str], list[list[Any]]]:
     """Header and cells, the highest eta first."""
-    header = ["extractor", "head", "chosen", "features", "ms/image"]
+    header = ["extractor", "head", "chosen", "eta", "low", "high", "accuracy"]
+    leaky = any("leaky" in row for row in rows)
+    header += ["leaky eta", "flattered by"] if leaky else []
+    header += ["features", "ms/image"]
     header += [f"{name} {what}" for name in class_names for what in ("precision", "recall")]
-    header += ["eta", "low", "high", "accuracy"]
-    if any("leaky" in row for row in rows):
-        header += ["leaky eta", "flattered by"]
     cells = []
     for row in sorted(rows, key=lambda row: -row["eta"]):
-        cell = [
-            row["extractor"],
-            row["head"],
-            "*" if row["chosen"] else "",
-            row["width"],
-            row["milliseconds"],
-        ]
-        cell += [row["per_class"][name][what] for name in class_names for what in ("precision", "recall")]
+        cell = [row["extractor"], row["head"], "*" if row["chosen"] else ""]
         cell += [row["eta"], *row["intervals"]["eta"], row["accuracy"]]
-        if "leaky" in row:
-            cell += [row["leaky"]["eta"], row["leaky"]["eta"] - row["eta"]]
+        cell += [row["leaky"]["eta"], row["leaky"]["eta"] - row["eta"]] if leaky else []
+        cell += [row["width"], row["milliseconds"]]
+        cell += [row["per_class"][name][what] for name in class_names for what in ("precision", "recall")]
         cells.append(cell)
     return header, cells
 

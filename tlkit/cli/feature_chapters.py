@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def prepare_extractor(
-    run: Run, backbone: str, weights: str, image_size: int | None, layer: str = "pooled"
+    run: Run,
+    backbone: str,
+    weights: str,
+    image_size: int | None,
+    layer: str = "pooled",
+    engine: str = "tensorflow",
 ) -> Featurizer:
     """Start TensorFlow and build what computes the features; see `models.extractors`.
 
@@ -37,14 +42,17 @@ def prepare_extractor(
 
     read_name(backbone, weights)  # a wrong name is told before TensorFlow loads
     run.start_tensorflow()
+    from tlkit.models.engines import with_engine
     from tlkit.models.extractors import build_extractor
 
-    featurizer, source = build_extractor(backbone, weights=weights, image_size=image_size, layer=layer)
+    found, source = build_extractor(backbone, weights=weights, image_size=image_size, layer=layer)
+    featurizer = with_engine(found, engine)
     run.say(f"{featurizer.name}: {featurizer.width} features of {featurizer.image_size} pixels; {source}.")
     run.record(
         model={
             "backbone": featurizer.name,
             "layer": layer,
+            "engine": engine,
             "weights": source,
             "image_size": featurizer.image_size,
             "width": featurizer.width,

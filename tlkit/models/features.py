@@ -65,6 +65,7 @@ class NetworkFeatures:
         self.image_size, self.width = model.input_shape[1], model.output_shape[1]
         self.digest = network_digest(model, layer)
         signature = [tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8)]
+        self.model = model
         self._run = tf.function(lambda images: model(images, training=False), input_signature=signature)
 
     def __call__(self, pixels: np.ndarray | tf.Tensor) -> np.ndarray:
