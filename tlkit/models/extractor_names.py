@@ -4,7 +4,8 @@
     mobilenet@none       the same with random weights (a control)
     mobilenet@FILE       the same with the weights of a file
     lbp                  a hand-made family
-    FILE.onnx            any ONNX network
+    FILE.onnx            any ONNX network that takes Caffe's pixels (BGR minus the mean)
+    FILE.onnx@torch      one that takes other pixels: a mode of `preprocessing` (torch, minus-one-to-one, ...)
 
 Reading a name takes no TensorFlow.
 """
@@ -29,7 +30,7 @@ class ExtractorName(NamedTuple):
         text: As typed.
         name: Of the backbone or family, or the ONNX file.
         kind: "backbone", "handmade" or "onnx".
-        weights: "imagenet", "none" or a file; of backbones only.
+        weights: Of a backbone: "imagenet", "none" or a file. Of an ONNX file: its preprocessing.
     """
 
     text: str
@@ -52,7 +53,7 @@ def read_name(text: str, weights: str = "imagenet") -> ExtractorName:
     if name in HANDMADE:
         return ExtractorName(text, name, "handmade", "")
     if Path(name).suffix == ".onnx":
-        return ExtractorName(text, name, "onnx", "")
+        return ExtractorName(text, name, "onnx", own or "caffe")
     if name in BACKBONES:
         return ExtractorName(text, name, "backbone", own or weights)
     known = [*BACKBONES, *HANDMADE]

@@ -37,8 +37,20 @@ def build_extractor(
     if found.kind == "onnx":
         from tlkit.models.onnx_network import OnnxNetwork
 
-        return OnnxNetwork(Path(found.name), None if layer == POOLED else layer), f"ONNX file {found.name}"
+        _check_preprocessing(found)
+        network = OnnxNetwork(Path(found.name), None if layer == POOLED else layer, found.weights)
+        return network, f"ONNX file {found.name}, pixels as for {found.weights}"
     return _of_backbone(found, image_size, layer)
+
+
+def _check_preprocessing(found: ExtractorName) -> None:
+    from tlkit.models.preprocessing import SCALINGS
+
+    if found.weights not in SCALINGS:
+        raise UsageFault(
+            f"{found.text}: there is no preprocessing {found.weights!r}.",
+            f"Take one of: {', '.join(SCALINGS)}.",
+        )
 
 
 def _only_pooled(name: str, layer: str) -> None:
