@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
 
+from tlkit.results.report import shown
+
 Cell = str | int | float | None
 OPEN_ROWS = 40  # a longer table is folded
 _TEMPLATE = "page.html.j2"
@@ -134,23 +136,10 @@ def _settings(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Model, options and environment as (heading, [(key, value)]); what the card lacks is left out."""
     parts = (("Model", "model"), ("Options", "options"), ("Environment", "environment"))
     return [
-        (heading, [(name, _shown(value)) for name, value in card[key].items()])
+        (heading, [(name, shown(value)) for name, value in card[key].items()])
         for heading, key in parts
         if card.get(key)
     ]
-
-
-def _shown(value: Any) -> str:
-    """A setting's value for people."""
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_shown, value)) or "–"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) or "–"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 # --- tables ------------------------------------------------------------------------------------------------

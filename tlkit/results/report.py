@@ -86,7 +86,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, share=_share, duration=_duration, shown=_shown, whole=_whole, rate=_rate
+        number=_number, share=_share, duration=_duration, shown=shown, whole=_whole, rate=_rate
     )
     return environment
 
@@ -184,14 +184,14 @@ def _duration(seconds: Any) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Write an option's value for people."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(_shown(item) for item in value) or "–"
+        return ", ".join(shown(item) for item in value) or "–"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items()) or "–"
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
