@@ -7,6 +7,10 @@ Method: the course's contest (S10). Each extractor's features, computed once, go
 chosen by cross-validation over groups of the training part (or on validation), one-against-rest detectors and a
 classifier for all classes are fitted on training and judged once on test. Eta is the mean over classes, without
 `other`, of sqrt(precision x recall) of the detectors; intervals resample groups.
+
+Result: on the course's crops, learned clean, chosen on half of the baggage and judged on the rest: MobileNet with a
+linear machine, eta 0.925 (95 % interval 0.878 to 0.969), n = 160 in 102 groups, seed 0, 2 cores; the course's table
+ends at 0.82.
 """
 
 import click

@@ -9,6 +9,9 @@ Method: a pretrained network up to a layer, maps averaged over their places (the
 (lbp, haralick, fourier, gabor, hog, intensity, pixels); or an ONNX file. Rows are cached by the picture's content: a
 second run computes nothing, one new picture costs one picture. features.npy is float32 [n, d]:
 numpy.load(file, mmap_mode="r"); index.csv says which image, class, group and part each row is.
+
+Result: the first command, 600 images on 2 cores (AMD EPYC, no GPU, shared with other work): float32 [600, 1280] in 75
+s, most of it the network; again, 0 images computed. n = 600, seed 0 (the seed moves only the split).
 """
 
 import click
