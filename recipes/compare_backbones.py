@@ -1,4 +1,4 @@
-"""Compare feature extractors on your images: a table with intervals, a picture, and the best pair of them.
+"""Compare feature extractors and heads, with intervals.
 
     tlkit run compare-backbones xray:crops --backbones efficientnet-lite0,lbp,haralick,pixels
     tlkit run compare-backbones photos/ --backbones mobilenet,mobilenet@none,lbp --heads knn1,logistic

@@ -1,4 +1,4 @@
-"""Turn images into features on disk: one row an image, from any layer of any network, computed once.
+"""Turn images into features on disk, each computed once.
 
     tlkit run extract-features xray:crops
     tlkit run extract-features photos/ --backbone lbp

@@ -1,4 +1,4 @@
-"""Fit a classical head on a frozen network's features, chosen by cross-validation, to a served classifier.
+"""Fit a classical head on frozen features, and serve it.
 
     tlkit run fit-head xray:crops
     tlkit run fit-head photos/ --backbone mobilenet --heads knn3,svm-rbf --group '(patient\\d+)'

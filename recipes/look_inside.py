@@ -1,4 +1,4 @@
-"""Look inside a network while it looks at a picture: its filters, its maps, its operations, its layers.
+"""Look inside a network while it looks at a picture.
 
     tlkit run look-inside photo.png --backbone mobilenet
     tlkit run look-inside photo.png --backbone vgg16 --layer block1_conv2 --layer block3_pool

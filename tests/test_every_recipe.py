@@ -136,6 +136,14 @@ def test_evaluating_on_its_own_source_leaves_the_test_part(finished):
     assert {"eta", "per_class"} <= set(found)
 
 
+def test_one_class_is_enough_to_be_judged_on(finished, make_folder):
+    result = CliRunner().invoke(main, ["evaluate", str(finished.run), str(make_folder(bar=5)), "--json"])
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert found["n"] + found["excluded"] == 5
+    assert found["per_class"]["bar"]["support"] == found["n"]
+
+
 def test_compare_shows_the_run(finished):
     result = CliRunner().invoke(main, ["compare", str(finished.run), "--json"])
     assert result.exit_code == 0, result.stderr

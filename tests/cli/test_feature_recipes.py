@@ -129,6 +129,9 @@ def test_the_served_head_gives_scikit_learns_label_on_every_test_image(headed, h
     assert card["parity"]["largest_difference"] <= 1e-5
     assert card["model"]["head"] == head
     assert not list(folder.rglob("*.pkl"))
+    page = (folder / "report.html").read_text()
+    assert f"scikit-learn's label on {agreed['images']} of {agreed['images']} test images" in page
+    assert "Nothing was trained" not in page
 
 
 def test_from_bytes_the_knn_model_answers_as_its_predictions_file(headed, shapes):

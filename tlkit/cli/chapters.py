@@ -374,6 +374,11 @@ def serve(run: Run, model: keras.Model, split: Split) -> None:
     export_saved_model(model, folder)
     chosen = split.indices("test")[:PARITY_IMAGES]
     parity = check_parity(model, folder, [split.images.file(i) for i in chosen])
+    if parity["largest_difference"] > parity["tolerance"]:
+        run.say(
+            f"Warning: SavedModel and Keras model differ by {parity['largest_difference']:.1g} in probability, more "
+            f"than {parity['tolerance']:.0e}: on a GPU this is its rounding, on a CPU report it."
+        )
     forms = parity["checked"][len(chosen) :]
     run.record(parity={**parity, "checked": [count(len(chosen), "test image"), *forms]})
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)

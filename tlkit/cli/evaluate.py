@@ -60,7 +60,9 @@ def evaluate(
 
     path = find_run(run, runs)
     card = read_card(path)
-    images, inspections, skipped = openable(read_images(source, download=download), skip_bad=skip_bad)
+    images, inspections, skipped = openable(
+        read_images(source, download=download, least=1), skip_bad=skip_bad
+    )
     kept = unseen(path, inspections)
     if not kept:
         raise DataFault(

@@ -26,7 +26,14 @@ def split_options() -> list[click.Option]:
     """What every recipe takes that deals images out to training, validation and test."""
     return [
         _data("--group", metavar="TEXT", help=GROUP),
-        _data("--split", "manifest", type=_FILE, metavar="FILE", help="Reuse the split.csv of another run."),
+        _data(
+            "--split",
+            "--protocol",
+            "manifest",
+            type=_FILE,
+            metavar="FILE",
+            help="Fixed parts: the split.csv of another run, or a CSV of path,part.",
+        ),
         _data(
             "--hold-out",
             metavar="TEXT",

@@ -112,7 +112,7 @@ class _Row:
     others: tuple[str, ...] = ()
 
 
-def read_images(source: str, *, download: bool = False) -> Images:
+def read_images(source: str, *, download: bool = False, least: int = 2) -> Images:
     """Describe the pictures of a SOURCE.
 
     Args:
@@ -120,9 +120,10 @@ def read_images(source: str, *, download: bool = False) -> Images:
             columns path,label[,split][,group], `tfds:NAME[/CONFIG][:VERSION]`, `xray:crops`, or `gdxray:FOLDER`,
             the course's contest on a GDXray that the person has.
         download: Let `tfds:` fetch a data set that is not prepared.
+        least: Classes that it must have: two to learn, one to be judged on.
 
     Raises:
-        DataFault: The source is missing, has no class folders, fewer than two classes or an empty class.
+        DataFault: The source is missing, has no class folders, too few classes or an empty class.
         UsageFault: The source has a prefix that is unknown.
     """
     if source.startswith("tfds:"):
@@ -136,7 +137,7 @@ def read_images(source: str, *, download: bool = False) -> Images:
         images = _read_csv(source, Path(source))
     else:
         images = _read_folder(source, Path(source))
-    _check_classes(images)
+    _check_classes(images, least)
     return images
 
 
@@ -157,8 +158,8 @@ def _describe(
     )
 
 
-def _check_classes(images: Images) -> None:
-    if len(images.class_names) < 2:
+def _check_classes(images: Images, least: int) -> None:
+    if len(images.class_names) < least:
         one = images.class_names[0] if images.class_names else "nothing"
         raise DataFault(
             f"{images.source} has one class only ({one}); a classifier needs at least two.",
