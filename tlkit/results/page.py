@@ -6,7 +6,6 @@ The look is that of report.py. Pictures are inside the page; it loads nothing an
 from __future__ import annotations
 
 import base64
-import json
 import math
 import re
 from collections.abc import Collection, Sequence
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
 
-from tlkit.results.report import shown
+from tlkit.results.report import read_json, shown
 
 Cell = str | int | float | None
 OPEN_ROWS = 40  # a longer table is folded
@@ -66,7 +65,7 @@ def write_page(
         ValueError: A row has not as many cells as its header.
         OSError: A picture cannot be read or the page cannot be written.
     """
-    card = {**_read_json(folder / "options.json"), **_read_json(folder / "card.json")}
+    card = {**read_json(folder / "options.json"), **read_json(folder / "card.json")}
     page = (
         _environment()
         .get_template(_TEMPLATE)
@@ -93,14 +92,6 @@ def write_page(
 def _environment() -> Environment:
     loader = FileSystemLoader(Path(__file__).parent)
     return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _names(folder: Path) -> list[str]:

@@ -54,13 +54,13 @@ def write_report(run: Path) -> Path:
 
 
 def _facts(run: Path) -> dict[str, Any]:
-    card = _read_json(run / "card.json")
+    card = read_json(run / "card.json")
     measures = card.get("measures") or {}
     judged = next((part for part in ("test", "validation", "training") if measures.get(part)), None)
     home = _place(run, card)
     return {
         "card": card,
-        "options": card.get("options") or _read_json(run / "options.json"),
+        "options": card.get("options") or read_json(run / "options.json"),
         "title": f"{card.get('name', run.parent.name)} / {card.get('number', run.name)}",
         "home": home,
         "quoted_home": shlex.quote(home),
@@ -94,7 +94,8 @@ def _environment() -> Environment:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is none that can be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
