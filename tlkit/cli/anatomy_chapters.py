@@ -90,7 +90,7 @@ def prepare_subject(
     pixels = decode_and_resize(read_contents(picture), size)
     facts = {"backbone": backbone, "weights": asdict(origin), "image_size": size}
     run.record(kind="pictures", model={**facts, "parameters": network.count_params()})
-    run.say(f"Weights: {origin.source}" + (f", sha256 {origin.sha256[:12]}." if origin.sha256 else "."))
+    run.say(f"Weights: {origin.sentence}.")
     scaled = anatomy.array(Preprocess(mode)(pixels[None])[0])
     return Subject(network, scaled, SCALINGS[mode], names)
 

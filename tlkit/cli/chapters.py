@@ -109,7 +109,7 @@ def prepare_classifier(
     set_precision(run, precision)
     model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
     _record_model(run, model, backbone, asdict(origin), size)
-    run.say(f"Weights: {origin.source}" + (f", sha256 {origin.sha256[:12]}." if origin.sha256 else "."))
+    run.say(f"Weights: {origin.sentence}.")
     return model
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.feature_chapters import choose_head, extract
+from tlkit.cli.feature_chapters import built_extractor, choose_head, extract
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.errors import ModelFault
@@ -49,7 +49,7 @@ def contest(
     missing: list[dict[str, str]] = []
     for name in extractors:
         try:
-            featurizer = _build(run, name)
+            featurizer, _ = built_extractor(run, name)
         except ModelFault as fault:
             if len(extractors) == 1:
                 raise
@@ -63,14 +63,6 @@ def contest(
         )
     run.record(classes=list(split.images.class_names), left_out=missing)
     return rows
-
-
-def _build(run: Run, name: str) -> Featurizer:
-    from tlkit.models.extractors import build_extractor
-
-    featurizer, source = build_extractor(name)
-    run.say(f"{name}: {featurizer.width} features of {featurizer.image_size} pixels; {source}.")
-    return featurizer
 
 
 def _judge_extractor(
@@ -89,7 +81,7 @@ def _judge_extractor(
     rows: Rows = []
     for head in heads:
         best, _ = choose_head(run, split, features, [head], folds, select)
-        test = _judge(run, split, features, best, negative, split.indices("test"))
+        test = _judge(run, split, features, best, negative, leaky=leaky)
         row = {
             "extractor": featurizer.name,
             **asdict(best),
@@ -97,8 +89,6 @@ def _judge_extractor(
             "milliseconds": took,
             **test,
         }
-        if leaky:
-            row["leaky"] = _judge_leaky(run, split, features, best, negative)
         rows.append(row)
         low, high = row["intervals"]["eta"]
         run.say(
@@ -109,19 +99,20 @@ def _judge_extractor(
 
 
 def _judge(
-    run: Run, split: Split, features: np.ndarray, best: Any, negative: str | None, judged: np.ndarray
+    run: Run, split: Split, features: np.ndarray, best: Any, negative: str | None, *, leaky: bool
 ) -> dict[str, Any]:
-    """Fit one classifier for all classes and one detector a class on training, and measure them."""
+    """Fit one classifier for all classes and one detector a class on training, and measure them on test.
+
+    `leaky` adds the published mistake, for which training images stand among those that are judged.
+    """
     import numpy as np
 
     from tlkit.models.heads import fit_head
     from tlkit.results.contest import contest_measures
 
-    training, labels, names = (
-        split.indices("training"),
-        np.asarray(split.images.labels),
-        split.images.class_names,
-    )
+    training, test = split.indices("training"), split.indices("test")
+    labels, names = np.asarray(split.images.labels), split.images.class_names
+    judged = np.concatenate([test, training]) if leaky else test
     rows = features[judged].astype(np.float64)
 
     def answers(targets: np.ndarray) -> np.ndarray:
@@ -130,18 +121,17 @@ def _judge(
     predicted = answers(labels[training])
     detected = np.stack([answers((labels[training] == c).astype(int)) == 1 for c in range(len(names))], 1)
     groups = [split.groups[i] for i in judged]
-    return contest_measures(labels[judged], predicted, detected, names, groups, negative, seed=run.seed)
 
+    def measure(n: int) -> dict[str, Any]:
+        return contest_measures(
+            labels[judged[:n]], predicted[:n], detected[:n], names, groups[:n], negative, seed=run.seed
+        )
 
-def _judge_leaky(
-    run: Run, split: Split, features: np.ndarray, best: Any, negative: str | None
-) -> dict[str, Any]:
-    """The published mistake: training images stand among those that are judged."""
-    import numpy as np
-
-    both = np.concatenate([split.indices("test"), split.indices("training")])
-    found = _judge(run, split, features, best, negative, both)
-    return {"n": found["n"], "eta": found["eta"], "accuracy": found["accuracy"]}
+    found = measure(len(test))
+    if leaky:
+        flattered = measure(len(judged))
+        found["leaky"] = {key: flattered[key] for key in ("n", "eta", "accuracy")}
+    return found
 
 
 def _milliseconds(split: Split, featurizer: Featurizer) -> float:

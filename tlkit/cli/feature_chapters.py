@@ -38,16 +38,10 @@ def prepare_extractor(
         UsageFault, ModelFault: See `build_extractor`.
         RunFailed: The device is absent.
     """
-    from tlkit.models.extractor_names import read_name
-
-    read_name(backbone, weights)  # a wrong name is told before TensorFlow loads
     run.start_tensorflow()
-    from tlkit.models.engines import with_engine
-    from tlkit.models.extractors import build_extractor
-
-    found, source = build_extractor(backbone, weights=weights, image_size=image_size, layer=layer)
-    featurizer = with_engine(found, engine)
-    run.say(f"{featurizer.name}: {featurizer.width} features of {featurizer.image_size} pixels; {source}.")
+    featurizer, source = built_extractor(
+        run, backbone, weights=weights, image_size=image_size, layer=layer, engine=engine
+    )
     run.record(
         model={
             "backbone": featurizer.name,
@@ -60,6 +54,21 @@ def prepare_extractor(
         }
     )
     return featurizer
+
+
+def built_extractor(run: Run, name: str, *, engine: str = "tensorflow", **how: Any) -> tuple[Featurizer, str]:
+    """The extractor of a name and where it comes from, which is said; `how` as `build_extractor` takes it.
+
+    Raises:
+        UsageFault, ModelFault: See `build_extractor` and `with_engine`.
+    """
+    from tlkit.models.engines import with_engine
+    from tlkit.models.extractors import build_extractor
+
+    found, source = build_extractor(name, **how)
+    featurizer = with_engine(found, engine)
+    run.say(f"{featurizer.name}: {featurizer.width} features of {featurizer.image_size} pixels; {source}.")
+    return featurizer, source
 
 
 def show_layers(run: Run, backbone: str, image_size: int | None) -> None:
@@ -155,7 +164,7 @@ def fit_head(
     from tlkit.results.evaluation import predict_features
 
     images, pooled, origin = build_features(found.name, size, found.weights)
-    run.say(f"Weights: {origin.source}" + (f", sha256 {origin.sha256[:12]}." if origin.sha256 else "."))
+    run.say(f"Weights: {origin.sentence}.")
     features = extract(run, split, NetworkFeatures(keras.Model(images, pooled), backbone))
     best, candidates = choose_head(run, split, features, heads, folds, select)
     _say_candidates(run, candidates, best)
@@ -271,9 +280,9 @@ def _show_features(
 ) -> None:
     from tlkit.data.images import pixel_batches
     from tlkit.results.page import Table, write_page
-    from tlkit.results.projector import SIDE, write_projector
+    from tlkit.results.projector import POINTS, SIDE, write_projector
 
-    files = split.images.files()
+    files = split.images.files()[:POINTS]
     small = [pixels for batch in pixel_batches(files, SIDE) for pixels in batch.numpy()]
     points = write_projector(run.folder.folder("tensorboard"), features, columns, small)
     run.record(

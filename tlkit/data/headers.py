@@ -22,8 +22,7 @@ def numbers(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tenso
     """Bytes start .. start + count as int32 [count]; 0 beyond the end and for a negative start."""
     length = tf.strings.length(contents)
     start = tf.where((start < 0) | (start > length), length, start)
-    part = tf.strings.substr(contents, start, count)
-    return tf.cast(tf.io.decode_raw(part, tf.uint8, fixed_length=count), tf.int32)
+    return first_numbers(tf.strings.substr(contents, start, count), count)
 
 
 def rare_branch(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:

@@ -20,7 +20,6 @@ import numpy as np
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.models.features import Featurizer, NetworkFeatures
 
-ENGINES = ("tensorflow", "onnx", "openvino", "openvino-bf16")
 TOLERANCES = {"onnx": 1e-4, "openvino": 1e-4, "openvino-bf16": 0.1}  # of the largest feature
 _EXTRAS = {"onnx": "onnx", "openvino": "openvino", "openvino-bf16": "openvino"}
 

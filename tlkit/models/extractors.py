@@ -70,8 +70,7 @@ def _of_backbone(found: ExtractorName, image_size: int | None, layer: str) -> tu
         model = keras.Model(images, features)
     else:
         model, origin = _up_to(found, size, layer)
-    source = origin.source + (f", sha256 {origin.sha256[:12]}" if origin.sha256 else "")
-    return NetworkFeatures(model, found.text, layer), source
+    return NetworkFeatures(model, found.text, layer), origin.sentence
 
 
 def _up_to(found: ExtractorName, size: int, layer: str):

@@ -47,6 +47,11 @@ class WeightsOrigin:
     source: str
     sha256: str | None
 
+    @property
+    def sentence(self) -> str:
+        """The source and, where there is a file, the beginning of its hash; without a full stop."""
+        return self.source + (f", sha256 {self.sha256[:12]}" if self.sha256 else "")
+
 
 class FoundWeights(NamedTuple):
     """Weights that can be loaded: their origin and, unless they are random, their file."""

@@ -14,6 +14,7 @@ from PIL import Image
 
 SIDE = 48  # pixels of one picture
 MOST = 8192  # pixels of the sprite's side, more than which browsers refuse
+POINTS = (MOST // SIDE) ** 2  # pictures that fit into it
 
 
 def write_projector(
@@ -28,12 +29,12 @@ def write_projector(
         folder: `tensorboard/` of the run.
         features: float32 [n, d].
         columns: What is known of each image, [n] each, such as path, label, part.
-        pictures: uint8 [s, s, 3] of each image, [n].
+        pictures: uint8 [s, s, 3] of each image, [n] or the first `POINTS`.
 
     Returns:
         How many points were written: all that fit into one sprite.
     """
-    count = min(len(features), (MOST // SIDE) ** 2)
+    count = min(len(features), POINTS)
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "features.tsv", features[:count], fmt="%.5g", delimiter="\t")
     rows = ["\t".join(columns)]
