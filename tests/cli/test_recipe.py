@@ -80,6 +80,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "allow_leak": False,
         "skip_bad": False,
         "download": False,
+        "more": [],
         "name": "toy-photos",
         "runs": "saved_models",
         "seed": 0,

@@ -8,10 +8,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
+from tlkit.data.more import say_added
 from tlkit.data.sources import PARTS
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
@@ -38,8 +40,10 @@ def deal(run: Run, source: str) -> Split:
         DataFault, UsageFault: See `read_ingredients`; or a resumed run finds other data than it began with.
     """
     from tlkit.data.ingredients import read_ingredients
+    from tlkit.results.run_folder import find_run
 
-    ingredients = read_ingredients(source, seed=run.seed, **vars(run.split))
+    how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
+    ingredients = read_ingredients(source, seed=run.seed, **how)
     split = ingredients.split
     manifest = run.folder.path / "split.csv"
     if run.resumed and manifest.is_file() and manifest.read_text(encoding="utf-8") != split.manifest:
@@ -56,10 +60,12 @@ def deal(run: Run, source: str) -> Split:
             "parts": parts,
             "warnings": list(split.warnings),
             "skipped": list(ingredients.skipped),
-            "added": {},
+            "added": ingredients.added,
         },
     )
     _say_data(run, split, parts, ingredients.skipped)
+    for sentence in say_added(ingredients.added):
+        run.say(sentence)
     return split
 
 

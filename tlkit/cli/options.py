@@ -41,6 +41,12 @@ def split_options() -> list[click.Option]:
         ),
         _data("--allow-leak", is_flag=True, help="Train although parts share images; the report says so."),
         _data("--skip-bad", is_flag=True, help="Leave unreadable images out; the report lists them."),
+        _data(
+            "--more",
+            multiple=True,
+            metavar="RUN",
+            help="Add a run's synthetic pictures to training; may be repeated.",
+        ),
         _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),
     ]
 

@@ -33,6 +33,7 @@ class SplitOptions:
         allow_leak: Go on although parts share content or groups.
         skip_bad: Leave unreadable images out instead of refusing.
         download: Let `tfds:` sources be downloaded.
+        more: Runs whose synthetic pictures join the training part, as the person names them.
     """
 
     group: str | None = None
@@ -41,6 +42,7 @@ class SplitOptions:
     allow_leak: bool = False
     skip_bad: bool = False
     download: bool = False
+    more: tuple[str, ...] = ()
 
 
 @dataclass

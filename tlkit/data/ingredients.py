@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tlkit.data.inspection import Inspection, inspect_files
 from tlkit.data.leaks import count
+from tlkit.data.more import add_synthetic
 from tlkit.data.sources import Images, read_images
 from tlkit.data.splits import Split, split_images
 from tlkit.errors import DataFault
@@ -19,10 +21,12 @@ class Ingredients:
     Attributes:
         split: Images with their parts.
         skipped: {"path", "reason"} of each file that does not open and was left out as asked.
+        added: For each run whose synthetic pictures were added to training, their number a class.
     """
 
     split: Split
     skipped: tuple[dict[str, str], ...] = ()
+    added: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 def read_ingredients(
@@ -35,6 +39,7 @@ def read_ingredients(
     allow_leak: bool = False,
     skip_bad: bool = False,
     download: bool = False,
+    more: Sequence[Path] = (),
 ) -> Ingredients:
     """Read a SOURCE, refuse what does not open, and deal the images out.
 
@@ -47,9 +52,10 @@ def read_ingredients(
         allow_leak: Let pictures or groups cross declared parts.
         skip_bad: Leave files out that do not open; they are listed, and nothing takes their place.
         download: Let `tfds:` fetch.
+        more: Folders of runs whose synthetic pictures join the training part.
 
     Raises:
-        DataFault: See `read_images` and `split_images`; or files do not open and `skip_bad` is off.
+        DataFault: See `read_images`, `split_images` and `add_synthetic`; or files do not open and `skip_bad` is off.
     """
     images = read_images(source, download=download)
     images, inspections, skipped = openable(images, skip_bad=skip_bad)
@@ -62,7 +68,8 @@ def read_ingredients(
         hold_out=hold_out,
         allow_leak=allow_leak,
     )
-    return Ingredients(split, tuple(skipped))
+    split, added = add_synthetic(split, more)
+    return Ingredients(split, tuple(skipped), added)
 
 
 def openable(images: Images, *, skip_bad: bool) -> tuple[Images, list[Inspection], list[dict[str, str]]]:

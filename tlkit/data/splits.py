@@ -24,6 +24,7 @@ from tlkit.data.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Im
 from tlkit.errors import DataFault, UsageFault
 
 SHARES = (0.6, 0.2, 0.2)
+SYNTHETIC_GROUP = "synthetic:"  # begins the group of pictures that another run made
 
 
 @dataclass(frozen=True)
@@ -299,7 +300,8 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
                 "Use training, validation or test.",
             )
         row["part"] = PART_NAMES[value]
-    return {row["path"]: row for row in rows}
+    # What another run made comes again with --more, not with the manifest.
+    return {row["path"]: row for row in rows if not (row.get("group") or "").startswith(SYNTHETIC_GROUP)}
 
 
 def _by_manifest(

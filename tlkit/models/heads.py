@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.data.splits import SYNTHETIC_GROUP
 from tlkit.errors import DataFault, UsageFault
 
 # name -> what it is, and the grid that cross-validation chooses from
@@ -128,7 +129,14 @@ def make_folds(
 
     Raises:
         DataFault: A class has fewer groups than folds.
+        UsageFault: Synthetic pictures are among them: they were made from all of training, so every fold would be
+            judged by its own relatives.
     """
+    if any(group.startswith(SYNTHETIC_GROUP) for group in groups):
+        raise UsageFault(
+            "--select folds cannot judge with --more: synthetic pictures come from all of training.",
+            "Choose heads with --select validation.",
+        )
     from sklearn.model_selection import StratifiedGroupKFold
 
     members = np.unique(groups, return_inverse=True)[1]

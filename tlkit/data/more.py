@@ -1,0 +1,131 @@
+"""Synthetic pictures beside the real ones: another run's `synthetic/CLASS/*.png` join the training part, and no other.
+
+What made them learned from real pictures; were one of those judged here, its test would be worth nothing. So every
+such run leaves `trained_on.csv`, and it is compared with the validation and test parts before anything is learned.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data.inspection import inspect_files
+from tlkit.data.leaks import count
+from tlkit.data.sources import IMAGE_SUFFIXES, TRAINING
+from tlkit.data.splits import SYNTHETIC_GROUP, Split
+from tlkit.errors import DataFault
+
+SYNTHETIC = "synthetic"  # the folder of class folders in a run
+TRAINED_ON = "trained_on.csv"
+
+
+def write_trained_on(folder: Path, split: Split, indices: Iterable[int]) -> None:
+    """Write path, sha256, label and group of the real pictures that a synthesising run learns from or uses.
+
+    Args:
+        folder: Of the run.
+        split: Whose images they are.
+        indices: Which of them.
+    """
+    names = split.images.class_names
+    with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("path", "sha256", "label", "group"))
+        for i in indices:
+            label = names[split.images.labels[i]]
+            writer.writerow((split.images.paths[i], split.sha256[i], label, split.groups[i]))
+
+
+def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:
+    """The same split with the synthetic pictures of runs in its training part.
+
+    Args:
+        split: Of real pictures.
+        runs: Folders of finished runs that hold `synthetic/` and `trained_on.csv`.
+
+    Returns:
+        The split, and for each run its number of pictures of each class.
+
+    Raises:
+        DataFault: A run has no synthetic pictures, does not say what it learned from, learned from a picture that
+            is judged here, or has a class that the split does not have.
+    """
+    added: dict[str, dict[str, int]] = {}
+    for run in runs:
+        name = f"{run.parent.name}/{run.name}"
+        _check_leak(split, run, name)
+        split, added[name] = _joined(split, run, name)
+    return split, added
+
+
+def _check_leak(split: Split, run: Path, name: str) -> None:
+    file = run / TRAINED_ON
+    if not file.is_file():
+        raise DataFault(
+            f"--more {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
+            "Name a run of synthesize-dcgan, synthesize-stylegan or composite-threats.",
+        )
+    with file.open(newline="", encoding="utf-8") as stream:
+        learned = {row["sha256"]: row["path"] for row in csv.DictReader(stream)}
+    met = [i for i, digest in enumerate(split.sha256) if digest in learned and split.parts[i] != TRAINING]
+    if met:
+        more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
+        raise DataFault(
+            f"--more {name} learned from {learned[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part "
+            f"here{more}.",
+            f"Give both the same parts: --split {run / 'split.csv'}, or the same --group, --hold-out and --seed.",
+        )
+
+
+def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
+    images, root = split.images, split.images.root
+    files = sorted(f for f in (run / SYNTHETIC).glob("*/*") if f.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise DataFault(
+            f"--more {name} has no pictures in {SYNTHETIC}/.", "Name a run that made synthetic pictures."
+        )
+    for label in sorted({file.parent.name for file in files} - set(images.class_names)):
+        near = get_close_matches(label, images.class_names, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise DataFault(
+            f"--more {name} has pictures of {label}, which {images.source} has not.",
+            f"{hint}Its classes are {', '.join(images.class_names)}.",
+        )
+    seen = inspect_files(files)
+    for file, inspection in zip(files, seen, strict=True):
+        if inspection.error:
+            raise DataFault(f"{file} {inspection.error}.", "Make the synthetic pictures again.")
+    labels = [images.class_names.index(file.parent.name) for file in files]
+    extended = replace(
+        images,
+        # From the source's folder, so that a manifest names both kinds of pictures in one way.
+        paths=(*images.paths, *(Path(os.path.relpath(file, root)).as_posix() for file in files)),
+        labels=np.concatenate([images.labels, np.array(labels, np.int32)]),
+        parts=(*images.parts, *[TRAINING] * len(files)),
+        groups=(*images.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
+        columns={column: (*values, *[""] * len(files)) for column, values in images.columns.items()},
+    )
+    joined = replace(
+        split,
+        images=extended,
+        sha256=(*split.sha256, *(inspection.sha256 for inspection in seen)),
+        groups=(*split.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
+        parts=(*split.parts, *[TRAINING] * len(files)),
+    )
+    return joined, dict(Counter(images.class_names[label] for label in labels))
+
+
+def say_added(added: dict[str, dict[str, int]]) -> list[str]:
+    """A sentence for each run whose pictures were added."""
+    return [f"Added to training from {name}: {_listed(found)}." for name, found in added.items()]
+
+
+def _listed(found: dict[str, int]) -> str:
+    return ", ".join(f"{count(number, 'picture')} of {label}" for label, number in found.items())
