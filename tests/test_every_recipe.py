@@ -21,6 +21,12 @@ COVERED = {
     *("fine_tune", "small_cnn"),  # run by a test below
     *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/test_feature_recipes.py
     "look_inside",  # by tests/cli/test_look_inside.py
+    *(
+        "synthesize_dcgan",
+        "synthesize_stylegan",
+        "generate",
+        "does_it_help",
+    ),  # by tests/cli/test_synthesis_recipes.py
 }
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tlkit.cli.chapters import set_precision
+from tlkit.cli.device import set_precision
 from tlkit.cli.running import Run
 from tlkit.errors import DataFault
 
@@ -83,7 +83,7 @@ def prepare_subject(
     from tlkit.models import anatomy
     from tlkit.models.preprocessing import SCALINGS, Preprocess
 
-    set_precision(run, precision)
+    set_precision(run.environment, precision)
     network, origin = build_backbone(backbone, size, weights)
     network.name = backbone
     names = [layer.name for layer in anatomy.find_layers(network, layers)] or anatomy.default_layers(network)

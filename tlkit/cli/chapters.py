@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.device import set_precision
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.more import say_added
 from tlkit.data.sources import PARTS
-from tlkit.errors import DataFault, RunFailed, UsageFault
+from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
     import keras
@@ -33,8 +34,13 @@ PARITY_IMAGES = 16
 # --- Ingredients ---
 
 
-def deal(run: Run, source: str) -> Split:
+def deal(run: Run, source: str, least: int = 2) -> Split:
     """Read the source, refuse what would corrupt the result, deal the images out and keep the manifest.
+
+    Args:
+        run: Of the recipe.
+        source: As for `read_images`.
+        least: As for `read_images`.
 
     Raises:
         DataFault, UsageFault: See `read_ingredients`; or a resumed run finds other data than it began with.
@@ -43,7 +49,7 @@ def deal(run: Run, source: str) -> Split:
     from tlkit.results.run_folder import find_run
 
     how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
-    ingredients = read_ingredients(source, seed=run.seed, **how)
+    ingredients = read_ingredients(source, seed=run.seed, least=least, **how)
     split = ingredients.split
     manifest = run.folder.path / "split.csv"
     if run.resumed and manifest.is_file() and manifest.read_text(encoding="utf-8") != split.manifest:
@@ -112,7 +118,7 @@ def prepare_classifier(
     run.start_tensorflow()
     from tlkit.models.classifier import build_classifier
 
-    set_precision(run, precision)
+    set_precision(run.environment, precision)
     model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
     _record_model(run, model, backbone, asdict(origin), size)
     run.say(f"Weights: {origin.sentence}.")
@@ -133,16 +139,6 @@ def prepare_small_cnn(run: Run, split: Split, image_size: int) -> keras.Model:
         run, model, None, {"kind": "none", "source": "random, from the seed", "sha256": None}, image_size
     )
     return model
-
-
-def set_precision(run: Run, precision: str) -> None:
-    """Compute in this type from here on; variables and outputs stay float32."""
-    import keras
-
-    on_gpu = "gpu" in str(run.environment.get("device", "")).lower()
-    if precision == "float16" and not on_gpu:
-        raise RunFailed("--precision float16 needs a GPU.", "Use bfloat16 or float32 on a CPU.")
-    keras.config.set_dtype_policy("float32" if precision == "float32" else f"mixed_{precision}")
 
 
 def _record_model(

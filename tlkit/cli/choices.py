@@ -6,120 +6,13 @@ A recipe may give a group other defaults: `@choices.fitting(patience=10)`.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import click
 
-from tlkit.cli.options import SectionOption
-from tlkit.errors import UsageFault
+from tlkit.cli.option_groups import BackboneName, Decorator, ExtractorNames, HeadNames, grouped
 
-Function = Callable[..., Any]
-Decorator = Callable[[Function], Function]
 Choice = click.Choice
-
-
-class BackboneName(click.ParamType):
-    """A name of the backbone table; other names get the nearest as a suggestion."""
-
-    name = "backbone"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the name if it is known."""
-        from tlkit.models.backbones import backbone_names
-
-        names = backbone_names()
-        if value in names:
-            return str(value)
-        near = difflib.get_close_matches(str(value), names, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
-        return self.fail(f"{value} is not a known backbone. {hint}", param, ctx)
-
-
-class ExtractorNames(click.ParamType):
-    """A name of an extractor, or several with commas: backbones, hand-made families, ONNX files."""
-
-    name = "extractor"
-
-    def __init__(self, *, several: bool = False) -> None:
-        self.several = several
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the names if they are known."""
-        from tlkit.models.extractor_names import read_name
-
-        if not isinstance(value, str):  # read before, from options.json
-            return tuple(value)
-        names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-        try:
-            for name in names if self.several else (value,):
-                read_name(name)
-        except UsageFault as fault:
-            self.fail(str(fault), param, ctx)
-        return names if self.several else value
-
-
-class HeadNames(click.ParamType):
-    """Names of classical heads, with commas."""
-
-    name = "heads"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, ...]:
-        """Return the names if they are known."""
-        from tlkit.models.heads import find_heads
-
-        if not isinstance(value, str):
-            return tuple(value)
-        try:
-            return find_heads(value)
-        except UsageFault as fault:
-            return self.fail(str(fault), param, ctx)
-
-
-def _option(section: str, name: str, kind: Any, default: Any, metavar: str | None, text: str) -> Decorator:
-    shown = {"show_default": default is not None and default != ()}
-    if kind is bool:
-        return click.option(
-            f"--{name}/--no-{name}", cls=SectionOption, section=section, default=default, help=text, **shown
-        )
-    return click.option(
-        f"--{name}",
-        cls=SectionOption,
-        section=section,
-        type=kind,
-        default=default,
-        metavar=metavar,
-        help=text,
-        multiple=default == (),
-        **shown,
-    )
-
-
-def _group(
-    argument: str | None, make: Callable[..., Any] | None, section: str, rows: list[tuple], changed: dict
-) -> Decorator:
-    """Add the options of `rows` (name, type, default, metavar, help); hand on `argument=make(**values)`."""
-    keys = [row[0].replace("-", "_") for row in rows]
-    if unknown := set(changed) - set(keys):
-        raise TypeError(f"no such option in this group: {', '.join(sorted(unknown))}")
-
-    def decorate(function: Function) -> Function:
-        @wraps(function)
-        def packed(*arguments: Any, **values: Any) -> Any:
-            if argument and make:
-                values[argument] = make(**{key: values.pop(key) for key in keys})
-            return function(*arguments, **values)
-
-        wrapped: Function = packed
-        for key, (name, kind, default, metavar, text) in reversed(list(zip(keys, rows, strict=True))):
-            wrapped = _option(section, name, kind, changed.get(key, default), metavar, text)(wrapped)
-        return wrapped
-
-    return decorate
 
 
 def network(**defaults: Any) -> Decorator:
@@ -136,7 +29,7 @@ def network(**defaults: Any) -> Decorator:
         ),
         ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
     ]
-    return _group(None, None, "Network", rows, defaults)
+    return grouped(None, None, "Network", rows, defaults)
 
 
 def head(**defaults: Any) -> Decorator:
@@ -157,7 +50,7 @@ def head(**defaults: Any) -> Decorator:
         ),
         ("dropout", click.FloatRange(0, 1, max_open=True), 0.2, "SHARE", "Features dropped while training."),
     ]
-    return _group("head", make, "Network", rows, defaults)
+    return grouped("head", make, "Network", rows, defaults)
 
 
 def fitting(**defaults: Any) -> Decorator:
@@ -179,7 +72,7 @@ def fitting(**defaults: Any) -> Decorator:
         ("clip-norm", click.FloatRange(0), 1.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
         ("balance", Choice(["none", "weights", "resample"]), "none", None, "For classes of unequal size."),
     ]
-    return _group("fitting", make, "Training", rows, defaults)
+    return grouped("fitting", make, "Training", rows, defaults)
 
 
 def augmentation(**defaults: Any) -> Decorator:
@@ -199,19 +92,19 @@ def augmentation(**defaults: Any) -> Decorator:
         ("rand-augment", click.IntRange(0, 5), 0, "N", "RandAugment operations; 0 is off."),
         ("mix", Choice(["none", "mixup", "cutmix"]), "none", None, "Mix pairs of images and their labels."),
     ]
-    return _group("augmentation", make, "Augmentation", rows, defaults)
+    return grouped("augmentation", make, "Augmentation", rows, defaults)
 
 
 def views(**defaults: Any) -> Decorator:
     """--views, by its own name."""
     text = "Views of each image in the head phase: the plain one and K-1 changed."
-    return _group(None, None, "Augmentation", [("views", click.IntRange(1), 2, "K", text)], defaults)
+    return grouped(None, None, "Augmentation", [("views", click.IntRange(1), 2, "K", text)], defaults)
 
 
 def negative(**defaults: Any) -> Decorator:
     """--negative, by its own name."""
     rows = [("negative", str, "other", "CLASS", "Class left out of eta, where it exists.")]
-    return _group(None, None, "Data", rows, defaults)
+    return grouped(None, None, "Data", rows, defaults)
 
 
 def extractor(**defaults: Any) -> Decorator:
@@ -227,7 +120,7 @@ def extractor(**defaults: Any) -> Decorator:
         ("weights", str, "imagenet", "imagenet|none|FILE", "What a network comes with."),
         ("image-size", click.IntRange(1), None, "PIXELS", "Side of the input.  [default: its own]"),
     ]
-    return _group(None, None, "Network", rows, defaults)
+    return grouped(None, None, "Network", rows, defaults)
 
 
 def extractors(**defaults: Any) -> Decorator:
@@ -241,7 +134,7 @@ def extractors(**defaults: Any) -> Decorator:
             "With commas: networks, hand-made families, FILE.onnx; NAME@none and NAME@FILE say the weights.",
         )
     ]
-    return _group(None, None, "Network", rows, defaults)
+    return grouped(None, None, "Network", rows, defaults)
 
 
 def heads(**defaults: Any) -> Decorator:
@@ -257,4 +150,4 @@ def heads(**defaults: Any) -> Decorator:
         ("folds", click.IntRange(2), 5, "N", "Of the cross-validation over groups."),
         ("select", Choice(["folds", "validation"]), "folds", None, "Where a head is chosen; never on test."),
     ]
-    return _group(None, None, "Head", rows, defaults)
+    return grouped(None, None, "Head", rows, defaults)

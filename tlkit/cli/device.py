@@ -161,3 +161,26 @@ def _aside(*, verbose: bool) -> Iterator[None]:
         finally:
             os.dup2(saved, 2)
             os.close(saved)
+
+
+def precision_policy(environment: dict[str, Any], precision: str) -> str:
+    """The Keras policy that computes in this type and keeps variables in float32.
+
+    Args:
+        environment: What `prepare_tensorflow` returned.
+        precision: "float32", "bfloat16" or "float16".
+
+    Raises:
+        RunFailed: float16 is wanted without a GPU.
+    """
+    on_gpu = "gpu" in str(environment.get("device", "")).lower()
+    if precision == "float16" and not on_gpu:
+        raise RunFailed("--precision float16 needs a GPU.", "Use bfloat16 or float32 on a CPU.")
+    return "float32" if precision == "float32" else f"mixed_{precision}"
+
+
+def set_precision(environment: dict[str, Any], precision: str) -> None:
+    """Compute in this type from here on; see `precision_policy`."""
+    import keras
+
+    keras.config.set_dtype_policy(precision_policy(environment, precision))

@@ -40,6 +40,7 @@ def read_ingredients(
     skip_bad: bool = False,
     download: bool = False,
     more: Sequence[Path] = (),
+    least: int = 2,
 ) -> Ingredients:
     """Read a SOURCE, refuse what does not open, and deal the images out.
 
@@ -53,11 +54,12 @@ def read_ingredients(
         skip_bad: Leave files out that do not open; they are listed, and nothing takes their place.
         download: Let `tfds:` fetch.
         more: Folders of runs whose synthetic pictures join the training part.
+        least: As for `read_images`.
 
     Raises:
         DataFault: See `read_images`, `split_images` and `add_synthetic`; or files do not open and `skip_bad` is off.
     """
-    images = read_images(source, download=download)
+    images = read_images(source, download=download, least=least)
     images, inspections, skipped = openable(images, skip_bad=skip_bad)
     split = split_images(
         images,

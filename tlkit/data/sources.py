@@ -104,7 +104,9 @@ class Images:
 
 
 @dataclass(frozen=True)
-class _Row:
+class Row:
+    """One picture of a source: its path, its label, and what else the source says of it."""
+
     path: str
     label: str
     part: str | None = None
@@ -120,7 +122,8 @@ def read_images(source: str, *, download: bool = False, least: int = 2) -> Image
             columns path,label[,split][,group], `tfds:NAME[/CONFIG][:VERSION]`, `xray:crops`, or `gdxray:FOLDER`,
             the course's contest on a GDXray that the person has.
         download: Let `tfds:` fetch a data set that is not prepared.
-        least: Classes that it must have: two to learn, one to be judged on.
+        least: Classes that it must have: two to learn, one to be judged on or to be imitated. With one, a folder
+            of pictures without class folders is one class, named after it.
 
     Raises:
         DataFault: The source is missing, has no class folders, too few classes or an empty class.
@@ -136,14 +139,23 @@ def read_images(source: str, *, download: bool = False, least: int = 2) -> Image
     elif source.lower().endswith(".csv"):
         images = _read_csv(source, Path(source))
     else:
-        images = _read_folder(source, Path(source))
+        images = _read_folder(source, Path(source), loose=least == 1)
     _check_classes(images, least)
     return images
 
 
-def _describe(
-    source: str, root: Path, rows: list[_Row], names: list[str], columns: tuple[str, ...] = ()
+def describe(
+    source: str, root: Path, rows: list[Row], names: list[str], columns: tuple[str, ...] = ()
 ) -> Images:
+    """The images of rows, in the order of their paths.
+
+    Args:
+        source: As typed.
+        root: Folder that the rows' paths are relative to.
+        rows: One for each picture.
+        names: Sorted names of the classes.
+        columns: Names of the rows' `others`.
+    """
     rows = sorted(rows, key=lambda row: row.path)
     index = {name: i for i, name in enumerate(names)}
     return Images(
@@ -188,10 +200,14 @@ def _pictures(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _read_folder(source: str, root: Path) -> Images:
+def _read_folder(source: str, root: Path, *, loose: bool = False) -> Images:
     if not root.is_dir():
         raise _missing(source, root)
     folders = _folders(root)
+    if loose and not folders and any(_pictures(root)):
+        name = root.resolve().name
+        rows = [Row(picture.relative_to(root).as_posix(), name) for picture in _pictures(root)]
+        return describe(source, root, rows, [name])
     split = {f: PART_NAMES[f.name.lower()] for f in folders if f.name.lower() in PART_NAMES}
     others = [f for f in folders if f not in split and any(_pictures(f))]
     if split and others:
@@ -204,7 +220,7 @@ def _read_folder(source: str, root: Path) -> Images:
         _check_has_folders(source, root, folders)
     above: dict[Path, str | None] = {**split} or {root: None}
     rows = [
-        _Row(picture.relative_to(root).as_posix(), label.name, part)
+        Row(picture.relative_to(root).as_posix(), label.name, part)
         for folder, part in above.items()
         for label in _folders(folder)
         for picture in _pictures(label)
@@ -212,7 +228,7 @@ def _read_folder(source: str, root: Path) -> Images:
     names = sorted({label.name for folder in above for label in _folders(folder)})
     if split:
         _check_labels_trained(source, rows, names)
-    return _describe(source, root, rows, names)
+    return describe(source, root, rows, names)
 
 
 def _check_has_folders(source: str, root: Path, folders: list[Path]) -> None:
@@ -230,7 +246,7 @@ def _check_has_folders(source: str, root: Path, folders: list[Path]) -> None:
         )
 
 
-def _check_labels_trained(source: str, rows: list[_Row], names: list[str]) -> None:
+def _check_labels_trained(source: str, rows: list[Row], names: list[str]) -> None:
     """A class that is judged must have been learned."""
     trained = {row.label for row in rows if row.part == TRAINING}
     for part in (VALIDATION, TEST):
@@ -287,14 +303,26 @@ def _read_csv(source: str, file: Path) -> Images:
                 "The first line must name the columns: path,label and, if you like, split and group.",
             )
     extra = tuple(name for name in header if name and name not in ("path", "label", "split", "group"))
-    rows = [_csv_row(source, file.parent, line, row, extra) for line, row in enumerate(table, 2)]
+    rows = [csv_row(source, file.parent, line, row, extra) for line, row in enumerate(table, 2)]
     names = sorted({row.label for row in rows})
     if any(row.part for row in rows):
         _check_labels_trained(source, rows, names)
-    return _describe(source, file.parent, rows, names, extra)
+    return describe(source, file.parent, rows, names, extra)
 
 
-def _csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, ...]) -> _Row:
+def csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, ...] = ()) -> Row:
+    """One line of a CSV source.
+
+    Args:
+        source: As typed.
+        folder: Of the CSV file.
+        line: Its number, from 1.
+        row: Its cells by column.
+        extra: Further columns to keep.
+
+    Raises:
+        DataFault: It lacks a path or a label, its path leaves the folder or does not exist, or its split is unknown.
+    """
     path, label = (row["path"] or "").strip(), (row["label"] or "").strip()
     if not path or not label:
         raise DataFault(
@@ -316,7 +344,7 @@ def _csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, 
             f"{source} line {line}: split {split} is unknown.", "Use training, validation or test."
         )
     group = (row.get("group") or "").strip() or None
-    return _Row(
+    return Row(
         pure.as_posix(),
         label,
         PART_NAMES.get(split),
@@ -338,5 +366,5 @@ def _read_built_in(source: str) -> Images:
 
 def _read_gdxray(source: str) -> Images:
     root = Path(source.removeprefix("gdxray:"))
-    rows = [_Row(path, label, part, None, (series,)) for path, label, part, series in contest_pictures(root)]
-    return _describe(source, root, rows, sorted({row.label for row in rows}), ("series",))
+    rows = [Row(path, label, part, None, (series,)) for path, label, part, series in contest_pictures(root)]
+    return describe(source, root, rows, sorted({row.label for row in rows}), ("series",))

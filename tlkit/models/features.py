@@ -82,6 +82,17 @@ def network_digest(model: keras.Model, layer: str = "pooled") -> str:
     return digest.hexdigest()
 
 
+def features_of_pictures(features: Featurizer, pictures: np.ndarray) -> np.ndarray:
+    """Features float32 [n, d] of pictures float32 [n, s, s, c] in 0..1, grey or RGB, that are in no file."""
+    rows = []
+    for start in range(0, len(pictures), BATCH):
+        some = tf.constant(pictures[start : start + BATCH], tf.float32)
+        some = some if some.shape[-1] == 3 else tf.image.grayscale_to_rgb(some)
+        pixels = tf.image.resize(some, [features.image_size] * 2, antialias=True) * 255.0
+        rows.append(features(tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8).numpy()))
+    return np.concatenate(rows)
+
+
 class Extractor:
     """Turns files into features, asking the cache first.
 

@@ -71,3 +71,41 @@ class Board:
         """Write what is still held back."""
         for writer in self.writers.values():
             writer.close()
+
+
+class GameBoard:
+    """Writes the events of a game between generator and critic, one step a checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.writer = tf.summary.create_file_writer(str(folder / "game"))
+        self.step = 0
+
+    def add(self, row: dict[str, Any], reals: np.ndarray, fakes: np.ndarray) -> None:
+        """Write the numbers of one row of metrics.jsonl, and reals [n, s, s, c] above fakes, both 0..1."""
+        self.step = row["step"]
+        with self.writer.as_default(self.step):
+            for name, value in row.items():
+                if isinstance(value, float):
+                    tf.summary.scalar(name, value)
+            tf.summary.image("reals above fakes", sheet(np.concatenate([reals, fakes]))[None])
+        self.writer.flush()
+
+    def add_picture(self, name: str, file: Path) -> None:
+        """Show a PNG of the run."""
+        with Image.open(file) as image, self.writer.as_default(self.step):
+            tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
+
+    def close(self) -> None:
+        """Write what is still held back."""
+        self.writer.close()
+
+
+def sheet(pictures: np.ndarray, columns: int = 16) -> np.ndarray:
+    """uint8 [h, w, c]: pictures float32 [n, s, s, c] in 0..1, side by side in rows of `columns`."""
+    count, size, _, channels = pictures.shape
+    rows = -(-count // columns)
+    cells = np.ones((rows * columns, size, size, channels), np.float32)
+    cells[:count] = pictures
+    laid = cells.reshape(rows, columns, size, size, channels).transpose(0, 2, 1, 3, 4)
+    whole = laid.reshape(rows * size, columns * size, channels)
+    return np.round(whole * 255).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,344 @@
+"""Chapters of `does-it-help`: one class found among the others, with few real pictures and something beside them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.feature_chapters import extract
+from tlkit.cli.running import Run
+from tlkit.data.leaks import count
+from tlkit.data.sources import TEST, TRAINING, VALIDATION
+from tlkit.errors import DataFault, UsageFault
+from tlkit.models.settings import LEAST_PICTURES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.data.splits import Split
+    from tlkit.models.features import Featurizer
+    from tlkit.results.benefit import Cell
+
+NOTHING = "nothing"
+GAMES = ("dcgan", "stylegan")
+CELLS = "cells"  # folder of answers that are there already, for a run that goes on
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        name: Of the class that is to be found.
+        numbers: Of real pictures of it.
+        arms: What is added; "nothing" is always among them.
+        repeats: Each with other real pictures.
+        samples: Pictures that a generator adds.
+        steps: Of each game.
+        size: Side of the generated pictures, pixels.
+        negative: The class that composites take their surroundings from.
+    """
+
+    name: str
+    numbers: tuple[int, ...]
+    arms: tuple[str, ...]
+    repeats: int
+    samples: int
+    steps: int
+    size: int
+    negative: str
+
+
+class Evidence:
+    """What every training of the question shares: the split, its features, and what computes them."""
+
+    def __init__(self, run: Run, split: Split, question: Question, featurizer: Featurizer) -> None:
+        import numpy as np
+
+        self.run, self.split, self.question, self.featurizer = run, split, question, featurizer
+        names = split.images.class_names
+        if question.name not in names:
+            raise UsageFault(
+                f"--class {question.name} is no class of {split.images.source}.",
+                f"Its classes are {', '.join(names)}.",
+            )
+        self.truth = np.asarray(split.images.labels) == names.index(question.name)
+        self.features = extract(run, split, featurizer)
+
+    def of(self, part: str, *, shown: bool) -> np.ndarray:
+        """int64 [m]: pictures of a part that show the class, or do not."""
+        chosen = self.split.indices(part)
+        return chosen[self.truth[chosen] == shown]
+
+    def numbers(self) -> list[int]:
+        """The numbers that training has enough pictures for; the others are named and left out."""
+        there = len(self.of(TRAINING, shown=True))
+        kept = [number for number in sorted(set(self.question.numbers)) if number <= there]
+        few = [number for number in kept if number < LEAST_PICTURES]
+        if games := [arm for arm in self.question.arms if few and arm in GAMES]:
+            raise UsageFault(
+                f"--numbers {few[0]} is too few for {games[0]}: a game needs {LEAST_PICTURES} pictures.",
+                f"Leave {few[0]} out, or the arm.",
+            )
+        if left := sorted(set(self.question.numbers) - set(kept)):
+            self.run.say(
+                f"Left out: {', '.join(map(str, left))}; training has {there} of {self.question.name}."
+            )
+        if not kept:
+            raise DataFault(
+                f"Training has {there} pictures of {self.question.name}, fewer than any of --numbers.",
+                f"Take --numbers {there}, or give it more pictures.",
+            )
+        return kept
+
+    def chosen(self, number: int, repeat: int) -> np.ndarray:
+        """The real pictures of a repeat; a smaller number's are among a larger one's."""
+        import numpy as np
+
+        pool = self.of(TRAINING, shown=True)
+        order = np.random.default_rng([self.run.seed, repeat]).permutation(len(pool))
+        return np.sort(pool[order[:number]])
+
+
+# --- Arms: each gives features [m, d] and whether they show the class, bool [m] ---
+
+Added = tuple["np.ndarray", "np.ndarray"]
+Arm = Callable[[Evidence, "np.ndarray", int], Added]
+
+
+def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
+    import numpy as np
+
+    return evidence.features[:0], np.zeros(0, bool)
+
+
+def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
+    """The chosen pictures mirrored left-right, up-down, and both."""
+    import numpy as np
+
+    from tlkit.data.images import pixel_batches
+
+    files = [str(evidence.split.images.file(i)) for i in chosen]
+    rows = []
+    for batch in pixel_batches(files, evidence.featurizer.image_size):
+        pixels = batch.numpy()
+        turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
+        rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
+    return np.concatenate(rows), np.ones(3 * len(chosen), bool)
+
+
+def _game(kind: str) -> Arm:
+    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+        """Fakes of a game that saw only the chosen pictures."""
+        import numpy as np
+
+        from tlkit.models.features import features_of_pictures
+
+        fakes = _play(evidence, kind, chosen, repeat)
+        return features_of_pictures(evidence.featurizer, fakes), np.ones(len(fakes), bool)
+
+    return arm
+
+
+def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    """float32 [n, s, s, c]: what the average generator makes after the game."""
+    import tempfile
+
+    from tlkit.data.depth import channels_of, read_pictures
+    from tlkit.models.dcgan import build_dcgan
+    from tlkit.models.game import Game
+    from tlkit.models.latents import random_latents, sample
+    from tlkit.models.playing import fit_game
+    from tlkit.models.settings import DCGAN_PLAY, STYLEGAN_PLAY
+    from tlkit.models.stylegan import build_stylegan
+
+    question, seed = evidence.question, evidence.run.seed * 1000 + repeat
+    build, play = {"dcgan": (build_dcgan, DCGAN_PLAY), "stylegan": (build_stylegan, STYLEGAN_PLAY)}[kind]
+    files = [evidence.split.images.file(i) for i in chosen]
+    channels = channels_of(files)
+    pictures = read_pictures(files, question.size, channels)
+    game = Game(build(question.size, channels, seed=seed), play, seed)
+    with tempfile.TemporaryDirectory() as folder, evidence.run.progress(kind, question.steps) as step:
+        watchers = _watchers(evidence.run, step)
+        fit_game(
+            game,
+            pictures,
+            None,
+            steps=question.steps,
+            folder=Path(folder),
+            every=question.steps,
+            watchers=watchers,
+        )
+    return sample(game, random_latents(game, question.samples, seed))
+
+
+def _watchers(run: Run, step: Callable[[int], None]) -> Any:
+    from tlkit.models.playing import GameWatchers
+
+    return GameWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
+
+
+def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+    """The chosen pictures, and those of other threats, set into surroundings made of the negative class."""
+    import numpy as np
+
+    from tlkit.data.clutter import composite_crops
+    from tlkit.data.depth import fitted, read_picture
+    from tlkit.models.features import features_of_pictures
+
+    split, question, size = evidence.split, evidence.question, evidence.featurizer.image_size
+    by_class: dict[str, list[np.ndarray]] = {}
+    own = set(chosen.tolist())
+    for i in split.indices(TRAINING):
+        if i in own or not evidence.truth[i]:
+            name = split.images.class_names[split.images.labels[i]]
+            by_class.setdefault(name, []).append(read_picture(split.images.file(i), 1)[..., 0])
+    others = by_class.pop(question.negative, [])
+    if not others:
+        raise DataFault(
+            f"Training has no pictures of {question.negative} to set {question.name} into.",
+            "Name the class of harmless things with --negative, or leave the arm composites out.",
+        )
+    pictures, labels, _ = composite_crops(by_class, others, size=size, seed=evidence.run.seed * 1000 + repeat)
+    stacked = np.stack([fitted(picture[..., None], size, "resize") for picture in pictures])
+    return features_of_pictures(evidence.featurizer, stacked), np.array(labels) == question.name
+
+
+ARMS: dict[str, Arm] = {
+    NOTHING: _nothing,
+    "flips": _flips,
+    **{kind: _game(kind) for kind in GAMES},
+    "composites": _composites,
+}
+
+
+# --- Cooking ---
+
+
+def answer(run: Run, evidence: Evidence) -> list[Cell]:
+    """Train and judge every arm at every number; what an earlier attempt answered is read, not done again."""
+    import numpy as np
+
+    from tlkit.results.benefit import measure_benefit
+
+    question, folder = evidence.question, run.folder.folder(CELLS)
+    arms = tuple(dict.fromkeys((NOTHING, *question.arms)))
+    test = evidence.split.indices(TEST)
+    answers: dict[tuple[int, str], np.ndarray] = {}
+    for number in evidence.numbers():
+        for arm in arms:
+            rows = []
+            for repeat in range(question.repeats):
+                file = folder / f"{number}-{arm}-{repeat}.npy"
+                if not file.is_file():
+                    _save(file, _trained(evidence, arm, number, repeat)[test])
+                rows.append(np.load(file))
+            answers[number, arm] = np.stack(rows)
+            _say_cell(run, evidence.truth[test], number, arm, answers[number, arm])
+    return measure_benefit(
+        evidence.truth[test], [evidence.split.groups[i] for i in test], answers, seed=run.seed
+    )
+
+
+def _save(file: Path, found: np.ndarray) -> None:
+    import numpy as np
+
+    aside = file.with_suffix(".part.npy")
+    np.save(aside, found)
+    aside.replace(file)
+
+
+def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarray:
+    """Which of all pictures, bool [n], a classifier calls so that learned from `number` real ones and the arm's."""
+    import numpy as np
+
+    from tlkit.models.heads import best_of, fit_head, search
+
+    chosen = evidence.chosen(number, repeat)
+    added, shows = ARMS[arm](evidence, chosen, repeat)
+    real = np.concatenate([chosen, evidence.of(TRAINING, shown=False)])
+    rows = np.concatenate([evidence.features[real], added]).astype(np.float64)
+    labels = np.concatenate([evidence.truth[real], shows]).astype(np.int64)
+    judged = evidence.split.indices(VALIDATION)
+    everything = np.concatenate([rows, evidence.features[judged].astype(np.float64)])
+    truths = np.concatenate([labels, evidence.truth[judged].astype(np.int64)])
+    pairs = [(np.arange(len(rows)), np.arange(len(rows), len(everything)))]
+    best = best_of(search(everything, truths, pairs, ["logistic"], evidence.run.seed))
+    pipeline = fit_head(best.head, best.setting, rows, labels, evidence.run.seed)
+    return pipeline.predict(evidence.features.astype(np.float64)).astype(bool)
+
+
+def _say_cell(run: Run, truth: np.ndarray, number: int, arm: str, found: np.ndarray) -> None:
+    recall = (found & truth).sum(axis=1) / max(1, truth.sum())
+    precision = (found & truth).sum(axis=1) / found.sum(axis=1).clip(1)
+    run.say(f"{number:>4} real, {arm:10}  recall {recall.mean():.3f}  precision {precision.mean():.3f}")
+
+
+# --- Tasting and serving ---
+
+
+def write_verdict(run: Run, evidence: Evidence, cells: Sequence[Cell]) -> None:
+    """Write benefit.csv, the curves, the page and the card, and say the verdict."""
+    import shutil
+
+    from tlkit.results.benefit import verdicts
+    from tlkit.results.benefit_charts import benefit_curves
+    from tlkit.results.canvas import save
+    from tlkit.results.page import Table, write_page
+
+    question, folder = evidence.question, run.folder.path
+    rows = [asdict_row(cell) for cell in cells]
+    with (folder / "benefit.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    said = verdicts(cells)
+    test = evidence.split.indices(TEST)
+    shown, groups = int(evidence.truth[test].sum()), len({evidence.split.groups[i] for i in test})
+    title = f"Finding {question.name}: {count(shown, 'picture')} among {len(test)}, {count(groups, 'group')}"
+    save(benefit_curves(cells, title), run.folder.folder("pictures") / "benefit.png")
+    run.record(kind="table", measures={"cells": rows, "verdict": said}, question=asdict(question))
+    for sentence in said:
+        run.say(sentence)
+    run.result({"verdict": said})
+    run.folder.write_json("card.json", run.card())
+    table: list[list[Any]] = [
+        [
+            cell.number,
+            cell.arm,
+            cell.repeats,
+            *(_with_interval(getattr(cell, name), getattr(cell, f"{name}_interval")) for name in _SHOWN),
+        ]
+        for cell in cells
+    ]
+    lead = f"{title}. {' '.join(said)}"
+    header = ("real pictures", "added", "repeats", *_SHOWN)
+    write_page(
+        folder,
+        f"Does it help to find {question.name}?",
+        lead,
+        [Table("What each arm reaches", header, table)],
+        [("benefit.png", "Means over repeats with 95 % intervals; dashed: nothing added.")],
+    )
+    shutil.rmtree(folder / CELLS, ignore_errors=True)
+
+
+_SHOWN = ("recall", "precision", "eta", "gain")
+
+
+def _with_interval(value: float, interval: tuple[float, float]) -> str:
+    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def asdict_row(cell: Cell) -> dict[str, Any]:
+    """A cell as plain columns; an interval becomes two."""
+    row: dict[str, Any] = {}
+    for name, value in cell._asdict().items():
+        if isinstance(value, tuple):
+            row[name.replace("_interval", "_low")], row[name.replace("_interval", "_high")] = value
+        else:
+            row[name] = value
+    return row

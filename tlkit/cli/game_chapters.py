@@ -1,0 +1,175 @@
+"""The game between generator and critic as a chapter: played, judged at checkpoints, the best kept."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.chapters import CHECKPOINTS
+from tlkit.cli.running import Run
+from tlkit.cli.synthesis_chapters import SHOWN, Length, Subject
+from tlkit.data.sources import TRAINING, VALIDATION
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.models.features import Featurizer
+    from tlkit.models.game import Game
+
+JUDGED = 128  # fakes that a checkpoint is judged by
+
+
+class Judge:
+    """Features of pictures for the measures; those of the real ones are computed once."""
+
+    def __init__(self, run: Run, name: str, subject: Subject) -> None:
+        from tlkit.cli.feature_chapters import built_extractor
+
+        self.featurizer: Featurizer
+        self.featurizer, self.source = built_extractor(run, name)
+        self.pictures = subject.pictures
+        self._known: dict[str, np.ndarray] = {}
+
+    def __call__(self, pictures: np.ndarray) -> np.ndarray:
+        """float32 [n, d] of pictures [n, s, s, c] in 0..1."""
+        from tlkit.models.features import features_of_pictures
+
+        return features_of_pictures(self.featurizer, pictures)
+
+    def real(self, part: str) -> np.ndarray:
+        """float32 [n, d] of the real pictures of a part."""
+        if part not in self._known:
+            self._known[part] = self(self.pictures[part])
+        return self._known[part]
+
+
+def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -> None:
+    """Let generator and critic learn from the training part; every now and then judge the fakes on validation.
+
+    The generator ends with the weights of the checkpoint whose KID against validation was lowest.
+
+    Raises:
+        RunFailed: The game diverged twice.
+    """
+    from tlkit.models.checkpoints import load_variables
+    from tlkit.models.playing import GameWatchers, fit_game
+
+    folder = run.folder.folder(CHECKPOINTS)
+    referee = _Referee(run, subject, judge, folder, length)
+    with run.progress("steps", length.steps) as step:
+
+        def moved(done: int, _total: int, logs: dict[str, float]) -> None:
+            step(done)
+            referee.watch(logs)
+
+        result = fit_game(
+            game,
+            subject.pictures[TRAINING],
+            subject.labels[TRAINING] if len(subject.class_names) > 1 else None,
+            steps=length.steps,
+            minutes=length.minutes,
+            folder=folder,
+            every=length.every,
+            watchers=GameWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
+        )
+    referee.close()
+    best = referee.best()
+    if best and (folder / "best.npz").is_file():
+        load_variables(folder / "best.npz", game.average.variables)
+    run.record(
+        game={
+            **asdict(result),
+            "best_step": best["step"] if best else result.steps,
+            "chosen_by": "lowest KID against validation",
+        }
+    )
+    rate = result.images / max(result.seconds, 1e-9)
+    run.say(
+        f"Played {result.steps} steps in {result.seconds:.0f} s, {rate:.0f} images/s; {result.stopped}. "
+        f"Kept: step {best['step'] if best else result.steps}."
+    )
+
+
+class _Referee:
+    """Judges the fakes at each checkpoint: a row for metrics.jsonl, TensorBoard, the best kept, an alarm."""
+
+    def __init__(self, run: Run, subject: Subject, judge: Judge, folder: Path, length: Length) -> None:
+        from tlkit.results.board import GameBoard
+
+        self.run, self.subject, self.judge, self.folder, self.length = run, subject, judge, folder, length
+        self.rows = run.folder.metrics() if run.resumed else []
+        self.board = GameBoard(run.folder.folder("tensorboard"))
+        self.logs: dict[str, float] = {}
+        self.healthy = any(row["various"] for row in self.rows)
+
+    def watch(self, logs: dict[str, float]) -> None:
+        self.logs = logs
+
+    def best(self) -> dict[str, Any] | None:
+        return min(self.rows, key=lambda row: row["kid"], default=None)
+
+    def checkpoint(self, step: int, game: Game) -> str | None:
+        """Judge the average generator as it stands; returns why the game should end, or None."""
+        from tlkit.models.checkpoints import save_variables
+        from tlkit.models.latents import random_latents, sample
+        from tlkit.results.synthesis import collapse_reason, kid
+
+        if any(
+            row["step"] >= step for row in self.rows
+        ):  # written after the checkpoint that a resume began from
+            self.rows = [row for row in self.rows if row["step"] < step]
+            self.run.folder.rewrite_metrics(self.rows)
+        fakes = sample(game, random_latents(game, JUDGED, self.run.seed))
+        found = self.judge(fakes)
+        distance = kid(self.judge.real(VALIDATION), found, seed=self.run.seed)
+        reason = collapse_reason(self.judge.real(TRAINING), found)
+        row = {**self._row(step, game, distance), "various": reason is None}
+        if all(row["kid"] < earlier["kid"] for earlier in self.rows):
+            save_variables(self.folder / "best.npz", game.average.variables, {"step": step})
+        self.rows.append(row)
+        self.run.folder.append_metrics(row)
+        self._tell(row, fakes)
+        return self._alarm(row, reason)
+
+    def _alarm(self, row: dict[str, Any], reason: str | None) -> str | None:
+        """A collapse ends the game; but fakes that were never various yet are given half of it to become so."""
+        if reason is None:
+            self.healthy = True
+            return None
+        late = self.length.minutes is None and 2 * row["step"] >= self.length.steps
+        return reason if self.healthy or late else None
+
+    def _row(self, step: int, game: Game, distance: Any) -> dict[str, Any]:
+        logs = {key: float(value) for key, value in self.logs.items()}
+        return {
+            "phase": "game",
+            "step": step,
+            "kid": float(distance.value),
+            "kid_low": float(distance.low),
+            "kid_high": float(distance.high),
+            **logs,
+            "sign_held_out": _mean_sign(game, self.subject, VALIDATION),
+            "sign_training": _mean_sign(game, self.subject, TRAINING),
+        }
+
+    def _tell(self, row: dict[str, Any], fakes: np.ndarray) -> None:
+        total = f"/{self.length.steps}" if self.length.minutes is None else ""
+        self.run.say(
+            f"step {row['step']:>6}{total}  critic {row.get('critic_loss', float('nan')):7.3f}  "
+            f"generator {row.get('generator_loss', float('nan')):7.3f}  p {row.get('p', 0.0):.2f}  "
+            f"KID {row['kid']:+.4f} ({row['kid_low']:+.4f} to {row['kid_high']:+.4f})  "
+            f"{row.get('images_per_second', 0.0):.0f} images/s"
+        )
+        self.board.add(row, self.subject.pictures[TRAINING][:SHOWN], fakes[:SHOWN])
+
+    def close(self) -> None:
+        self.board.close()
+
+
+def _mean_sign(game: Game, subject: Subject, part: str) -> float:
+    """Mean sign of the critic on real pictures of a part, -1..1: far apart for training and the rest, it overfits."""
+    import numpy as np
+
+    labels = subject.labels[part] if len(subject.class_names) > 1 else None
+    return float(np.sign(game.critic_scores(subject.pictures[part], labels)).mean())

@@ -1,0 +1,233 @@
+"""The game of two networks: one compiled step in which the critic and the generator both learn.
+
+Everything random in a step (latents, noise, style mixing, augmentation) follows from (seed, step), so the values of
+the variables and the step's number are all that is needed to go on bit for bit.
+One forward pass of the fakes serves both players: gradients of both losses are taken at the same weights
+(simultaneous steps, Mescheder 2017), which saves a pass of the generator and one of the critic.
+
+Sources: Goodfellow 2014; Mescheder 2018 (R1); Karras 2020 (lazy penalty, ADA); Yazici 2019 (averaged generator).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.images import fold
+from tlkit.errors import UsageFault
+from tlkit.models.dcgan import Networks
+from tlkit.models.diffaugment import augment, check_policy
+from tlkit.models.settings import Play
+
+LOSSES = ("non-saturating", "hinge")
+
+
+class FusedAdam(keras.optimizers.Adam):
+    """Adam whose update of a variable is one kernel of TensorFlow instead of ten: a third of the time on a CPU."""
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """Update one float32 variable by its gradient."""
+        number = self._get_variable_index(variable)
+        power = tf.cast(self.iterations + 1, tf.float32)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,  # Keras hands over the variable of TensorFlow
+            m=self._momentums[number].value.handle,
+            v=self._velocities[number].value.handle,
+            beta1_power=tf.pow(tf.constant(self.beta_1, tf.float32), power),
+            beta2_power=tf.pow(tf.constant(self.beta_2, tf.float32), power),
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=self.beta_1,
+            beta2=self.beta_2,
+            epsilon=self.epsilon,
+            grad=tf.cast(gradient, tf.float32),
+        )
+
+
+class Game(keras.Model):
+    """A generator, a critic and the averaged generator from which samples are taken.
+
+    Args:
+        networks: The two players; `average` starts as a copy of the generator.
+        play: How they play.
+        seed: Of everything random in the steps.
+
+    Attributes:
+        average: The generator with averaged weights.
+        step: int32 variable: steps done.
+        p: float32 variable: the augmentation's probability.
+
+    Raises:
+        UsageFault: An augmentation or a loss has an unknown name.
+    """
+
+    def __init__(self, networks: Networks, play: Play, seed: int = 0) -> None:
+        super().__init__(name="game")
+        check_policy(play.augmentation)
+        if play.loss not in LOSSES:
+            raise UsageFault(f"--loss {play.loss} is not known.", f"Choose from {', '.join(LOSSES)}.")
+        self.generator, self.critic = networks
+        self.play, self.seed = play, seed
+        self.average = copy_of(self.generator)
+        self.step = self._number("step", 0, "int32")
+        self.p = self._number("p", play.p)
+        self.signs = self._number("signs", 0.0)  # sum of mean signs since p's last correction
+        self.last_r1 = self._number("last_r1", 0.0)
+        self.traces = 0  # how often the step was traced; a test counts
+        self.built = True
+        self.generator_optimizer = self._optimizer(self.generator, play.learning_rate, 1.0)
+        self.critic_optimizer = self._optimizer(self.critic, play.critic_rate, 1.0)
+        self.compile(self.generator_optimizer, jit_compile=False)  # XLA doubles a step's time on a CPU
+
+    def _number(self, name: str, value: float, dtype: str = "float32") -> Any:
+        return self.add_weight(
+            shape=(), initializer=keras.initializers.Constant(value), dtype=dtype, name=name, trainable=False
+        )
+
+    def _optimizer(self, network: keras.Model, rate: float, share: float) -> keras.optimizers.Optimizer:
+        """A lazy penalty changes the critic's rate and memory by its share of the steps (Karras 2020, B)."""
+        play = self.play
+        optimizer: Any = FusedAdam(rate * share, play.beta_1**share, play.beta_2**share, epsilon=1e-8)
+        if network.dtype_policy.compute_dtype == "float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer.build(network.trainable_variables)
+        return optimizer
+
+    @property
+    def state(self) -> list[Any]:
+        """All variables that a checkpoint holds, in a fixed order."""
+        parts = (self.generator, self.critic, self.average, self.generator_optimizer, self.critic_optimizer)
+        own = [self.step, self.p, self.signs, self.last_r1]
+        return [*own, *(variable for part in parts for variable in part.variables)]
+
+    @property
+    def images(self) -> int:
+        """Real pictures shown so far, repetitions counted."""
+        return int(self.step) * self.play.batch
+
+    def halve_rates(self) -> None:
+        """Halve both learning rates."""
+        for optimizer in (self.generator_optimizer, self.critic_optimizer):
+            optimizer.learning_rate.assign(optimizer.learning_rate * 0.5)
+
+    # --- one step ---
+
+    def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Let both players learn from real pictures float32 [b, s, s, c], -1..1, and labels int32 [b]."""
+        self.traces += 1
+        reals, labels = data
+        play, seed = self.play, fold(tf.constant([self.seed % 2**31, 0], tf.int32), self.step.value)
+        reals = augment(reals, fold(seed, 0), self.p.value, play.augmentation)
+        latents = tf.random.stateless_normal([tf.shape(reals)[0], self.generator.latent], fold(seed, 1))
+        with tf.GradientTape(persistent=True) as tape:
+            fakes = self.generator.paint(latents, labels, fold(seed, 2), play.mixing)
+            changed = augment(fakes, fold(seed, 3), self.p.value, play.augmentation)
+            on_fake = self.critic(changed, labels, training=True)
+            on_real = self.critic(reals, labels, training=True)
+            critic_loss, generator_loss = losses(on_real, on_fake, play.loss)
+            scaled = self.critic_optimizer.scale_loss(critic_loss)
+            generator_scaled = self.generator_optimizer.scale_loss(generator_loss)
+        # an embedding's gradient comes as slices, which cannot be added up
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, self.critic.trainable_variables)]
+        generator_gradients = tape.gradient(generator_scaled, self.generator.trainable_variables)
+        gradients = self._penalised(gradients, reals, labels)
+        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
+        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
+        sign_real = tf.reduce_mean(tf.sign(on_real))
+        self._steer(sign_real)
+        self._remember()
+        return {
+            "critic_loss": critic_loss,
+            "generator_loss": generator_loss,
+            "sign_real": sign_real,
+            "sign_fake": tf.reduce_mean(tf.sign(on_fake)),
+            "p": self.p.value,
+            "r1": self.last_r1.value,
+        }
+
+    def _penalised(self, gradients: list, reals: tf.Tensor, labels: tf.Tensor) -> list:
+        """Add the gradient of R1 in every `r1_every`th step; a branch not taken costs nothing."""
+        play = self.play
+        if not play.r1:
+            return gradients
+
+        def penalty() -> list:
+            with tf.GradientTape() as outer:
+                with tf.GradientTape() as inner:
+                    inner.watch(reals)
+                    score = tf.reduce_sum(self.critic(reals, labels, training=True))
+                slope = tf.cast(inner.gradient(score, reals), tf.float32)
+                squared = tf.reduce_mean(tf.reduce_sum(tf.square(slope), [1, 2, 3]))
+                loss = self.critic_optimizer.scale_loss(squared * (play.r1 * 0.5 * play.r1_every))
+            more = outer.gradient(loss, self.critic.trainable_variables)
+            self.last_r1.assign(squared)
+            # the last bias does not bend the score: its gradient is None
+            return [
+                a if b is None else a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)
+            ]
+
+        return tf.cond(self.step.value % play.r1_every == 0, penalty, lambda: list(gradients))
+
+    def _steer(self, sign_real: tf.Tensor) -> None:
+        """ADA: move p up while the critic is too sure of real pictures, else down (Karras 2020, section 3)."""
+        play = self.play
+        if play.ada is None:
+            return
+        due = (self.step.value + 1) % play.ada_every == 0
+        signs = self.signs.value + sign_real
+        move = tf.sign(signs / play.ada_every - play.ada) * (play.batch * play.ada_every / play.ada_images)
+        moved = tf.clip_by_value(self.p.value + move, 0.0, play.p_max)
+        self.p.assign(tf.where(due, moved, self.p.value))
+        self.signs.assign(tf.where(due, 0.0, signs))
+
+    def _remember(self) -> None:
+        """Count the step and pull the averaged generator towards the generator."""
+        self.step.assign_add(1)
+        play = self.play
+        seen = tf.cast(self.step.value, tf.float32) * play.batch
+        half = tf.maximum(tf.minimum(tf.constant(play.ema, tf.float32), seen * play.ema_rampup), 1e-3)
+        part = 1.0 - tf.pow(0.5, play.batch / half)
+        for kept, new in zip(self.average.variables, self.generator.variables, strict=True):
+            kept.assign_add(tf.cast(part, kept.dtype) * (new.value - kept.value))
+
+    # --- judging ---
+
+    def critic_scores(
+        self, pictures: np.ndarray, labels: Sequence[int] | np.ndarray | None = None
+    ) -> np.ndarray:
+        """float32 [n]: the critic's scores of pictures float32 [n, s, s, c], 0..1, not augmented; above 0 is "real".
+
+        The share above 0 of held-out real pictures falls behind that of the training pictures when the critic
+        learns these by heart.
+        """
+        if not hasattr(self, "_judge"):
+            self._judge = tf.function(lambda x, y: self.critic(x * 2 - 1, y), reduce_retracing=True)
+        labels = np.zeros(len(pictures)) if labels is None else labels
+        batch = self.play.batch
+        scores = [
+            self._judge(
+                tf.constant(pictures[i : i + batch], tf.float32), tf.constant(labels[i : i + batch], tf.int32)
+            )
+            for i in range(0, len(pictures), batch)
+        ]
+        return np.concatenate(scores) if scores else np.zeros(0, np.float32)
+
+
+def losses(on_real: tf.Tensor, on_fake: tf.Tensor, kind: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """The critic's and the generator's loss of scores float32 [n]."""
+    if kind == "hinge":
+        critic = tf.reduce_mean(tf.nn.relu(1 - on_real)) + tf.reduce_mean(tf.nn.relu(1 + on_fake))
+        return critic, -tf.reduce_mean(on_fake)
+    critic = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
+    return critic, tf.reduce_mean(tf.nn.softplus(-on_fake))
+
+
+def copy_of(network: keras.Model) -> keras.Model:
+    """A second network of the same make with the same weights."""
+    copy = type(network).from_config(network.get_config())
+    for kept, new in zip(copy.variables, network.variables, strict=True):
+        kept.assign(new)
+    return copy

@@ -1,0 +1,272 @@
+"""Playing a game to its end: `fit()` over a stream that follows from (seed, step), checkpoints, exact resume.
+
+Everything is written to one file every so many steps; a run that was interrupted goes on from there as if nothing
+had been. A loss or weight that is not a number takes the game back to the last checkpoint with halved rates, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.images import fold
+from tlkit.errors import DataFault, RunFailed
+from tlkit.models.checkpoints import load_variables, save_variables
+from tlkit.models.dcgan import check_size
+from tlkit.models.game import Game
+
+LEAST = 8  # pictures
+CHECKPOINT = "last.npz"
+
+
+@dataclass
+class GameWatchers:
+    """Who is told what happens; each may be absent.
+
+    Attributes:
+        step: (steps done, steps in all, logs) after every step; logs has images_per_second.
+        checkpoint: (steps done, game) -> a reason to stop, or None.
+        note: A sentence about something that happened, such as a rollback.
+    """
+
+    step: Callable[[int, int, dict[str, float]], None] = field(default=lambda *_: None)
+    checkpoint: Callable[[int, Game], str | None] = field(default=lambda *_: None)
+    note: Callable[[str], None] = field(default=lambda _: None)
+
+
+@dataclass(frozen=True)
+class GameResult:
+    """What a game came to.
+
+    Attributes:
+        steps: Steps done in all, those before an interruption counted.
+        images: Real pictures shown, repetitions counted.
+        seconds: Wall time of the steps in all.
+        stopped: Why it ended.
+        notes: What was said on the way.
+    """
+
+    steps: int
+    images: int
+    seconds: float
+    stopped: str
+    notes: tuple[str, ...]
+
+
+def check_pictures(pictures: np.ndarray, size: int, channels: int) -> None:
+    """Raise where a game cannot be played with pictures float32 [n, s, s, c], 0..1.
+
+    Raises:
+        UsageFault: The size cannot be made.
+        DataFault: Too few, of another shape, not numbers, out of range, or all alike.
+    """
+    check_size(size)
+    if len(pictures) < LEAST:
+        raise DataFault(
+            f"A game needs at least {LEAST} pictures; here are {len(pictures)}.",
+            "Add pictures, or move fewer of them into the validation and test parts.",
+        )
+    if pictures.shape[1:] != (size, size, channels):
+        raise DataFault(
+            f"The pictures have shape {pictures.shape[1:]}, the networks take {(size, size, channels)}.",
+            "Read them with the same --size and --channels.",
+        )
+    faulty = np.flatnonzero(~np.isfinite(pictures).all((1, 2, 3)))
+    if len(faulty):
+        raise DataFault(f"Picture {faulty[0]} holds values that are not numbers.", "Leave it out or mend it.")
+    if pictures.min() < 0 or pictures.max() > 1:
+        raise DataFault(
+            f"The pictures lie between {pictures.min():g} and {pictures.max():g}, not 0 and 1.",
+            "Divide 8-bit values by 255 and 16-bit values by 65535.",
+        )
+    if np.ptp(pictures, axis=0).max() == 0:
+        raise DataFault("All pictures are the same.", "Give pictures that differ.")
+
+
+def picture_stream(
+    pictures: np.ndarray, labels: np.ndarray | None, batch: int, seed: int, first: int
+) -> tf.data.Dataset:
+    """(float32 [b, s, s, c], -1..1; int32 [b]) for every step from `first` on, without end.
+
+    Each picture comes once in a round, in an order that follows from (seed, round); a batch may span rounds.
+    """
+    count = len(pictures)
+    pixels = tf.constant(pictures * 2 - 1, tf.float32)
+    kinds = tf.constant(np.zeros(count) if labels is None else labels, tf.int32)
+    base = tf.constant([seed % 2**31, 1], tf.int32)
+
+    def order(number: tf.Tensor) -> tf.Tensor:
+        return tf.random.experimental.stateless_shuffle(tf.range(count), fold(base, number))
+
+    def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        start = step * batch
+        rounds = tf.range(start // count, (start + batch - 1) // count + 1)
+        orders = tf.reshape(
+            tf.map_fn(order, rounds, fn_output_signature=tf.TensorSpec([count], tf.int32)), [-1]
+        )
+        begin = tf.cast(start % count, tf.int32)
+        chosen = tf.ensure_shape(orders[begin : begin + batch], [batch])
+        return tf.gather(pixels, chosen), tf.gather(kinds, chosen)
+
+    return tf.data.Dataset.range(first, 2**62).map(of_step, num_parallel_calls=1).prefetch(2)
+
+
+def fit_game(
+    game: Game,
+    pictures: np.ndarray,
+    labels: np.ndarray | None = None,
+    *,
+    steps: int,
+    minutes: float | None = None,
+    folder: Path,
+    every: int = 500,
+    watchers: GameWatchers | None = None,
+) -> GameResult:
+    """Play until `steps` are done, the minutes are over or a watcher has a reason to stop.
+
+    Args:
+        game: What to play; its seed is the order's seed too.
+        pictures: float32 [n, s, s, c], 0..1.
+        labels: int [n] where the networks are conditioned on classes.
+        steps: At most so many, those before an interruption counted.
+        minutes: Stop at the first step after so much wall time, the time before an interruption counted.
+        folder: Where the checkpoint lies; what is found there is gone on from.
+        every: Steps from one checkpoint to the next.
+        watchers: Who is told.
+
+    Raises:
+        DataFault, UsageFault: See `check_pictures`.
+        RunFailed: Values were not numbers a second time, or a checkpoint is damaged or of another model.
+    """
+    check_pictures(pictures, game.generator.size, game.generator.channels)
+    _check_labels(labels, game.generator.classes, len(pictures))
+    keeper = _Keeper(steps, minutes, Path(folder) / CHECKPOINT, every, watchers or GameWatchers())
+    keeper.set_model(game)
+    keeper.restore()
+    while not keeper.ended():
+        first = int(game.step)
+        game.fit(
+            picture_stream(pictures, labels, game.play.batch, game.seed, first),
+            steps_per_epoch=steps - first,
+            callbacks=[keeper],
+            shuffle=False,  # the stream has its own order
+            verbose=0,
+        )
+    state = keeper.state
+    return GameResult(
+        int(game.step), game.images, round(state["seconds"], 3), state["stopped"], tuple(state["notes"])
+    )
+
+
+def _check_labels(labels: np.ndarray | None, classes: int, count: int) -> None:
+    if not classes:
+        return
+    if labels is None or len(labels) != count or np.min(labels) < 0 or np.max(labels) >= classes:
+        raise DataFault(
+            f"Networks conditioned on {classes} classes need a label from 0 to {classes - 1} for each picture.",
+            "Give a source with class folders.",
+        )
+
+
+class _Keeper(keras.callbacks.Callback):
+    """Keeps checkpoints, stops in time, and takes the game back when values are not numbers."""
+
+    def __init__(self, steps, minutes, file, every, watchers) -> None:
+        super().__init__()
+        self.steps, self.minutes, self.file, self.every = steps, minutes, file, every
+        self.watchers = watchers
+        self.state: dict[str, Any] = {
+            "seconds": 0.0,
+            "rollbacks": 0,
+            "notes": [],
+            "stopped": "",
+            "reason": "",
+        }
+
+    def restore(self) -> None:
+        """Go on where an interrupted game stopped, or write down where this one begins."""
+        self._spent = 0.0
+        if self.file.is_file():
+            self.state = load_variables(self.file, self.model.state)
+            self._spent = self.state["seconds"]
+        else:
+            self._save()
+
+    def ended(self) -> bool:
+        """Whether there is nothing more to do; writes down why."""
+        if self.state["reason"]:
+            self.state["stopped"] = self.state["reason"]
+        elif int(self.model.step) >= self.steps:
+            self.state["stopped"] = "all steps done"
+        elif self.minutes is not None and self.state["seconds"] >= self.minutes * 60:
+            self.state["stopped"] = f"{self.minutes:g} minutes are over"
+        else:
+            self.state["stopped"] = ""
+        return bool(self.state["stopped"])
+
+    # --- what Keras calls ---
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self._began = self._last = time.monotonic()
+        self._rate = 0.0
+        self._step = int(self.model.step)
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        logs, now = dict(logs or {}), time.monotonic()
+        self._step += 1
+        if not np.isfinite([logs["critic_loss"], logs["generator_loss"], logs["r1"]]).all():
+            self._roll_back()
+            return
+        self.state["seconds"] = self._spent + now - self._began
+        speed = self.model.play.batch / max(now - self._last, 1e-9)
+        self._rate = 0.95 * self._rate + 0.05 * speed if self._rate else speed
+        self._last = now
+        self.watchers.step(self._step, self.steps, {**logs, "images_per_second": self._rate})
+        over = self.minutes is not None and self.state["seconds"] >= self.minutes * 60
+        if self._step % self.every == 0 or self._step >= self.steps or over:
+            self._keep()
+
+    # --- the rest ---
+
+    def _keep(self) -> None:
+        """Write a checkpoint, ask whether to stop."""
+        if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.state):
+            self._roll_back()
+            return
+        self.state["reason"] = self.watchers.checkpoint(self._step, self.model) or ""
+        self.state["seconds"] = self._spent + time.monotonic() - self._began
+        if self.ended():
+            self.model.stop_training = True
+        self._save()
+
+    def _save(self) -> None:
+        save_variables(self.file, self.model.state, self.state)
+
+    def _roll_back(self) -> None:
+        """Read the last checkpoint and halve the rates, once; the second time the run has failed."""
+        at = self._step
+        if self.state["rollbacks"]:
+            raise RunFailed(
+                f"A loss or weight was not a number at step {at}, again after a rollback with halved rates.",
+                "Lower --learning-rate, or raise --r1.",
+            )
+        seconds = self.state["seconds"]
+        self.state = load_variables(self.file, self.model.state)
+        self.model.halve_rates()
+        note = (
+            f"A loss or weight was not a number at step {at}: back to step {int(self.model.step)} "
+            "with halved learning rates."
+        )
+        self.state["notes"].append(note)
+        self.state.update(rollbacks=1, seconds=seconds)
+        self._spent = seconds
+        self._save()
+        self.watchers.note(note)
+        self.model.stop_training = True
