@@ -211,3 +211,20 @@ def test_the_cache_is_shown_and_trimmed(extracted, monkeypatch, tmp_path):
     assert "efficientnet-lite0" in shown.stdout
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert call("cache", "--trim", 0)["files"] == []
+
+
+def test_random_weights_follow_the_seed_and_not_the_order(tmp_path):
+    from tlkit.cli.console import Console
+    from tlkit.cli.feature_chapters import built_extractor
+    from tlkit.cli.running import Run
+    from tlkit.results.run_folder import RunFolder
+
+    def digests(names, seed=0):
+        folder = RunFolder.start(tmp_path, "order")
+        run = Run("any", folder, {}, Console(), seed=seed)
+        return {name: built_extractor(run, name, image_size=32)[0].digest for name in names}
+
+    one, two = "mobilenet-0.25@none", "mobilenet-v2-0.35@none"
+    first, second = digests([one, two]), digests([two, one])
+    assert first == second
+    assert digests([one], seed=1)[one] != first[one]

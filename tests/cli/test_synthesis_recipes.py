@@ -221,3 +221,53 @@ def test_does_it_help_answers_with_a_verdict(shapes, runs):
     assert found["verdict"][0].startswith("flips ")
     assert (folder / "pictures" / "benefit.png").is_file()
     assert not (folder / "cells").exists()
+
+
+# --- composites ---
+
+
+@pytest.fixture(scope="module")
+def threats(tmp_path_factory):
+    """Dark shapes on a bright background, as clean X-ray crops are."""
+    root = tmp_path_factory.mktemp("composites") / "threats"
+    for label, kind in enumerate(("gun", "blade", "other")):
+        (root / kind).mkdir(parents=True)
+        for number in range(10):
+            grey = np.asarray(draw(label, number, 48).convert("L"))
+            Image.fromarray((240 - grey * 0.9).astype(np.uint8)).save(root / kind / f"{number}.png")
+    return root
+
+
+def test_composites_are_made_of_training_only_and_say_of_what(threats, runs):
+    found = run("composite-crops", threats, runs, "--copies", 2, "--size", 64, "--name", "comps")
+    folder = Path(found["run"])
+    made = rows_of(folder / "composites.csv")
+    parts = {row["path"]: row["part"] for row in rows_of(folder / "split.csv")}
+    assert found["composites"] == len(made) == 2 * 12 + 2 * 6
+    assert {row["file"] for row in made} == {
+        file.relative_to(folder / "synthetic").as_posix() for file in (folder / "synthetic").rglob("*.png")
+    }
+    used = [row["threat"] for row in made if row["threat"]]
+    used += [path for row in made for path in row["backgrounds"].split()]
+    assert {parts[path] for path in used} == {"training"}
+    assert all(row["file"].split("/")[0] == row["threat"].split("/")[0] for row in made if row["threat"])
+    learned = {row["path"] for row in rows_of(folder / "trained_on.csv")}
+    assert set(used) <= learned
+
+
+def test_a_composite_run_serves_the_same_split_and_no_other(threats, runs):
+    head = ("--backbones", "pixels", "--heads", "knn1", "--more", "comps")
+    taken = run("compare-backbones", threats, runs, "--select", "validation", *head)
+    card = json.loads((Path(taken["run"]) / "card.json").read_text())
+    assert card["data"]["added"]["comps/1"] == {"blade": 12, "gun": 12, "other": 12}
+    for options, code, words in (
+        (("--select", "validation", "--seed", 3), 3, "--more comps/1 learned from"),
+        (("--select", "folds"), 2, "--select folds cannot judge with --more"),
+    ):
+        refused = run("compare-backbones", threats, runs, *head, *options, code=code)
+        assert words in refused["error"]["problem"]
+
+
+def test_composites_need_harmless_things(threats, runs):
+    refused = run("composite-crops", threats, runs, "--negative", "harmless", code=3)
+    assert "has no class harmless of harmless things" in refused["error"]["problem"]

@@ -62,9 +62,12 @@ def built_extractor(run: Run, name: str, *, engine: str = "tensorflow", **how: A
     Raises:
         UsageFault, ModelFault: See `build_extractor` and `with_engine`.
     """
+    import keras
+
     from tlkit.models.engines import with_engine
     from tlkit.models.extractors import build_extractor
 
+    keras.utils.set_random_seed(run.seed)  # random weights are the same wherever a name stands in a list
     found, source = build_extractor(name, **how)
     featurizer = with_engine(found, engine)
     run.say(f"{featurizer.name}: {featurizer.width} features of {featurizer.image_size} pixels; {source}.")

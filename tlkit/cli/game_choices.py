@@ -151,3 +151,27 @@ def question(**defaults: Any) -> Decorator:
         ("negative", str, "other", "CLASS", "Class that composites take their surroundings from."),
     ]
     return grouped("question", make, "Question", rows, defaults, {"class": "sought"})
+
+
+def clutter() -> Decorator:
+    """--copies, --negatives, --size, --clutter, --negative as `how`, a `Clutter`."""
+
+    def make(**values: Any) -> Any:
+        from tlkit.cli.composite_chapters import Clutter
+
+        return Clutter(**values)
+
+    rows = [
+        ("copies", click.IntRange(0), 4, "N", "Composites of each clean threat."),
+        (
+            "negatives",
+            click.FloatRange(0),
+            2.0,
+            "TIMES",
+            "Threat-free ones, by the number of harmless crops.",
+        ),
+        ("size", click.IntRange(32, 2048), 256, "PIXELS", "Longer side of the composites."),
+        ("clutter", Choice(["both", "others", "simulated"]), "both", None, "What threats are set into."),
+        ("negative", str, "other", "CLASS", "Class of the harmless things."),
+    ]
+    return grouped("how", make, "Composites", rows, {})

@@ -73,17 +73,26 @@ def write_fakes(run: Run, fakes: Sequence[np.ndarray], class_names: Sequence[str
     from tlkit.data.more import SYNTHETIC
 
     needed = sum(array.size for array in fakes) * (2 if bits == 16 else 1)
-    free = shutil.disk_usage(run.folder.path).free
-    if needed > free:
-        raise RunFailed(
-            f"{sum(map(len, fakes))} pictures may take {needed / 1e6:.0f} MB; {run.folder.path} has {free / 1e6:.0f} MB "
-            "left.",
-            "Make fewer with --samples, make room, or use another --runs.",
-        )
+    check_room(run, sum(map(len, fakes)), needed)
     for name, pictures in zip(class_names, fakes, strict=True):
         folder = run.folder.folder(f"{SYNTHETIC}/{name}")
         for number, picture in enumerate(pictures, 1):
             write_picture(folder / f"{number:05}.png", picture, bits)
+
+
+def check_room(run: Run, pictures: int, needed: int) -> None:
+    """Refuse to begin writing pictures that may take more bytes than the disk has left.
+
+    Raises:
+        RunFailed: It has not.
+    """
+    free = shutil.disk_usage(run.folder.path).free
+    if needed > free:
+        raise RunFailed(
+            f"{count(pictures, 'picture')} may take {needed / 1e6:.0f} MB; {run.folder.path} has {free / 1e6:.0f} MB "
+            "left.",
+            "Make fewer, make room, or use another --runs.",
+        )
 
 
 def _draw_evidence(run: Run, subject: Subject, judge: Judge, fakes: np.ndarray, features: np.ndarray) -> None:
