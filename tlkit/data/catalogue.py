@@ -30,31 +30,31 @@ def prepared_csv(name: str, *, download: bool = False) -> Path:
     """
     folder = cache_folder() / "tfds" / re.sub(r"[^\w.-]", "-", name)
     if not folder.is_dir():
-        prepared = _prepared_folder(name)
+        prepared = prepared_folder(name)
         if prepared is None and not download:
             raise DataFault(
-                f"tfds:{name} is not prepared on this machine (looked in {_data_folder()}).",
+                f"tfds:{name} is not prepared on this machine (looked in {data_folder()}).",
                 "Add --download to fetch it from the network.",
             )
-        builder = _downloaded(name) if prepared is None else _opened(prepared)
+        builder = _downloaded(name) if prepared is None else opened(prepared)
         folder_written_once(folder, lambda aside: _write(name, builder, aside))
     return folder / "images.csv"
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 
 
-def _prepared_folder(name: str) -> Path | None:
+def prepared_folder(name: str) -> Path | None:
     """The newest prepared version: the folder with a `dataset_info.json`."""
     path, _, version = name.partition(":")
-    above = _data_folder() / path
+    above = data_folder() / path
     found = [info.parent for info in above.glob(f"{version or '*'}/dataset_info.json")]
     found += [] if version else [info.parent for info in above.glob("*/*/dataset_info.json")]
     return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)], default=None)
 
 
-def _opened(folder: Path) -> Any:
+def opened(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(folder)
@@ -71,7 +71,7 @@ def _downloaded(name: str) -> Any:
         raise DataFault(
             f"tfds:{name} could not be downloaded: {first[:200]}",
             "Check the name and the network, or prepare the set elsewhere and copy its folder into "
-            f"{_data_folder()}.",
+            f"{data_folder()}.",
         ) from None
     return builder
 

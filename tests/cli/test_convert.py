@@ -1,0 +1,91 @@
+"""`tlkit convert` from end to end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from PIL import Image
+
+from tlkit.data.boxes import difference, read_boxes
+
+
+@pytest.fixture
+def bags(tmp_path):
+    root = tmp_path / "bags"
+    root.mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        Image.new("L", (60, 40)).save(root / name)
+    (root / "boxes.csv").write_text(
+        "image,left,top,right,bottom,class\na.png,1.5,2,30,40,gun\nb.png,,,,,\nc.png,0,0,60,40,knife\n"
+    )
+    return root
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "csv"])
+def test_every_form_says_what_it_wrote(form, bags, tmp_path, tlkit_command):
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", form, "--json")
+    outcome = json.loads(said.out)
+    assert said.code == 0
+    assert outcome["schema_version"] == 1
+    assert (outcome["images"], outcome["negative"], outcome["boxes"]) == (3, 1, 2)
+    assert outcome["per_class"] == {"gun": 1, "knife": 1}
+    assert outcome["notes"] == []
+    assert difference(read_boxes(bags), read_boxes(tmp_path / "out")) is None
+
+
+def test_people_read_a_table(bags, tmp_path, tlkit_command):
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", "coco", "--link")
+    assert said.code == 0
+    assert "boxes: 2" in said.out
+    assert "knife" in said.out
+    assert (tmp_path / "out" / "images" / "a.png").samefile(bags / "a.png")
+
+
+def test_faults_are_refused_then_clipped_and_told(bags, tmp_path, tlkit_command):
+    with (bags / "boxes.csv").open("a") as table:
+        table.write("a.png,50,20,70,30,gun\n" + "".join(f"a.png,5,{i},5,9,gun\n" for i in range(12)))
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", "voc")
+    assert said.code == 3
+    assert "boxes.csv line 5: box 50,20,70,30 reaches out of its image of 60x40" in said.err
+    assert not (tmp_path / "out").exists()
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", "voc", "--faults", "clip")
+    assert said.code == 0
+    assert "reaches out of its image of 60x40: clipped." in said.err
+    assert "And 3 more; --json lists all." in said.err
+    assert read_boxes(tmp_path / "out").xyxy[0].tolist() == [[1.5, 2, 30, 40], [50, 20, 60, 30]]
+
+
+def test_unlabelled_pictures(bags, tmp_path, tlkit_command):
+    Image.new("L", (60, 40)).save(bags / "new.png")
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", "yolo", "--json")
+    assert said.code == 3
+    assert json.loads(said.out)["error"]["kind"] == "DataFault"
+    said = tlkit_command(
+        "convert", bags, tmp_path / "out", "--to", "yolo", "--unlabelled", "negative", "--json"
+    )
+    assert json.loads(said.out)["negative"] == 2
+
+
+def test_a_folder_in_use_is_left_alone(bags, tmp_path, tlkit_command):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    said = tlkit_command("convert", bags, tmp_path / "out", "--to", "csv")
+    assert said.code == 2
+    assert "is there already" in said.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nowhere", "out", "--to", "csv"], 3, "nowhere does not exist"),
+        (["bags", "out", "--to", "png"], 2, "png"),
+        (["bags", "out"], 2, "--to"),
+    ],
+)
+def test_what_cannot_be(arguments, code, said, bags, monkeypatch, tmp_path, tlkit_command):
+    monkeypatch.chdir(tmp_path)
+    result = tlkit_command("convert", *arguments)
+    assert result.code == code
+    assert said in result.err

@@ -1,0 +1,211 @@
+"""What a reader of boxes found, before anything is believed: images, their boxes, and where each stands.
+
+Every format becomes `Annotations`. Coordinates are kept as float64 until the sizes of the pictures are known;
+`where` is the file and the line, row or object that a person must open to mend a fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, TRAINING
+from tlkit.errors import DataFault
+
+MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
+
+
+class Fault(NamedTuple):
+    """Something wrong with a box, an image or an annotation.
+
+    Attributes:
+        kind: "zero-size", "inverted", "out-of-image", "duplicate", "normalised", "no-number", "missing-image",
+            "unlabelled-image", "unreadable-image", "image-size", "unknown-class" or "class-names".
+        where: File and line, row or object.
+        what: What is wrong there, as the end of a sentence.
+        done: What `faults="clip"` does about it.
+    """
+
+    kind: str
+    where: str
+    what: str
+    done: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+class Record(NamedTuple):
+    """One box as it was written: corners are left, top, right, bottom."""
+
+    where: str
+    name: str
+    corners: tuple[float, float, float, float]
+    difficult: bool = False
+    extras: dict[str, str] = {}  # noqa: RUF012 - never changed
+
+
+@dataclass
+class Annotated:
+    """One image and its boxes.
+
+    Attributes:
+        path: POSIX path relative to the root.
+        where: What names it.
+        records: Its boxes, in the order in which they were written; none: a negative image.
+        size: Width and height that the annotation claims.
+        part: The source's own split.
+        group: The declared group.
+        columns: Further facts of the image.
+    """
+
+    path: str
+    where: str
+    records: list[Record] = field(default_factory=list)
+    size: tuple[int, int] | None = None
+    part: str | None = None
+    group: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+
+    def add(self, record: Record) -> None:
+        """Add a box.
+
+        Raises:
+            DataFault: There are more than `MOST_BOXES`.
+        """
+        if len(self.records) >= MOST_BOXES:
+            raise DataFault(
+                f"{record.where}: {self.path} has more than {MOST_BOXES:,} boxes.", "Look at that file."
+            )
+        self.records.append(record)
+
+
+@dataclass
+class Annotations:
+    """All that a source says.
+
+    Attributes:
+        form: "boxes.csv", "COCO", "VOC", "YOLO", "GDXray" or "Open Images".
+        root: Folder that image paths are relative to.
+        images: The annotated images.
+        class_names: In the order of the source, or None where it has none.
+        normalised: Corners are shares of the image's sides, not pixels.
+        unlabelled: Pictures of the source, relative to the root, that no annotation names.
+        faults: What the reader had to leave out.
+    """
+
+    form: str
+    root: Path
+    images: list[Annotated]
+    class_names: tuple[str, ...] | None = None
+    normalised: bool = False
+    unlabelled: list[str] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+
+    def missing_image(self, where: str, what: str) -> None:
+        """Note an annotation whose picture is not there."""
+        self.faults.append(Fault("missing-image", where, what, "left out"))
+
+
+def safe_path(where: str, text: str) -> str:
+    """A path from an annotation, in POSIX form.
+
+    Args:
+        where: File and line, for the fault.
+        text: Either slash may separate.
+
+    Raises:
+        DataFault: It is empty, absolute, or leaves the folder.
+    """
+    pure = PurePosixPath(text.strip().replace("\\", "/"))
+    drive = ":" in pure.parts[0] if pure.parts else False
+    if not pure.parts or pure.is_absolute() or ".." in pure.parts or drive or "\0" in text:
+        raise DataFault(
+            f"{where}: {text.strip() or 'an empty name'} is no path inside the source.",
+            "Give the image's path relative to the folder, without '..'.",
+        )
+    return pure.as_posix()
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a relative path has a piece that begins with a dot."""
+    return any(piece.startswith(".") for piece in path.parts)
+
+
+def pictures_below(folder: Path) -> Iterator[str]:
+    """POSIX paths of the pictures below a folder, relative to it, sorted; hidden ones are passed over."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
+            continue
+        relative = path.relative_to(folder)
+        if not is_hidden(relative) and path.is_file():
+            yield relative.as_posix()
+
+
+def read_text(file: Path, most: int = 64_000_000) -> str:
+    """The text of an annotation file, UTF-8 with or without its mark.
+
+    Args:
+        file: What to read.
+        most: Bytes that such a file can have.
+
+    Raises:
+        DataFault: It is missing, too large, or not UTF-8.
+    """
+    try:
+        if file.stat().st_size > most:
+            raise DataFault(f"{file} has more than {most // 1_000_000:,} MB.", "Look at that file.")
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as fault:
+        raise DataFault(f"{file} cannot be read ({fault.strerror}).", "Check the path.") from None
+    except UnicodeDecodeError:
+        raise DataFault(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from None
+
+
+def number(text: object) -> float:
+    """A coordinate; NaN for what is none, which the check then names."""
+    try:
+        return float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return float("nan")
+
+
+def add_parts_of_paths(images: list[Annotated]) -> None:
+    """Give images the part that the first folder of their path names.
+
+    Only where no image has a part yet, every path names one, and training is among them.
+    """
+    named = [PART_NAMES.get(image.path.split("/")[0].lower()) for image in images]
+    if None not in named and TRAINING in named and not any(image.part for image in images):
+        for image, part in zip(images, named, strict=True):
+            image.part = part
+
+
+def truth(text: object) -> bool:
+    """Whether a flag is set: 1, true, yes; not 0, empty, false."""
+    return str(text or "").strip().lower() not in {"", "0", "0.0", "false", "no", "none"}
+
+
+def name_list(file: Path) -> tuple[str, ...]:
+    """Class names, one a line; blank lines at the end do not count.
+
+    Raises:
+        DataFault: A name is empty or stands twice.
+    """
+    names = [line.strip() for line in read_text(file).rstrip().splitlines()]
+    return checked_names(str(file), names)
+
+
+def checked_names(where: str, names: list[str]) -> tuple[str, ...]:
+    """The names, none of them empty or twice.
+
+    Raises:
+        DataFault: One is.
+    """
+    for index, name in enumerate(names):
+        if not name or name in names[:index]:
+            problem = f"names {name} twice" if name else f"has an empty name ({index})"
+            raise DataFault(f"{where} {problem}.", "Give every class one name of its own.")
+    return tuple(names)

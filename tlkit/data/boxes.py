@@ -1,0 +1,315 @@
+"""Pictures with boxes: one description of every source that has them, and what boxes can be asked.
+
+A box is float32 left, top, right, bottom in pixels; right and bottom are exclusive, so its width is right - left
+and a box over the whole picture is 0, 0, width, height. Everything behind this module knows only this form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data import box_faults
+from tlkit.data.box_formats import read_annotations
+from tlkit.data.box_groups import read_groups
+from tlkit.data.box_records import Annotated, Annotations, Fault, add_parts_of_paths
+from tlkit.errors import DataFault, UsageFault
+
+FAULTS = ("refuse", "clip")
+UNLABELLED = ("error", "negative", "skip")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Pictures and the boxes on them, in the order of the paths.
+
+    Attributes:
+        source: The SOURCE as the person typed it.
+        root: Folder that the paths are relative to.
+        class_names: [k] names, in the source's order, else sorted.
+        paths: [n] POSIX paths relative to `root`.
+        xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
+        labels: [n] int32 [m], indices into `class_names`.
+        difficult: [n] bool [m]: objects that count neither when found nor when missed (difficult, crowd, group).
+        sizes: [n] (width, height) in pixels.
+        groups: [n] declared group or None; a group never crosses parts.
+        parts: [n] the source's own split or None.
+        columns: Further facts of the images by name, each [n].
+        box_columns: Further facts of the boxes by name, such as "occlusion", each [n] of [m] texts.
+        notes: What was clipped, dropped or left out, as sentences.
+    """
+
+    source: str
+    root: Path
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...]
+    xyxy: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+    difficult: tuple[np.ndarray, ...]
+    sizes: tuple[tuple[int, int], ...]
+    groups: tuple[str | None, ...]
+    parts: tuple[str | None, ...]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, index: int) -> Path:
+        """Where image `index` lies."""
+        return self.root / self.paths[index]
+
+    def files(self) -> list[str]:
+        """Every image's full path, [n]."""
+        return [str(self.root / path) for path in self.paths]
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> Boxes:
+        """The images at `indices`, in that order, with the same classes."""
+        chosen = [int(i) for i in indices]
+
+        def pick(values: Sequence) -> tuple:
+            return tuple(values[i] for i in chosen)
+
+        return Boxes(
+            source=self.source,
+            root=self.root,
+            class_names=self.class_names,
+            paths=pick(self.paths),
+            xyxy=pick(self.xyxy),
+            labels=pick(self.labels),
+            difficult=pick(self.difficult),
+            sizes=pick(self.sizes),
+            groups=pick(self.groups),
+            parts=pick(self.parts),
+            columns={name: pick(values) for name, values in self.columns.items()},
+            box_columns={name: pick(values) for name, values in self.box_columns.items()},
+            notes=self.notes,
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Boxes of each class."""
+        every = np.concatenate([*self.labels, np.zeros(0, np.int32)])
+        totals = np.bincount(every, minlength=len(self.class_names)).tolist()
+        return dict(zip(self.class_names, totals, strict=True))
+
+    def summary(self) -> dict:
+        """Counts for card.json: images, negative images, boxes, difficult ones, boxes of each class."""
+        return {
+            "images": len(self),
+            "negative": sum(not len(boxes) for boxes in self.xyxy),
+            "boxes": sum(map(len, self.xyxy)),
+            "difficult": int(sum(flags.sum() for flags in self.difficult)),
+            "per_class": self.counts(),
+        }
+
+
+def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = "error") -> Boxes:
+    """Describe the pictures of a SOURCE and the boxes on them.
+
+    Args:
+        source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
+            YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`; or `tfds:NAME`,
+            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups; folders
+            called train, validation and test give parts.
+        faults: What to do about boxes and files that cannot be: "refuse", or "clip" (clip or drop, and say so).
+        unlabelled: What a picture without annotation is: "error" (a fault), "negative" or "skip".
+
+    Raises:
+        DataFault: The source is missing, has no boxes of a known format, or faults that are not to be mended.
+        UsageFault: The source has an unknown prefix, or an argument an unknown value.
+    """
+    if faults not in FAULTS:
+        raise UsageFault(f"--faults {faults} is unknown.", "Use refuse or clip.")
+    boxes, found, hint = _examined(str(source), unlabelled)
+    if faults == "clip":  # what a picture without annotation shows nobody can mend from here
+        found = [fault for fault in found if fault.kind == "unlabelled-image"]
+    box_faults.refuse(str(source), found, hint)
+    return boxes
+
+
+def find_faults(source: str | Path, *, unlabelled: str = "error") -> list[Fault]:
+    """All that is wrong with the boxes of a SOURCE, and nothing raised for it.
+
+    Args:
+        source: As for `read_boxes`.
+        unlabelled: As for `read_boxes`.
+
+    Raises:
+        DataFault, UsageFault: It cannot be read at all.
+    """
+    return _examined(str(source), unlabelled)[1]
+
+
+def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Fault], str]:
+    """The boxes as far as they can be used, the faults, and a guess at their common cause."""
+    if unlabelled not in UNLABELLED:
+        raise UsageFault(f"--unlabelled {unlabelled} is unknown.", "Use error, negative or skip.")
+    place = _folder(source)
+    annotations = read_annotations(source, place)
+    faults = [*annotations.faults, *box_faults.unlabelled_faults(annotations, unlabelled)]
+    read_groups(place, annotations)
+    add_parts_of_paths(annotations.images)
+    images = sorted(annotations.images, key=lambda image: image.path)
+    sizes = box_faults.picture_sizes([annotations.root / image.path for image in images])
+    readable = []
+    for image, size in zip(images, sizes, strict=True):
+        if isinstance(size, str):
+            faults.append(Fault("unreadable-image", image.path, size, "left out"))
+        else:
+            readable.append((image, size))
+    if not readable and not faults:
+        raise DataFault(f"{source} has no images.", "Put pictures and their annotations there.")
+    faults += [fault for image, size in readable for fault in _size_faults(image, size)]
+    return _described(source, annotations, readable, faults)
+
+
+def _folder(source: str) -> Path:
+    """Where a source's files lie; built-in and prepared sets are written into the cache first."""
+    if source.startswith("tfds:"):
+        return import_module("tlkit.data.box_catalogue").prepared_folder(source.removeprefix("tfds:"))
+    if source.startswith("xray:bags"):
+        return import_module("tlkit.data.xray_bags").bags_folder(source)  # SciPy takes its time
+    if source.startswith("xray:"):
+        raise UsageFault(f"Source {source} has no boxes.", "The built-in set with boxes is xray:bags.")
+    return Path(source)
+
+
+def _size_faults(image: Annotated, size: tuple[int, int]) -> list[Fault]:
+    if image.size is None or image.size == size or 0 in image.size:  # labelling tools write 0 for unknown
+        return []
+    turned = " (it is turned: JPEG orientation)" if image.size == size[::-1] else ""
+    what = f"says {image.size[0]}x{image.size[1]} but {image.path} has {size[0]}x{size[1]} pixels{turned}"
+    return [Fault("image-size", image.where, what, "the picture's own size taken")]
+
+
+def _described(
+    source: str,
+    annotations: Annotations,
+    readable: list[tuple[Annotated, tuple[int, int]]],
+    faults: list[Fault],
+) -> tuple[Boxes, list[Fault], str]:
+    """Check every box, then describe what is left."""
+    normalised = annotations.normalised
+    corners = [box_faults.pixel_corners(image, size, normalised=normalised) for image, size in readable]
+    checked = [
+        box_faults.checked_boxes(image, boxes, size, normalised=normalised)
+        for (image, size), boxes in zip(readable, corners, strict=True)
+    ]
+    sizes = [np.tile(size, (len(boxes), 1)) for (_, size), boxes in zip(readable, corners, strict=True)]
+    hint = ""
+    if any(found for _, _, found in checked):
+        hint = box_faults.order_hint(np.concatenate(corners), np.concatenate(sizes))
+    names = Counter(dict.fromkeys(annotations.class_names or (), 0))
+    names.update(record.name for image, _ in readable for record in image.records)
+    spelling, odd = box_faults.merged_names(names)
+    faults = [*faults, *odd, *(fault for _, _, found in checked for fault in found)]
+    ordered = annotations.class_names or sorted(set(spelling.values()))
+    class_names = tuple(dict.fromkeys(spelling[name] for name in ordered))
+    boxes = _boxes(source, annotations, readable, checked, class_names, spelling, box_faults.notes(faults))
+    return boxes, faults, hint
+
+
+def _boxes(
+    source: str,
+    annotations: Annotations,
+    readable: list[tuple[Annotated, tuple[int, int]]],
+    checked: list[tuple[np.ndarray, np.ndarray, list[Fault]]],
+    class_names: tuple[str, ...],
+    spelling: dict[str, str],
+    notes: tuple[str, ...],
+) -> Boxes:
+    index = {name: i for i, name in enumerate(class_names)}
+    images = [image for image, _ in readable]
+    kept = [np.flatnonzero(usable) for _, usable, _ in checked]
+    records = [[image.records[i] for i in rows] for image, rows in zip(images, kept, strict=True)]
+    extras = sorted({name for some in records for record in some for name in record.extras})
+    further = sorted({name for image in images for name in image.columns})
+    return Boxes(
+        source=source,
+        root=annotations.root,
+        class_names=class_names,
+        paths=tuple(image.path for image in images),
+        xyxy=tuple(boxes[rows] for (boxes, _, _), rows in zip(checked, kept, strict=True)),
+        labels=tuple(np.array([index[spelling[r.name]] for r in some], np.int32) for some in records),
+        difficult=tuple(np.array([r.difficult for r in some], bool) for some in records),
+        sizes=tuple(size for _, size in readable),
+        groups=tuple(image.group for image in images),
+        parts=tuple(image.part for image in images),
+        columns={name: tuple(image.columns.get(name, "") for image in images) for name in further},
+        box_columns={
+            name: tuple(tuple(r.extras.get(name, "") for r in some) for some in records) for name in extras
+        },
+        notes=notes,
+    )
+
+
+# --- what boxes can be asked ---
+
+
+def areas(xyxy: np.ndarray) -> np.ndarray:
+    """Square pixels of boxes `[..., 4]`: float64 `[...]`; 0 for inverted ones."""
+    sides = np.maximum(xyxy[..., 2:].astype(np.float64) - xyxy[..., :2], 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Square pixels that each box of `[n, 4]` shares with each of `[m, 4]`: float64 `[n, m]`."""
+    first = np.asarray(one, np.float64).reshape(-1, 1, 4)
+    second = np.asarray(other, np.float64).reshape(1, -1, 4)
+    corner = np.maximum(first[..., :2], second[..., :2])
+    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - corner, 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box of `[n, 4]` with each of `[m, 4]`.
+
+    Args:
+        one: Left, top, right, bottom, any float.
+        other: Likewise.
+
+    Returns:
+        float64 `[n, m]`, 0..1; 0 where both boxes are empty.
+    """
+    common = intersections(one, other)
+    one, other = np.asarray(one).reshape(-1, 4), np.asarray(other).reshape(-1, 4)
+    union = areas(one)[:, None] + areas(other)[None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of the boxes of `[n, 4]` with those of `[n, 4]` in the same place: float64 `[n]`."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    common = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+    union = areas(one) + areas(other) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def clip_boxes(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes `[m, 4]` cut at the edges of an image of (width, height), float32; empty ones are kept."""
+    return np.clip(np.asarray(xyxy, np.float32).reshape(-1, 4), 0, np.array([*size, *size], np.float32))
+
+
+def reading_order(xyxy: np.ndarray) -> np.ndarray:
+    """int64 `[m]`: from top to bottom, then left to right, then small to large."""
+    boxes = np.asarray(xyxy).reshape(-1, 4)
+    return np.lexsort((areas(boxes), boxes[:, 0], boxes[:, 1]))
+
+
+def difference(one: Boxes, other: Boxes) -> str | None:
+    """The first thing in which two descriptions differ, in words; None if they say the same, source and root aside."""
+    for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
+        if getattr(one, name) != getattr(other, name):
+            return f"{name} differ"
+    for name in ("xyxy", "labels", "difficult"):
+        for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
+            if not np.array_equal(first, second):
+                return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"
+    return None
