@@ -263,8 +263,8 @@ def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
     builder = SimpleNamespace(info=info, as_dataset=as_dataset)
     fake = SimpleNamespace(decode=SimpleNamespace(SkipDecoding=lambda: None))
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
-    monkeypatch.setattr(box_catalogue.catalogue, "_prepared_folder", lambda _name: tmp_path)
-    monkeypatch.setattr(box_catalogue.catalogue, "_opened", lambda _folder: builder)
+    monkeypatch.setattr(box_catalogue.catalogue, "prepared_folder", lambda _name: tmp_path)
+    monkeypatch.setattr(box_catalogue.catalogue, "opened", lambda _folder: builder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     boxes = read_boxes("tfds:ours/1")
     assert rows(boxes) == {"test/000000.png": [], "train/000000.png": [("knife", [10, 20, 50, 40])]}

@@ -51,13 +51,7 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
     how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
     ingredients = read_ingredients(source, seed=run.seed, least=least, **how)
     split = ingredients.split
-    manifest = run.folder.path / "split.csv"
-    if run.resumed and manifest.is_file() and manifest.read_text(encoding="utf-8") != split.manifest:
-        raise DataFault(
-            f"{source} is not what it was when this run began{_first_difference(manifest.read_text(), split.manifest)}.",
-            "Restore the pictures, or start a new run.",
-        )
-    manifest.write_text(split.manifest, encoding="utf-8")
+    check_manifest(run, source, split.manifest)
     parts = split.summary()
     run.record(
         classes=list(split.images.class_names),
@@ -73,6 +67,22 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
     for sentence in say_added(ingredients.added):
         run.say(sentence)
     return split
+
+
+def check_manifest(run: Run, source: str, now: str) -> None:
+    """Write `split.csv`; for a resumed run it must be what it was.
+
+    Raises:
+        DataFault: The source has changed since the run began.
+    """
+    file = run.folder.path / "split.csv"
+    before = file.read_text(encoding="utf-8") if run.resumed and file.is_file() else now
+    if before != now:
+        raise DataFault(
+            f"{source} is not what it was when this run began{_first_difference(before, now)}.",
+            "Restore the pictures, or start a new run.",
+        )
+    file.write_text(now, encoding="utf-8")
 
 
 def _first_difference(before: str, now: str) -> str:

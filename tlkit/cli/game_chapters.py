@@ -95,11 +95,11 @@ class _Referee:
     """Judges the fakes at each checkpoint: a row for metrics.jsonl, TensorBoard, the best kept, an alarm."""
 
     def __init__(self, run: Run, subject: Subject, judge: Judge, folder: Path, length: Length) -> None:
-        from tlkit.results.board import GameBoard
+        from tlkit.results.board import ScalarBoard
 
         self.run, self.subject, self.judge, self.folder, self.length = run, subject, judge, folder, length
         self.rows = run.folder.metrics() if run.resumed else []
-        self.board = GameBoard(run.folder.folder("tensorboard"))
+        self.board = ScalarBoard(run.folder.folder("tensorboard") / "game")
         self.logs: dict[str, float] = {}
         self.healthy = any(row["various"] for row in self.rows)
 
@@ -154,6 +154,8 @@ class _Referee:
         }
 
     def _tell(self, row: dict[str, Any], fakes: np.ndarray) -> None:
+        import numpy as np
+
         total = f"/{self.length.steps}" if self.length.minutes is None else ""
         self.run.say(
             f"step {row['step']:>6}{total}  critic {row.get('critic_loss', float('nan')):7.3f}  "
@@ -161,7 +163,9 @@ class _Referee:
             f"KID {row['kid']:+.4f} ({row['kid_low']:+.4f} to {row['kid_high']:+.4f})  "
             f"{row.get('images_per_second', 0.0):.0f} images/s"
         )
-        self.board.add(row, self.subject.pictures[TRAINING][:SHOWN], fakes[:SHOWN])
+        reals = self.subject.pictures[TRAINING][:SHOWN]
+        self.board.add_sheet("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
+        self.board.add(row, row["step"])
 
     def close(self) -> None:
         self.board.close()

@@ -98,7 +98,7 @@ def length(**defaults: Any) -> Decorator:
         return Length(**values)
 
     rows = [
-        ("steps", click.IntRange(1), 3000, "N", "Steps of the game."),
+        ("steps", click.IntRange(1), 6000, "N", "Steps of the game."),
         (
             "minutes",
             click.FloatRange(0, min_open=True),

@@ -102,7 +102,7 @@ def _draw_evidence(run: Run, subject: Subject, judge: Judge, fakes: np.ndarray, 
     from tlkit.results.synthesis_curves import game_curves
 
     folder, reals = run.folder.folder("pictures"), subject.pictures[TRAINING]
-    save(draw.reals_beside_fakes(reals[:SHOWN], _spread(fakes, SHOWN)), folder / "grid.png")
+    save(draw.reals_beside_fakes(_spread(reals, SHOWN), _spread(fakes, SHOWN)), folder / "grid.png")
     found = memorisation(judge.real(TRAINING), features, judge.real(TEST))
     neighbours = draw.nearest_neighbours(
         fakes, reals, found.nearest, found.distances, threshold=found.threshold
@@ -111,11 +111,11 @@ def _draw_evidence(run: Run, subject: Subject, judge: Judge, fakes: np.ndarray, 
     save(game_curves(run.folder.metrics()), folder / "curves.png")
 
 
-def _spread(fakes: np.ndarray, number: int) -> np.ndarray:
-    """`number` fakes evenly out of all, so that every class is seen."""
+def _spread(pictures: np.ndarray, number: int) -> np.ndarray:
+    """`number` pictures evenly out of all, so that every class and series is seen."""
     import numpy as np
 
-    return fakes[np.linspace(0, len(fakes) - 1, min(number, len(fakes))).astype(int)]
+    return pictures[np.linspace(0, len(pictures) - 1, min(number, len(pictures))).astype(int)]
 
 
 def _say_measures(run: Run, measures: dict[str, Any]) -> None:
@@ -198,7 +198,7 @@ CAPTIONS = {
 
 def serve_generator(run: Run, game: Game, subject: Subject) -> None:
     """Write model.keras, the SavedModel `generate` and the report, and check that both generators agree."""
-    from tlkit.results.board import GameBoard
+    from tlkit.results.board import ScalarBoard
     from tlkit.results.generator_serving import check_generator_parity, export_generator
 
     folder = run.folder.path
@@ -206,9 +206,9 @@ def serve_generator(run: Run, game: Game, subject: Subject) -> None:
     export_generator(game.average, folder, class_names=subject.class_names, bits=subject.bits)
     parity = check_generator_parity(game.average, folder)
     run.record(parity=parity)
-    board = GameBoard(run.folder.folder("tensorboard"))
+    board = ScalarBoard(run.folder.folder("tensorboard") / "game")
     for file in sorted(run.folder.folder("pictures").glob("*.png")):
-        board.add_picture(file.stem, file)
+        board.add_picture(file.stem, file, run.card()["game"]["steps"])
     board.close()
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())

@@ -42,6 +42,7 @@ def prepared_csv(name: str, *, download: bool = False) -> Path:
 
 
 def data_folder() -> Path:
+    """Where tensorflow-datasets keeps what it has prepared."""
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 
 
@@ -55,6 +56,7 @@ def prepared_folder(name: str) -> Path | None:
 
 
 def opened(folder: Path) -> Any:
+    """The builder of a prepared folder."""
     import tensorflow_datasets as tfds
 
     return tfds.builder_from_directory(folder)

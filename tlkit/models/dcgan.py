@@ -148,9 +148,12 @@ class DcganGenerator(Player):
         self.built = True
 
     def call(self, latents, labels=None, seed=None, truncation=1.0, training=False):
-        """Pictures of latents; `seed` is a StyleGAN's and not used. Truncation shrinks the latents (Brock 2018)."""
+        """Pictures of latents; `seed` is a StyleGAN's and not used.
+
+        Truncation shrinks the latents; between 0 and 1 it does little, because the pixel norm undoes most of it.
+        """
         del seed
-        latents *= truncation
+        latents = latents * truncation
         if self.embedding:
             latents = tf.concat([latents, tf.cast(self.embedding(labels), latents.dtype)], -1)
         return self.body(latents, training=training)

@@ -90,8 +90,8 @@ def _move(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[s
         own = fold(seed, 2)
         quarters = _whole(_draw(_gate(count, own, p), own, 0, 4))
         # A quarter turn is a transposition and a flip; see numpy.rot90.
-        rows = tf.where((quarters == 1) | (quarters == 2), side - 1 - rows, rows)  # noqa: PLR2004  half a turn
-        columns = tf.where(quarters >= 2, side - 1 - columns, columns)  # noqa: PLR2004
+        rows = tf.where((quarters == 1) | (quarters == 2), side - 1 - rows, rows)
+        columns = tf.where(quarters >= 2, side - 1 - columns, columns)
         odd = tf.reshape(quarters % 2 == 1, [-1, 1, 1, 1])
         pictures = tf.where(odd, tf.transpose(pictures, [0, 2, 1, 3]), pictures)
     chosen_rows = tf.one_hot(rows, side, dtype=pictures.dtype)
@@ -100,7 +100,7 @@ def _move(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[s
 
 
 def _whole(values: tf.Tensor) -> tf.Tensor:
-    """float [b] -> whole numbers int32 [b, 1], to go with lines of pixels [b, s]."""
+    """Float [b] -> whole numbers int32 [b, 1], to go with lines of pixels [b, s]."""
     return tf.cast(tf.floor(values), tf.int32)[:, None]
 
 

@@ -159,7 +159,7 @@ def shown(pictures: tf.Tensor) -> np.ndarray:
 def checked_latents(generator: Any, latents: np.ndarray) -> np.ndarray:
     """The latents as float32, or UsageFault where they do not fit."""
     latents = np.asarray(latents, np.float32)
-    if latents.ndim != 2 or latents.shape[1] != generator.latent:  # noqa: PLR2004  [n, latent]
+    if latents.ndim != 2 or latents.shape[1] != generator.latent:
         raise UsageFault(
             f"Latents of shape {list(latents.shape)} do not fit; the generator takes [n, {generator.latent}].",
             "Give a seed, or latents of that length.",
@@ -299,7 +299,7 @@ def slerp(a: np.ndarray, b: np.ndarray, t: float) -> np.ndarray:
     """The point at share t of the arc from a to b, float [d] each: normal latents lie near a sphere."""
     cosine = np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1)
     angle = np.arccos(cosine)
-    if np.sin(angle) < 1e-6:  # noqa: PLR2004  parallel: no arc
+    if np.sin(angle) < 1e-6:
         return a + (b - a) * t
     return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
 
@@ -364,7 +364,7 @@ def _descend(code: tf.Variable, paint: Callable, goal: tf.Tensor, steps: int, ra
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
     optimizer.build([code])
 
-    @tf.function
+    @tf.function(autograph=False)  # it would take one lambda's source for another's
     def step() -> tuple[tf.Tensor, tf.Tensor]:
         now = tf.identity(code)
         with tf.GradientTape() as tape:
@@ -383,6 +383,6 @@ def pyramid_distance(pictures: tf.Tensor, goal: tf.Tensor) -> tf.Tensor:
     total = 0.0
     while True:
         total += tf.reduce_mean(tf.square(pictures - goal), [1, 2, 3])
-        if pictures.shape[1] <= 4:  # noqa: PLR2004  px
+        if pictures.shape[1] <= 4:
             return total
         pictures, goal = (tf.nn.avg_pool2d(x, 2, 2, "VALID") for x in (pictures, goal))

@@ -90,7 +90,7 @@ class Play:
         mixing: Share of fakes made of two latents (style mixing; a StyleGAN only).
     """
 
-    batch: int = 32
+    batch: int = 16
     learning_rate: float = 1e-3
     critic_rate: float = 1e-3
     beta_1: float = 0.5
@@ -109,5 +109,6 @@ class Play:
     mixing: float = 0.9
 
 
-DCGAN_PLAY = Play()
-STYLEGAN_PLAY = Play(batch=16, learning_rate=2e-3, critic_rate=2e-3, beta_1=0.0, r1=0.5)
+DCGAN_PLAY = Play(batch=16)
+# Equalised weights are of size 1, so their rates are higher than those of a DCGAN.
+STYLEGAN_PLAY = Play(learning_rate=8e-3, critic_rate=4e-3, r1=0.5)

@@ -25,6 +25,7 @@ from tlkit.models.stylegan_layers import (
 )
 
 MAPPING_RATE = 0.01  # of the learning rate (Karras 2019, appendix C)
+PAINT_GAIN = 0.25  # five levels of variance 1 would be pictures far beyond -1..1 at first
 AVERAGE_MEMORY = 0.995  # of the mean w, a step
 
 
@@ -83,7 +84,7 @@ class Synthesis(layers.Layer):
         number = 1
         for side in sides(size):
             level = []
-            for up in (True, False) if side < size or size == 32 else (True,):  # noqa: PLR2004  affordable
+            for up in (True, False) if side < size or size == 32 else (True,):
                 level.append(
                     StyledLayer(channels_of(side, width), number, up, dtype=policy, name=f"styled_{number}")
                 )
@@ -91,7 +92,9 @@ class Synthesis(layers.Layer):
             self.levels.append(level)
         self.count = number
         self.painters = [
-            ModulatedConvolution(channels, 1, demodulate=False, dtype=policy, name=f"paint_{i}")
+            ModulatedConvolution(
+                channels, 1, demodulate=False, gain=PAINT_GAIN, dtype=policy, name=f"paint_{i}"
+            )
             for i in range(len(self.levels))
         ]
 
@@ -120,7 +123,7 @@ class Synthesis(layers.Layer):
                 number += 1
             painted = painter.biased(painter(x, w[:, number - 1]))
             picture = painted if picture is None else enlarged(picture) + painted
-        return tf.cast(picture, tf.float32)
+        return tf.tanh(tf.cast(picture, tf.float32))
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
@@ -157,6 +160,7 @@ class StyleGenerator(Player):
             name="mean_w",
             trainable=False,
             dtype="float32",
+            autocast=False,
         )
         self.built = True
 
@@ -169,6 +173,7 @@ class StyleGenerator(Player):
         """float32 [n, d]: w, moved towards the (class's) mean: 1 leaves it, 0 is the mean (Karras 2019, B)."""
         w = tf.cast(self.mapping(latents, labels), tf.float32)
         mean = tf.gather(self.mean_w.value, labels) if self.classes else self.mean_w.value
+        mean = tf.cast(mean, tf.float32)
         return mean + (w - mean) * truncation
 
     def spread(self, w):

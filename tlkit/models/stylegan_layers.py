@@ -18,6 +18,7 @@ from tlkit.models.dcgan import upsampled_convolution
 
 GAIN = 2**0.5  # after LeakyReLU, so that activations keep their variance
 SLOPE = 0.2
+NOISE_RATE = 0.1  # of the learning rate: a strength that learns fast drowns the picture in grain at first
 
 
 def activated(x: tf.Tensor, gain: float = GAIN) -> tf.Tensor:
@@ -45,16 +46,19 @@ class Equalised(layers.Layer):
         filters: Outputs.
         rate: Multiplies the learning rate of this layer's weights: they are stored divided by it.
         bias: The bias's first value; None has no bias.
+        gain: Multiplies the kernel: below 1 the layer says little at first.
         options: Keras's own.
     """
 
-    def __init__(self, filters: int, rate: float = 1.0, bias: float | None = 0.0, **options) -> None:
+    def __init__(
+        self, filters: int, rate: float = 1.0, bias: float | None = 0.0, gain: float = 1.0, **options
+    ) -> None:
         super().__init__(**options)
-        self.filters, self.rate, self.first_bias = filters, rate, bias
+        self.filters, self.rate, self.first_bias, self.gain = filters, rate, bias, gain
 
     def make(self, shape: tuple[int, ...]) -> None:
         """Make the kernel (its last axis are the outputs) and the bias."""
-        self.scale = self.rate / float(np.sqrt(np.prod(shape[:-1])))
+        self.scale = self.gain * self.rate / float(np.sqrt(np.prod(shape[:-1])))
         normal = keras.initializers.RandomNormal(0, 1 / self.rate)
         self.kernel = self.add_weight(shape=shape, initializer=normal, name="kernel")
         self.bias: Any = None
@@ -76,7 +80,7 @@ class Equalised(layers.Layer):
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
-        own = {"filters": self.filters, "rate": self.rate, "bias": self.first_bias}
+        own = {"filters": self.filters, "rate": self.rate, "bias": self.first_bias, "gain": self.gain}
         return {**super().get_config(), **own}
 
 
@@ -182,7 +186,8 @@ class StyledLayer(layers.Layer):
         """Float [b, h, h, i], w [b, d] and a noise seed (see `noise`) -> [b, h or 2h, ., filters]."""
         x = self.convolution(x, w)
         grain = tf.cast(noise(tf.shape(x)[0], x.shape[1], seed, self.number), x.dtype)
-        return activated(self.convolution.biased(x + grain * tf.convert_to_tensor(self.strength)))
+        strength = tf.convert_to_tensor(self.strength) * tf.cast(NOISE_RATE, x.dtype)
+        return activated(self.convolution.biased(x + grain * strength))
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""

@@ -73,26 +73,28 @@ class Board:
             writer.close()
 
 
-class GameBoard:
-    """Writes the events of a game between generator and critic, one step a checkpoint."""
+class ScalarBoard:
+    """Writes the numbers and pictures of a run that is no classifier, in one event folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.writer = tf.summary.create_file_writer(str(folder / "game"))
-        self.step = 0
+        self.writer = tf.summary.create_file_writer(str(folder))
 
-    def add(self, row: dict[str, Any], reals: np.ndarray, fakes: np.ndarray) -> None:
-        """Write the numbers of one row of metrics.jsonl, and reals [n, s, s, c] above fakes, both 0..1."""
-        self.step = row["step"]
-        with self.writer.as_default(self.step):
+    def add(self, row: dict[str, Any], step: int) -> None:
+        """Write the numbers of one row of metrics.jsonl."""
+        with self.writer.as_default(step):
             for name, value in row.items():
                 if isinstance(value, float):
                     tf.summary.scalar(name, value)
-            tf.summary.image("reals above fakes", sheet(np.concatenate([reals, fakes]))[None])
         self.writer.flush()
 
-    def add_picture(self, name: str, file: Path) -> None:
+    def add_sheet(self, name: str, pictures: np.ndarray, step: int) -> None:
+        """Show pictures [n, s, s, c], 0..1, side by side."""
+        with self.writer.as_default(step):
+            tf.summary.image(name, sheet(pictures)[None])
+
+    def add_picture(self, name: str, file: Path, step: int) -> None:
         """Show a PNG of the run."""
-        with Image.open(file) as image, self.writer.as_default(self.step):
+        with Image.open(file) as image, self.writer.as_default(step):
             tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
 
     def close(self) -> None:
