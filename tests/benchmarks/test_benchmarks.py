@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from tests.benchmarks import cached, features, head, heads, measuring, memory, peer
+from tests.benchmarks import cached, composites, features, head, heads, measuring, memory, peer
+from tests.benchmarks import check as check_benchmark
 from tests.benchmarks import help as help_benchmark
 
 pytestmark = [
@@ -67,8 +68,16 @@ def test_memory_runs():
     check(memory.measure("", 1, few=8, many=40))
 
 
+def test_check_runs():
+    check(check_benchmark.measure("", 1, few=40, many=120))
+
+
 def test_cached_runs(folder):
     check(cached.measure(folder, 1, images=80, image_size=32))
+
+
+def test_composites_run():
+    check(composites.measure("", 1, count=6, bags=2, crops=2))
 
 
 def test_heads_run(folder):

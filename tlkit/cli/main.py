@@ -18,6 +18,7 @@ from tlkit.errors import TlkitError, UsageFault
 # Heading -> verb -> the first line of its own help. The command of a verb is `tlkit.cli.<verb>.<verb>`.
 VERBS = {
     "Make": {
+        "check": "Find what is wrong with a data set.",
         "run": "Cook a recipe: from a source of images to a finished run.",
         "recipes": "List the recipes.",
         "copy": "Hand a recipe over as your own file.",
@@ -28,6 +29,7 @@ VERBS = {
         "evaluate": "Measure a finished run on images that it has not learned from.",
         "compare": "Put runs side by side in one table.",
         "export": "Write the model of a run as ONNX or LiteRT.",
+        "convert": "Write images and boxes in another format.",
         "cache": "Show the cached features, and trim them.",
     },
 }

@@ -18,9 +18,9 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tlkit.data.formats import NATIVE_SUFFIXES
 from tlkit.data.headers import equal, first_numbers, little, numbers, orientation, rare_branch
 
-NATIVE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"))
 JPEG_START = (0xFF, 0xD8, 0xFF)
 PNG_START = tuple(b"\x89PNG\r\n\x1a\n")
 JPEG_RATIOS = (1, 2, 4, 8)  # what libjpeg can leave out in the frequency domain

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from tlkit.data.formats import refusal
+
 THUMBNAIL = 32  # pixels a side
 MAXIMUM_PIXELS = 250_000_000
 
@@ -47,23 +49,37 @@ def inspect_file(file: str | Path) -> Inspection:
     if not contents:
         return Inspection(digest, "is empty (0 bytes)", blank)
     try:
-        return Inspection(digest, None, _thumbnail(contents))
+        return Inspection(digest, None, _thumbnail(contents, Path(file).name))
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
-        return Inspection(digest, _reason(fault), blank)
+        return Inspection(digest, reason(fault), blank)
 
 
-def _thumbnail(contents: bytes) -> np.ndarray:
+def _thumbnail(contents: bytes, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
-        image: Image.Image = Image.open(io.BytesIO(contents))
+        stream = io.BytesIO(contents)
+        image: Image.Image = Image.open(stream)
         if image.width * image.height > MAXIMUM_PIXELS:
             raise ValueError(f"has {image.width} x {image.height} pixels, more than {MAXIMUM_PIXELS:,}")
-        image.draft("L", (THUMBNAIL * 4, THUMBNAIL * 4))  # JPEG: decode at a quarter or an eighth
-        image.load()
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith(("I", "F")):
-            image = _to_eight_bits(image)
-        return np.asarray(image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
+        if refused := refusal(stream, image, name):
+            raise ValueError(refused)
+        stream.seek(0)
+        load_reduced(image)
+        return thumbnail_of(image)
+
+
+def load_reduced(image: Image.Image) -> None:
+    """Decode an opened picture; a JPEG as grey, at a quarter or an eighth of its size where it is large."""
+    image.draft("L", (THUMBNAIL * 4, THUMBNAIL * 4))
+    image.load()
+
+
+def thumbnail_of(image: Image.Image) -> np.ndarray:
+    """A loaded picture, upright, grey and small: uint8 [32, 32]."""
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I", "F")):
+        upright = _to_eight_bits(upright)
+    return np.asarray(upright.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
@@ -73,56 +89,13 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
-def _reason(fault: Exception) -> str:
+def reason(fault: Exception) -> str:
+    """Why a picture cannot be decoded, in our words: the end of a sentence that begins with its name."""
     text = str(fault)
     if "cannot identify" in text:
         return "is not a picture of a known format"
     if "truncated" in text.lower():
         return "is truncated"
-    if text.startswith("has "):
+    if text.startswith(("has ", "is ")):
         return text
     return f"cannot be decoded ({text.splitlines()[0][:120] if text else type(fault).__name__})"
-
-
-def near_copies(
-    thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float = 0.998
-) -> list[tuple[int, int]]:
-    """Pairs of pictures that are copies up to a mirror, a right-angle turn, scaling or re-encoding.
-
-    Args:
-        thumbnails: uint8 [n, 32, 32].
-        first: Indices to compare...
-        second: ...with these indices.
-        threshold: Least Pearson correlation of the thumbnails, over the eight turns and mirrors.
-
-    Returns:
-        (i, j) for each i of `first` that has a near copy in `second`, with its nearest j.
-    """
-    if not len(first) or not len(second):
-        return []
-    flat = _standardised(thumbnails[second])
-    best = np.full(len(first), -1.0)
-    partner = np.zeros(len(first), int)
-    for turned in _turns(thumbnails[first]):
-        rows = _standardised(turned)
-        for start in range(0, len(rows), 512):  # blocks keep memory flat for large sets
-            block = rows[start : start + 512] @ flat.T
-            nearest = block.argmax(1)
-            value = block[np.arange(len(block)), nearest]
-            better = value > best[start : start + 512]
-            best[start : start + 512][better] = value[better]
-            partner[start : start + 512][better] = nearest[better]
-    return [(int(first[i]), int(second[partner[i]])) for i in np.flatnonzero(best >= threshold)]
-
-
-def _turns(images: np.ndarray) -> list[np.ndarray]:
-    turned = [np.rot90(images, k, axes=(1, 2)) for k in range(4)]
-    return turned + [image[:, :, ::-1] for image in turned]
-
-
-def _standardised(images: np.ndarray) -> np.ndarray:
-    """float32 [n, 1024] of zero mean and unit length; a constant picture is all zero and matches nothing."""
-    flat = images.reshape(len(images), -1).astype(np.float32)
-    flat -= flat.mean(1, keepdims=True)
-    length = np.linalg.norm(flat, axis=1, keepdims=True)
-    return np.divide(flat, length, out=np.zeros_like(flat), where=length > 1e-3)

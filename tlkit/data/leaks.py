@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkit.data.inspection import Inspection, near_copies
+from tlkit.data.inspection import Inspection
+from tlkit.data.near_copies import near_copies
 from tlkit.data.sources import TRAINING, Images
 from tlkit.errors import DataFault
 

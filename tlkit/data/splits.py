@@ -110,7 +110,7 @@ def split_images(
         UsageFault: `group` is no regular expression.
     """
     notes: list[str] = []
-    declared = _declared_groups(images, group)
+    declared = declared_groups(images, group)
     if manifest is not None:
         images, inspections, declared, notes = _by_manifest(images, inspections, declared, manifest)
     if hold_out is not None:
@@ -160,10 +160,15 @@ def groups_of(images: Images, inspections: list[Inspection], group: str | None =
     Raises:
         DataFault, UsageFault: As for `split_images`.
     """
-    return _joined(tuple(inspection.sha256 for inspection in inspections), _declared_groups(images, group))
+    return _joined(tuple(inspection.sha256 for inspection in inspections), declared_groups(images, group))
 
 
-def _declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
+def declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
+    """The groups that the source or `--group` declares, [n]; None for an image without.
+
+    Raises:
+        DataFault, UsageFault: As for `split_images`.
+    """
     if group is None:
         return images.groups
     if group == "group" and any(images.groups):

@@ -1,0 +1,243 @@
+"""What is wrong with a set as a whole: its classes, its parts, and what stands in it twice."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
+
+import numpy as np
+
+from tlkit.data.findings import ERROR, Finding, finding
+from tlkit.data.near_copies import TURNS, NearCopy, families, linked_copies
+from tlkit.data.sources import PARTS, TRAINING
+
+FEW = 10  # different pictures of a class: fewer leave one or two to be judged on
+LEAST = 3  # one for each part
+IMBALANCE = 5.0  # times the smallest class
+NUMBERS = (r"(\d+_\d+)", r"(\d+-\d+)", r"(\d+)\D*$", r"(\d+)")  # what names of one thing may share
+
+
+# --- classes ---
+
+
+def class_faults(
+    names: Sequence[str],
+    objects: Sequence[Sequence[str]],
+    keys: Sequence[str],
+    parts: Sequence[str | None],
+    *,
+    boxes: bool,
+) -> Iterator[Finding]:
+    """Classes that are empty, tiny, out of proportion, or absent from a part.
+
+    Args:
+        names: [k] classes.
+        objects: [n] the classes on each picture.
+        keys: [n] what a split keeps together: a group, or a content.
+        parts: [n] declared part or None.
+        boxes: Whether objects are boxes; a detector may have one class and is dealt out by pictures.
+    """
+    least = 1 if boxes else 2
+    if len(names) < least:
+        yield finding("one-class", names, f"{len(names)} class, where {least} are needed; enough to imitate.")
+    counts = Counter(name for some in objects for name in some)
+    different: dict[str, set[str]] = {name: set() for name in names}
+    for some, key in zip(objects, keys, strict=True):
+        for name in some:
+            different[name].add(key)
+    for name in names:
+        if not counts[name]:
+            yield finding("empty-class", name)
+        elif len(different[name]) < FEW:
+            grave = len(different[name]) < LEAST and not boxes and not any(parts)
+            detail = f"{len(different[name])} that are not copies or of one group"
+            yield finding("tiny-class", name, detail, severity=ERROR if grave else None)
+    yield from _imbalance(counts, boxes=boxes)
+    yield from _absent(counts, objects, parts)
+
+
+def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
+    present = {name: count for name, count in counts.items() if count}
+    if not present:
+        return
+    few, many = min(present, key=lambda n: (present[n], n)), max(present, key=lambda n: (present[n], n))
+    if present[many] >= IMBALANCE * present[few]:
+        ratio = present[many] / present[few]
+        detail = f"{many} has {present[many]}, {few} has {present[few]}: {ratio:.1f} times as many."
+        remedy = "Judge each class by an AP of its own." if boxes else None
+        yield finding("imbalance", (many, few), detail, remedy=remedy)
+
+
+def _absent(
+    counts: Counter[str], objects: Sequence[Sequence[str]], parts: Sequence[str | None]
+) -> Iterator[Finding]:
+    declared = [part for part in PARTS if part in parts]
+    if not declared:
+        return
+    if TRAINING not in declared:
+        yield finding("missing-part", TRAINING)
+    for part in declared:
+        present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
+        for name in sorted(set(counts) - present):
+            if counts[name]:
+                severity = ERROR if part == TRAINING else None  # judged and never learned
+                yield finding("missing-in-part", name, f"none for {part}", severity=severity)
+
+
+# --- groups ---
+
+
+def group_faults(
+    paths: Sequence[str], groups: Sequence[str | None], parts: Sequence[str | None]
+) -> Iterator[Finding]:
+    """Groups that stand in several parts.
+
+    Args:
+        paths: [n].
+        groups: [n] declared group or None.
+        parts: [n] declared part or None.
+    """
+    for group, members in _members(groups).items():
+        sides = sorted({str(parts[i]) for i in members if parts[i]})
+        if len(sides) > 1:
+            first = [next(paths[i] for i in members if parts[i] == side) for side in sides]
+            shown = ", ".join(f"{path} ({side})" for path, side in zip(first, sides, strict=True))
+            detail = f"Group {group} of {len(members)} pictures is in {' and '.join(sides)}: {shown}."
+            yield finding("group-across-parts", [paths[i] for i in members], detail)
+
+
+# --- copies ---
+
+
+def copy_faults(
+    paths: Sequence[str],
+    hashes: Sequence[str],
+    labels: Sequence[Hashable],
+    parts: Sequence[str | None],
+) -> Iterator[Finding]:
+    """Files of equal content, each family once for each thing that is wrong with it.
+
+    Args:
+        paths: [n].
+        hashes: [n] sha256 in hex; empty for what cannot be read.
+        labels: [n] class of each picture.
+        parts: [n] declared part or None.
+    """
+    for digest, members in _members(hashes).items():
+        names = list(dict.fromkeys(paths[i] for i in members))  # a path that is listed twice is another fault
+        if digest and len(names) > 1:
+            kinds = _kinds("exact-copy", "copy", members, labels, parts)
+            yield from (finding(kind, names, detail) for kind, detail in kinds)
+
+
+def near_copy_faults(
+    paths: Sequence[str],
+    hashes: Sequence[str],
+    thumbnails: np.ndarray,
+    opened: Sequence[bool],
+    labels: Sequence[Hashable],
+    parts: Sequence[str | None],
+    groups: Sequence[str | None],
+) -> Iterator[Finding]:
+    """Families of pictures that look the same and are not the same file.
+
+    Those of one declared group and one part are known to the person and left out.
+
+    Args:
+        paths: [n].
+        hashes: [n] as for `copy_faults`.
+        thumbnails: uint8 [n, 32, 32].
+        opened: [n] whether a picture opens, so that its thumbnail shows it.
+        labels: [n] class of each picture.
+        parts: [n] declared part or None.
+        groups: [n] declared group or None.
+    """
+    same = _members(hashes)
+    shown = {digest: [i for i in members if opened[i]] for digest, members in same.items() if digest}
+    first = np.array(sorted(members[0] for members in shown.values() if members), int)
+    links = families(linked_copies(thumbnails, first))
+    whole = [_members_of(family, hashes, same) for family in links]
+    remedy = None if any(groups) else _grouping(paths, labels, whole)
+    for family, members in zip(links, whole, strict=True):
+        if _known(members, groups, parts):
+            continue
+        names = [paths[i] for i in members]
+        plain = "turned-copy" if any(link.turn for link in family) else "near-copy"
+        for kind, detail in _kinds(plain, "near-copy", members, labels, parts):
+            between = f" ({detail})" if detail else ""
+            sentence = f"{_relation(paths, family, labels, parts, kind)}{between}."
+            yield finding(kind, names, sentence, remedy=None if kind.endswith("classes") else remedy)
+
+
+def _members_of(family: list[NearCopy], hashes: Sequence[str], same: dict[str, list[int]]) -> list[int]:
+    """Indices of a family, with the exact copies of each picture in it."""
+    chosen = sorted({index for link in family for index in link[:2]})
+    return [i for index in chosen for i in same[hashes[index]]]
+
+
+def _grouping(paths: Sequence[str], labels: Sequence[Hashable], whole: list[list[int]]) -> str | None:
+    """A remedy that names the `--group` which keeps most families together, if names tell one."""
+    best, kept = None, len(whole) // 2
+    for pattern in NUMBERS:
+        found = [re.search(pattern, path) for path in paths]
+        suits_all = all(found)
+        keys = [match[1] if match else path for match, path in zip(found, paths, strict=True)]
+        if any(len({labels[i] for i in members}) > 1 for members in _members(keys).values()):
+            continue  # a plain counter: it starts again in every class
+        together = sum(len({keys[i] for i in members}) == 1 for members in whole)
+        if together > kept and len(set(keys)) > len(whole) / 2:
+            best, kept = pattern if suits_all else f".*?{pattern}|.+", together
+    if best is None:
+        return None
+    return f"Keep them together: --group '{best}' does so for {kept} of {len(whole)} families."
+
+
+def _kinds(
+    plain: str, crossing: str, members: list[int], labels: Sequence[Hashable], parts: Sequence[str | None]
+) -> list[tuple[str, str]]:
+    """Which kinds of copies a family is, and what to add to the sentence."""
+    names = sorted({str(labels[i]) for i in members if labels[i]})
+    sides = sorted({str(parts[i]) for i in members if parts[i]})
+    found = []
+    if len(sides) > 1:
+        found.append((f"{crossing}-across-parts", " and ".join(sides)))
+    if len(names) > 1:
+        found.append((f"{crossing}-across-classes", " and ".join(names)))
+    return found or [(plain, "")]
+
+
+def _relation(
+    paths: Sequence[str],
+    links: list[NearCopy],
+    labels: Sequence[Hashable],
+    parts: Sequence[str | None],
+    kind: str,
+) -> str:
+    """`b.png is a.png mirrored left-right`, of the closest pair that shows the kind."""
+    sides: Sequence = parts if kind.endswith("parts") else labels
+    shown = [link for link in links if sides[link.one] != sides[link.other]]
+    if kind == "turned-copy":
+        shown = [link for link in links if link.turn]
+    best = max(shown or links, key=lambda link: link.correlation)
+    one, other = paths[best.one], paths[best.other]
+    count = len({index for link in links for index in link[:2]})
+    more = f", one pair of {count} pictures" if count > 2 else ""
+    return f"{one} {f'is {other} {TURNS[best.turn]}' if best.turn else f'looks like {other}'}{more}"
+
+
+def _known(members: list[int], groups: Sequence[str | None], parts: Sequence[str | None]) -> bool:
+    return (
+        groups[members[0]] is not None
+        and len({groups[i] for i in members}) == 1
+        and len({parts[i] for i in members}) == 1
+    )
+
+
+def _members(keys: Sequence[str | None]) -> dict[str, list[int]]:
+    """The indices of each key, in the order of its first; None is no key."""
+    found: dict[str, list[int]] = {}
+    for index, key in enumerate(keys):
+        if key is not None:
+            found.setdefault(key, []).append(index)
+    return found

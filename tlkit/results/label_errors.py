@@ -1,0 +1,135 @@
+"""Labels that a finished run's answers speak against, for a person to look at.
+
+Only pictures that the run has not trained on count: of what it has learned it would repeat the label, right or
+wrong. Validation and test are such parts (validation chose the best epoch and the temperature, a mild use).
+A picture is suspect when its own label's probability is below what that label usually gets, while another class
+gets more, and at least what *it* usually gets.
+
+Source: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of
+Artificial Intelligence Research 70, 2021, section 3.1 (thresholds and confident joint); ranked by margin, section 3.2.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tlkit.data.check import Check
+from tlkit.data.findings import Finding, finding
+from tlkit.data.sources import TRAINING
+from tlkit.data.splits import read_manifest
+from tlkit.errors import DataFault, UsageFault
+
+FACTS = 4  # columns of predictions.csv before the probabilities: path, part, label, predicted
+
+
+class Suspect(NamedTuple):
+    """Example `row` with label `given` that answers speak for `likely`; `usual` is the threshold of `given`."""
+
+    row: int
+    given: int
+    likely: int
+    probability_given: float
+    probability_likely: float
+    usual: float
+
+
+class Answers(NamedTuple):
+    """Out-of-fold answers of a run: contents [n] (sha256 in hex), float64 [n, k], and the k classes."""
+
+    sha256: tuple[str, ...]
+    probabilities: np.ndarray
+    classes: tuple[str, ...]
+
+
+def suspects(labels: np.ndarray, probabilities: np.ndarray) -> list[Suspect]:
+    """Examples whose label is likely wrong, the least doubtful first.
+
+    Args:
+        labels: int [n], the given labels.
+        probabilities: float [n, k] of a model that has not trained on these examples.
+    """
+    classes = probabilities.shape[1]
+    own = probabilities[np.arange(len(labels)), labels]
+    # How sure the model is of a class, on average over what is labelled so; a class without examples is never likely.
+    usual = np.array([own[labels == j].mean() if (labels == j).any() else np.inf for j in range(classes)])
+    confident = np.where(probabilities >= usual, probabilities, -np.inf)
+    likely = confident.argmax(1)
+    margin = confident.max(1) - own
+    odd = np.flatnonzero((margin > 0) & (likely != labels) & (own < usual[labels]))
+    return [
+        Suspect(
+            int(i),
+            int(labels[i]),
+            int(likely[i]),
+            float(own[i]),
+            float(probabilities[i, likely[i]]),
+            float(usual[labels[i]]),
+        )
+        for i in odd[np.argsort(-margin[odd], kind="stable")]
+    ]
+
+
+def held_out_answers(run: Path) -> Answers:
+    """What a run answered about the pictures that it did not train on.
+
+    Args:
+        run: Folder of a finished run with predictions.csv and split.csv.
+
+    Raises:
+        UsageFault: The run has no such files.
+        DataFault: They do not fit each other.
+    """
+    file = run / "predictions.csv"
+    if not file.is_file() or not (run / "split.csv").is_file():
+        raise UsageFault(f"{run} has no predictions.", "Name a run of a recipe that trains a classifier.")
+    hashes = {path: row.get("sha256", "") for path, row in read_manifest(run / "split.csv").items()}
+    with file.open(newline="", encoding="utf-8") as stream:
+        header, *rows = list(csv.reader(stream))
+    held_out = [row for row in rows if row[1] != TRAINING]
+    unknown = next((row[0] for row in held_out if row[0] not in hashes), None)
+    if unknown is not None:
+        raise DataFault(f"{file} has {unknown}, which split.csv lacks.", "Name a whole run.")
+    probabilities = np.array([row[FACTS:] for row in held_out], np.float64).reshape(-1, len(header) - FACTS)
+    return Answers(tuple(hashes[row[0]] for row in held_out), probabilities, tuple(header[FACTS:]))
+
+
+def label_error_findings(check: Check, run: Path) -> tuple[list[Finding], int]:
+    """Likely label errors among the checked pictures, and how many of them the run can speak about.
+
+    Pictures are matched by content, and labels are those of the source now: a corrected label is no longer found.
+
+    Raises:
+        UsageFault: The run has no predictions.
+        DataFault: None of the checked pictures is among those that the run was judged on.
+    """
+    answers = held_out_answers(run)
+    place = {digest: row for row, digest in enumerate(answers.sha256)}
+    index = {name: i for i, name in enumerate(answers.classes)}
+    known = [
+        i
+        for i, digest in enumerate(check.sha256)
+        if digest in place and check.labels and check.labels[i] in index
+    ]
+    if not known:
+        raise DataFault(
+            f"{run} was judged on no picture of {check.source}.", "Name a run that was made from this SOURCE."
+        )
+    labels = np.array([index[check.labels[i]] for i in known])
+    probabilities = answers.probabilities[[place[check.sha256[i]] for i in known]]
+    found = suspects(labels, probabilities)
+    return [_finding(check.paths[known[s.row]], s, answers.classes) for s in found], len(known)
+
+
+def _finding(path: str, suspect: Suspect, classes: Sequence[str]) -> Finding:
+    given, likely = classes[suspect.given], classes[suspect.likely]
+    return finding(
+        "label-error",
+        path,
+        f"{path} is labelled {given}, but the run says {likely} with {suspect.probability_likely:.2f} and {given} "
+        f"with {suspect.probability_given:.2f}, where {given} usually gets {suspect.usual:.2f}.",
+    )
