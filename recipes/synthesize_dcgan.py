@@ -8,10 +8,10 @@ sees them (DiffAugment, Zhao 2020; ADA, Karras 2020), a critic without batch nor
 and the average of the generator's weights. It sees the training part only; the checkpoint with the lowest KID
 (Binkowski 2018) against validation is kept and measured once on the test part.
 
-Result: 150 shuriken in X-ray crops, 90 of them learned from (--class shuriken --group '[ULA]?(B\\d+_\\d+)', 32 pixels): KID
-against 30 held-out reals 0.036 (95 % interval 0.023 to 0.050; held-out reals score -0.004 themselves), precision 0.44, recall
-0.23, none memorised (0.00 to 0.02), n = 200 fakes, by features of EfficientNet-Lite0, seed 0, in 13.5 minutes on 2 cores
-(AMD EPYC, no GPU, shared with other work).
+Result: 150 shuriken in X-ray crops, 90 of them learned from (--class shuriken --group '[ULA]?(B\\d+_\\d+)', 32 pixels):
+KID against 30 held-out reals 0.036 (95 % interval 0.023 to 0.050; held-out reals themselves -0.004), precision 0.44,
+recall 0.23, none memorised (0.00 to 0.02), n = 200 fakes, by features of EfficientNet-Lite0, seed 0, in 13.5 minutes
+on 2 cores (AMD EPYC, no GPU, shared with other work).
 """
 
 import click
