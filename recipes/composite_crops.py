@@ -8,7 +8,9 @@ thicker or thinner (T ** k), and its transmittance multiplied into that of clutt
 belongings, or both. Threat-free pictures are made of the same clutter, so that clutter itself says nothing. Only the
 training part is used, and `composites.csv` names what each picture was made of.
 
-Result: to be measured; n = 0, seed 0, 2 cores.
+Result: on the course's contest, learned clean and judged inside baggage (--split half.csv --copies 3), MobileNet with a
+linear head chosen on validation reaches eta 0.933 (95 % interval 0.891 to 0.969), 0.950 and 0.936 with composites of
+seeds 0, 1 and 2, n = 160 in 102 groups; 1,952 composites in 2 to 5 minutes on 2 cores (AMD EPYC, shared).
 """
 
 import click

@@ -8,7 +8,7 @@ that saw only those pictures (synthesize-dcgan, synthesize-stylegan), or with th
 Beer-Lambert's law (TIP, Bhowmik 2019). Its strength is chosen on validation; the test part is the same for all. The
 verdict is said whatever it is.
 
-Result: to be measured; n = 0, seed 0, 2 cores.
+Result: not measured yet: n = 0, seed 0, on 2 cores.
 """
 
 import click

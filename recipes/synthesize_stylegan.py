@@ -8,7 +8,7 @@ pictures, style mixing, truncation, equalised rates, the critic's minibatch devi
 changes inside the game (DiffAugment, Zhao 2020; ADA, Karras 2020). It sees the training part only; the checkpoint with
 the lowest KID (Binkowski 2018) against validation is kept and measured once on the test part.
 
-Result: to be measured; n = 0, seed 0, 2 cores.
+Result: not measured yet: n = 0, seed 0, on 2 cores.
 """
 
 import click

@@ -21,12 +21,9 @@ COVERED = {
     *("fine_tune", "small_cnn"),  # run by a test below
     *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/test_feature_recipes.py
     "look_inside",  # by tests/cli/test_look_inside.py
-    *(
-        "synthesize_dcgan",
-        "synthesize_stylegan",
-        "generate",
-        "does_it_help",
-    ),  # by tests/cli/test_synthesis_recipes.py
+    *("synthesize_dcgan", "synthesize_stylegan"),  # by tests/cli/test_synthesis_recipes.py
+    *("generate", "does_it_help", "composite_crops"),  # by the same
+    *("detect_retinanet", "detect_yolov8"),  # by tests/cli/test_detection_recipes.py
 }
 
 

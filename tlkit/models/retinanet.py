@@ -30,9 +30,9 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
     kind = "retinanet"
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
-        anchors = Anchors(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in settings["anchors"].items()}
-        )
+        stored: dict[str, Any] = settings["anchors"]
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        anchors = Anchors(**given)
         classes, width, depth = len(settings["class_names"]), settings["width"], settings["depth"]
         super().__init__(
             backbone=pyramid,

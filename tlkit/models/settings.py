@@ -111,4 +111,4 @@ class Play:
 
 DCGAN_PLAY = Play(batch=16)
 # Equalised weights are of size 1, so their rates are higher than those of a DCGAN.
-STYLEGAN_PLAY = Play(learning_rate=8e-3, critic_rate=4e-3, r1=0.5)
+STYLEGAN_PLAY = Play(learning_rate=4e-3, critic_rate=4e-3, r1=0.5)

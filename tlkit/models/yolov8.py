@@ -83,8 +83,8 @@ class YoloDetector(Detector, keras_cv_models.YOLOV8Detector):
         xyxy, labels = tf.cast(xyxy, tf.float32), tf.cast(labels, tf.int32)
         bins, logits = _bins(raw), tf.cast(raw["classes"], tf.float32)
         predicted, centres = self._boxes(bins), tf.constant(self.centres)
-        known = [tf.stop_gradient(values) for values in (tf.sigmoid(logits), predicted)]
-        targets = Targets(*map(tf.stop_gradient, by_alignment(*known, centres, xyxy, labels)))
+        likely, placed = tf.stop_gradient(tf.sigmoid(logits)), tf.stop_gradient(predicted)
+        targets = Targets(*map(tf.stop_gradient, by_alignment(likely, placed, centres, xyxy, labels)))
         objects = tf.maximum(tf.reduce_sum(targets.score), 1.0)
         truth = tf.one_hot(targets.labels, logits.shape[-1]) * targets.score[..., None]
         classes = tf.nn.sigmoid_cross_entropy_with_logits(truth, logits) * counted(targets)

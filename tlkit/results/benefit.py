@@ -75,10 +75,14 @@ def measure_benefit(
                 number,
                 arm,
                 len(answers[number, arm]),
-                *(float(scores[name][0]) for name in ("recall", "precision", "eta")),
-                *(_interval(scores[name]) for name in ("recall", "precision", "eta")),
-                float(gain[0]),
-                _interval(gain),
+                recall=float(scores["recall"][0]),
+                precision=float(scores["precision"][0]),
+                eta=float(scores["eta"][0]),
+                recall_interval=_interval(scores["recall"]),
+                precision_interval=_interval(scores["precision"]),
+                eta_interval=_interval(scores["eta"]),
+                gain=float(gain[0]),
+                gain_interval=_interval(gain),
             )
         )
     return cells

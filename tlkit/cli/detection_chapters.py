@@ -1,0 +1,378 @@
+"""Chapters of the recipes that find things: pictures with boxes, a detector, its training, and what it is worth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.chapters import CHECKPOINTS, check_manifest
+from tlkit.cli.running import Run
+from tlkit.data.leaks import count
+from tlkit.data.sources import PARTS, TEST, TRAINING
+from tlkit.errors import UsageFault
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.data.box_augmentation import BoxAugmentation
+    from tlkit.data.box_splits import BoxSplit
+    from tlkit.models.detector_settings import Detecting, DetectorFitting
+    from tlkit.models.settings import Phase
+    from tlkit.results.detection_matches import Detections
+
+SHOWN = 6  # test pictures beside their truth
+PARITY_PICTURES = 8
+
+
+# --- Ingredients ---
+
+
+def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = "error") -> BoxSplit:
+    """Read pictures with boxes, refuse what would corrupt the result, deal them out and keep the manifest.
+
+    Raises:
+        DataFault, UsageFault: See `read_boxes` and `split_boxes`; or an option does not apply to boxes.
+    """
+    from tlkit.data.box_splits import split_boxes
+    from tlkit.data.boxes import read_boxes
+
+    options = dict(vars(run.split))
+    if options.pop("more"):
+        raise UsageFault("--more does not apply to pictures with boxes.", "Leave it out.")
+    if options.pop("skip_bad"):
+        raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
+    options.pop("download")
+    boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
+    split = split_boxes(boxes, seed=run.seed, **options)
+    check_manifest(run, source, split.manifest)
+    parts = split.summary()
+    run.record(
+        classes=list(boxes.class_names),
+        data={
+            "split_sha256": split.digest,
+            "parts": parts,
+            "warnings": list(split.warnings),
+            "skipped": [],
+            "added": {},
+        },
+    )
+    sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
+    empty = sum(parts[part]["negative"] for part in PARTS)
+    boxes_in_all = sum(map(len, split.boxes.xyxy))
+    run.say(
+        f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
+        f"{', '.join(boxes.class_names)}; {sizes}."
+    )
+    for warning in split.warnings:
+        run.say(f"Warning: {warning}")
+    return split
+
+
+# --- Preparation ---
+
+
+def prepare_retinanet(
+    run: Run, split: BoxSplit, backbone: str, weights: str, size: int, *, propose: bool = False
+) -> keras.Model:
+    """Start TensorFlow, say how well anchors cover the training boxes, and build a RetinaNet.
+
+    Args:
+        run: Of the recipe.
+        split: For classes and boxes.
+        backbone: See `pyramids`.
+        weights: What the backbone comes with.
+        size: Side of the network's square input, pixels.
+        propose: Take anchors that fit the training boxes instead of the usual ones.
+
+    Raises:
+        UsageFault, ModelFault: Backbone, size or weights do not fit.
+        RunFailed: The device is absent.
+    """
+    run.start_tensorflow()
+    from tlkit.models.anchors import Anchors, coverage, propose_anchors
+    from tlkit.models.detectors import build_retinanet
+
+    training = split.take(TRAINING)
+    anchors = propose_anchors(training, size) if propose else Anchors()
+    covered = coverage(training, anchors, size)
+    for sentence in covered.sentences():
+        run.say(sentence)
+    detector, origin = build_retinanet(split.boxes.class_names, size, backbone, weights, anchors=anchors)
+    facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
+    _record_detector(run, detector, backbone, origin, facts)
+    return detector
+
+
+def prepare_yolov8(run: Run, split: BoxSplit, backbone: str, weights: str, size: int) -> keras.Model:
+    """Start TensorFlow and build a YOLOv8, which needs no anchors.
+
+    Raises:
+        UsageFault, ModelFault: Backbone, size or weights do not fit.
+        RunFailed: The device is absent.
+    """
+    run.start_tensorflow()
+    from tlkit.models.detectors import build_yolov8
+
+    detector, origin = build_yolov8(split.boxes.class_names, size, backbone, weights)
+    _record_detector(run, detector, backbone, origin, {})
+    return detector
+
+
+def _record_detector(
+    run: Run, detector: keras.Model, backbone: str, origin: Any, facts: dict[str, Any]
+) -> None:
+    run.record(
+        kind="detector",
+        model={
+            "network": detector.kind,
+            "backbone": backbone,
+            "weights": asdict(origin),
+            "image_size": detector.size,
+            "parameters": detector.count_params(),
+            **facts,
+        },
+    )
+    run.say(f"Weights: {origin.sentence}.")
+
+
+def plan(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    card = run.card()
+    return {
+        "classes": card["classes"],
+        "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
+        "model": card["model"],
+        "phases": [asdict(phase) for phase in phases],
+    }
+
+
+# --- Cooking ---
+
+
+def fit(
+    run: Run,
+    detector: keras.Model,
+    split: BoxSplit,
+    phases: Sequence[Phase],
+    fitting: DetectorFitting,
+    augmentation: BoxAugmentation,
+) -> None:
+    """Train phase by phase; the best epoch by AP50 on validation is kept.
+
+    Raises:
+        UsageFault: No phase has an epoch.
+        RunFailed: Training diverged.
+    """
+    from tlkit.models.detector_training import fit_detector
+    from tlkit.results.detection import coco_measures
+    from tlkit.results.detection_matches import detections_of_pictures
+
+    if not any(phase.epochs for phase in phases):
+        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+    _draw_first_batch(run, detector, split, fitting, augmentation)
+
+    def judge(found: list, truth: Any) -> dict[str, float]:
+        measured = coco_measures(truth, detections_of_pictures(found))
+        return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
+
+    results = fit_detector(
+        detector,
+        split,
+        list(phases),
+        fitting,
+        run.folder.folder(CHECKPOINTS),
+        seed=run.seed,
+        augmentation=augmentation if augmentation.active else None,
+        batch_norm=run.card()["model"]["weights"]["kind"] == "none",
+        judge=judge,
+        watchers=_Reporter(run, split, phases).watchers(),
+    )
+    run.record(phases=[asdict(result) for result in results])
+
+
+def _draw_first_batch(
+    run: Run,
+    detector: keras.Model,
+    split: BoxSplit,
+    fitting: DetectorFitting,
+    augmentation: BoxAugmentation,
+) -> None:
+    """Draw the first training batch as the network sees it."""
+    import numpy as np
+
+    from tlkit.data.box_batches import training_box_batches
+    from tlkit.data.box_splits import strata
+    from tlkit.data.images import Order
+    from tlkit.results.canvas import save
+    from tlkit.results.detection_pictures import labelled_batch
+
+    training = split.take(TRAINING)
+    order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
+    chosen = augmentation if augmentation.active else None
+    batches = training_box_batches(training, order, detector.size, 1, augmentation=chosen, memory=0)
+    pixels, truth = next(iter(batches))
+    labels = [np.asarray(one) for one in truth["classes"]]
+    figure = labelled_batch(
+        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, split.boxes.class_names
+    )
+    save(figure, run.folder.folder("pictures") / "batch.png")
+
+
+class _Reporter:
+    """Tells the table, metrics.jsonl and TensorBoard of each epoch."""
+
+    def __init__(self, run: Run, split: BoxSplit, phases: Sequence[Phase]) -> None:
+        from tlkit.results.board import ScalarBoard
+
+        self.run, self.digest = run, split.digest
+        self.rows = run.folder.metrics() if run.resumed else []
+        self.epochs = {phase.name: phase.epochs for phase in phases}
+        self.board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+
+    def watchers(self) -> Any:
+        from tlkit.models.training import Watchers
+
+        table = self.run.table
+        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
+
+    def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
+        """Forget rows that were written after the last checkpoint, then begin the phase."""
+        order = list(self.epochs)
+        earlier = set(order[: order.index(phase)])
+        self.rows = [
+            r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
+        ]
+        self.run.folder.rewrite_metrics(self.rows)
+        self.run.table.start(phase, epochs, steps)
+
+    def epoch(self, row: dict[str, Any], _confusion: Any) -> None:
+        row = {**row, "split_sha256": self.digest}
+        self.rows.append(row)
+        self.run.folder.append_metrics(row)
+        logs = {
+            "loss": row.get("training_loss"),
+            "val_loss": row.get("validation_loss"),
+            "val_accuracy": row.get("validation_AP50"),
+        }
+        self.run.table.epoch(
+            row["phase"],
+            row["epoch"],
+            self.epochs[row["phase"]],
+            logs,
+            bool(row.get("best")),
+            row["seconds"],
+        )
+        self.board.add(row, len(self.rows))
+
+
+# --- Tasting ---
+
+
+def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+    """Judge the test part, once: measures with intervals over groups, and pictures."""
+    from dataclasses import replace
+
+    from tlkit.models.detections import predict_boxes
+    from tlkit.results.detection import detection_measures
+    from tlkit.results.detection_matches import detections_of_pictures
+
+    test = split.take(TEST)
+    # An AP needs the low scores too; what is served starts at `detecting.threshold`.
+    found = detections_of_pictures(predict_boxes(detector, test, replace(detecting, threshold=0.01)))
+    measures = detection_measures(test, found, groups=split.groups(TEST), seed=run.seed)
+    run.record(measures={"test": measures}, detecting=asdict(detecting))
+    _draw_evidence(run, test, found, measures)
+    bounds = measures["intervals"]["AP50"] or [float("nan")] * 2
+    run.say(
+        f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}), AP "
+        f"{measures['AP'] or 0:.3f}; n = {measures['n']} pictures, {measures['objects']} objects."
+    )
+    run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
+
+
+def _draw_evidence(run: Run, test: Any, found: Detections, measures: dict[str, Any]) -> None:
+    from tlkit.results import detection_pictures as draw
+    from tlkit.results.board import ScalarBoard
+    from tlkit.results.canvas import save
+
+    folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
+    shown = [i for i in range(len(test)) if len(test.xyxy[i])][:SHOWN]
+    save(
+        draw.beside_truth(test, {run.card()["model"]["network"]: (found, threshold)}, shown),
+        folder / "found.png",
+    )
+    save(draw.worst_images(test, found, threshold), folder / "worst.png")
+    save(draw.pr_curves(test, found), folder / "precision_recall.png")
+    save(draw.froc(test, found), folder / "froc.png")
+    board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+    for file in sorted(folder.glob("*.png")):
+        board.add_picture(file.stem, file, len(run.folder.metrics()))
+    board.close()
+
+
+# --- Serving ---
+
+CAPTIONS = {
+    "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
+    "worst": "The test pictures with the most faults.",
+    "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
+    "froc": "Recall against false alarms a picture: what a screener's time buys.",
+    "batch": "A training batch as the network sees it.",
+}
+
+
+def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+    """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
+    from tlkit.results.detector_serving import check_detector_parity, export_detector
+
+    folder = run.folder.path
+    detector.save(folder / "model.keras")
+    export_detector(detector, folder, detecting)
+    test = split.take(TEST)
+    parity = check_detector_parity(
+        detector, folder, [test.file(i) for i in range(min(len(test), PARITY_PICTURES))], detecting
+    )
+    run.record(parity=parity)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    run.folder.write_json("card.json", run.card())
+    write_detector_page(run)
+
+
+def write_detector_page(run: Run) -> None:
+    """Write the report of a detector from its card."""
+    from tlkit.results.page import Table, write_page
+
+    card = run.card()
+    test, model = card["measures"]["test"], card["model"]
+    low, high = test["intervals"]["AP50"] or (None, None)
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    f1, names = test["f1"], ", ".join(card["classes"])
+    lead = (
+        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
+        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test pictures with "
+        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
+        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
+    )
+    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
+    classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
+    screening = [[row["rate"], row["recall"], row["threshold"]] for row in test["screening"]]
+    matrix = test["confusion"]
+    tables = [
+        Table(
+            "Classes of the test part",
+            ("class", *columns),
+            classes,
+            note="COCO's AP is pycocotools'; AP10 is VOC's.",
+        ),
+        Table("Screening", ("false alarms a picture", "recall", "threshold"), screening),
+        Table(
+            f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
+            ("truth", *matrix["classes"]),
+            [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
+        ),
+    ]
+    there = run.folder.path / "pictures"
+    pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
+    write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)

@@ -1,0 +1,65 @@
+"""What may happen to a training picture with boxes, as a value: options become one without TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tlkit.errors import UsageFault
+
+FLIPS = ("none", "horizontal", "vertical", "both")
+
+
+@dataclass(frozen=True)
+class BoxAugmentation:
+    """What may happen to a training picture and its boxes.
+
+    Attributes:
+        flip: "none", "horizontal", "vertical" or "both".
+        turn: Turn by 0, 90, 180 or 270 degrees: for pictures without an up, such as bags seen from above.
+        scale: Least and largest factor of size; 1, 1 leaves it.
+        stretch: Largest change of width against height, as a fraction.
+        shift: Largest shift beyond what keeps the picture in its frame (or the frame in the picture), as a
+            fraction of the side.
+        mosaic: Share of pictures that are put together from four (Bochkovskiy 2020, section 3.3).
+        mixup: Share of pictures that are blended with another, boxes of both kept (Zhang 2019, bag of freebies).
+        brightness: Largest factor of all grey levels, minus 1.
+        contrast: Largest change of contrast, as a fraction.
+        least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
+            neither an object nor background.
+    """
+
+    flip: str = "none"
+    turn: bool = False
+    scale: tuple[float, float] = (1.0, 1.0)
+    stretch: float = 0.0
+    shift: float = 0.0
+    mosaic: float = 0.0
+    mixup: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    least_visible: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.flip not in FLIPS:
+            raise UsageFault(f"--flip {self.flip} is unknown.", f"Use one of {', '.join(FLIPS)}.")
+        low, high = self.scale
+        if not 0 < low <= high:
+            raise UsageFault(
+                f"A scale from {low:g} to {high:g} cannot be.", "Give 0 < least <= largest, such as 0.7 1.4."
+            )
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is changed at all."""
+        plain = BoxAugmentation(least_visible=self.least_visible)
+        return self != plain
+
+    @property
+    def moves(self) -> bool:
+        """Whether pixels change their places by flip, turn, scale, stretch or shift."""
+        return self.flip != "none" or self.turn or self.resizes
+
+    @property
+    def resizes(self) -> bool:
+        """Whether the size or the place of the picture in its frame changes."""
+        return self.scale != (1.0, 1.0) or self.stretch > 0 or self.shift > 0
