@@ -144,11 +144,10 @@ def speed(pictures: np.ndarray, pairs: int) -> measuring.Comparison:
 
 def quality(training: np.ndarray, held_out: np.ndarray, seeds: int, budget: float) -> measuring.Comparison:
     """KID against held-out pictures after `budget` seconds each, construction and tracing included."""
-    from tlkit.models.latents import random_latents, sample
-
     from tlkit.models.dcgan import build_dcgan
     from tlkit.models.extractors import build_extractor
     from tlkit.models.features import features_of_pictures
+    from tlkit.models.latents import random_latents, sample
     from tlkit.results.synthesis import kid
 
     featurizer, _ = build_extractor("efficientnet-lite0")
