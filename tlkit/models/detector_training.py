@@ -31,8 +31,7 @@ from tlkit.models.detector_settings import Detecting, DetectorFitting
 from tlkit.models.detectors import AnyDetector, thaw_detector
 from tlkit.models.game import FusedAdam
 from tlkit.models.settings import Phase
-from tlkit.models.training import Watchers
-from tlkit.models.training import _Keeper as Keeper
+from tlkit.models.training import Keeper, Watchers, rate_of
 
 Judge = Callable[[list[Found], Boxes], dict[str, float]]
 MEASURE = "AP50"  # what a judge's best is chosen by
@@ -192,16 +191,7 @@ def _check_parts(training: Boxes, validation: Boxes) -> None:
 
 def _compile(detector: AnyDetector, phase: Phase, fitting: DetectorFitting, steps: int) -> None:
     """A fresh optimiser for a phase of `steps` steps an epoch."""
-    total = phase.epochs * steps
-    warm = int(fitting.warmup * total)
-    rate: Any = phase.learning_rate
-    if fitting.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warm else rate,
-            max(1, total - warm),
-            warmup_target=rate if warm else None,
-            warmup_steps=warm,
-        )
+    rate = rate_of(phase, steps, fitting.schedule, fitting.warmup)
     optimizer = FusedAdam(
         rate, weight_decay=fitting.weight_decay or None, global_clipnorm=fitting.clip_norm or None
     )

@@ -89,18 +89,23 @@ class ConfusionAccuracy(keras.metrics.Metric):
         return {**super().get_config(), "classes": self.classes}
 
 
+def rate_of(phase: Phase, steps: int, schedule: str, warmup: float) -> Any:
+    """The learning rate of a phase of `steps` steps an epoch: a number, or a cosine that a rise precedes."""
+    total = phase.epochs * steps
+    warm = int(warmup * total)
+    if schedule != "cosine":
+        return phase.learning_rate
+    return keras.optimizers.schedules.CosineDecay(
+        0.0 if warm else phase.learning_rate,
+        max(1, total - warm),
+        warmup_target=phase.learning_rate if warm else None,
+        warmup_steps=warm,
+    )
+
+
 def compile_for(model: keras.Model, phase: Phase, fitting: Fitting, steps: int, classes: int) -> None:
     """Give the model a fresh optimiser, the loss and the accuracy for a phase of `steps` steps an epoch."""
-    total = phase.epochs * steps
-    warm = int(fitting.warmup * total)
-    rate: Any = phase.learning_rate
-    if fitting.schedule == "cosine":
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warm else rate,
-            max(1, total - warm),
-            warmup_target=rate if warm else None,
-            warmup_steps=warm,
-        )
+    rate = rate_of(phase, steps, fitting.schedule, fitting.warmup)
     clip = fitting.clip_norm or None
     if fitting.weight_decay:
         optimizer = keras.optimizers.AdamW(rate, weight_decay=fitting.weight_decay, global_clipnorm=clip)
@@ -146,7 +151,7 @@ def fit_phase(
         RunFailed: The loss became NaN or infinite (step and files are named), or a checkpoint is damaged.
     """
     compile_for(model, phase, fitting, order.steps, model.output_shape[-1])
-    keeper = _Keeper(phase, fitting, order, folder, best, names, watchers or Watchers())
+    keeper = Keeper(phase, fitting, order, folder, best, names, watchers or Watchers())
     keeper.set_model(model)
     keeper.restore()
     if not keeper.state["stopped"]:
@@ -166,7 +171,7 @@ def fit_phase(
     return keeper.finish(validation)
 
 
-class _Keeper(keras.callbacks.Callback):
+class Keeper(keras.callbacks.Callback):
     """Keeps the best and the last, stops early, lowers the rate on a plateau, and catches NaN."""
 
     def __init__(self, phase, fitting, order, folder, best, names, watchers) -> None:
@@ -191,6 +196,7 @@ class _Keeper(keras.callbacks.Callback):
     # --- what Keras calls ---
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        """Set every seed generator from (seed, phase, epoch)."""
         self._began = time.monotonic()
         seed = self.order.step_seed(epoch, -2)
         generators = [v for v in self.model.variables if v.path.endswith("seed_generator_state")]
@@ -198,14 +204,17 @@ class _Keeper(keras.callbacks.Callback):
             state.assign(tf.cast(tf.abs(fold(seed, number)), state.dtype))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Tell of the step, and stop where its loss is no number."""
         self.watchers.step(batch + 1, self.order.steps)
         if not np.isfinite(float((logs or {}).get("loss", 0.0))):
             self._diverged(batch)
 
     def on_test_end(self, logs: dict | None = None) -> None:
+        """Keep the confusion counts of the validation part."""
         self.counts = keras.ops.convert_to_numpy(self._accuracy().counts).astype(int)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Keep best and last, tell of the epoch, and decide whether to stop."""
         logs = logs or {}
         if not np.isfinite(logs["val_loss"]):
             raise RunFailed(
