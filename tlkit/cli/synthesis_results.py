@@ -232,6 +232,7 @@ def write_generator_page(run: Run, subject: Subject) -> None:
             "What the fakes are worth",
             ("measure", "value", "95 % interval", "against"),
             measure_rows(card["measures"]),
+            note=missing_measures(card["measures"]),
         ),
         Table("The game", ("", ""), [[key.replace("_", " "), _cell(value)] for key, value in game.items()]),
     ]
@@ -241,16 +242,22 @@ def write_generator_page(run: Run, subject: Subject) -> None:
     write_page(folder, f"Synthetic {names}", lead, tables, pictures)
 
 
+def missing_measures(measures: dict[str, Any]) -> str:
+    """Why measures are missing, and what made the features."""
+    absent = [one["reason"] for one in measures.values() if isinstance(one, dict) and one.get("reason")]
+    reasons = [reason if reason.endswith(".") else f"{reason[0].upper()}{reason[1:]}." for reason in absent]
+    return " ".join([*reasons, f"Features: {measures['extractor']}."])
+
+
 def measure_rows(measures: dict[str, Any]) -> list[list[Any]]:
     """Rows name, value, interval, against what of a table, from what `measure_synthesis` found."""
     rows = []
     for name, figure in measures.items():
-        if not isinstance(figure, dict) or "value" not in figure:
+        if not isinstance(figure, dict) or figure.get("value") is None:
             continue
         interval = f"{figure['low']:+.4f} to {figure['high']:+.4f}" if figure.get("low") is not None else ""
-        value = figure["value"] if figure["value"] is not None else figure.get("reason", "")
         against = f"{figure['reals']} {figure['against'].replace('_', '-')}" if "against" in figure else ""
-        rows.append([name.replace("_", " "), value, interval, against])
+        rows.append([name.replace("_", " "), figure["value"], interval, against])
         if figure.get("held_out"):
             own = figure["held_out"]
             rows.append(
