@@ -148,19 +148,17 @@ def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.
     import tempfile
 
     from tlkit.data.depth import channels_of, read_pictures
-    from tlkit.models.dcgan import build_dcgan
     from tlkit.models.game import Game
     from tlkit.models.latents import random_latents, sample
     from tlkit.models.playing import fit_game
-    from tlkit.models.settings import DCGAN_PLAY, STYLEGAN_PLAY
-    from tlkit.models.stylegan import build_stylegan
+    from tlkit.models.settings import PLAYS
+    from tlkit.models.stylegan import BUILDERS
 
     question, seed = evidence.question, evidence.run.seed * 1000 + repeat
-    build, play = {"dcgan": (build_dcgan, DCGAN_PLAY), "stylegan": (build_stylegan, STYLEGAN_PLAY)}[kind]
     files = [evidence.split.images.file(i) for i in chosen]
     channels = channels_of(files)
     pictures = read_pictures(files, question.size, channels)
-    game = Game(build(question.size, channels, seed=seed), play, seed)
+    game = Game(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
     with tempfile.TemporaryDirectory() as folder, evidence.run.progress(kind, question.steps) as step:
         watchers = _watchers(evidence.run, step)
         fit_game(

@@ -36,7 +36,7 @@ def play(preset: str) -> Decorator:
 
     from tlkit.models import settings
 
-    base = {"dcgan": settings.DCGAN_PLAY, "stylegan": settings.STYLEGAN_PLAY}[preset]
+    base = settings.PLAYS[preset]
 
     def make(*, ada: bool, augmentation: tuple[str, ...], **values: Any) -> Any:
         return replace(base, ada=settings.ADA_TARGET if ada else None, augmentation=augmentation, **values)

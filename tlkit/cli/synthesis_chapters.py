@@ -227,17 +227,15 @@ def prepare_game(
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
     run.start_tensorflow()
-    from tlkit.models.dcgan import build_dcgan
     from tlkit.models.game import Game
-    from tlkit.models.stylegan import build_stylegan
+    from tlkit.models.stylegan import BUILDERS
 
     policy = precision_policy(run.environment, precision)
     _, size, _, channels = subject.pictures[TRAINING].shape
     classes = len(subject.class_names) if len(subject.class_names) > 1 else 0
     how: dict[str, Any] = {"classes": classes, "precision": policy, "seed": run.seed}
     how |= {key: value for key, value in (("width", width), ("latent", latent)) if value}
-    build = {"dcgan": build_dcgan, "stylegan": build_stylegan}[kind]
-    networks = build(size, channels, **how)
+    networks = BUILDERS[kind](size, channels, **how)
     game = Game(networks, play, run.seed)
     counts = {"generator": networks.generator.count_params(), "critic": networks.critic.count_params()}
     run.record(

@@ -21,8 +21,8 @@ from tlkit.errors import DataFault, RunFailed
 from tlkit.models.checkpoints import load_variables, save_variables
 from tlkit.models.dcgan import check_size
 from tlkit.models.game import Game
+from tlkit.models.settings import LEAST_PICTURES
 
-LEAST = 8  # pictures
 CHECKPOINT = "last.npz"
 
 
@@ -68,9 +68,9 @@ def check_pictures(pictures: np.ndarray, size: int, channels: int) -> None:
         DataFault: Too few, of another shape, not numbers, out of range, or all alike.
     """
     check_size(size)
-    if len(pictures) < LEAST:
+    if len(pictures) < LEAST_PICTURES:
         raise DataFault(
-            f"A game needs at least {LEAST} pictures; here are {len(pictures)}.",
+            f"A game needs at least {LEAST_PICTURES} pictures; here are {len(pictures)}.",
             "Add pictures, or move fewer of them into the validation and test parts.",
         )
     if pictures.shape[1:] != (size, size, channels):

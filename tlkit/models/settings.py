@@ -112,3 +112,7 @@ class Play:
 DCGAN_PLAY = Play(batch=16)
 # Equalised weights are of size 1, so their rates are higher than those of a DCGAN.
 STYLEGAN_PLAY = Play(learning_rate=4e-3, critic_rate=4e-3, r1=0.5)
+PLAYS = {
+    "dcgan": DCGAN_PLAY,
+    "stylegan": STYLEGAN_PLAY,
+}  # how each kind of network plays unless told otherwise

@@ -12,7 +12,16 @@ import tensorflow as tf
 from keras import layers
 
 from tlkit.data.images import fold
-from tlkit.models.dcgan import STEM, Networks, PixelNorm, Player, channels_at, project_class, sides
+from tlkit.models.dcgan import (
+    STEM,
+    Networks,
+    PixelNorm,
+    Player,
+    build_dcgan,
+    channels_at,
+    project_class,
+    sides,
+)
 from tlkit.models.stylegan_layers import (
     EqualisedConvolution,
     EqualisedDense,
@@ -283,3 +292,6 @@ def build_stylegan(
         StyleGenerator(*given, dtype=precision, name="generator"),
         StyleCritic(*given, dtype=precision, name="critic"),
     )
+
+
+BUILDERS = {"dcgan": build_dcgan, "stylegan": build_stylegan}  # every kind of network that plays
