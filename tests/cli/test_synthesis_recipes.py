@@ -212,7 +212,9 @@ def test_the_augmentation_can_be_seen_before(shapes, tmp_path):
     ("numbers", "arms"),
     [
         (("8", "90"), ("flips",)),
-        pytest.param(("8", "12", "90"), ("flips", "dcgan", "composites"), marks=pytest.mark.slow),
+        pytest.param(
+            ("8", "12", "90"), ("flips", "dcgan", "composites", "dcgan+composites"), marks=pytest.mark.slow
+        ),
     ],
     ids=["flips", "all"],
 )

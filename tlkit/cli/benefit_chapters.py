@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, needs_game, save_aside
 from tlkit.cli.feature_chapters import extract
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -21,10 +21,6 @@ if TYPE_CHECKING:
     from tlkit.data.splits import Split
     from tlkit.models.features import Featurizer
     from tlkit.results.benefit import Cell
-
-NOTHING = "nothing"
-GAMES = ("dcgan", "stylegan")
-CELLS = "cells"  # folder of answers that are there already, for a run that goes on
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Evidence:
         there = len(self.of(TRAINING, shown=True))
         kept = [number for number in sorted(set(self.question.numbers)) if number <= there]
         few = [number for number in kept if number < LEAST_PICTURES]
-        if games := [arm for arm in self.question.arms if few and arm in GAMES]:
+        if games := [arm for arm in self.question.arms if few and needs_game(arm)]:
             raise UsageFault(
                 f"--numbers {few[0]} is too few for {games[0]}: a game needs {LEAST_PICTURES} pictures.",
                 f"Leave {few[0]} out, or the arm.",
@@ -103,116 +99,6 @@ class Evidence:
         return np.sort(pool[order[:number]])
 
 
-# --- Arms: each gives features [m, d] and whether they show the class, bool [m] ---
-
-Added = tuple["np.ndarray", "np.ndarray"]
-Arm = Callable[[Evidence, "np.ndarray", int], Added]
-
-
-def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
-    import numpy as np
-
-    return evidence.features[:0], np.zeros(0, bool)
-
-
-def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
-    """The chosen pictures mirrored left-right, up-down, and both."""
-    import numpy as np
-
-    from tlkit.data.images import pixel_batches
-
-    files = [str(evidence.split.images.file(i)) for i in chosen]
-    rows = []
-    for batch in pixel_batches(files, evidence.featurizer.image_size):
-        pixels = batch.numpy()
-        turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
-        rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
-    return np.concatenate(rows), np.ones(3 * len(chosen), bool)
-
-
-def _game(kind: str) -> Arm:
-    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-        """Fakes of a game that saw only the chosen pictures."""
-        import numpy as np
-
-        from tlkit.models.features import features_of_pictures
-
-        fakes = _play(evidence, kind, chosen, repeat)
-        return features_of_pictures(evidence.featurizer, fakes), np.ones(len(fakes), bool)
-
-    return arm
-
-
-def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
-    """float32 [n, s, s, c]: what the average generator makes after the game."""
-    import tempfile
-
-    from tlkit.data.depth import channels_of, read_pictures
-    from tlkit.models.game import Game
-    from tlkit.models.latents import random_latents, sample
-    from tlkit.models.playing import fit_game
-    from tlkit.models.settings import PLAYS
-    from tlkit.models.stylegan import BUILDERS
-
-    question, seed = evidence.question, evidence.run.seed * 1000 + repeat
-    files = [evidence.split.images.file(i) for i in chosen]
-    channels = channels_of(files)
-    pictures = read_pictures(files, question.size, channels)
-    game = Game(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
-    with tempfile.TemporaryDirectory() as folder, evidence.run.progress(kind, question.steps) as step:
-        watchers = _watchers(evidence.run, step)
-        fit_game(
-            game,
-            pictures,
-            None,
-            steps=question.steps,
-            folder=Path(folder),
-            every=question.steps,
-            watchers=watchers,
-        )
-    return sample(game, random_latents(game, question.samples, seed))
-
-
-def _watchers(run: Run, step: Callable[[int], None]) -> Any:
-    from tlkit.models.playing import GameWatchers
-
-    return GameWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
-
-
-def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-    """The chosen pictures, and those of other threats, set into surroundings made of the negative class."""
-    import numpy as np
-
-    from tlkit.data.clutter import composite_crops
-    from tlkit.data.depth import fitted, read_picture
-    from tlkit.models.features import features_of_pictures
-
-    split, question, size = evidence.split, evidence.question, evidence.featurizer.image_size
-    by_class: dict[str, list[np.ndarray]] = {}
-    own = set(chosen.tolist())
-    for i in split.indices(TRAINING):
-        if i in own or not evidence.truth[i]:
-            name = split.images.class_names[split.images.labels[i]]
-            by_class.setdefault(name, []).append(read_picture(split.images.file(i), 1)[..., 0])
-    others = by_class.pop(question.negative, [])
-    if not others:
-        raise DataFault(
-            f"Training has no pictures of {question.negative} to set {question.name} into.",
-            "Name the class of harmless things with --negative, or leave the arm composites out.",
-        )
-    pictures, labels, _ = composite_crops(by_class, others, size=size, seed=evidence.run.seed * 1000 + repeat)
-    stacked = np.stack([fitted(picture[..., None], size, "resize") for picture in pictures])
-    return features_of_pictures(evidence.featurizer, stacked), np.array(labels) == question.name
-
-
-ARMS: dict[str, Arm] = {
-    NOTHING: _nothing,
-    "flips": _flips,
-    **{kind: _game(kind) for kind in GAMES},
-    "composites": _composites,
-}
-
-
 # --- Cooking ---
 
 
@@ -232,21 +118,13 @@ def answer(run: Run, evidence: Evidence) -> list[Cell]:
             for repeat in range(question.repeats):
                 file = folder / f"{number}-{arm}-{repeat}.npy"
                 if not file.is_file():
-                    _save(file, _trained(evidence, arm, number, repeat)[test])
+                    save_aside(file, _trained(evidence, arm, number, repeat)[test])
                 rows.append(np.load(file))
             answers[number, arm] = np.stack(rows)
             _say_cell(run, evidence.truth[test], number, arm, answers[number, arm])
     return measure_benefit(
         evidence.truth[test], [evidence.split.groups[i] for i in test], answers, seed=run.seed
     )
-
-
-def _save(file: Path, found: np.ndarray) -> None:
-    import numpy as np
-
-    aside = file.with_suffix(".part.npy")
-    np.save(aside, found)
-    aside.replace(file)
 
 
 def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarray:

@@ -157,7 +157,14 @@ def write_page(run: Run, crops: Crops, made: dict[str, list[np.ndarray]]) -> Non
             spread = np.linspace(0, len(source) - 1, SHOWN).astype(int)
             target += [fitted(source[i][..., None], 96, "pad") for i in spread]
     note = f"clean crops and composites of {', '.join(made)}, {SHOWN} each"
-    figure = reals_beside_fakes(np.stack(reals), np.stack(fakes), note=note, columns=SHOWN // 2)
+    figure = reals_beside_fakes(
+        np.stack(reals),
+        np.stack(fakes),
+        note=note,
+        columns=SHOWN // 2,
+        title="Threats in clutter",
+        names=("clean crops", "composites"),
+    )
     save(figure, run.folder.folder("pictures") / "composites.png")
     run.folder.write_json("card.json", run.card())
     total = sum(map(len, made.values()))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tlkit.models.game import Game
 
 JUDGED = 128  # fakes that a checkpoint is judged by
+PATIENCE = 3  # checkpoints in a row that a critic must have won before the game is called lost
 
 
 class Judge:
@@ -71,6 +72,7 @@ def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -
             minutes=length.minutes,
             folder=folder,
             every=length.every,
+            names=_files(subject),
             watchers=GameWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
         )
     referee.close()
@@ -89,6 +91,17 @@ def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -
         f"Played {result.steps} steps in {result.seconds:.0f} s, {rate:.0f} images/s; {result.stopped}. "
         f"Kept: step {best['step'] if best else result.steps}."
     )
+
+
+def _files(subject: Subject) -> list[str]:
+    """The files of the pictures that are learned from, in their order."""
+    images = subject.split.images
+    chosen = [
+        i
+        for i in subject.split.indices(TRAINING)
+        if images.class_names[images.labels[i]] in subject.class_names
+    ]
+    return [images.paths[i] for i in chosen]
 
 
 class _Referee:
@@ -112,25 +125,42 @@ class _Referee:
     def checkpoint(self, step: int, game: Game) -> str | None:
         """Judge the average generator as it stands; returns why the game should end, or None."""
         from tlkit.models.checkpoints import save_variables
-        from tlkit.models.latents import random_latents, sample
-        from tlkit.results.synthesis import collapse_reason, kid
+        from tlkit.models.latents import random_labels, random_latents, sample
+        from tlkit.results.synthesis import kid
 
         if any(
             row["step"] >= step for row in self.rows
         ):  # written after the checkpoint that a resume began from
             self.rows = [row for row in self.rows if row["step"] < step]
             self.run.folder.rewrite_metrics(self.rows)
-        fakes = sample(game, random_latents(game, JUDGED, self.run.seed))
+        labels = random_labels(game.average, JUDGED, self.run.seed)
+        fakes = sample(game, random_latents(game, JUDGED, self.run.seed), labels=labels)
         found = self.judge(fakes)
         distance = kid(self.judge.real(VALIDATION), found, seed=self.run.seed)
-        reason = collapse_reason(self.judge.real(TRAINING), found)
-        row = {**self._row(step, game, distance), "various": reason is None}
+        row = self._row(step, game, distance, fakes, labels)
+        reason = self._reason(row, found)
+        row["various"] = reason is None
         if all(row["kid"] < earlier["kid"] for earlier in self.rows):
             save_variables(self.folder / "best.npz", game.average.variables, {"step": step})
         self.rows.append(row)
         self.run.folder.append_metrics(row)
         self._tell(row, fakes)
         return self._alarm(row, reason)
+
+    def _reason(self, row: dict[str, Any], found: np.ndarray) -> str | None:
+        """Why the game has collapsed, or None. A critic often wins for a while and is caught up with again."""
+        from tlkit.results.synthesis import CriticAnswers, collapse_reason
+
+        late = [*self.rows, row][-PATIENCE:]
+        answers = None
+        if len(late) == PATIENCE:
+            # A mean sign of -1..1 is twice the share of pictures taken for real, less 1.
+            real, fake, held_out = (
+                [(some[name] + 1) / 2 for some in late]
+                for name in ("sign_training", "sign_fake", "sign_held_out")
+            )
+            answers = CriticAnswers(min(real), max(fake), min(held_out))
+        return collapse_reason(self.judge.real(TRAINING), found, answers)
 
     def _alarm(self, row: dict[str, Any], reason: str | None) -> str | None:
         """A collapse ends the game; but fakes that were never various yet are given half of it to become so."""
@@ -140,7 +170,10 @@ class _Referee:
         late = self.length.minutes is None and 2 * row["step"] >= self.length.steps
         return reason if self.healthy or late else None
 
-    def _row(self, step: int, game: Game, distance: Any) -> dict[str, Any]:
+    def _row(
+        self, step: int, game: Game, distance: Any, fakes: np.ndarray, labels: np.ndarray
+    ) -> dict[str, Any]:
+        pictures, known = self.subject.pictures, self.subject.labels
         logs = {key: float(value) for key, value in self.logs.items()}
         return {
             "phase": "game",
@@ -149,8 +182,9 @@ class _Referee:
             "kid_low": float(distance.low),
             "kid_high": float(distance.high),
             **logs,
-            "sign_held_out": _mean_sign(game, self.subject, VALIDATION),
-            "sign_training": _mean_sign(game, self.subject, TRAINING),
+            "sign_fake": _mean_sign(game, fakes, labels),
+            "sign_held_out": _mean_sign(game, pictures[VALIDATION], known[VALIDATION]),
+            "sign_training": _mean_sign(game, pictures[TRAINING], known[TRAINING]),
         }
 
     def _tell(self, row: dict[str, Any], fakes: np.ndarray) -> None:
@@ -171,9 +205,8 @@ class _Referee:
         self.board.close()
 
 
-def _mean_sign(game: Game, subject: Subject, part: str) -> float:
-    """Mean sign of the critic on real pictures of a part, -1..1: far apart for training and the rest, it overfits."""
+def _mean_sign(game: Game, pictures: np.ndarray, labels: np.ndarray) -> float:
+    """Mean sign of the critic, -1..1: far apart for training pictures and other real ones, it overfits."""
     import numpy as np
 
-    labels = subject.labels[part] if len(subject.class_names) > 1 else None
-    return float(np.sign(game.critic_scores(subject.pictures[part], labels)).mean())
+    return float(np.sign(game.critic_scores(pictures, labels)).mean())

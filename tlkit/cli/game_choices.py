@@ -139,7 +139,8 @@ def question(**defaults: Any) -> Decorator:
 
         return Question(name=sought, size=int(size), **values)
 
-    arms = ("nothing", "flips", "dcgan", "stylegan", "composites")
+    games = ("dcgan", "stylegan")
+    arms = ("nothing", "flips", *games, "composites", *(f"{game}+composites" for game in games))
     rows = [
         ("class", str, REQUIRED, "NAME", "Class that is to be found."),
         ("numbers", Numbers(), "20,50,100,200", "N,N", "Real pictures of it, with commas."),

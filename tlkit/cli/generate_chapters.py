@@ -95,7 +95,10 @@ def write_pictures_page(run: Run, generator: Generator, made: list[np.ndarray], 
     columns = 16
     shown = shown[: max(columns, len(shown) // columns * columns)]
     rows = shown.reshape(-1, min(columns, len(shown)), *shown.shape[1:])
-    save(synthesis_pictures.interpolation_strip(rows), run.folder.folder("pictures") / "sheet.png")
+    sheet = synthesis_pictures.interpolation_strip(
+        rows, title=f"Synthetic {names}", note=f"the first {rows.shape[0] * rows.shape[1]}, none chosen"
+    )
+    save(sheet, run.folder.folder("pictures") / "sheet.png")
     origin = f"{generator.folder.parent.name}/{generator.folder.name}"
     total = sum(map(len, made))
     run.record(

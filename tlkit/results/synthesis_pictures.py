@@ -27,7 +27,15 @@ _LEVELS = {
 
 
 @styled
-def reals_beside_fakes(reals: np.ndarray, fakes: np.ndarray, *, note: str = "", columns: int = 4) -> Figure:
+def reals_beside_fakes(
+    reals: np.ndarray,
+    fakes: np.ndarray,
+    *,
+    note: str = "",
+    columns: int = 4,
+    title: str = "Real and generated",
+    names: tuple[str, str] = ("real", "generated"),
+) -> Figure:
     """Lay real pictures on the left beside generated ones on the right, none chosen by hand.
 
     Args:
@@ -35,13 +43,15 @@ def reals_beside_fakes(reals: np.ndarray, fakes: np.ndarray, *, note: str = "", 
         fakes: [m, s, s, c]; with the same latents at every checkpoint, sheets can be compared.
         note: Below the title, such as the step and KID.
         columns: Of each half.
+        title: Above all.
+        names: Above each half.
     """
     if not len(reals) or not len(fakes):
         return canvas.note("There are no pictures to lay beside each other.")
     rows = math.ceil(max(len(reals), len(fakes)) / columns)
     sheet = Sheet(rows, 2 * columns, fakes.shape[2], top=34, column_breaks={columns: 48}, largest=160)
-    figure = sheet.figure("Real and generated", note or f"{len(reals)} real pictures, {len(fakes)} samples")
-    for first, pictures, name in ((0, reals, "real"), (columns, fakes, "generated")):
+    figure = sheet.figure(title, note or f"{len(reals)} real pictures, {len(fakes)} samples")
+    for first, pictures, name in ((0, reals, names[0]), (columns, fakes, names[1])):
         sheet.name_column(figure, first, name, columns=columns)
         for index, picture in enumerate(pictures):
             sheet.draw(figure, index // columns, first + index % columns, picture)
@@ -144,16 +154,19 @@ def _name_level(sheet: Sheet, figure: Figure, row: int, text: str) -> None:
 
 
 @styled
-def interpolation_strip(pictures: np.ndarray, *, note: str = "") -> Figure:
+def interpolation_strip(
+    pictures: np.ndarray, *, note: str = "", title: str = "From one latent vector to the next"
+) -> Figure:
     """Show walks through the latent space, one in each row from left to right.
 
     Args:
         pictures: [rows, frames, s, s, c].
         note: Below the title.
+        title: Above all.
     """
     rows, frames, size = pictures.shape[:3]
     sheet = Sheet(rows, frames, size)
-    figure = sheet.figure("From one latent vector to the next", note or f"{frames} steps in each row")
+    figure = sheet.figure(title, note or f"{frames} steps in each row")
     for row in range(rows):
         for column in range(frames):
             sheet.draw(figure, row, column, pictures[row, column])

@@ -1,0 +1,234 @@
+"""The arms of `does-it-help`: what each puts beside the few real pictures of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlkit.data.sources import TRAINING
+from tlkit.errors import DataFault
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.cli.benefit_chapters import Evidence
+
+NOTHING = "nothing"
+GAMES = ("dcgan", "stylegan")
+WITH_CLUTTER = "+composites"  # fakes of a game, and those fakes set into clutter
+CELLS = "cells"  # folder of what is there already, for a run that goes on
+COPIES = 4  # composites of each real picture; of each fake there is one
+
+
+class Added(NamedTuple):
+    """What an arm adds to training.
+
+    Attributes:
+        features: float32 [m, d].
+        shows: Whether each shows the class, bool [m].
+    """
+
+    features: np.ndarray
+    shows: np.ndarray
+
+
+Arm = Callable[["Evidence", "np.ndarray", int], Added]  # evidence, indices of the chosen pictures, repeat
+
+
+def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
+    import numpy as np
+
+    return Added(evidence.features[:0], np.zeros(0, bool))
+
+
+def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
+    """The chosen pictures mirrored left-right, up-down, and both."""
+    import numpy as np
+
+    from tlkit.data.images import pixel_batches
+
+    files = [str(evidence.split.images.file(i)) for i in chosen]
+    rows = []
+    for batch in pixel_batches(files, evidence.featurizer.image_size):
+        pixels = batch.numpy()
+        turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
+        rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
+    return Added(np.concatenate(rows), np.ones(3 * len(chosen), bool))
+
+
+# --- Games ---
+
+
+def _game(kind: str) -> Arm:
+    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+        """Fakes of a game that saw only the chosen pictures."""
+        import numpy as np
+
+        from tlkit.models.features import features_of_pictures
+
+        fakes = _fakes(evidence, kind, chosen, repeat)
+        return Added(features_of_pictures(evidence.featurizer, fakes), np.ones(len(fakes), bool))
+
+    return arm
+
+
+def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    """float32 [n, s, s, c]: what the average generator makes after the game; played once, then read."""
+    import numpy as np
+
+    file = evidence.run.folder.folder(CELLS) / f"{len(chosen)}-{kind}-{repeat}-fakes.npy"
+    if not file.is_file():
+        save_aside(file, _play(evidence, kind, chosen, repeat))
+    return np.load(file)
+
+
+def save_aside(file: Path, array: np.ndarray) -> None:
+    """Write an array so that a kill leaves no half of it under its name."""
+    import numpy as np
+
+    aside = file.with_suffix(".part.npy")
+    np.save(aside, array)
+    aside.replace(file)
+
+
+def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    import tempfile
+
+    from tlkit.data.depth import channels_of, read_pictures
+    from tlkit.models.game import Game
+    from tlkit.models.latents import random_latents, sample
+    from tlkit.models.playing import GameWatchers, fit_game
+    from tlkit.models.settings import PLAYS
+    from tlkit.models.stylegan import BUILDERS
+
+    run, question, seed = evidence.run, evidence.question, evidence.run.seed * 1000 + repeat
+    files = [evidence.split.images.file(i) for i in chosen]
+    channels = channels_of(files)
+    pictures = read_pictures(files, question.size, channels)
+    game = Game(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
+    with tempfile.TemporaryDirectory() as folder, run.progress(kind, question.steps) as step:
+        watchers = GameWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
+        fit_game(
+            game,
+            pictures,
+            None,
+            steps=question.steps,
+            folder=Path(folder),
+            every=question.steps,
+            watchers=watchers,
+        )
+    return sample(game, random_latents(game, question.samples, seed))
+
+
+# --- Clutter ---
+
+
+def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+    """The chosen pictures set into clutter, and the surroundings that all composites share."""
+    from tlkit.data.depth import read_picture
+
+    crops = [read_picture(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
+    return _joined([_in_clutter(evidence, crops, COPIES, repeat), surroundings(evidence)])
+
+
+def _game_in_clutter(kind: str) -> Arm:
+    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+        """What `composites` adds, and the fakes set into clutter too."""
+        fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
+        return _joined([_composites(evidence, chosen, repeat), _in_clutter(evidence, fakes, 1, repeat, kind)])
+
+    return arm
+
+
+def _joined(parts: Sequence[Added]) -> Added:
+    import numpy as np
+
+    return Added(*(np.concatenate(some) for some in zip(*parts, strict=True)))
+
+
+def _in_clutter(
+    evidence: Evidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
+) -> Added:
+    """Crops float32 [h, w] of the class, each `copies` times in clutter."""
+    import numpy as np
+
+    from tlkit.data.clutter import composite_crops
+
+    seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
+    pictures, _, _ = composite_crops(
+        {evidence.question.name: crops},
+        _read_class(evidence, evidence.question.negative),
+        copies=copies,
+        negatives=0,
+        size=evidence.featurizer.image_size,
+        seed=seed,
+    )
+    return Added(_features(evidence, pictures), np.ones(len(pictures), bool))
+
+
+def surroundings(evidence: Evidence) -> Added:
+    """Clutter alone and the other threats in clutter: the same for every number and repeat, so made once.
+
+    Raises:
+        DataFault: There is no class of harmless things.
+    """
+    import numpy as np
+
+    from tlkit.data.clutter import composite_crops
+
+    question, names = evidence.question, evidence.split.images.class_names
+    file = evidence.run.folder.folder(CELLS) / "surroundings.npy"
+    if not file.is_file():
+        others = _read_class(evidence, question.negative)
+        if not others:
+            raise DataFault(
+                f"Training has no pictures of {question.negative} to set {question.name} into.",
+                "Name the class of harmless things with --negative, or leave the arm composites out.",
+            )
+        threats = {
+            name: _read_class(evidence, name)
+            for name in names
+            if name not in (question.name, question.negative)
+        }
+        size = evidence.featurizer.image_size
+        pictures, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
+        save_aside(file, _features(evidence, pictures))
+    features = np.load(file)
+    return Added(features, np.zeros(len(features), bool))
+
+
+def _read_class(evidence: Evidence, name: str) -> list[np.ndarray]:
+    """The training part's pictures of a class, float32 [h, w] each."""
+    from tlkit.data.depth import read_picture
+
+    images = evidence.split.images
+    chosen = [i for i in evidence.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
+    return [read_picture(images.file(i), 1)[..., 0] for i in chosen]
+
+
+def _features(evidence: Evidence, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    import numpy as np
+
+    from tlkit.data.depth import fitted
+    from tlkit.models.features import features_of_pictures
+
+    size = evidence.featurizer.image_size
+    if not pictures:
+        return evidence.features[:0]
+    stacked = np.stack([fitted(picture[..., None], size, "resize") for picture in pictures])
+    return features_of_pictures(evidence.featurizer, stacked)
+
+
+ARMS: dict[str, Arm] = {
+    NOTHING: _nothing,
+    "flips": _flips,
+    **{kind: _game(kind) for kind in GAMES},
+    "composites": _composites,
+    **{kind + WITH_CLUTTER: _game_in_clutter(kind) for kind in GAMES},
+}
+
+
+def needs_game(arm: str) -> bool:
+    """Whether a game is played for an arm."""
+    return arm.removesuffix(WITH_CLUTTER) in GAMES
