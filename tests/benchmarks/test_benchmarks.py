@@ -7,9 +7,21 @@ import math
 
 import pytest
 
-from tests.benchmarks import cached, composites, features, head, heads, measuring, memory, peer
+from tests.benchmarks import (
+    cached,
+    composites,
+    detectors,
+    features,
+    guard,
+    head,
+    heads,
+    measuring,
+    memory,
+    peer,
+)
 from tests.benchmarks import check as check_benchmark
 from tests.benchmarks import help as help_benchmark
+from tests.benchmarks import windows as windows_benchmark
 
 pytestmark = [
     pytest.mark.slow,
@@ -78,6 +90,18 @@ def test_cached_runs(folder):
 
 def test_composites_run():
     check(composites.measure("", 1, count=6, bags=2, crops=2))
+
+
+def test_guard_runs():
+    check(guard.measure("", 1, steps=1))
+
+
+def test_windows_run():
+    check(windows_benchmark.measure("", 1, size=64, side=32, loop=4))
+
+
+def test_detectors_run():
+    check(detectors.measure("", 1, size=96, pictures=8, steps=2, judged=200, asked=2))
 
 
 def test_heads_run(folder):

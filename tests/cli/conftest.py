@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import jsonschema
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
+import tlkit
 from tlkit.cli.main import main
 
 TOY = '''"""Count to a number, slowly.
@@ -81,6 +88,20 @@ class Said(NamedTuple):
         return json.loads(self.out)
 
 
+SCHEMA = json.loads((Path(tlkit.__file__).parent / "cli" / "answers.schema.json").read_text(encoding="utf-8"))
+
+
+def check_answer(arguments: Sequence[str], said: Said) -> None:
+    """What holds of every command line: see "What tlkit promises" in the README."""
+    assert "\x1b" not in said.out + said.err, "no colour and no bar where nobody watches"
+    if "--json" not in arguments or {"-h", "--help"} & set(arguments):
+        return
+    answer = said.json
+    name = "error" if said.code else arguments[0]
+    jsonschema.validate(answer, {"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]})
+    assert answer.get("error", {"code": 0})["code"] == said.code
+
+
 @pytest.fixture
 def kitchen(tmp_path, monkeypatch):
     """The current folder, with the toy recipe in ./recipes."""
@@ -98,7 +119,9 @@ def tlkit_command():
         result = CliRunner().invoke(main, [str(argument) for argument in arguments])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Said(result.exit_code, result.stdout, result.stderr)
+        said = Said(result.exit_code, result.stdout, result.stderr)
+        check_answer([str(argument) for argument in arguments], said)
+        return said
 
     return call
 
@@ -113,3 +136,50 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return done.stdout, set(done.stderr.split())
+
+
+# --- a detector ---
+
+SMALL = ("--image-size", 64, "--batch", 4, "--backbone", "mobilenet-v2-0.35", "--weights", "none")
+
+
+def run_recipe(*arguments: object, code: int = 0) -> dict:
+    """`tlkit run ... --json` in this process: what it printed."""
+    result = CliRunner().invoke(main, ["run", *map(str, arguments), "--json"])
+    assert result.exit_code == code, result.stderr + result.stdout
+    check_answer(["run", "--json"], Said(result.exit_code, result.stdout, result.stderr))
+    return json.loads(result.stdout)
+
+
+@pytest.fixture(scope="session")
+def bags(tmp_path_factory):
+    """Dark rectangles on bright noise; every third picture is empty."""
+    root = tmp_path_factory.mktemp("detection") / "bags"
+    root.mkdir()
+    rows = []
+    generator = np.random.default_rng(0)
+    for number in range(30):
+        pixels = generator.integers(150, 250, (72, 96, 3))
+        name = f"{number:02}.png"
+        if number % 3:
+            left, top = generator.integers(2, 40, 2)
+            right, bottom = left + 24, top + 20
+            kind = ("gun", "knife")[number % 2]
+            pixels[top:bottom, left:right] = (20, 20, 120) if number % 2 else (120, 20, 20)
+            rows.append([name, left, top, right, bottom, kind])
+        else:
+            rows.append([name, "", "", "", "", ""])
+        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
+    with (root / "boxes.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", "left", "top", "right", "bottom", "class"])
+        writer.writerows(rows)
+    return root
+
+
+@pytest.fixture(scope="session")
+def finished_detector(bags, tmp_path_factory):
+    """What `tlkit run detect-retinanet` printed: one epoch, and so unsure that it answers with low scores too."""
+    runs = tmp_path_factory.mktemp("detector")
+    unsure = ("--threshold", 0.004, "--most", 5)
+    return run_recipe("detect-retinanet", bags, "--runs", runs, "--epochs", 0, 1, *SMALL, *unsure)

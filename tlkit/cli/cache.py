@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
@@ -44,9 +45,9 @@ def cache(trim: float | None, as_json: bool) -> None:
         )
         return
     for file in removed:
-        click.echo(f"Removed {_name(file.facts, file.path)}, {file.bytes / MEGABYTE:.1f} MB.", err=True)
+        Console().say(f"Removed {_name(file.facts, file.path)}, {file.bytes / MEGABYTE:.1f} MB.")
     if not files:
-        click.echo(f"{feature_cache.feature_folder()} keeps nothing.", err=True)
+        Console().say(f"{feature_cache.feature_folder()} keeps nothing.")
         return
     cells = [
         [

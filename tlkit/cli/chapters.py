@@ -86,9 +86,10 @@ def check_manifest(run: Run, source: str, now: str) -> None:
 
 
 def _first_difference(before: str, now: str) -> str:
-    old, new = set(before.splitlines()), set(now.splitlines())
-    changed = sorted(line.split(",")[0] for line in old ^ new)
-    return f": {changed[0]} differs" if changed else ""
+    old, new = ({line.split(",")[0]: line for line in text.splitlines()} for text in (before, now))
+    path = min((p for p in old.keys() | new.keys() if old.get(p) != new.get(p)), default=None)
+    how = "was added" if path not in old else "is gone" if path not in new else "differs"
+    return f": {path} {how}" if path else ""
 
 
 def _say_data(run: Run, split: Split, parts: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:

@@ -17,12 +17,18 @@ import click
 
 Step = Callable[[int], None]
 
-_ROW = "{:<8} {:>7}  {:>10}  {:>8}  {:>7}  {:^4}  {:>7}"
-HEADER = _ROW.format("phase", "epoch", "train-loss", "val-loss", "val-acc", "best", "time[s]")
+_ROW = "{:<8} {:>7}  {:>10}  {:>8}  {:>{}}  {:^4}  {:>7}"
+_SHORT = {"accuracy": "acc"}  # the seed's own word
 
 
 class Console:
-    """Speaks on stderr; after `keep_log` everything said is in a file too."""
+    """Speaks on stderr; after `keep_log` everything said is in a file too.
+
+    Attributes:
+        quiet: Whether only faults are shown, in all of this process.
+    """
+
+    quiet = False
 
     def __init__(self) -> None:
         self._log: TextIO | None = None
@@ -41,6 +47,8 @@ class Console:
     def say(self, text: str) -> None:
         """Show a line (or more), above the progress bar if there is one, and log it."""
         self.log(text)
+        if self.quiet:
+            return
         if "rich" in self.__dict__:
             self.rich.print(text, markup=False, soft_wrap=True)
         else:
@@ -54,8 +62,8 @@ class Console:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person watches stderr."""
-        return sys.stderr is not None and sys.stderr.isatty()
+        """Whether a person watches stderr, and wants bars."""
+        return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
     @cached_property
     def rich(self) -> Any:
@@ -94,8 +102,13 @@ class TrainingTable:
     """The table of epochs: one row each, the best so far marked, a bar for the epoch that runs.
 
     The columns are those of the course's own training loop: phase, epoch, training loss, validation loss,
-    validation accuracy, best, seconds.
+    the measure on validation, best, seconds.
+
+    Attributes:
+        measure: By which epochs are told apart, as in the logs behind "val_"; it heads its column.
     """
+
+    measure = "accuracy"
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -114,7 +127,7 @@ class TrainingTable:
             steps: Batches in an epoch, if known.
         """
         if not self._headed:
-            self._console.say(HEADER)
+            self._say("phase", "epoch", "train-loss", "val-loss", self._heading, "best", "time[s]")
             self._headed = True
         self._phase, self._epochs, self._steps = phase, epochs, steps
         self._show_bar(1)
@@ -133,14 +146,12 @@ class TrainingTable:
             phase: The phase's name.
             epoch: Which epoch has ended, from 1.
             epochs: How many the phase may take.
-            logs: Keras logs: `loss`, `val_loss`, `val_accuracy`; what is missing stays "-".
+            logs: Keras logs: `loss`, `val_loss` and "val_" with the measure; what is missing stays "-".
             best: Whether this is the best epoch so far.
             seconds: What it took.
         """
-        values = [_figure(logs.get(key)) for key in ("loss", "val_loss", "val_accuracy")]
-        mark = "*" if best else ""
-        row = _ROW.format(phase, f"{epoch}/{epochs}", *values, mark, f"{seconds:.1f}")
-        self._console.say(row.rstrip())
+        values = [_figure(logs.get(key)) for key in ("loss", "val_loss", f"val_{self.measure}")]
+        self._say(phase, f"{epoch}/{epochs}", *values, "*" if best else "", f"{seconds:.1f}")
         self._show_bar(epoch + 1)
 
     def close(self) -> None:
@@ -148,6 +159,14 @@ class TrainingTable:
         if self._bars:
             self._bars.stop()
             self._bars = self._bar = None
+
+    @property
+    def _heading(self) -> str:
+        return f"val-{_SHORT.get(self.measure, self.measure)}"
+
+    def _say(self, *cells: str) -> None:
+        *before, best, seconds = cells
+        self._console.say(_ROW.format(*before, len(self._heading), best, seconds).rstrip())
 
     def _show_bar(self, epoch: int) -> None:
         if not self._console.is_terminal or epoch > self._epochs:

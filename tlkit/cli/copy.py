@@ -6,7 +6,10 @@ from pathlib import Path
 
 import click
 
+from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
+from tlkit.cli.options import json_option
+from tlkit.cli.outcome import show
 from tlkit.cli.recipe_files import find_recipes
 from tlkit.errors import UsageFault
 
@@ -14,7 +17,8 @@ from tlkit.errors import UsageFault
 @click.command(cls=SectionedCommand, examples="tlkit copy fine-tune mine.py\ntlkit run ./mine.py photos/")
 @click.argument("recipe", help="A name from tlkit recipes.")
 @click.argument("file", type=click.Path(path_type=Path), help="The new file, or a folder for it.")
-def copy(recipe: str, file: Path) -> None:
+@json_option
+def copy(recipe: str, file: Path, as_json: bool) -> None:
     """Hand a recipe over as your own file.
 
     Change it as you like. In ./recipes it is found by name and hides the shipped one.
@@ -35,4 +39,6 @@ def copy(recipe: str, file: Path) -> None:
     except OSError as error:
         raise UsageFault(f"{file} cannot be written: {error.strerror}.") from error
     by_path = file if file.is_absolute() else f"./{file.as_posix()}"
-    click.echo(f"{file} is yours now: tlkit run {by_path} --help", err=True)
+    Console().say(f"{file} is yours now: tlkit run {by_path} --help")
+    if as_json:
+        show({"file": file}, as_json=True)

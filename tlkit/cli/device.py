@@ -49,8 +49,9 @@ def prepare_tensorflow(
         verbose: Whether TensorFlow's own chatter is let through.
 
     Returns:
-        The environment for the card: python, platform, tensorflow, keras, tlkit, device, threads,
-        deterministic.
+        The environment for the card: python, platform, processor, numpy, tensorflow, keras, tlkit, device, threads
+        (processors that this process may use), pools (threads within and between operations, 0 as many as fit),
+        onednn, deterministic, seeded (whose random numbers follow from the seed).
 
     Raises:
         RunFailed: `gpu` is wanted and TensorFlow sees none.
@@ -60,24 +61,53 @@ def prepare_tensorflow(
     import keras
     import tensorflow as tf
 
-    from tlkit import __version__
-
     with _aside(verbose=verbose):  # the first look at the devices loads drivers, which talk
         used, reason = _choose(device)
     if say:
         say(f"Device: {used} ({reason}).")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    return _environment(used)
+
+
+def _environment(device: str) -> dict[str, Any]:
+    """Everything beside seed, options and data that the bits of a result may depend on."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+    from tensorflow.python.framework import config
+
+    from tlkit import __version__
+
+    threading = tf.config.threading
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "processor": _processor(),
+        "numpy": np.__version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "tlkit": __version__,
-        "device": used,
+        "device": device,
         "threads": _threads(),
-        "deterministic": True,
+        "pools": [
+            threading.get_intra_op_parallelism_threads(),
+            threading.get_inter_op_parallelism_threads(),
+        ],
+        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "deterministic": config.is_op_determinism_enabled(),
+        "seeded": ["python", "numpy", "tensorflow", "keras"],
     }
+
+
+def _processor() -> str:
+    """The processor's model: another one may add up in another order."""
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def import_tensorflow(*, verbose: bool = False) -> None:

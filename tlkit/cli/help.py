@@ -10,8 +10,16 @@ import click
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
+def _hush(_ctx: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
+    from tlkit.cli.console import Console
+
+    Console.quiet = quiet
+
+
 class SectionedCommand(click.Command):
     """A command whose options stand under the headings that they name, and whose examples end the page.
+
+    Each takes --quiet.
 
     Args:
         examples: Command lines, shown as they are.
@@ -21,6 +29,10 @@ class SectionedCommand(click.Command):
         attributes.setdefault("context_settings", SETTINGS)
         super().__init__(*arguments, **attributes)
         self.examples = examples
+        quiet = "Say nothing on stderr but faults."
+        self.params.append(
+            click.Option(["--quiet"], is_flag=True, expose_value=False, callback=_hush, help=quiet)
+        )
 
     def format_help_text(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring; a paragraph with an indented line is kept as typed."""

@@ -23,6 +23,8 @@ VERBS = {
         "recipes": "List the recipes.",
         "copy": "Hand a recipe over as your own file.",
         "resume": "Go on with a run that was stopped.",
+        "repeat": "Run a finished run again and compare the two, bit for bit.",
+        "replay": "Repeat the step at which a run met NaN or infinity.",
     },
     "Use and judge": {
         "predict": "Name what is on images, with a finished run.",

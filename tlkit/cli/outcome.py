@@ -154,6 +154,8 @@ def _leave(run: Run) -> str:
     run.table.close()
     if run.dry_run:
         return ""
+    if any(run.folder.path.rglob("replay/replay.json")):  # going on would end at the same step
+        return "The unfinished run stays."
     if run.resumed or run.folder.worth_resuming():
         return f"The unfinished run stays: tlkit resume {run.folder.path} goes on."
     _remove(run)

@@ -53,15 +53,31 @@ def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
         click.echo(f"{path} is finished; there is nothing to do.", err=True)
         show({"status": "finished", "run": path}, as_json=as_json)
         return
-    settings = _settings(path)
+    settings = read_settings(path)
     _check_unchanged(path, settings)
     command = load_recipe(read_recipe(path / "recipe.py"))
     command.name = settings["recipe"]
-    with _working_folder(settings["working_folder"], path) as folder:
-        command.resume(RunFolder.reopen(folder), settings, as_json=as_json, verbose=verbose)
+    with working_folder(settings["working_folder"], path) as folder:
+        reopened = RunFolder.reopen(folder)
+        _mend_metrics(reopened)
+        command.resume(reopened, settings, as_json=as_json, verbose=verbose)
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _mend_metrics(folder: RunFolder) -> None:
+    """Drop a last line of metrics.jsonl that a kill cut short, lest the next one be joined to it."""
+    file = folder.path / "metrics.jsonl"
+    if file.is_file() and not file.read_bytes().endswith(b"\n"):
+        folder.lock()
+        folder.rewrite_metrics(folder.metrics())
+        folder.release()
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What a run was started with, from its options.json.
+
+    Raises:
+        UsageFault: It cannot be read.
+    """
     try:
         settings = json.loads((path / "options.json").read_text(encoding="utf-8"))
         return {
@@ -80,6 +96,15 @@ def _check_unchanged(path: Path, settings: dict[str, Any]) -> None:
             f"{path} was started with tlkit {settings['tlkit']}; this is {__version__}.",
             f"pip install tlkit=={settings['tlkit']} to go on, or start the run again.",
         )
+    check_recipe(path, settings)
+
+
+def check_recipe(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse a run whose copy of the recipe was changed.
+
+    Raises:
+        UsageFault: It was.
+    """
     recipe = path / "recipe.py"
     if not recipe.is_file() or hashlib.sha256(recipe.read_bytes()).hexdigest() != settings["recipe_sha256"]:
         raise UsageFault(
@@ -89,7 +114,7 @@ def _check_unchanged(path: Path, settings: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _working_folder(started_in: str, path: Path) -> Iterator[Path]:
+def working_folder(started_in: str, path: Path) -> Iterator[Path]:
     """Be where the run was started, so that a relative source is the same one; yields the run's path."""
     if Path(started_in) == Path.cwd() or not Path(started_in).is_dir():
         yield path

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,9 @@ def fit_detector(
 
     Raises:
         DataFault: There is nothing to learn from or nothing to select by.
-        RunFailed: The loss became NaN or infinite (step and files are named), or a checkpoint is damaged.
+        RunFailed: The loss or a gradient became NaN or infinite (step and files are named, and a replay is kept), or
+            a checkpoint is damaged.
+        UsageFault: The checkpoints were begun with other settings.
     """
     training, validation = split.take(TRAINING), split.take(VALIDATION)
     _check_parts(training, validation)
@@ -162,21 +164,7 @@ def _fit_phase(
     _compile(detector, phase, fitting, order.steps)
     detector.average = Average(detector, fitting.ema)
     keeper = _DetectorKeeper(phase, fitting, order, folder, batches.names, *keepers)
-    keeper.set_model(detector)
-    keeper.restore()
-    if not keeper.state["stopped"]:
-        first = keeper.state["epoch"]
-        keeper.watchers.start(phase.name, phase.epochs, order.steps, first)
-        detector.fit(
-            batches.of(order, detector.size, phase.epochs, first),
-            initial_epoch=first,
-            epochs=phase.epochs,
-            steps_per_epoch=order.steps,
-            callbacks=[keeper],
-            shuffle=False,  # the stream has its own order
-            verbose=0,
-        )
-        keeper.watchers.close()
+    keeper.fit(detector, lambda first: batches.of(order, detector.size, phase.epochs, first))
     return keeper.result()
 
 
@@ -266,7 +254,7 @@ class _DetectorKeeper(Keeper):
             "seconds": round(seconds, 3),
         }
         self.watchers.epoch(row, np.zeros((0, 0), int))
-        save_variables(self.folder / "last.npz", self._everything, {**self.state, "best": asdict(self.best)})
+        self.keep()
         if self.state["stopped"]:
             self.model.stop_training = True
 

@@ -10,8 +10,9 @@ Sources: Goodfellow 2014; Mescheder 2018 (R1); Karras 2020 (lazy penalty, ADA); 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ from tlkit.data.images import fold
 from tlkit.errors import UsageFault
 from tlkit.models.dcgan import Networks
 from tlkit.models.diffaugment import augment, check_policy
+from tlkit.models.guard import Findings, examples_not_finite, finite, not_finite, only_if
 from tlkit.models.settings import Play
 
 LOSSES = ("non-saturating", "hinge")
@@ -45,6 +47,24 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=self.epsilon,
             grad=tf.cast(gradient, tf.float32),
         )
+
+
+class Slopes(NamedTuple):
+    """What a step found out before anything is learned.
+
+    Attributes:
+        losses: critic_loss, generator_loss and r1, scalars.
+        critic: Gradients of the critic's trainable variables, under the loss scale if there is one.
+        generator: Those of the generator's.
+        sign_real: Mean sign of the critic on real pictures, scalar.
+        sign_fake: On fakes.
+    """
+
+    losses: dict[str, tf.Tensor]
+    critic: list
+    generator: list
+    sign_real: tf.Tensor
+    sign_fake: tf.Tensor
 
 
 class Game(keras.Model):
@@ -116,9 +136,28 @@ class Game(keras.Model):
     # --- one step ---
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Let both players learn from real pictures float32 [b, s, s, c], -1..1, and labels int32 [b]."""
+        """Let both players learn from real pictures float32 [b, s, s, c], -1..1, and labels int32 [b].
+
+        Where a loss or a gradient is not finite, nothing is learned, the step is not counted, and both losses are NaN.
+        """
         self.traces += 1
-        reals, labels = data
+        found = self.slopes(*data)
+        # under a loss scale gradients overflow as a matter of course, and the optimiser passes over them itself
+        scaled = isinstance(self.critic_optimizer, keras.optimizers.LossScaleOptimizer)
+        asked = [] if scaled else [*found.critic, *found.generator]
+        sound = finite([*found.losses.values(), *asked])
+        only_if(sound, lambda: self._learn(found))
+        lost = {name: tf.where(sound, loss, math.nan) for name, loss in found.losses.items() if name != "r1"}
+        return {
+            **lost,
+            "sign_real": found.sign_real,
+            "sign_fake": found.sign_fake,
+            "p": self.p.value,
+            "r1": self.last_r1.value,
+        }
+
+    def slopes(self, reals: tf.Tensor, labels: tf.Tensor) -> Slopes:
+        """Losses and gradients of both players in the step that is next; nothing changes."""
         play, seed = self.play, fold(tf.constant([self.seed % 2**31, 0], tf.int32), self.step.value)
         reals = augment(reals, fold(seed, 0), self.p.value, play.augmentation)
         latents = tf.random.stateless_normal([tf.shape(reals)[0], self.generator.latent], fold(seed, 1))
@@ -133,26 +172,29 @@ class Game(keras.Model):
         # an embedding's gradient comes as slices, which cannot be added up
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, self.critic.trainable_variables)]
         generator_gradients = tape.gradient(generator_scaled, self.generator.trainable_variables)
-        gradients = self._penalised(gradients, reals, labels)
-        self.critic_optimizer.apply(gradients, self.critic.trainable_variables)
-        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
-        sign_real = tf.reduce_mean(tf.sign(on_real))
-        self._steer(sign_real)
-        self._remember()
-        return {
-            "critic_loss": critic_loss,
-            "generator_loss": generator_loss,
-            "sign_real": sign_real,
-            "sign_fake": tf.reduce_mean(tf.sign(on_fake)),
-            "p": self.p.value,
-            "r1": self.last_r1.value,
-        }
+        gradients, r1 = self._penalised(gradients, reals, labels)
+        lost = {"critic_loss": critic_loss, "generator_loss": generator_loss, "r1": r1}
+        signs = tf.reduce_mean(tf.sign(on_real)), tf.reduce_mean(tf.sign(on_fake))
+        return Slopes(lost, gradients, generator_gradients, *signs)
 
-    def _penalised(self, gradients: list, reals: tf.Tensor, labels: tf.Tensor) -> list:
-        """Add the gradient of R1 in every `r1_every`th step; a branch not taken costs nothing."""
+    def _learn(self, found: Slopes) -> None:
+        """Everything that a step changes."""
+        self.critic_optimizer.apply(found.critic, self.critic.trainable_variables)
+        self.generator_optimizer.apply(found.generator, self.generator.trainable_variables)
+        self.last_r1.assign(found.losses["r1"])
+        self._steer(found.sign_real)
+        self._remember()
+
+    def _penalised(self, gradients: list, reals: tf.Tensor, labels: tf.Tensor) -> tuple[list, tf.Tensor]:
+        """Add the gradient of R1 in every `r1_every`th step; a branch not taken costs nothing.
+
+        Returns:
+            The gradients, and the squared slope of the score at real pictures, that of an earlier step where none
+            was due.
+        """
         play = self.play
         if not play.r1:
-            return gradients
+            return gradients, self.last_r1.value
 
         def penalty() -> list:
             with tf.GradientTape() as outer:
@@ -163,13 +205,15 @@ class Game(keras.Model):
                 squared = tf.reduce_mean(tf.reduce_sum(tf.square(slope), [1, 2, 3]))
                 loss = self.critic_optimizer.scale_loss(squared * (play.r1 * 0.5 * play.r1_every))
             more = outer.gradient(loss, self.critic.trainable_variables)
-            self.last_r1.assign(squared)
             # the last bias does not bend the score: its gradient is None
-            return [
+            added = [
                 a if b is None else a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)
             ]
+            return [*added, squared]
 
-        return tf.cond(self.step.value % play.r1_every == 0, penalty, lambda: list(gradients))
+        due = self.step.value % play.r1_every == 0
+        *gradients, r1 = tf.cond(due, penalty, lambda: [*gradients, tf.identity(self.last_r1.value)])
+        return gradients, r1
 
     def _steer(self, sign_real: tf.Tensor) -> None:
         """ADA: move p up while the critic is too sure of real pictures, else down (Karras 2020, section 3)."""
@@ -223,6 +267,29 @@ def losses(on_real: tf.Tensor, on_fake: tf.Tensor, kind: str) -> tuple[tf.Tensor
         return critic, -tf.reduce_mean(on_fake)
     critic = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
     return critic, tf.reduce_mean(tf.nn.softplus(-on_fake))
+
+
+def look_at_game(game: Game, batch: tuple[Any, Any]) -> Findings:
+    """Compute the game's next step with this batch, change nothing, and say what is not finite."""
+    found = tf.function(game.slopes, autograph=False)(*map(tf.convert_to_tensor, batch))
+    learned = [
+        f"{name}/{variable.path}"
+        for name, player in (("critic", game.critic), ("generator", game.generator))
+        for variable in player.trainable_variables
+    ]
+    pairs = zip(learned, [*found.critic, *found.generator], strict=True)
+    weights = (
+        f"{name}/{path}"
+        for name, player in (("critic", game.critic), ("generator", game.generator))
+        for path in not_finite(player.variables)
+    )
+    return Findings(
+        loss={name: float(value) for name, value in found.losses.items()},
+        gradients=tuple(name for name, slope in pairs if not bool(finite([slope]))),
+        asked=len(learned),
+        weights=tuple(weights),
+        inputs=examples_not_finite(batch),
+    )
 
 
 def copy_of(network: keras.Model) -> keras.Model:

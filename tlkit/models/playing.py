@@ -1,14 +1,16 @@
 """Playing a game to its end: `fit()` over a stream that follows from (seed, step), checkpoints, exact resume.
 
 Everything is written to one file every so many steps; a run that was interrupted goes on from there as if nothing
-had been. A loss or weight that is not a number takes the game back to the last checkpoint with halved rates, once.
+had been. A loss, gradient or weight that is not a number takes the game back to the last checkpoint with halved rates,
+once; the second time the step is kept in a replay and the run has failed.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,13 @@ import tensorflow as tf
 
 from tlkit.data.images import fold
 from tlkit.errors import DataFault, RunFailed
+from tlkit.models import replays
 from tlkit.models.checkpoints import load_variables, save_variables
 from tlkit.models.dcgan import check_size
-from tlkit.models.game import Game
+from tlkit.models.game import Game, look_at_game
+from tlkit.models.guard import listed
 from tlkit.models.settings import LEAST_PICTURES
+from tlkit.models.training import check_settings
 
 CHECKPOINT = "last.npz"
 
@@ -100,22 +105,26 @@ def picture_stream(
     count = len(pictures)
     pixels = tf.constant(pictures * 2 - 1, tf.float32)
     kinds = tf.constant(np.zeros(count) if labels is None else labels, tf.int32)
+
+    def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen = pictures_of_step(step, count, batch, seed)
+        return tf.gather(pixels, chosen), tf.gather(kinds, chosen)
+
+    return tf.data.Dataset.range(first, 2**62).map(of_step, num_parallel_calls=1).prefetch(2)
+
+
+def pictures_of_step(step: tf.Tensor, count: int, batch: int, seed: int) -> tf.Tensor:
+    """int32 [batch]: which of `count` pictures are shown in a step, int64 scalar from 0."""
     base = tf.constant([seed % 2**31, 1], tf.int32)
 
     def order(number: tf.Tensor) -> tf.Tensor:
         return tf.random.experimental.stateless_shuffle(tf.range(count), fold(base, number))
 
-    def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        start = step * batch
-        rounds = tf.range(start // count, (start + batch - 1) // count + 1)
-        orders = tf.reshape(
-            tf.map_fn(order, rounds, fn_output_signature=tf.TensorSpec([count], tf.int32)), [-1]
-        )
-        begin = tf.cast(start % count, tf.int32)
-        chosen = tf.ensure_shape(orders[begin : begin + batch], [batch])
-        return tf.gather(pixels, chosen), tf.gather(kinds, chosen)
-
-    return tf.data.Dataset.range(first, 2**62).map(of_step, num_parallel_calls=1).prefetch(2)
+    start = step * batch
+    rounds = tf.range(start // count, (start + batch - 1) // count + 1)
+    orders = tf.reshape(tf.map_fn(order, rounds, fn_output_signature=tf.TensorSpec([count], tf.int32)), [-1])
+    begin = tf.cast(start % count, tf.int32)
+    return tf.ensure_shape(orders[begin : begin + batch], [batch])
 
 
 def fit_game(
@@ -127,6 +136,7 @@ def fit_game(
     minutes: float | None = None,
     folder: Path,
     every: int = 500,
+    names: Sequence[str] = (),
     watchers: GameWatchers | None = None,
 ) -> GameResult:
     """Play until `steps` are done, the minutes are over or a watcher has a reason to stop.
@@ -139,16 +149,19 @@ def fit_game(
         minutes: Stop at the first step after so much wall time, the time before an interruption counted.
         folder: Where the checkpoint lies; what is found there is gone on from.
         every: Steps from one checkpoint to the next.
+        names: [n] the pictures' files, for the sentence about a step that was not finite.
         watchers: Who is told.
 
     Raises:
-        DataFault, UsageFault: See `check_pictures`.
-        RunFailed: Values were not numbers a second time, or a checkpoint is damaged or of another model.
+        DataFault, UsageFault: See `check_pictures`; or the checkpoint was begun with other settings.
+        RunFailed: Values were not numbers a second time (step and files are named, and a replay is kept), or a
+            checkpoint is damaged or of another model.
     """
     check_pictures(pictures, game.generator.size, game.generator.channels)
     _check_labels(labels, game.generator.classes, len(pictures))
     keeper = _Keeper(steps, minutes, Path(folder) / CHECKPOINT, every, watchers or GameWatchers())
     keeper.set_model(game)
+    keeper.pictures, keeper.labels, keeper.names = pictures, labels, names
     keeper.restore()
     while not keeper.ended():
         first = int(game.step)
@@ -194,7 +207,7 @@ class _Keeper(keras.callbacks.Callback):
         """Go on where an interrupted game stopped, or write down where this one begins."""
         self._spent = 0.0
         if self.file.is_file():
-            self.state = load_variables(self.file, self.model.state)
+            self.state = self._load()
             self._spent = self.state["seconds"]
         else:
             self._save()
@@ -238,7 +251,7 @@ class _Keeper(keras.callbacks.Callback):
     def _keep(self) -> None:
         """Write a checkpoint, ask whether to stop."""
         if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.state):
-            self._roll_back()
+            self._roll_back(counted=True)
             return
         self.state["reason"] = self.watchers.checkpoint(self._step, self.model) or ""
         self.state["seconds"] = self._spent + time.monotonic() - self._began
@@ -246,22 +259,45 @@ class _Keeper(keras.callbacks.Callback):
             self.model.stop_training = True
         self._save()
 
-    def _save(self) -> None:
-        save_variables(self.file, self.model.state, self.state)
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same when the game is gone on with."""
+        facts = {**asdict(self.model.play), "pictures": len(self.pictures), "seed": self.model.seed}
+        return json.loads(json.dumps(facts))
 
-    def _roll_back(self) -> None:
-        """Read the last checkpoint and halve the rates, once; the second time the run has failed."""
-        at = self._step
+    def _save(self) -> None:
+        save_variables(self.file, self.model.state, {**self.state, "settings": self._settings})
+
+    def _load(self) -> dict[str, Any]:
+        state = load_variables(self.file, self.model.state)
+        check_settings("The game", state.pop("settings", {}), self._settings)
+        return state
+
+    def _files(self) -> tuple[str, ...]:
+        """The files of the step that is next."""
+        step = tf.cast(self.model.step.value, tf.int64)
+        chosen = pictures_of_step(step, len(self.pictures), self.model.play.batch, self.model.seed)
+        return tuple(self.names[i] for i in chosen.numpy()) if self.names else ()
+
+    def _roll_back(self, *, counted: bool = False) -> None:
+        """Read the last checkpoint and halve the rates, once; the second time the run has failed.
+
+        Args:
+            counted: Whether the step was learned from, so that it cannot be repeated.
+        """
+        at, files = self._step, () if counted else self._files()
+        where = f"at step {at}" + (f", with these files: {listed(files)}" if files else "")
         if self.state["rollbacks"]:
+            kept = "" if counted else self._keep_replay(files)
             raise RunFailed(
-                f"A loss or weight was not a number at step {at}, again after a rollback with halved rates.",
-                "Lower --learning-rate, or raise --r1.",
+                f"A loss or weight was not a number {where}, again after a rollback with halved rates.",
+                f"Lower --learning-rate, or raise --r1.{kept}",
             )
         seconds = self.state["seconds"]
-        self.state = load_variables(self.file, self.model.state)
+        self.state = self._load()
         self.model.halve_rates()
         note = (
-            f"A loss or weight was not a number at step {at}: back to step {int(self.model.step)} "
+            f"A loss or weight was not a number {where}: back to step {int(self.model.step)} "
             "with halved learning rates."
         )
         self.state["notes"].append(note)
@@ -270,3 +306,22 @@ class _Keeper(keras.callbacks.Callback):
         self._save()
         self.watchers.note(note)
         self.model.stop_training = True
+
+    def _keep_replay(self, files: tuple[str, ...]) -> str:
+        """Write the step that is next, which changed nothing; returns what to say of it."""
+        game = self.model
+        data = picture_stream(self.pictures, self.labels, game.play.batch, game.seed, int(game.step))
+        batch = next(iter(data))
+        facts = {
+            "generator": keras.saving.serialize_keras_object(game.generator),
+            "critic": keras.saving.serialize_keras_object(game.critic),
+            "play": asdict(game.play),
+        }
+        found = look_at_game(game, batch)  # nothing changes
+        rate = float(keras.ops.convert_to_numpy(game.critic_optimizer.learning_rate))
+        place: dict[str, Any] = {"phase": "game", "epoch": 0, "step": int(game.step) + 1, "files": files}
+        replay = replays.Replay(
+            "game", **place, seed=game.seed, learning_rate=rate, found=found, network=facts
+        )
+        there = replays.write(self.file.parent, replay, game.state, batch, None)
+        return f" tlkit replay {there} repeats the step and says more."

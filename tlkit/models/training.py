@@ -6,6 +6,7 @@ follows from (seed, phase, epoch, step). So a phase that was interrupted anywher
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -17,8 +18,10 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.images import Order, fold
-from tlkit.errors import RunFailed
+from tlkit.errors import RunFailed, UsageFault
+from tlkit.models import replays
 from tlkit.models.checkpoints import load_variables, save_variables
+from tlkit.models.guard import Findings, Guard, listed
 from tlkit.models.settings import Fitting, Phase
 
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 2
@@ -89,6 +92,35 @@ class ConfusionAccuracy(keras.metrics.Metric):
         return {**super().get_config(), "classes": self.classes}
 
 
+def not_finite_fault(
+    place: str, files: Sequence[str], found: Findings, folder: Path, learning_rate: float
+) -> RunFailed:
+    """What to say of a step that was not finite and whose replay lies in `folder`."""
+    what = (
+        "A gradient" if found.gradients and all(np.isfinite(v) for v in found.loss.values()) else "The loss"
+    )
+    named = f", with these files: {listed(files)}." if files else "."
+    return RunFailed(
+        f"{what} became NaN or infinite in {place}{named}",
+        f"Lower the learning rate (now {learning_rate:g}), or look at the files; tlkit replay "
+        f"{folder / replays.FOLDER} repeats the step and says more.",
+    )
+
+
+def check_settings(what: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with what was begun otherwise.
+
+    Raises:
+        UsageFault: A setting differs; the first one is named.
+    """
+    for name, value in before.items():
+        if name in now and now[name] != value:
+            raise UsageFault(
+                f"{what} was begun with {name.replace('_', ' ')} {value}; now it is {now[name]}.",
+                "Put it back to go on, or start a new run.",
+            )
+
+
 def rate_of(phase: Phase, steps: int, schedule: str, warmup: float) -> Any:
     """The learning rate of a phase of `steps` steps an epoch: a number, or a cosine that a rise precedes."""
     total = phase.epochs * steps
@@ -148,26 +180,13 @@ def fit_phase(
         watchers: Who is told.
 
     Raises:
-        RunFailed: The loss became NaN or infinite (step and files are named), or a checkpoint is damaged.
+        RunFailed: The loss or a gradient became NaN or infinite (step and files are named, and a replay is kept), or
+            a checkpoint is damaged.
+        UsageFault: The checkpoints were begun with other settings.
     """
     compile_for(model, phase, fitting, order.steps, model.output_shape[-1])
     keeper = Keeper(phase, fitting, order, folder, best, names, watchers or Watchers())
-    keeper.set_model(model)
-    keeper.restore()
-    if not keeper.state["stopped"]:
-        first = keeper.state["epoch"]
-        keeper.watchers.start(phase.name, phase.epochs, order.steps, first)
-        model.fit(
-            stream(first),
-            initial_epoch=first,
-            epochs=phase.epochs,
-            steps_per_epoch=order.steps,
-            validation_data=validation,
-            callbacks=[keeper],
-            shuffle=False,  # the stream has its own order
-            verbose=0,
-        )
-        keeper.watchers.close()
+    keeper.fit(model, stream, validation)
     return keeper.finish(validation)
 
 
@@ -180,18 +199,61 @@ class Keeper(keras.callbacks.Callback):
         self.best, self.names, self.watchers = best, names, watchers
         self.state: dict[str, Any] = {"epoch": 0, "waited": 0, "stopped": "", "seconds": 0.0}
 
+    def fit(
+        self, model: keras.Model, stream: Callable[[int], tf.data.Dataset], validation: Any = None
+    ) -> None:
+        """Fit a compiled model from where the phase stands to its end, under the guard."""
+        self.stream = stream
+        self.set_model(model)
+        self.restore()
+        if self.state["stopped"]:
+            return
+        first = self.state["epoch"]
+        self.watchers.start(self.phase.name, self.phase.epochs, self.order.steps, first)
+        with Guard(model):
+            model.fit(
+                stream(first),
+                initial_epoch=first,
+                epochs=self.phase.epochs,
+                steps_per_epoch=self.order.steps,
+                validation_data=validation,
+                callbacks=[self],
+                shuffle=False,  # the stream has its own order
+                verbose=0,
+            )
+        self.watchers.close()
+
     @property
     def _everything(self) -> list:
         return [*self.model.variables, *self.model.optimizer.variables]
 
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What must be the same when the phase is gone on with."""
+        images = {"images": len(self.order.labels), "seed": self.order.seed}
+        return json.loads(json.dumps({**asdict(self.phase), **asdict(self.fitting), **images}))
+
     def restore(self) -> None:
-        """Go on where an interrupted run stopped, or write down where this phase begins."""
-        if (self.folder / "last.npz").is_file():
-            state = load_variables(self.folder / "last.npz", self._everything)
-            self.best.__dict__.update(state.pop("best"))
-            self.state = state
-        else:
-            save_variables(self.folder / "best.npz", self.model.variables, {})
+        """Go on where an interrupted run stopped, or write down where this phase begins.
+
+        Both files or none: without the best one, the phase begins again and comes to the same.
+        """
+        last, best = self.folder / "last.npz", self.folder / "best.npz"
+        if not (last.is_file() and best.is_file()):
+            last.unlink(missing_ok=True)
+            save_variables(best, self.model.variables, {})
+            return
+        state = load_variables(last, self._everything)
+        check_settings(f"Phase {self.phase.name}", state.pop("settings", {}), self._settings)
+        self.best.__dict__.update(state.pop("best"))
+        self.state = state
+
+    def keep(self) -> None:
+        """Write down everything that the next epoch depends on."""
+        best, settings = asdict(self.best), self._settings
+        save_variables(
+            self.folder / "last.npz", self._everything, {**self.state, "best": best, "settings": settings}
+        )
 
     # --- what Keras calls ---
 
@@ -204,7 +266,7 @@ class Keeper(keras.callbacks.Callback):
             state.assign(tf.cast(tf.abs(fold(seed, number)), state.dtype))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Tell of the step, and stop where its loss is no number."""
+        """Tell of the step, and stop where its loss, or by the guard a gradient, is no number."""
         self.watchers.step(batch + 1, self.order.steps)
         if not np.isfinite(float((logs or {}).get("loss", 0.0))):
             self._diverged(batch)
@@ -227,7 +289,7 @@ class Keeper(keras.callbacks.Callback):
         self.state["seconds"] += time.monotonic() - self._began
         row = self._row(epoch, logs, better)
         self.watchers.epoch(row, self.counts)
-        save_variables(self.folder / "last.npz", self._everything, {**self.state, "best": asdict(self.best)})
+        self.keep()
         if self.state["stopped"]:
             self.model.stop_training = True
 
@@ -273,14 +335,18 @@ class Keeper(keras.callbacks.Callback):
         }
 
     def _diverged(self, batch: int) -> None:
+        """Keep the step in a replay, the model being as it was before it, and stop."""
         epoch = self.state["epoch"]
         chosen = self.order.of_step(epoch, batch)
-        files = list(self.names(chosen)) if self.names else []
-        listed = ", ".join(files[:8]) + (f" and {len(files) - 8} more" if len(files) > 8 else "")
-        raise RunFailed(
-            f"The loss became NaN or infinite in phase {self.phase.name}, epoch {epoch + 1}, step {batch + 1}"
-            + (f", with these files: {listed}." if listed else "."),
-            f"Lower the learning rate (now {self.phase.learning_rate:g}), or look at the files.",
+        files = tuple(self.names(chosen)) if self.names else ()
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        place = {"phase": self.phase.name, "epoch": epoch + 1, "step": batch + 1, "files": files}
+        data = next(iter(self.stream(epoch).skip(batch)))
+        found = replays.write_step(
+            self.folder, self.model, data, **place, seed=self.order.seed, learning_rate=rate
+        )
+        raise not_finite_fault(
+            f"phase {self.phase.name}, epoch {epoch + 1}, step {batch + 1}", files, found, self.folder, rate
         )
 
     def finish(self, validation: tf.data.Dataset) -> PhaseResult:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import RunFailed, UsageFault
+from tlkit.results.events import forget
 
 RUNS = Path("saved_models")
 _UNFINISHED = re.compile(r"unfinished-([1-9][0-9]*)")
@@ -107,9 +108,14 @@ class RunFolder:
         return read_metrics(self.path)
 
     def rewrite_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
-        """Replace metrics.jsonl as a whole, as a resumed run does to drop rows after its checkpoint."""
+        """Replace metrics.jsonl as a whole, as a resumed run does to drop rows after its checkpoint.
+
+        TensorBoard forgets them too. Its steps are those of the rows, or count them.
+        """
+        rows = list(rows)
         lines = (json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         _replace(self.path / "metrics.jsonl", "".join(lines))
+        forget(self.path / "tensorboard", rows[-1].get("step", len(rows)) if rows else 0)
 
     def worth_resuming(self) -> bool:
         """Whether anything was learned or measured yet."""

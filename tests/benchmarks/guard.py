@@ -1,0 +1,128 @@
+"""Claim: the guard against NaN and infinity costs at most 2 % of a training step.
+
+    python -m tests.benchmarks.guard [--pairs 9]
+
+Each pair times the same number of steps of the same network on the same batch with the guard and without, in turn and
+in an order that alternates; the networks are traced before. The rows are a small CNN (where a step is shortest and the
+guard weighs most), a backbone that learns altogether, the head on features, and the game of a DCGAN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tests.benchmarks.measuring import Comparison, in_turn, main, seconds
+from tlkit.models import game as games
+from tlkit.models.guard import Guard
+
+GREATEST = 1.02
+CLASSES = 4
+
+
+def measure(source: str, pairs: int = 9, *, steps: int = 30, image_size: int = 96) -> list[Comparison]:
+    """One row for each kind of trainer; the source is not used."""
+    del source
+    kinds: list[tuple[str, Callable[[], keras.Model], tuple[int, ...], int]] = [
+        ("small CNN, 32 pixels, batch 32", small, (32, 32, 32, 3), 4 * steps),
+        (
+            f"MobileNetV2, all layers, {image_size} pixels, batch 8",
+            whole,
+            (8, image_size, image_size, 3),
+            steps,
+        ),
+        ("head on 1,280 features, batch 32", head, (32, 1280), 10 * steps),
+    ]
+    rows = [row(name, *trainer(make, shape), number, pairs) for name, make, shape, number in kinds]
+    return [*rows, row("DCGAN, 32 pixels, batch 16", *players(), steps, pairs)]
+
+
+def row(name: str, plain: Callable, guarded: Callable, steps: int, pairs: int) -> Comparison:
+    """Seconds for `steps` steps without and with the guard."""
+    ways = {
+        "plain": lambda: seconds(lambda: plain(steps)),
+        "guarded": lambda: seconds(lambda: guarded(steps)),
+    }
+    found = in_turn(ways, pairs)
+    return Comparison(f"guard, {name}, {steps} steps", "s", found["plain"], found["guarded"], GREATEST)
+
+
+def small() -> keras.Model:
+    from tlkit.models.small_cnn import build_small_cnn
+
+    return build_small_cnn(tuple("abcd"), 32)
+
+
+def whole() -> keras.Model:
+    from tlkit.models.classifier import build_classifier, thaw
+
+    model, _ = build_classifier("mobilenet-v2-0.35", tuple("abcd"), 96, weights="none")
+    thaw(model, "all", "mobilenet-v2-0.35", batch_norm=True)
+    return model
+
+
+def head() -> keras.Model:
+    x = features = keras.Input((1280,))
+    return keras.Model(
+        features, keras.layers.Dense(CLASSES, activation="softmax")(keras.layers.Dropout(0.2)(x))
+    )
+
+
+def trainer(make: Callable[[], keras.Model], shape: tuple[int, ...]) -> tuple[Callable, Callable]:
+    """Two functions that fit a network of one make for a number of steps, without and with the guard."""
+    random = np.random.default_rng(0)
+    x = random.integers(0, 255, shape).astype(np.uint8 if len(shape) == 4 else np.float32)
+    y = tf.one_hot(random.integers(0, CLASSES, shape[0]), CLASSES)
+    batches = tf.data.Dataset.from_tensors((x, y)).cache().repeat().prefetch(2)
+    return _fitting(make(), batches), _fitting(make(), batches, guarded=True)
+
+
+def _fitting(model: keras.Model, batches: tf.data.Dataset, *, guarded: bool = False) -> Callable[[int], None]:
+    model.compile(
+        keras.optimizers.Adam(1e-4, global_clipnorm=1.0), "categorical_crossentropy", jit_compile=False
+    )
+    model.optimizer.build(model.trainable_variables)
+
+    def fit(steps: int) -> None:
+        model.fit(batches, steps_per_epoch=steps, verbose=0)
+
+    if guarded:
+        with Guard(model):
+            fit(3)  # what is traced here stays
+    else:
+        fit(3)
+    return fit
+
+
+def players() -> tuple[Callable, Callable]:
+    """The same for two games; in the plain one the question is answered with a constant when the step is traced."""
+    from tlkit.models.dcgan import build_dcgan
+    from tlkit.models.playing import picture_stream
+    from tlkit.models.settings import DCGAN_PLAY
+
+    pictures = np.random.default_rng(0).random((32, 32, 32, 1)).astype(np.float32)
+    made = []
+    for question in (lambda _: tf.constant(True), games.finite):
+        game = games.Game(build_dcgan(32, 1), DCGAN_PLAY)
+        batches = picture_stream(pictures, None, DCGAN_PLAY.batch, 0, 0)
+
+        def fit(steps: int, game: games.Game = game, batches: tf.data.Dataset = batches) -> None:
+            game.fit(batches, steps_per_epoch=steps, verbose=0)
+
+        with mock.patch.object(games, "finite", question), _unconditional(question is not games.finite):
+            fit(3)
+        made.append(fit)
+    return made[0], made[1]
+
+
+def _unconditional(plain: bool):
+    """While the plain game is traced, what depends on the answer is done without asking."""
+    return mock.patch.object(games, "only_if", (lambda _, action: action()) if plain else games.only_if)
+
+
+if __name__ == "__main__":
+    main(measure, __doc__ or "", pairs=9)

@@ -1,0 +1,184 @@
+"""The guard: a step with NaN changes nothing, is named with its files, and is the same when it is replayed."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.models.test_game import PLAY, make, pictures
+from tests.models.test_training import X, Y, fit_toy, same, values
+from tlkit.data.images import Order
+from tlkit.errors import RunFailed, UsageFault
+from tlkit.models import replays
+from tlkit.models.guard import Findings, Guard, examples_not_finite, finite
+from tlkit.models.playing import fit_game, pictures_of_step
+from tlkit.models.replaying import repeat_step
+from tlkit.models.training import Fitting
+
+
+@keras.saving.register_keras_serializable("tests")
+class LostSlope(keras.layers.Layer):
+    """Changes no value, and makes every gradient NaN."""
+
+    def call(self, x):
+        return x + lost(x)
+
+
+@tf.custom_gradient
+def lost(x):
+    """Zeros whose gradient is NaN."""
+    return tf.zeros_like(x), lambda slope: slope * math.nan
+
+
+def guarded_model(lost=False):
+    """Everything that moves: a dense layer, dropout's seed, batch normalisation's statistics."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((6,))
+    x = keras.layers.BatchNormalization()(keras.layers.Dense(5)(x))
+    x = keras.layers.Dropout(0.3)(x)
+    x = LostSlope()(keras.layers.ReLU()(x)) if lost else x
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", jit_compile=False)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def everything(model):
+    return values([*model.variables, *model.optimizer.variables])
+
+
+BATCH = (tf.constant(X[:8]), tf.one_hot(Y[:8], 2))
+POISONED = (tf.constant(np.where(np.arange(8)[:, None] == 5, np.inf, X[:8])), BATCH[1])
+
+
+def test_a_step_with_infinity_changes_nothing_and_a_sound_one_is_the_same_as_ever():
+    plain, watched = guarded_model(), guarded_model()
+    start = everything(plain)
+    losses = []
+    with Guard(watched):
+        step = tf.function(watched.train_step)
+        losses.append(float(step(POISONED)["loss"]))
+        assert same(start, everything(watched))  # weights, slots, statistics and seeds
+    watched.reset_metrics()
+    with Guard(watched):
+        losses.append(float(tf.function(watched.train_step)(BATCH)["loss"]))
+    expected = float(tf.function(plain.train_step)(BATCH)["loss"])
+    assert math.isnan(losses[0])
+    assert losses[1] == expected
+    assert same(everything(plain), everything(watched))
+    assert not same(start, everything(watched))
+    assert "train_step" not in vars(watched)  # what the guard replaced is back
+
+
+def test_a_gradient_alone_is_enough():
+    model = guarded_model(lost=True)
+    start = everything(model)
+    with Guard(model):
+        loss = float(tf.function(model.train_step)(BATCH)["loss"])
+    assert math.isnan(loss)
+    assert same(start, everything(model))
+
+
+def test_finite_by_hand():
+    good = tf.constant([1.0, -2.0])
+    assert bool(finite([good, None, tf.constant(3.0)]))
+    for bad in (np.nan, np.inf, -np.inf):
+        assert not bool(finite([good, tf.constant([0.0, bad])]))
+    assert not bool(finite([tf.constant([np.inf, -np.inf])]))
+    slices = tf.IndexedSlices(tf.constant([[np.nan]]), tf.constant([1]))
+    assert not bool(finite([slices]))
+    assert examples_not_finite((np.array([[1.0], [np.nan]]), {"y": np.array([1, 2])})) == (1,)
+
+
+def test_findings_are_told_in_words():
+    found = Findings({"loss": math.nan}, tuple("abcdefghij"), 12, ("w",), (1,), (0, 1))
+    assert found.sentences(["x.png"]) == [
+        "loss: nan",
+        "gradients: 10 of 12: a, b, c, d, e, f, g, h and 2 more",
+        "weights before the step: w",
+        "input of: example 2",
+        "output of: x.png, example 2",
+    ]
+    assert not found.sound
+    assert Findings({"loss": 1.0}, (), 3).sound
+
+
+def test_a_diverged_phase_keeps_its_step_and_the_replay_says_the_same(tmp_path):
+    bad = X.copy()
+    bad[17] = np.nan
+    order = Order(Y[:40], 8, 7, "p")
+    step = next(s for s in range(order.steps) if 17 in order.of_step(0, s))
+    with pytest.raises(RunFailed, match=r"tlkit replay .*replay repeats the step") as caught:
+        fit_toy(tmp_path, x=bad)
+    assert f"phase p, epoch 1, step {step + 1}" in str(caught.value)
+    folder = replays.find_replays(tmp_path)[0]
+    kept = replays.read(folder)
+    assert (kept.phase, kept.epoch, kept.step, kept.seed) == ("p", 1, step + 1, 7)
+    assert kept.files == tuple(f"{i}.png" for i in order.of_step(0, step))
+    x, y = replays.read_batch(folder)
+    assert np.array_equal(x, bad[order.of_step(0, step)], equal_nan=True)
+    assert (y.argmax(1) == Y[order.of_step(0, step)]).all()
+    with np.load(folder / "variables.npz") as stored:  # the weights before the step are sound
+        assert all(np.isfinite(stored[name]).all() for name in stored.files if name != "state")
+    found = repeat_step(folder)
+    assert math.isnan(found.loss["loss"])
+    assert (len(found.gradients), found.asked) == (4, 4)
+    place = kept.files.index("17.png")
+    assert found.inputs == found.outputs == (place,)
+    assert found.weights == ()
+    assert kept.found.gradients == found.gradients
+
+
+def unnumbered(names):
+    """Names of layers without the numbers that Keras counts on within a process."""
+    return [re.sub(r"_\d+", "", name) for name in names]
+
+
+@pytest.mark.slow  # two games are traced
+def test_a_game_that_fails_twice_keeps_its_step(tmp_path):
+    game = make()
+    names = [f"{i}.png" for i in range(12)]
+    bad = pictures()
+
+    def poison(done, *_):
+        if done == 3:
+            game.generator.variables[0].assign(game.generator.variables[0] * np.nan)
+
+    from tlkit.models.playing import GameWatchers
+
+    notes = []
+    watchers = GameWatchers(step=poison, note=notes.append)
+    with pytest.raises(RunFailed, match=r"at step 4, with these files: .*\.png, again after") as caught:
+        fit_game(game, bad, steps=6, folder=tmp_path, every=2, names=names, watchers=watchers)
+    shown = pictures_of_step(tf.constant(3, tf.int64), 12, PLAY.batch, game.seed).numpy()
+    assert ", ".join(f"{i}.png" for i in shown) in notes[0]
+    assert "tlkit replay" in caught.value.remedy
+    folder = replays.find_replays(tmp_path)[0]
+    kept = replays.read(folder)
+    assert (kept.phase, kept.step) == ("game", 4)
+    found = repeat_step(folder)
+    assert unnumbered(found.weights) == ["generator/dense/kernel"]
+    assert math.isnan(found.loss["critic_loss"])
+    assert math.isnan(found.loss["generator_loss"])
+    assert unnumbered(found.gradients) == unnumbered(kept.found.gradients)
+    assert len(found.gradients) == found.asked
+
+
+def test_a_damaged_replay_is_named(tmp_path):
+    (tmp_path / "replay").mkdir()
+    (tmp_path / "replay" / "replay.json").write_text("{")
+    with pytest.raises(UsageFault, match=r"replay.json cannot be read"):
+        repeat_step(tmp_path / "replay")
+
+
+def test_other_settings_are_refused_by_name(tmp_path):
+    fit_toy(tmp_path, epochs=2)
+    with pytest.raises(UsageFault, match=r"Phase p was begun with learning rate 0.05; now it is 0.07."):
+        fit_toy(tmp_path, epochs=2, rate=0.07)
+    with pytest.raises(UsageFault, match=r"Phase p was begun with balance none; now it is weights."):
+        fit_toy(tmp_path, epochs=2, fitting=Fitting(batch=8, patience=99, balance="weights"))

@@ -1,0 +1,117 @@
+"""`tlkit repeat`: the same recipe with the same options again, and whether it comes to the same bits."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tlkit.cli.device import prepare_tensorflow
+from tlkit.cli.help import SectionedCommand
+from tlkit.cli.options import json_option, runs_option
+from tlkit.cli.outcome import show
+from tlkit.cli.recipe_files import find_recipes, load_recipe, read_recipe
+from tlkit.cli.resume import check_recipe, read_settings, working_folder
+from tlkit.errors import RunFailed
+from tlkit.results.run_folder import find_run, read_card
+from tlkit.results.sameness import compared, first_difference
+
+if TYPE_CHECKING:
+    from tlkit.cli.recipe import RecipeCommand
+
+EXAMPLES = """
+    tlkit repeat fine-tune-photos
+    tlkit repeat fine-tune-photos/3 --discard --json
+"""
+
+
+@click.command(cls=SectionedCommand, examples=EXAMPLES)
+@click.argument("run", help="NAME (its newest run), NAME/3, or a run's folder.")
+@click.option("--discard", is_flag=True, help="Remove the new run if it is the same.")
+@runs_option
+@json_option
+@click.option("--verbose", is_flag=True, help="Let TensorFlow talk too.")
+def repeat(run: str, discard: bool, runs: Path, as_json: bool, verbose: bool) -> None:
+    """Run a finished run again and compare the two, bit for bit.
+
+    The run's own copy of the recipe and its options are used, and the new run gets the next number under the same
+    name. Compared are the data's hashes, metrics, weights, predictions and every other file but times and drawings.
+    Exit code 0 if all are the same, 1 if not. On a GPU results may differ in their last digits.
+    """
+    path = find_run(run, runs).resolve()
+    card, settings = read_card(path), read_settings(path)
+    check_recipe(path, settings)
+    command = load_recipe(read_recipe(path / "recipe.py"))
+    command.name = settings["recipe"]
+    notes = [*_changed_recipe(path, settings), *_changed_environment(card, settings, verbose=verbose)]
+    for note in notes:
+        click.echo(f"Note: {note}", err=True)
+    with working_folder(settings["working_folder"], path):
+        new = _run_again(command, settings["options"], path, as_json=as_json, verbose=verbose).resolve()
+    difference = first_difference(path, new)
+    if difference:
+        raise RunFailed(f"{path} and its repeat {new} are not the same: {difference}", _remedy(card, notes))
+    files = compared(path, new)
+    if discard:
+        shutil.rmtree(new)
+    show(
+        {"status": "same", "run": path, "repeat": None if discard else new, "notes": notes, "files": files}
+        if as_json
+        else {"same": f"{len(files)} files, bit for bit", "run": path, "repeat": None if discard else new},
+        as_json=as_json,
+    )
+
+
+def _changed_recipe(path: Path, settings: dict[str, Any]) -> Iterator[str]:
+    """A sentence where the recipe of that name is another by now."""
+    now = find_recipes().get(settings["recipe"])
+    if now and now.path.read_bytes() != (path / "recipe.py").read_bytes():
+        yield f"the recipe {settings['recipe']} has changed since; the run's own copy is used."
+
+
+def _changed_environment(card: dict[str, Any], settings: dict[str, Any], *, verbose: bool) -> Iterator[str]:
+    """A sentence for everything that the bits may depend on and that is not what it was."""
+    before = card.get("environment") or {}
+    if not before:  # a recipe without TensorFlow
+        return
+    now = prepare_tensorflow(card["seed"], settings["options"]["device"], verbose=verbose)
+    for name, value in before.items():
+        if now.get(name) != value:
+            yield f"{name} was {value} and is {now.get(name)}."
+
+
+def _run_again(
+    command: RecipeCommand, stored: dict[str, Any], path: Path, *, as_json: bool, verbose: bool
+) -> Path:
+    """Cook the recipe with stored options as `tlkit run` would; what it prints on stdout is kept back."""
+    ctx = click.Context(command, info_name=str(command.name))
+    known = {str(p.name): p for p in command.params}
+    options = {
+        name: known[name].type_cast_value(ctx, value) for name, value in stored.items() if name in known
+    }
+    ctx.params = {**options, "as_json": True, "verbose": verbose, "dry_run": False}
+    ctx.meta["tlkit.command"] = f"tlkit repeat {path}"
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            command.invoke(ctx)
+    except click.exceptions.Exit:  # stopped by a signal
+        if as_json:
+            click.echo(printed.getvalue(), nl=False)
+        raise
+    return Path(json.loads(printed.getvalue())["run"])
+
+
+def _remedy(card: dict[str, Any], notes: list[str]) -> str:
+    if notes:
+        return f"Since then {notes[0]}"
+    device = str((card.get("environment") or {}).get("device", ""))
+    return (
+        "On a GPU the last digits may differ." if "GPU" in device else "Report it: on a CPU this is a fault."
+    )
