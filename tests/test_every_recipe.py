@@ -24,6 +24,7 @@ COVERED = {
     *("synthesize_dcgan", "synthesize_stylegan"),  # by tests/cli/test_synthesis_recipes.py
     *("generate", "does_it_help", "composite_crops"),  # by the same
     *("detect_retinanet", "detect_yolov8"),  # by tests/cli/test_detection_recipes.py
+    *("composite_threats", "slide_window"),  # by tests/cli/test_threat_recipes.py
 }
 
 

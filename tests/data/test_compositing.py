@@ -262,6 +262,33 @@ def test_no_threat_is_laid_where_nobody_could_see_it():
     np.testing.assert_array_equal(empty.picture, bag(200, 260))
 
 
+def test_every_bag_is_taken_equally_often_and_some_stay_empty():
+    bags = [bag(200, 260, seed=s) for s in range(5)]
+    found = list(composite_threats(threats(), bags, count=40, empty=0.5, seed=2))
+    assert [sum(one.bag == number for one in found) for number in range(5)] == [8] * 5
+    assert 10 <= sum(not one.labels for one in found) <= 30
+    for one in found:
+        np.testing.assert_array_equal(one.picture, bags[one.bag] * one.through)
+        assert one.i0 == pytest.approx(0.8, abs=0.01)
+        assert bool(one.labels) == bool((one.through < 1).any())
+
+
+def test_what_lies_in_a_bag_already_goes_on_showing():
+    there = np.array([[60, 40, 220, 170]], np.float32)  # most of the bag
+    apart = list(composite_threats(threats(), [bag(200, 260)], count=30, seed=3, objects=[there]))
+    anywhere = list(composite_threats(threats(), [bag(200, 260)], count=30, seed=3))
+
+    def covered(found):
+        window = [one.through[40:170, 60:220] < 1 - SEEN for one in found]
+        return [
+            mask.sum() / max((one.through < 1 - SEEN).sum(), 1)
+            for mask, one in zip(window, found, strict=True)
+        ]
+
+    assert max(covered(apart)) <= 0.4 + 1e-6  # 1 - LEAST_SHOWN of each threat, and so of all of them
+    assert max(covered(anywhere)) > 0.8
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

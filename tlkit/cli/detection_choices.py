@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
 
-from tlkit.cli.option_groups import Decorator, grouped
+from tlkit.cli.option_groups import REQUIRED, Decorator, grouped
+from tlkit.data.sources import PARTS, TRAINING
+from tlkit.errors import UsageFault
 
 Choice = click.Choice
 
@@ -102,3 +105,116 @@ def detecting() -> Decorator:
         ("most", click.IntRange(1), 100, "N", "Detections a picture."),
     ]
     return grouped("detecting", make, "Serving", rows, {})
+
+
+def windows() -> Decorator:
+    """--classifier, --negative, each by its own name, and --least-side, --ratio, --step and their like as `windows`."""
+
+    def make(
+        least_side: float | None, largest_side: float | None, ratios: tuple[float, ...], **values: Any
+    ) -> Any:
+        from tlkit.models.window_settings import RATIOS, Windows
+
+        return Windows(sides=_sides(least_side, largest_side), ratios=tuple(ratios) or RATIOS, **values)
+
+    share = click.FloatRange(0, 1, min_open=True)
+    positive = click.FloatRange(0, min_open=True)
+    rows = [
+        ("size", click.IntRange(32), 416, "PIXELS", "Side of the square; pictures are letterboxed."),
+        ("least-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("largest-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("scales", click.IntRange(1), 4, "N", "From the least side to the largest."),
+        ("ratio", positive, (), "NUMBER", "Width over height; may be repeated.  [default: 0.5 1 2]"),
+        ("step", share, 0.25, "SHARE", "From one window to the next, by the window."),
+        (
+            "way",
+            Choice(["auto", "crops", "convolutional"]),
+            "auto",
+            None,
+            "auto: as crops, but quicker where equal.",
+        ),
+        (
+            "overlap",
+            click.FloatRange(0, 1),
+            0.3,
+            "IOU",
+            "Of two boxes of a class that overlap more, the weaker goes.",
+        ),
+        ("soft", click.FloatRange(0), 0.0, "SIGMA", "Above 0: it stays with a lower score (soft-NMS)."),
+        ("most", click.IntRange(1), 50, "N", "Detections a picture."),
+        ("chunk", click.IntRange(1), 64, "N", "Windows that are classified at a time."),
+    ]
+    own = [
+        ("classifier", str, REQUIRED, "RUN", "Finished run of a classifier."),
+        ("negative", str, "other", "CLASS", "Its class of what is nothing."),
+    ]
+    inner = grouped("windows", make, "Windows", rows, {}, {"ratio": "ratios"})
+    outer = grouped(None, None, "Windows", own, {})
+    return lambda function: outer(inner(function))
+
+
+def superimposing() -> Decorator:
+    """--class, --part, --copies, --empty and their like as `how`, a `Superimposing`."""
+
+    def make(
+        least_threats: int,
+        most_threats: int,
+        least_side: float | None,
+        largest_side: float | None,
+        least_thickness: float,
+        largest_thickness: float,
+        **values: Any,
+    ) -> Any:
+        from tlkit.cli.threat_composites import Superimposing
+
+        return Superimposing(
+            per_bag=_span("threats", least_threats, most_threats),
+            sides=_sides(least_side, largest_side),
+            thickness=_span("thickness", least_thickness, largest_thickness),
+            **values,
+        )
+
+    share, factor = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
+    side = click.FloatRange(0, 1, min_open=True)
+    file = click.Path(path_type=Path)
+    rows = [
+        ("class", str, (), "NAME", "Class of threats; may be repeated.  [default: all but the harmless]"),
+        ("negative", str, "other", "CLASS", "Class of the harmless crops."),
+        ("part", Choice([*PARTS, "all"]), TRAINING, None, "Threats and bags that are used."),
+        ("bag-group", str, None, "TEXT", "As --group, for the bags."),
+        ("bag-split", file, None, "FILE", "As --split, for the bags."),
+        ("only-empty-bags", bool, False, None, "Leave bags out that have boxes; else their boxes stay."),
+        ("copies", click.IntRange(1), 1, "N", "Composites of each bag."),
+        ("count", click.IntRange(1), None, "N", "Composites in all, instead."),
+        ("empty", share, 0.3, "SHARE", "Composites into which nothing is laid."),
+        ("least-threats", click.IntRange(0), 1, "N", "In the others."),
+        ("most-threats", click.IntRange(1), 2, "N", "In the others."),
+        ("least-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("largest-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("least-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),
+        ("largest-thickness", factor, 1.25, "TIMES", "Of a threat, by what it is."),
+        ("i0", side, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
+        ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their dense matter."),
+    ]
+    return grouped("how", make, "Composites", rows, {}, {"class": "classes"})
+
+
+def _span(what: str, least: Any, most: Any) -> tuple[Any, Any]:
+    if least > most:
+        names = {"threats": ("threats", "most-threats"), "thickness": ("thickness", "largest-thickness")}[
+            what
+        ]
+        raise UsageFault(
+            f"--least-{names[0]} {least:g} is more than --{names[1]} {most:g}.", "Exchange them."
+        )
+    return least, most
+
+
+def _sides(least: float | None, largest: float | None) -> tuple[float, float] | None:
+    if (least is None) != (largest is None):
+        raise UsageFault("--least-side and --largest-side go together.", "Give both, or none.")
+    if least is None or largest is None:
+        return None
+    if least > largest:
+        raise UsageFault(f"--least-side {least:g} is more than --largest-side {largest:g}.", "Exchange them.")
+    return least, largest

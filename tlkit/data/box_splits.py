@@ -151,9 +151,14 @@ def strata(boxes: Boxes, groups: Sequence[str] | None = None, least: int = 1) ->
                 choices[name] = some[1:] or [largest]
 
 
-def _with_strata(boxes: Boxes, inspections: list[Inspection], group: str | None) -> Images:
+def box_groups(boxes: Boxes, inspections: list[Inspection], group: str | None = None) -> tuple[str, ...]:
+    """The group of every picture, [n]; arguments as for `split_boxes`."""
+    return groups_of(_as_images(boxes), inspections, group)
+
+
+def _as_images(boxes: Boxes) -> Images:
     """The pictures as `splits` knows them: one label each."""
-    images = Images(
+    return Images(
         source=boxes.source,
         root=boxes.root,
         paths=boxes.paths,
@@ -163,5 +168,9 @@ def _with_strata(boxes: Boxes, inspections: list[Inspection], group: str | None)
         groups=boxes.groups,
         columns=boxes.columns,
     )
-    labels = strata(boxes, groups_of(images, inspections, group), least=len(PARTS))
-    return Images(**{**vars(images), "labels": labels})
+
+
+def _with_strata(boxes: Boxes, inspections: list[Inspection], group: str | None) -> Images:
+    """The same, labelled with the strata of their groups."""
+    labels = strata(boxes, box_groups(boxes, inspections, group), least=len(PARTS))
+    return Images(**{**vars(_as_images(boxes)), "labels": labels})

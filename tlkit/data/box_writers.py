@@ -56,8 +56,7 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _place_images(boxes, aside / IMAGES[form], link=link)
-        WRITERS[form](boxes, aside)
-        _write_groups(boxes, aside)
+        annotate(boxes, aside, form)
         unlike = difference(boxes, read_boxes(aside))
         if unlike:
             raise RunFailed(f"{boxes.source} does not survive as {form}: {unlike}.", "Please report this.")
@@ -66,6 +65,12 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+def annotate(boxes: Boxes, folder: Path, form: str) -> None:
+    """Write annotations, and what they have no room for, into a folder whose images are in place."""
+    WRITERS[form](boxes, folder)
+    _write_groups(boxes, folder)
 
 
 def _check_names(boxes: Boxes, form: str) -> None:

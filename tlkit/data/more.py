@@ -60,27 +60,39 @@ def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, 
     added: dict[str, dict[str, int]] = {}
     for run in runs:
         name = f"{run.parent.name}/{run.name}"
-        _check_leak(split, run, name)
+        check_leak(split, run, name)
         split, added[name] = _joined(split, run, name)
     return split, added
 
 
-def _check_leak(split: Split, run: Path, name: str) -> None:
+def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") -> None:
+    """Refuse a run that learned from, or is made of, what is judged here.
+
+    Args:
+        split: What is learned and judged here.
+        run: Folder of the run.
+        name: What it is called in messages.
+        manifest: Its file that deals this source out as the run did.
+
+    Raises:
+        DataFault: It does, or does not say what it learned from.
+    """
     file = run / TRAINED_ON
     if not file.is_file():
         raise DataFault(
             f"--more {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
-            "Name a run of synthesize-dcgan, synthesize-stylegan or composite-threats.",
+            "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
     with file.open(newline="", encoding="utf-8") as stream:
-        learned = {row["sha256"]: row["path"] for row in csv.DictReader(stream)}
+        rows = [row for row in csv.DictReader(stream) if (row.get("part") or TRAINING) == TRAINING]
+    learned = {row["sha256"]: row["path"] for row in rows}
     met = [i for i, digest in enumerate(split.sha256) if digest in learned and split.parts[i] != TRAINING]
     if met:
         more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
         raise DataFault(
             f"--more {name} learned from {learned[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part "
             f"here{more}.",
-            f"Give both the same parts: --split {run / 'split.csv'}, or the same --group, --hold-out and --seed.",
+            f"Give both the same parts: --split {run / manifest}, or the same --group, --hold-out and --seed.",
         )
 
 

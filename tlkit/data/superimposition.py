@@ -1,8 +1,8 @@
 """Whole pictures for a detector: threat crops multiplied into pictures of bags, with boxes (threat image projection).
 
 Each composite takes one bag and one or more threats, each posed at random (turn, scale, thickness, flip) and laid where
-the bag's matter is, as `compositing` says. What it was made of is recorded: with the crops and the bags dealt out to
-parts first, no threat and no background crosses a split.
+the bag's matter is, as `compositing` says. What a bag holds already is left in sight. What a composite was made of is
+recorded: with the crops and the bags dealt out to parts first, no threat and no background crosses a split.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from tlkit.data.compositing import Threat
 from tlkit.errors import UsageFault
 
 LARGEST_HELD = 640  # longer side of a threat while it waits, pixels; what is posed smaller need not be larger
-LEAST_SHOWN = 0.6  # share of a threat's area that must lie inside the picture and before no other threat
+LEAST_SHOWN = (
+    0.6  # share of a threat's area, and of an object's that is there already, clear of other threats
+)
 LEAST_CONTRAST = 0.35  # mean transmittance of the bag over a threat; darker places are tried again
 INSIDE = 0.97  # transmittance from which a place is outside the bag
 PLACES = 12
@@ -28,6 +30,7 @@ SIDES: dict[str, tuple[float, float]] = {  # longer side as a share of the bag's
     "shuriken": (0.1, 0.22),
 }
 ANY_SIDE = (0.08, 0.3)
+Held = tuple[Threat, Threat]  # a threat cut out, at two sizes
 
 
 class Provenance(NamedTuple):
@@ -51,6 +54,8 @@ class Superimposed(NamedTuple):
         occlusions: float32 `[n]`, see `compositing.occlusion`; other threats count as other matter.
         bag: Number of the bag.
         threats: `[n]` provenances.
+        through: float32 `[h, w]` in (0, 1], transmittance of all its threats: what the bag was multiplied by.
+        i0: Grey level of the bag's free beam, from which the occlusions were reckoned.
     """
 
     picture: np.ndarray
@@ -59,28 +64,47 @@ class Superimposed(NamedTuple):
     occlusions: np.ndarray
     bag: int
     threats: tuple[Provenance, ...]
+    through: np.ndarray
+    i0: float
+
+
+class _Wish(NamedTuple):
+    """What all composites of a set have in common; see `composite_threats`."""
+
+    held: dict[str, list[Held]]
+    ranges: dict[str, tuple[float, float]]
+    per_bag: tuple[int, int]
+    empty: float
+    thickness: tuple[float, float]
 
 
 def composite_threats(
-    threats: Mapping[str, Sequence[np.ndarray]],
+    threats: Mapping[str, Sequence[np.ndarray | Held]],
     bags: Sequence[np.ndarray],
     *,
     count: int,
     per_bag: tuple[int, int] = (1, 2),
+    empty: float = 0.0,
     seed: int = 0,
     sides: Mapping[str, tuple[float, float]] | None = None,
     thickness: tuple[float, float] = (0.8, 1.25),
+    i0: float | None = None,
+    objects: Sequence[np.ndarray] | None = None,
 ) -> Iterator[Superimposed]:
     """Lay threats into bags. Composite i depends only on (seed, i), the crops and the bags.
 
     Args:
-        threats: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free.
-        bags: Pictures of bags, the same way.
+        threats: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free; or what `hold` makes
+            of them.
+        bags: Pictures of bags, the same way; read one at a time, each equally often.
         count: Composites.
         per_bag: Least and most threats in one; 0 gives bags as they are.
+        empty: Share of the composites that are left as they are.
         seed: Another seed is another set.
         sides: By class, least and largest longer side as a share of the bag's; None is `SIDES`.
         thickness: Least and most k of T**k.
+        i0: Grey level of the free beam in every bag; None estimates it in each.
+        objects: For each bag, boxes `[m, 4]` of what it holds already and must go on showing.
 
     Yields:
         The composites. A threat that finds no place where it can be told is left out.
@@ -89,17 +113,26 @@ def composite_threats(
         UsageFault: No crops, no bags, a count below 0, or ranges that are none.
     """
     _check(threats, bags, count, per_bag, thickness)
-    held = {name: [_held(picture) for picture in threats[name]] for name in sorted(threats)}
+    held = {name: [_held(crop) for crop in threats[name]] for name in sorted(threats)}
     ranges = {name: (sides or SIDES).get(name, ANY_SIDE) for name in held}
-    levels = [compositing.background_level(bag) for bag in bags]
-    return (
-        _one(np.random.default_rng([seed, index]), held, ranges, bags, levels, per_bag, thickness)
-        for index in range(count)
-    )
+    wish = _Wish(held, ranges, per_bag, empty, thickness)
+    order = np.random.default_rng([seed, 0, 0]).permutation(len(bags)).tolist()
+
+    def each() -> Iterator[Superimposed]:
+        levels: dict[int, float] = {}
+        for index in range(count):
+            number = order[index % len(order)]
+            bag = np.asarray(bags[number], np.float32)
+            if number not in levels:
+                levels[number] = compositing.background_level(bag) if i0 is None else i0
+            there = objects[number] if objects is not None else np.zeros((0, 4))
+            yield _one(np.random.default_rng([seed, index]), wish, bag, levels[number], there, number)
+
+    return each()
 
 
 def _check(
-    threats: Mapping[str, Sequence[np.ndarray]],
+    threats: Mapping[str, Sequence[np.ndarray | Held]],
     bags: Sequence[np.ndarray],
     count: int,
     per_bag: tuple[int, int],
@@ -118,48 +151,57 @@ def _check(
         raise UsageFault(f"A thickness from {thickness[0]:g} to {thickness[1]:g} is no range above 0.")
 
 
-def _held(picture: np.ndarray) -> tuple[Threat, Threat]:
-    """A threat cut out once and kept at two sizes, so that posing it small costs little."""
+def hold(picture: np.ndarray) -> Held | None:
+    """Cut a threat out once and keep it at two sizes, so that posing it small costs little.
+
+    Args:
+        picture: float `[h, w]` in [0, 1].
+
+    Returns:
+        Both, the larger first; None where the crop shows nothing before its background.
+    """
     threat = compositing.cut_threat(picture)
     if not threat.mask.any():
-        raise UsageFault("A threat's crop shows nothing before its background.", "Take it out.")
+        return None
     large = compositing.no_larger(threat, LARGEST_HELD)
     return large, compositing.no_larger(large, LARGEST_HELD // 4)
 
 
+def _held(crop: np.ndarray | Held) -> Held:
+    held = crop if isinstance(crop, tuple) else hold(crop)
+    if held is None:
+        raise UsageFault("A threat's crop shows nothing before its background.", "Take it out.")
+    return held
+
+
 def _one(
-    rng: np.random.Generator,
-    held: Mapping[str, Sequence[tuple[Threat, Threat]]],
-    ranges: Mapping[str, tuple[float, float]],
-    bags: Sequence[np.ndarray],
-    levels: Sequence[float],
-    per_bag: tuple[int, int],
-    thickness: tuple[float, float],
+    rng: np.random.Generator, wish: _Wish, picture: np.ndarray, i0: float, there: np.ndarray, number: int
 ) -> Superimposed:
-    number = int(rng.integers(len(bags)))
-    picture, i0 = np.asarray(bags[number], np.float32), levels[number]
     layers: list[np.ndarray] = []
     made: list[Provenance] = []
-    for _ in range(int(rng.integers(per_bag[0], per_bag[1] + 1))):
-        label = str(rng.choice(list(held)))
-        crop = int(rng.integers(len(held[label])))
+    wanted = int(rng.integers(wish.per_bag[0], wish.per_bag[1] + 1))
+    if wish.empty and rng.random() < wish.empty:
+        wanted = 0
+    for _ in range(wanted):
+        label = str(rng.choice(list(wish.held)))
+        crop = int(rng.integers(len(wish.held[label])))
         pose = Provenance(
             label,
             crop,
             float(rng.uniform(0, 360)),
-            float(rng.uniform(*ranges[label])) * max(picture.shape),
-            float(rng.uniform(*thickness)),
+            float(rng.uniform(*wish.ranges[label])) * max(picture.shape),
+            float(rng.uniform(*wish.thickness)),
             bool(rng.random() < 0.5),
         )
-        through, pose = _posed(held[label][crop], pose)
-        layer = _laid(rng, through, picture / i0, layers)
+        through, pose = _posed(wish.held[label][crop], pose)
+        layer = _laid(rng, through, picture / i0, layers, there)
         if layer is not None:
             layers.append(layer)
             made.append(pose)
     return _measured(picture, i0, layers, made, number)
 
 
-def _posed(sizes: tuple[Threat, Threat], wanted: Provenance) -> tuple[np.ndarray, Provenance]:
+def _posed(sizes: Held, wanted: Provenance) -> tuple[np.ndarray, Provenance]:
     """Pose a threat to the wanted longer side in pixels, which stands in `scale`; the scale becomes a factor."""
     large, small = sizes
     threat = small if wanted.scale < 0.75 * max(small.mask.shape) else large
@@ -171,7 +213,11 @@ def _posed(sizes: tuple[Threat, Threat], wanted: Provenance) -> tuple[np.ndarray
 
 
 def _laid(
-    rng: np.random.Generator, through: np.ndarray, behind: np.ndarray, layers: Sequence[np.ndarray]
+    rng: np.random.Generator,
+    through: np.ndarray,
+    behind: np.ndarray,
+    layers: Sequence[np.ndarray],
+    there: np.ndarray,
 ) -> np.ndarray | None:
     """A threat's transmittance on the bag's canvas, at the first of some random places where it can be told."""
     height, width = through.shape
@@ -185,11 +231,24 @@ def _laid(
         under = behind[window][mask]
         inside = float((under < INSIDE).mean()) > 0.5
         free = all(float((layer[window][mask] < 0.9).mean()) <= 1 - LEAST_SHOWN for layer in layers)
+        free = free and _leaves_in_sight(mask, left, top, there)
         if inside and free and float(under.mean()) >= LEAST_CONTRAST:
             canvas = np.ones(behind.shape, np.float32)
             canvas[window] = through
             return canvas
     return None
+
+
+def _leaves_in_sight(mask: np.ndarray, left: int, top: int, there: np.ndarray) -> bool:
+    """Whether a threat with its corner at (left, top) and the boxes in a bag leave each other clear enough."""
+    for box in np.asarray(there, np.float64).reshape(-1, 4):
+        first = np.maximum(np.floor(box[:2]).astype(int) - (left, top), 0)
+        last = np.maximum(np.ceil(box[2:]).astype(int) - (left, top), 0)
+        common = int(mask[first[1] : last[1], first[0] : last[0]].sum())
+        least = min(float(np.prod(box[2:] - box[:2])), float(mask.sum()))
+        if common > (1 - LEAST_SHOWN) * least:
+            return False
+    return True
 
 
 def _measured(
@@ -205,13 +264,16 @@ def _measured(
             others = others * other
         boxes.append(compositing.box_of(mask))
         hidden.append(compositing.occlusion(mask, others))
+    through = np.ones(picture.shape, np.float32)
     for layer in layers:
-        picture = picture * layer
+        through = through * layer
     return Superimposed(
-        picture,
+        picture * through,
         np.array(boxes, np.float32).reshape(-1, 4),
         tuple(pose.label for pose in made),
         np.array(hidden, np.float32),
         bag,
         tuple(made),
+        through,
+        float(i0),
     )

@@ -1,0 +1,42 @@
+"""Find things in pictures with a finished classifier, moved over them as a window.
+
+    tlkit run slide-window xray:bags --classifier fine-tune-crops
+    tlkit run slide-window bags/ --classifier fine-tune-crops --step 0.15 --soft 0.5
+
+Method: the picture at several scales and aspects, a window of the classifier's size moved over each in steps, all
+windows classified in batches; where its layers do not pad, the maps of a whole level are computed once (OverFeat,
+Sermanet 2014). One class of the classifier stands for nothing. Duplicates go by NMS, or fade by soft-NMS (Bodla 2017).
+Windows are as large as the training boxes are; the threshold is chosen on validation, and test is judged once, as the
+other detectors are.
+
+Result: runs and serves; with small-cnn (accuracy 0.73 on crops cut out of composites), 80 simulated bags, seed 0, test
+n = 16: AP50 0.005 (95 % interval 0.000 to 0.026), far too little. On 2 shared cores (AMD EPYC) the windows of a picture
+of 416 px take 0.3 s convolutionally (small-cnn, 1,718) and 12 s in batches (MobileNet at 64 px, 3,632).
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import detection_chapters as detection
+from tlkit.cli import detection_choices as choices
+from tlkit.cli import window_chapters as sliding
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@choices.boxes()
+@choices.windows()
+def slide_window(run, source, faults, unlabelled, classifier, negative, windows):
+    # Ingredients
+    split = detection.deal_boxes(run, source, faults, unlabelled)
+
+    # Preparation
+    detector = sliding.prepare_windows(run, split, classifier, negative, windows)
+    run.stop_if_dry(sliding.plan(run))
+
+    # Tasting
+    detecting = sliding.choose_threshold(run, detector, split)
+    sliding.taste(run, detector, split, detecting)
+
+    # Serving
+    detection.serve(run, detector, split, detecting)

@@ -1,0 +1,262 @@
+"""Chapters of `composite-threats`: threats of one part laid into bags of the same part, and where each came from."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.chapters import check_manifest, deal
+from tlkit.cli.running import Run
+from tlkit.cli.threat_composites import Crop, Maker, Superimposing, Threats
+from tlkit.data.leaks import count
+from tlkit.data.sources import TRAINING
+from tlkit.errors import DataFault, UsageFault
+
+if TYPE_CHECKING:
+    from tlkit.data.box_splits import BoxSplit
+    from tlkit.data.boxes import Boxes
+    from tlkit.data.splits import Split
+
+SHOWN = 12  # composites in the picture
+SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
+
+
+# --- Ingredients ---
+
+
+def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
+    """Deal the crops out, as a classifier would, and cut the threats of the wanted parts out of them.
+
+    A run that made pictures (its name, folder or `synthetic/`) stands for its pictures, all of them for training.
+
+    Raises:
+        DataFault, UsageFault: See `deal`; a class is unknown; a part has no threat of it.
+    """
+    maker = _maker(source, Path(run.options["runs"]))
+    threats = Threats(deal(run, source, least=1)) if maker is None else _made(run, source, maker, how)
+    names = threats.split.images.class_names
+    wanted = how.classes or tuple(name for name in names if name != how.negative)
+    for name in wanted:
+        if name not in names:
+            raise UsageFault(f"--class {name} is no class of {source}.", f"It has {', '.join(names)}.")
+    if not wanted:
+        raise DataFault(
+            f"{source} has no class but {how.negative}, which is harmless.", "Name one with --class."
+        )
+    if not run.dry_run:
+        for part in how.parts:
+            threats.crops[part] = {name: _cut(run, threats.split, part, name) for name in wanted}
+    run.record(threats=list(wanted))
+    return threats
+
+
+def _maker(source: str, runs: Path) -> Path | None:
+    """The finished run whose pictures a source means, or None: it is a source like others."""
+    from tlkit.data.more import SYNTHETIC, TRAINED_ON
+    from tlkit.results.run_folder import find_run
+
+    place = Path(source)
+    if place.name == SYNTHETIC and (place.parent / TRAINED_ON).is_file():
+        return place.parent
+    if place.exists() and not (place / SYNTHETIC).is_dir() and not list(place.glob(f"*/{TRAINED_ON}")):
+        return None
+    if not place.exists() and not (runs / source).is_dir():
+        return None
+    return find_run(source, runs)
+
+
+def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
+    """The pictures of a synthesising run, in one part."""
+    from tlkit.data.ingredients import openable
+    from tlkit.data.more import SYNTHETIC, TRAINED_ON
+    from tlkit.data.sources import read_images
+    from tlkit.data.splits import SYNTHETIC_GROUP, Split
+
+    if how.part != TRAINING:
+        raise UsageFault(
+            f"--part {how.part} cannot be made of {source}, whose pictures were learned from training pictures.",
+            "Use --part training, or real crops.",
+        )
+    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
+        raise DataFault(
+            f"{source} has no pictures in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
+        )
+    images, seen, skipped = openable(
+        read_images(str(maker / SYNTHETIC), least=1), skip_bad=run.split.skip_bad
+    )
+    groups = (f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}",) * len(images)
+    split = Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images))
+    check_manifest(run, source, split.manifest)
+    run.record(data={"split_sha256": split.digest, "parts": split.summary(), "skipped": skipped})
+    run.say(f"Threats: {count(len(images), 'picture')} that {maker.parent.name}/{maker.name} made.")
+    with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:
+        return Threats(split, learned=list(csv.DictReader(stream)))
+
+
+def _cut(run: Run, split: Split, part: str, name: str) -> list[Crop]:
+    """The threats of a class in a part; crops that show nothing are named and left out.
+
+    Raises:
+        DataFault: None is left.
+    """
+    from tlkit.data.depth import read_picture
+    from tlkit.data.superimposition import hold
+
+    label, crops = split.images.class_names.index(name), []
+    chosen = [int(i) for i in split.indices(part) if split.images.labels[i] == label]
+    with run.progress(f"cutting {name} out", len(chosen)) as step:
+        for done, i in enumerate(chosen, 1):
+            held = hold(read_picture(split.images.file(i), 1)[..., 0])
+            if held is None:
+                run.say(f"Left out: {split.images.paths[i]} shows nothing before its background.")
+            else:
+                crops.append(Crop(i, held))
+            step(done)
+    if not crops:
+        raise DataFault(
+            f"{split.images.source} has no {name} in its {part} part.",
+            "Give more crops, another --group or --hold-out, or leave the class out with --class.",
+        )
+    return crops
+
+
+def deal_bags(
+    run: Run, source: str, how: Superimposing, faults: str = "refuse", unlabelled: str = "error"
+) -> BoxSplit:
+    """Deal the bags out as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
+
+    Raises:
+        DataFault, UsageFault: See `read_backgrounds` and `split_boxes`; or a wanted part has no bag.
+    """
+    from tlkit.data.backgrounds import read_backgrounds, without_boxes
+    from tlkit.data.box_more import BAG_SPLIT
+    from tlkit.data.box_splits import split_boxes
+
+    boxes = read_backgrounds(source, faults=faults, unlabelled=unlabelled)
+    split = split_boxes(boxes, seed=run.seed, group=how.bag_group, manifest=how.bag_split)
+    (run.folder.path / BAG_SPLIT).write_text(split.manifest, encoding="utf-8")
+    for warning in split.warnings:
+        run.say(f"Warning: {warning}")
+    for part in how.parts:
+        bags = split.take(part)
+        if how.only_empty_bags:
+            bags = without_boxes(bags)
+        if not len(bags):
+            kind = "empty bag" if how.only_empty_bags else "bag"
+            raise DataFault(f"{source} has no {kind} in its {part} part.", "Give more, or another --part.")
+        found = bags.summary()
+        run.say(
+            f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
+            f"{found['boxes']} boxes that stay."
+        )
+    run.record(bags={"source": source, "split_sha256": split.digest, "parts": split.summary()})
+    return split
+
+
+def plan(run: Run, how: Superimposing) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    card = run.card()
+    return {
+        "part": how.part,
+        "threats": card["threats"],
+        "crops": {part: card["data"]["parts"][part]["n"] for part in how.parts},
+        "bags": {part: card["bags"]["parts"][part]["n"] for part in how.parts},
+    }
+
+
+# --- Cooking ---
+
+
+def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> Boxes:
+    """Write `composites/` (a source of boxes), `composites.csv` and `trained_on.csv`.
+
+    Returns:
+        What was written, read back.
+
+    Raises:
+        RunFailed: The disk has no room.
+    """
+    from tlkit.data.box_more import COMPOSITES
+    from tlkit.data.boxes import read_boxes
+
+    maker = Maker(run, threats, bags, how)
+    for part in how.parts:
+        maker.make(part)
+    folder = maker.finish()
+    made = read_boxes(folder)
+    run.record(
+        kind="pictures",
+        classes=list(made.class_names),
+        composites={**made.summary(), **maker.facts(), "folder": COMPOSITES},
+    )
+    return made
+
+
+# --- Serving ---
+
+
+def write_page(run: Run, made: Boxes) -> None:
+    """Draw some composites with their boxes, write card and page, and say how they are used."""
+    from tlkit.results import page
+    from tlkit.results.canvas import save
+    from tlkit.results.detection_pictures import labelled_batch, picture
+
+    step = max(1, len(made) // SHOWN)
+    chosen = [i for i in range(len(made)) if len(made.xyxy[i])][::step][: SHOWN - 2]
+    chosen += [i for i in range(len(made)) if not len(made.xyxy[i])][: SHOWN - len(chosen)]
+    pictures = [picture(made.file(i)) for i in chosen]
+    scaled = [
+        made.xyxy[i] * (image.shape[1] / made.sizes[i][0]) for i, image in zip(chosen, pictures, strict=True)
+    ]
+    labels = [made.labels[i] for i in chosen]
+    figure = labelled_batch(
+        pictures,  # type: ignore[arg-type]  # of several shapes
+        scaled,
+        labels,
+        made.class_names,
+    )
+    save(figure, run.folder.folder("pictures") / "composites.png")
+    run.folder.write_json("card.json", run.card())
+    facts = run.card()["composites"]
+    lead = (
+        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them laid in; "
+        f"{facts['negative']} are empty. Transmittances are multiplied (Beer-Lambert). Threats and bags are those of "
+        f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
+    )
+    caption = "Some composites with their boxes; the last ones are empty."
+    page.write_page(
+        run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
+    )
+    run.say(
+        f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
+    )
+    run.say(f"  --more {run.folder.name}/{run.folder.number}")
+    run.result({"composites": len(made), "objects": facts["boxes"], "empty": facts["negative"]})
+
+
+def _difficulty(made: Boxes) -> Any:
+    """A row a class: how many, how large, how much lies over them."""
+    import numpy as np
+
+    from tlkit.results.page import Table
+
+    rows = []
+    for k, name in enumerate(made.class_names):
+        sizes, hidden = [], []
+        for i in range(len(made)):
+            for j in np.flatnonzero(made.labels[i] == k):
+                box = made.xyxy[i][j]
+                sizes.append(float((box[2:] - box[:2]).max() / max(made.sizes[i])))
+                hidden.append(made.box_columns["occlusion"][i][j])
+        known = [float(text) for text in hidden if text]
+        spread = [
+            f"{np.percentile(some, p):.2f}" if some else None for some in (sizes, known) for p in SPREAD
+        ]
+        rows.append([name, len(sizes), *spread])
+    names = [f"{what} {p} %" for what in ("size", "occlusion") for p in SPREAD]
+    note = (
+        "Size: longer side of a box as a share of the picture's. Occlusion: share of the beam that everything else "
+        "takes, mean over the threat. Both as percentiles."
+    )
+    return Table("Objects", ("class", "boxes", *names), rows, note=note)
