@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -256,12 +257,12 @@ def test_composites_are_made_of_training_only_and_say_of_what(threats, runs):
     parts = {row["path"]: row["part"] for row in rows_of(folder / "split.csv")}
     assert found["composites"] == len(made) == 2 * 12 + 2 * 6
     assert {row["file"] for row in made} == {
-        file.relative_to(folder / "synthetic").as_posix() for file in (folder / "synthetic").rglob("*.png")
+        file.relative_to(folder).as_posix() for file in (folder / "synthetic").rglob("*.png")
     }
     used = [row["threat"] for row in made if row["threat"]]
     used += [path for row in made for path in row["backgrounds"].split()]
     assert {parts[path] for path in used} == {"training"}
-    assert all(row["file"].split("/")[0] == row["threat"].split("/")[0] for row in made if row["threat"])
+    assert all(row["file"].split("/")[1] == row["threat"].split("/")[0] for row in made if row["threat"])
     learned = {row["path"] for row in rows_of(folder / "trained_on.csv")}
     assert set(used) <= learned
 
@@ -277,6 +278,31 @@ def test_a_composite_run_serves_the_same_split_and_no_other(threats, runs):
     ):
         refused = run("compare-backbones", threats, runs, *head, *options, code=code)
         assert words in refused["error"]["problem"]
+
+
+def test_composites_of_validation_are_chosen_by_and_their_crops_never_judged(threats, runs):
+    made = run(
+        "composite-crops", threats, runs, "--copies", 1, "--size", 64, "--validation", "--name", "chosen"
+    )
+    folder = Path(made["run"])
+    parts = {row["path"]: row["part"] for row in rows_of(folder / "split.csv")}
+    for row in rows_of(folder / "composites.csv"):
+        part = "validation" if row["file"].startswith("synthetic-validation/") else "training"
+        assert {parts[path] for path in [row["threat"], *row["backgrounds"].split()] if path} <= {part}
+    head = ("--backbones", "pixels", "--heads", "knn1", "--more", "chosen", "--select", "validation")
+    card = json.loads((Path(run("compare-backbones", threats, runs, *head)["run"]) / "card.json").read_text())
+    real = Counter(parts.values())
+    assert (
+        card["data"]["parts"]["validation"]["n"] == real["validation"] + 4 + 4
+    )  # one a threat, two a harmless crop
+    assert card["data"]["added"]["chosen/1"]["gun for validation"] == 2
+    # A crop that was chosen by may not be judged: validation and test change places.
+    swapped = {"validation": "test", "test": "validation"}
+    manifest = folder.parent / "swapped.csv"
+    rows = [f"{path},{swapped.get(part, part)}" for path, part in parts.items()]
+    manifest.write_text("\n".join(["path,part", *rows]) + "\n")
+    refused = run("compare-backbones", threats, runs, *head, "--split", manifest, code=3)
+    assert "which is in the test part here" in refused["error"]["problem"]
 
 
 def test_composites_need_harmless_things(threats, runs):

@@ -1,16 +1,17 @@
-"""Chapters of `composite-crops`: clean threats of the training part set into clutter, and clutter alone."""
+"""Chapters of `composite-crops`: clean threats of a part set into clutter, and clutter alone."""
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_results import check_room
 from tlkit.data.leaks import count
-from tlkit.data.sources import TRAINING
+from tlkit.data.sources import TRAINING, VALIDATION
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class Clutter:
     size: int
     clutter: str
     negative: str
+    validation: bool
 
 
 class Crops(NamedTuple):
-    """Pictures of the training part.
+    """Pictures of a part.
 
     Attributes:
         threats: For each class but the negative one, (index in the split, float32 [h, w]) of each picture.
@@ -46,13 +48,12 @@ class Crops(NamedTuple):
     others: list[tuple[int, np.ndarray]]
 
 
-def read_crops(run: Run, split: Split, how: Clutter) -> Crops:
-    """Read the training part in full size and note which pictures it is.
+def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:
+    """Read the training part, and validation if asked for, in full size and note which pictures that is.
 
     Raises:
         DataFault: There is no class of harmless things.
     """
-    from tlkit.data.depth import read_picture
     from tlkit.data.more import write_trained_on
 
     names = split.images.class_names
@@ -61,87 +62,117 @@ def read_crops(run: Run, split: Split, how: Clutter) -> Crops:
             f"{split.images.source} has no class {how.negative} of harmless things.",
             f"Name it with --negative; its classes are {', '.join(names)}.",
         )
-    chosen = [int(i) for i in split.indices(TRAINING)]
+    chosen = {
+        part: [int(i) for i in split.indices(part)]
+        for part in (TRAINING, *([VALIDATION] if how.validation else []))
+    }
+    total = sum(map(len, chosen.values()))
+    with run.progress("reading", total) as step:
+        crops = {part: _read(split, indices, how.negative, step) for part, indices in chosen.items()}
+    write_trained_on(run.folder.path, split, chosen[TRAINING], chosen.get(VALIDATION, ()))
+    return crops
+
+
+def _read(split: Split, chosen: list[int], negative: str, step: Callable[[int], None]) -> Crops:
+    from tlkit.data.depth import read_picture
+
+    names = split.images.class_names
     by_class: dict[str, list[tuple[int, np.ndarray]]] = {name: [] for name in names}
-    with run.progress("reading", len(chosen)) as step:
-        for done, i in enumerate(chosen, 1):
-            picture = read_picture(split.images.file(i), 1)[..., 0]
-            by_class[names[split.images.labels[i]]].append((i, picture))
-            step(done)
-    write_trained_on(run.folder.path, split, chosen)
-    others = by_class.pop(how.negative)
+    for done, i in enumerate(chosen, 1):
+        by_class[names[split.images.labels[i]]].append((i, read_picture(split.images.file(i), 1)[..., 0]))
+        step(done)
+    others = by_class.pop(negative)
     return Crops(by_class, others)
 
 
-def compose(run: Run, split: Split, crops: Crops, how: Clutter) -> dict[str, list[np.ndarray]]:
-    """Write `synthetic/CLASS/*.png` and `composites.csv`, which names what each was made of.
+def compose(
+    run: Run, split: Split, crops: dict[str, Crops], how: Clutter
+) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Write the composites of each part and `composites.csv`, which names what each was made of.
+
+    Those of training lie in `synthetic/CLASS/*.png`, those of validation in `synthetic-validation/CLASS/*.png`.
 
     Returns:
-        The pictures float32 [h, w] of each class.
+        For each part the pictures float32 [h, w] of each class.
 
     Raises:
         RunFailed: The disk has no room for them.
     """
-    from tlkit.data.clutter import NEGATIVE, composite_crops
+    from tlkit.data.more import FOLDERS
 
-    threats = {name: [picture for _, picture in some] for name, some in crops.threats.items()}
-    others = [picture for _, picture in crops.others]
-    wanted = how.copies * sum(map(len, threats.values())) + round(how.negatives * len(others))
-    check_room(run, wanted, wanted * how.size**2)
-    pictures, labels, recipes = composite_crops(
-        threats,
-        others,
-        copies=how.copies,
-        negatives=how.negatives,
-        size=how.size,
-        seed=run.seed,
-        clutter=how.clutter,
+    wanted = sum(
+        how.copies * sum(map(len, some.threats.values())) + round(how.negatives * len(some.others))
+        for some in crops.values()
     )
-    named = [how.negative if label == NEGATIVE else label for label in labels]
-    files = _write(run, pictures, named)
-    _write_recipes(run, split, crops, files, recipes)
-    made: dict[str, list[np.ndarray]] = {}
-    for name, picture in zip(named, pictures, strict=True):
-        made.setdefault(name, []).append(picture)
+    check_room(run, wanted, wanted * how.size**2)
+    found = {
+        part: _compose_part(run, split, some, how, FOLDERS[part], run.seed + number)
+        for number, (part, some) in enumerate(crops.items())
+    }
+    with (run.folder.path / "composites.csv").open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for _, rows in found.values():
+            writer.writerows(rows)
+    made = {part: pictures for part, (pictures, _) in found.items()}
     run.record(
-        kind="pictures", classes=sorted(made), synthetic={name: len(some) for name, some in made.items()}
+        kind="pictures",
+        classes=sorted(made[TRAINING]),
+        synthetic={name: len(some) for name, some in made[TRAINING].items()},
     )
     return made
 
 
-def _write(run: Run, pictures: list[np.ndarray], labels: list[str]) -> list[str]:
+def _compose_part(
+    run: Run, split: Split, crops: Crops, how: Clutter, folder: str, seed: int
+) -> tuple[dict[str, list[np.ndarray]], list[list[Any]]]:
+    """Make and write the composites of a part; returns the pictures by class, and the rows of composites.csv."""
+    from tlkit.data.clutter import NEGATIVE, composite_crops
+
+    pictures, labels, recipes = composite_crops(
+        {name: [picture for _, picture in some] for name, some in crops.threats.items()},
+        [picture for _, picture in crops.others],
+        copies=how.copies,
+        negatives=how.negatives,
+        size=how.size,
+        seed=seed,
+        clutter=how.clutter,
+    )
+    named = [how.negative if label == NEGATIVE else label for label in labels]
+    files = _write(run, folder, pictures, named)
+    made: dict[str, list[np.ndarray]] = {}
+    for name, picture in zip(named, pictures, strict=True):
+        made.setdefault(name, []).append(picture)
+    rows = [_row(split, crops, *pair) for pair in zip(files, recipes, strict=True)]
+    return made, rows
+
+
+def _write(run: Run, folder: str, pictures: list[np.ndarray], labels: list[str]) -> list[str]:
+    """Write pictures by class; returns where, from the run's folder."""
     from tlkit.data.depth import write_picture
-    from tlkit.data.more import SYNTHETIC
 
     numbers: Counter[str] = Counter()
     files = []
     for name, picture in zip(labels, pictures, strict=True):
         numbers[name] += 1
-        file = run.folder.folder(f"{SYNTHETIC}/{name}") / f"{numbers[name]:05}.png"
+        file = run.folder.folder(f"{folder}/{name}") / f"{numbers[name]:05}.png"
         write_picture(file, picture[..., None])
-        files.append(f"{name}/{file.name}")
+        files.append(f"{folder}/{name}/{file.name}")
     return files
 
 
-def _write_recipes(run: Run, split: Split, crops: Crops, files: list[str], recipes: list[Recipe]) -> None:
-    with (run.folder.path / "composites.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for file, recipe in zip(files, recipes, strict=True):
-            threat = (
-                split.images.paths[crops.threats[recipe.threat[0]][recipe.threat[1]][0]]
-                if recipe.threat
-                else ""
-            )
-            behind = " ".join(split.images.paths[crops.others[i][0]] for i in recipe.others)
-            rest = (f"{value:.4g}" for value in (recipe.turn, recipe.scale, recipe.thickness))
-            writer.writerow(
-                [file, threat, behind, recipe.simulated, *rest, recipe.flip, f"{recipe.occlusion:.4g}"]
-            )
+def _row(split: Split, crops: Crops, file: str, recipe: Recipe) -> list[Any]:
+    threat = ""
+    if recipe.threat:
+        name, number = recipe.threat
+        threat = split.images.paths[crops.threats[name][number][0]]
+    behind = " ".join(split.images.paths[crops.others[i][0]] for i in recipe.others)
+    rest = [f"{value:.4g}" for value in (recipe.turn, recipe.scale, recipe.thickness)]
+    return [file, threat, behind, recipe.simulated, *rest, recipe.flip, f"{recipe.occlusion:.4g}"]
 
 
-def write_page(run: Run, crops: Crops, made: dict[str, list[np.ndarray]]) -> None:
-    """Draw clean crops beside composites, write card and page."""
+def write_page(run: Run, parts: dict[str, Crops], composites: dict[str, dict[str, list[np.ndarray]]]) -> None:
+    """Draw clean crops of the training part beside composites, write card and page."""
     import numpy as np
 
     from tlkit.data.depth import fitted
@@ -149,6 +180,7 @@ def write_page(run: Run, crops: Crops, made: dict[str, list[np.ndarray]]) -> Non
     from tlkit.results.canvas import save
     from tlkit.results.synthesis_pictures import reals_beside_fakes
 
+    crops, made = parts[TRAINING], composites[TRAINING]
     reals: list[np.ndarray] = []
     fakes: list[np.ndarray] = []
     for name, some in made.items():
@@ -175,6 +207,8 @@ def write_page(run: Run, crops: Crops, made: dict[str, list[np.ndarray]]) -> Non
     )
     caption = "Left: clean crops. Right: the same threats in clutter, and clutter alone."
     page.write_page(run.folder.path, "Threats in clutter", lead, [], [("composites.png", caption)])
+    if VALIDATION in composites:
+        run.say(f"To choose by: {count(sum(map(len, composites[VALIDATION].values())), 'composite')} more.")
     run.say(f"{count(total, 'composite')}: {run.folder.final / 'synthetic'}. A classifier takes them with")
     run.say(f"  --more {run.folder.name}/{run.folder.number}")
     run.result({"composites": total})

@@ -174,5 +174,6 @@ def clutter() -> Decorator:
         ("size", click.IntRange(32, 2048), 256, "PIXELS", "Longer side of the composites."),
         ("clutter", Choice(["both", "others", "simulated"]), "both", None, "What threats are set into."),
         ("negative", str, "other", "CLASS", "Class of the harmless things."),
+        ("validation", bool, False, None, "Composites of validation too, to choose by."),
     ]
     return grouped("how", make, "Composites", rows, {})

@@ -1,4 +1,6 @@
-"""Synthetic pictures beside the real ones: another run's `synthetic/CLASS/*.png` join the training part, and no other.
+"""Synthetic pictures beside the real ones: another run's `synthetic/CLASS/*.png` join the training part.
+
+Those that it made of the validation part, `synthetic-validation/CLASS/*.png`, join that; the test part none.
 
 What made them learned from real pictures; were one of those judged here, its test would be worth nothing. So every
 such run leaves `trained_on.csv`, and it is compared with the validation and test parts before anything is learned.
@@ -18,33 +20,38 @@ import numpy as np
 
 from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
-from tlkit.data.sources import IMAGE_SUFFIXES, TRAINING
+from tlkit.data.sources import IMAGE_SUFFIXES, TEST, TRAINING, VALIDATION, Images
 from tlkit.data.splits import SYNTHETIC_GROUP, Split
 from tlkit.errors import DataFault
 
 SYNTHETIC = "synthetic"  # the folder of class folders in a run
 TRAINED_ON = "trained_on.csv"
+FOLDERS = {TRAINING: SYNTHETIC, VALIDATION: f"{SYNTHETIC}-validation"}  # of pictures made of a part
 
 
-def write_trained_on(folder: Path, split: Split, indices: Iterable[int]) -> None:
-    """Write path, sha256, label and group of the real pictures that a synthesising run learns from or uses.
+def write_trained_on(
+    folder: Path, split: Split, indices: Iterable[int], chosen_by: Iterable[int] = ()
+) -> None:
+    """Write path, sha256, label, group and part of the real pictures that a synthesising run learns from or uses.
 
     Args:
         folder: Of the run.
         split: Whose images they are.
-        indices: Which of them.
+        indices: Which of them are learned from; their part is training.
+        chosen_by: Those whose synthetic pictures are for validation.
     """
     names = split.images.class_names
     with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("path", "sha256", "label", "group"))
-        for i in indices:
-            label = names[split.images.labels[i]]
-            writer.writerow((split.images.paths[i], split.sha256[i], label, split.groups[i]))
+        writer.writerow(("path", "sha256", "label", "group", "part"))
+        for part, some in ((TRAINING, indices), (VALIDATION, chosen_by)):
+            for i in some:
+                label = names[split.images.labels[i]]
+                writer.writerow((split.images.paths[i], split.sha256[i], label, split.groups[i], part))
 
 
 def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:
-    """The same split with the synthetic pictures of runs in its training part.
+    """The same split with the synthetic pictures of runs in its training part, and in validation what is for that.
 
     Args:
         split: Of real pictures.
@@ -84,9 +91,15 @@ def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") 
             "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
     with file.open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if (row.get("part") or TRAINING) == TRAINING]
-    learned = {row["sha256"]: row["path"] for row in rows}
-    met = [i for i, digest in enumerate(split.sha256) if digest in learned and split.parts[i] != TRAINING]
+        rows = list(csv.DictReader(stream))
+    learned = {row["sha256"]: row["path"] for row in rows if (row.get("part") or TRAINING) == TRAINING}
+    chosen_by = {row["sha256"]: row["path"] for row in rows if row.get("part") == VALIDATION}
+    met = [
+        i
+        for i, (digest, part) in enumerate(zip(split.sha256, split.parts, strict=True))
+        if (digest in learned and part != TRAINING) or (digest in chosen_by and part == TEST)
+    ]
+    learned |= chosen_by
     if met:
         more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
         raise DataFault(
@@ -98,18 +111,18 @@ def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") 
 
 def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
     images, root = split.images, split.images.root
-    files = sorted(f for f in (run / SYNTHETIC).glob("*/*") if f.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
+    found = [
+        (file, part)
+        for part, folder in FOLDERS.items()
+        for file in sorted((run / folder).glob("*/*"))
+        if file.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    if not found:
         raise DataFault(
             f"--more {name} has no pictures in {SYNTHETIC}/.", "Name a run that made synthetic pictures."
         )
-    for label in sorted({file.parent.name for file in files} - set(images.class_names)):
-        near = get_close_matches(label, images.class_names, 1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        raise DataFault(
-            f"--more {name} has pictures of {label}, which {images.source} has not.",
-            f"{hint}Its classes are {', '.join(images.class_names)}.",
-        )
+    files, parts = [file for file, _ in found], [part for _, part in found]
+    _check_classes(name, {file.parent.name for file in files}, images)
     seen = inspect_files(files)
     for file, inspection in zip(files, seen, strict=True):
         if inspection.error:
@@ -120,7 +133,7 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
         # From the source's folder, so that a manifest names both kinds of pictures in one way.
         paths=(*images.paths, *(Path(os.path.relpath(file, root)).as_posix() for file in files)),
         labels=np.concatenate([images.labels, np.array(labels, np.int32)]),
-        parts=(*images.parts, *[TRAINING] * len(files)),
+        parts=(*images.parts, *parts),
         groups=(*images.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
         columns={column: (*values, *[""] * len(files)) for column, values in images.columns.items()},
     )
@@ -129,9 +142,23 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
         images=extended,
         sha256=(*split.sha256, *(inspection.sha256 for inspection in seen)),
         groups=(*split.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
-        parts=(*split.parts, *[TRAINING] * len(files)),
+        parts=(*split.parts, *parts),
     )
-    return joined, dict(Counter(images.class_names[label] for label in labels))
+    return joined, dict(Counter(_kind(file, part) for file, part in found))
+
+
+def _check_classes(name: str, classes: set[str], images: Images) -> None:
+    for label in sorted(classes - set(images.class_names)):
+        near = get_close_matches(label, images.class_names, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise DataFault(
+            f"--more {name} has pictures of {label}, which {images.source} has not.",
+            f"{hint}Its classes are {', '.join(images.class_names)}.",
+        )
+
+
+def _kind(file: Path, part: str) -> str:
+    return file.parent.name if part == TRAINING else f"{file.parent.name} for {part}"
 
 
 def say_added(added: dict[str, dict[str, int]]) -> list[str]:
