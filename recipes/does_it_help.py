@@ -8,7 +8,10 @@ that saw only those pictures (synthesize-dcgan, synthesize-stylegan), or with th
 Beer-Lambert's law (TIP, Bhowmik 2019). Its strength is chosen on validation; the test part is the same for all. The
 verdict is said whatever it is.
 
-Result: not measured yet: n = 0, seed 0, on 2 cores.
+Result: shuriken learned clean and judged inside baggage (--hold-out, --backbone mobilenet, --repeats 2), n = 50 among
+374 crops in 219 groups, seed 0: with 20 real pictures eta is 0.683 with nothing added, 0.345 with mirrored copies, 0.241
+and 0.281 with DCGAN and StyleGAN samples, 1.000 with composites; with 50 it is 0.193, 0.141, 0.000, 0.122 and 0.985. In
+52 minutes on 2 shared cores.
 """
 
 import click

@@ -9,8 +9,8 @@ changes inside the game (DiffAugment, Zhao 2020; ADA, Karras 2020). It sees the 
 the lowest KID (Binkowski 2018) against validation is kept and measured once on the test part.
 
 Result: 90 real shuriken, 64 px, --minutes 20 (4,374 steps on 2 shared cores): KID against 30 held-out 0.094 (95 %
-interval 0.069 to 0.118), precision 0.20, recall 0.00, nothing memorised, n = 200 fakes, seed 0; recognisable, clean and in
-clutter. At 32 px, 12 minutes (4,022 steps): KID 0.064 (0.041 to 0.088), precision 0.46, recall 0.03.
+interval 0.069 to 0.118), precision 0.20, recall 0.00, nothing memorised, n = 200 fakes, seed 0; recognisable, clean
+and in clutter. At 32 px, 12 minutes (4,022 steps): KID 0.064 (0.041 to 0.088), precision 0.46, recall 0.03.
 """
 
 import click

@@ -12,6 +12,15 @@ Ctrl-C ends with 130. Any other exception is a bug of ours and shows its traceba
 
 from __future__ import annotations
 
+LONGEST = 1000  # characters of a line that a person is shown
+
+
+def shortened(text: str) -> str:
+    """The same without the middles of its overlong lines: a hostile file can hold a name of ten million characters."""
+    half = LONGEST // 2
+    lines = text.split("\n") if len(text) > LONGEST else [text]
+    return "\n".join(line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}" for line in lines)
+
 
 class TlkitError(Exception):
     """A fault that a person can mend: one sentence for the problem, one for the remedy.
@@ -25,7 +34,7 @@ class TlkitError(Exception):
 
     def __init__(self, problem: str, remedy: str = "") -> None:
         super().__init__(problem)
-        self.problem = problem
+        self.problem = shortened(problem)
         self.remedy = remedy
 
     def __str__(self) -> str:

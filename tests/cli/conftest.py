@@ -177,9 +177,20 @@ def bags(tmp_path_factory):
     return root
 
 
+def tiny_backbone(patch: pytest.MonkeyPatch) -> None:
+    """Six convolutions wherever a backbone is built, for most of the time goes into building and tracing one."""
+    from tests.models.detecting import tiny_pyramid
+    from tlkit.models import retinanet, yolov8
+
+    for module in (retinanet, yolov8):
+        patch.setattr(module, "build_pyramid", tiny_pyramid)
+
+
 @pytest.fixture(scope="session")
 def finished_detector(bags, tmp_path_factory):
     """What `tlkit run detect-retinanet` printed: one epoch, and so unsure that it answers with low scores too."""
     runs = tmp_path_factory.mktemp("detector")
     unsure = ("--threshold", 0.004, "--most", 5)
-    return run_recipe("detect-retinanet", bags, "--runs", runs, "--epochs", 0, 1, *SMALL, *unsure)
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_backbone(patch)
+        return run_recipe("detect-retinanet", bags, "--runs", runs, "--epochs", 0, 1, *SMALL, *unsure)

@@ -45,6 +45,37 @@ def test_the_table(cards, tlkit_command):
     assert len(ends) == 1  # columns stand under each other
 
 
+def test_detectors_have_columns_of_their_own(cards, tlkit_command):
+    measures = {"n": 40, "AP50": 0.75, "AP": 0.5, "intervals": {"AP50": [0.625, 0.875]}}
+    entries = {"kind": "detector", "recipe": "detect-yolov8", "source": "bags/", "seconds": 9.0}
+    model = {"backbone": "yolov8-xs"}
+    RunFolder.start(cards / "saved_models", "found").finish(
+        {**entries, "model": model, "measures": {"test": measures}}
+    )
+    assert [line.split() for line in tlkit_command("compare", "found").out.splitlines()] == [
+        ["run", "recipe", "source", "backbone", "n", "seconds", "AP50", "AP"],
+        [
+            "found/1",
+            "detect-yolov8",
+            "bags/",
+            "yolov8-xs",
+            "40",
+            "9",
+            "0.7500",
+            "[0.6250,",
+            "0.8750]",
+            "0.5000",
+        ],
+    ]
+    both = tlkit_command("compare", "found", "guns/1").out.splitlines()
+    assert both[0].split() == [
+        "run", "recipe", "source", "backbone", "n", "accuracy", "eta", "auc", "ece", "seconds", "AP50", "AP",
+    ]  # fmt: skip
+    assert both[2].split()[-3:] == ["62", "-", "-"]
+    row = tlkit_command("compare", "found", "--json").json["runs"][0]
+    assert (row["low"], row["high"], row["AP50"], row["accuracy"]) == (0.625, 0.875, 0.75, None)
+
+
 def test_a_run_named_twice_stands_once_and_order_is_as_asked(cards, tlkit_command):
     rows = tlkit_command("compare", "blades", "guns/2", "guns", "--json").json["runs"]
     assert [row["run"] for row in rows] == ["blades/1", "guns/2", "guns/1"]
@@ -65,6 +96,8 @@ def test_as_json_and_csv_nothing_is_rounded(cards, tlkit_command):
         "low": 0.88,
         "high": 0.91,
         "seconds": 61.6,
+        "AP50": None,
+        "AP": None,
         "path": "saved_models/guns/1",
     }
     table = list(csv.DictReader(io.StringIO(tlkit_command("compare", "guns", "blades", "--csv").out)))

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tlkit.cli.console import HEADER, Console, TrainingTable
+from tlkit.cli.console import Console, TrainingTable
 
 
 class Terminal(io.StringIO):
@@ -52,7 +52,19 @@ ROWS = [
 
 
 def test_the_seed_s_columns():
-    assert HEADER.split() == ["phase", "epoch", "train-loss", "val-loss", "val-acc", "best", "time[s]"]
+    assert ROWS[0].split() == ["phase", "epoch", "train-loss", "val-loss", "val-acc", "best", "time[s]"]
+
+
+def test_the_heading_follows_the_measure(capsys):
+    table = TrainingTable(Console())
+    table.measure = "AP50"
+    table.start("all", 2)
+    logs = {"loss": 3.0, "val_loss": 2.5, "val_AP50": 0.125, "val_accuracy": 0.75}
+    table.epoch("all", 1, 2, logs, best=True, seconds=9)
+    assert capsys.readouterr().err.splitlines() == [
+        "phase      epoch  train-loss  val-loss  val-AP50  best  time[s]",
+        "all          1/2      3.0000    2.5000    0.1250   *        9.0",
+    ]
 
 
 def test_plain_lines_where_nobody_watches(capsys, tmp_path):

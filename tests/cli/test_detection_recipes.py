@@ -2,58 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
-from click.testing import CliRunner
-from PIL import Image
 
-from tlkit.cli.main import main
+from tests.cli.conftest import SMALL, run_recipe
 
 
-@pytest.fixture(scope="module")
-def bags(tmp_path_factory):
-    """Dark rectangles on bright noise; every third picture is empty."""
-    root = tmp_path_factory.mktemp("detection") / "bags"
-    root.mkdir()
-    rows = []
-    generator = np.random.default_rng(0)
-    for number in range(30):
-        pixels = generator.integers(150, 250, (72, 96, 3))
-        name = f"{number:02}.png"
-        if number % 3:
-            left, top = generator.integers(2, 40, 2)
-            right, bottom = left + 24, top + 20
-            kind = ("gun", "knife")[number % 2]
-            pixels[top:bottom, left:right] = (20, 20, 120) if number % 2 else (120, 20, 20)
-            rows.append([name, left, top, right, bottom, kind])
-        else:
-            rows.append([name, "", "", "", "", ""])
-        Image.fromarray(pixels.astype(np.uint8)).save(root / name)
-    with (root / "boxes.csv").open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["image", "left", "top", "right", "bottom", "class"])
-        writer.writerows(rows)
-    return root
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
+    check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))
 
 
-def run(*arguments: object, code: int = 0) -> dict:
-    result = CliRunner().invoke(main, ["run", *map(str, arguments), "--json"])
-    assert result.exit_code == code, result.stderr + result.stdout
-    return json.loads(result.stdout)
+def test_a_finished_detector_keeps_every_promise(finished_detector):
+    check(finished_detector)
 
 
-SMALL = ("--image-size", 64, "--batch", 4, "--backbone", "mobilenet-v2-0.35", "--weights", "none")
-
-
-@pytest.mark.parametrize(
-    "recipe", ["detect-retinanet", pytest.param("detect-yolov8", marks=pytest.mark.slow)]
-)
-def test_a_finished_detector_keeps_every_promise(recipe, bags, tmp_path):
-    found = run(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL)
+def check(found):
     folder = Path(found["run"])
     for name in ("saved_model.pb", "model.keras", "recipe.py", "options.json", "card.json", "metrics.jsonl", "log.txt",
                  "report.html", "split.csv", "pictures/batch.png", "pictures/found.png"):  # fmt: skip
@@ -71,10 +38,10 @@ def test_a_finished_detector_keeps_every_promise(recipe, bags, tmp_path):
     ("options", "code", "words"),
     [
         (("--epochs", 0, 0, *SMALL), 2, "--epochs leaves every phase out"),
-        (("--more", "gan"), 2, "--more does not apply to pictures with boxes"),
+        (("--more", "gan"), 2, "There is no run 'gan' in"),
         (("--skip-bad",), 2, "--skip-bad does not apply to pictures with boxes"),
     ],
 )
 def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
-    refused = run("detect-retinanet", bags, "--runs", tmp_path, *options, code=code)
+    refused = run_recipe("detect-retinanet", bags, "--runs", tmp_path, *options, code=code)
     assert words in refused["error"]["problem"]

@@ -48,6 +48,32 @@ def test_into_the_run_s_folder(target, file, run, converted, tlkit_command):
     assert f"saved_models/guns/1/{file} is there already." in said.err
 
 
+@pytest.mark.parametrize("target", ["onnx", "litert"])
+def test_a_detector_goes_another_way(target, converted, kitchen, monkeypatch, tlkit_command):
+    import sys
+    import types
+
+    from tlkit.models.detector_settings import Detecting
+
+    asked = []
+
+    def write(detector, output, detecting):
+        asked.append((detector, output.as_posix(), detecting))
+        return {"largest_difference": 1e-5}
+
+    how = {"threshold": 0.25, "overlap": 0.5, "most": 7, "candidates": 50}
+    RunFolder.start(kitchen / "saved_models", "bags").finish({"kind": "detector", "detecting": how})
+    loaded = types.SimpleNamespace(load_detector=lambda file: file.as_posix())
+    other = types.SimpleNamespace(**{f"detector_to_{target}": write})
+    setattr(other, f"detector_to_{'litert' if target == 'onnx' else 'onnx'}", None)
+    monkeypatch.setitem(sys.modules, "tlkit.models.detectors", loaded)
+    monkeypatch.setitem(sys.modules, "tlkit.results.detector_conversion", other)
+    said = tlkit_command("export", "bags", "--format", target, "--output", "mine")
+    assert said.code == 0
+    assert asked == [("saved_models/bags/1/model.keras", "mine", Detecting(**how))]
+    assert converted == []
+
+
 def test_where_one_wants_it(run, converted, kitchen, tlkit_command):
     assert tlkit_command("export", "guns/1", "--format", "onnx", "--output", "mine.onnx").code == 0
     assert (kitchen / "mine.onnx").read_text() == "onnx"

@@ -251,7 +251,7 @@ def test_options_without_a_split():
 
     assert isinstance(cook, RecipeCommand)
     assert [p.name for p in cook.params] == [
-        "group", "name", "runs", "seed", "device", "dry_run", "as_json", "verbose",
+        "group", "name", "runs", "seed", "device", "dry_run", "as_json", "verbose", "quiet",
     ]  # fmt: skip
     with pytest.raises(UsageFault, match="group, which every recipe has already"):
         tlkit.recipe(split=True)(click.option("--group")(lambda run, group: None))

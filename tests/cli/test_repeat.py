@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.cli.test_kill_points import RECIPES, shapes  # noqa: F401 (a fixture)
+from tests.cli.test_kill_points import NET, RECIPES, shapes  # noqa: F401 (a fixture)
+from tests.cli.test_synthesis_recipes import JUDGED, TINY, threats  # noqa: F401 (a fixture)
 from tlkit.results.run_folder import read_card
 from tlkit.results.sameness import compared, first_difference, timeless, weights_of
 
@@ -71,6 +72,7 @@ def test_a_repeat_that_fails_is_told_like_any_run(kitchen, tlkit_command):
     assert said.json["error"]["problem"] == "photos/ has images but no class folders."
 
 
+@pytest.mark.slow  # by default tests/test_every_recipe.py runs the same network twice
 def test_a_network_repeats_and_what_was_different_is_said_before(shapes, tmp_path, tlkit_command):  # noqa: F811
     """Versions of another day are said; the weights of another run are not the same."""
     name, *options = RECIPES["cnn"]
@@ -116,16 +118,31 @@ def test_weights_are_compared_bit_for_bit(tmp_path):
     assert first_difference(*runs) is None
 
 
+BACKBONE = ("--image-size", 64, *NET[:4])
+# What is run -> its options, its source, and a file that holds what it came to.
+REPEATS = {
+    **{name: (words, "shapes", "model.keras") for name, words in RECIPES.items() if name != "cnn"},
+    "detector": (RECIPES["detector"], "bags", "model.keras"),
+    "yolov8": (("detect-yolov8", "--epochs", 1, 2, "--image-size", 64, *NET), "bags", "model.keras"),
+    "stylegan": (("synthesize-stylegan", "--class", "disc", *TINY, *JUDGED), "shapes", "model.keras"),
+    "features": (("extract-features", *BACKBONE), "shapes", "features.npy"),
+    "heads": (("fit-head", "--heads", "knn3,mlp", "--folds", 3, *BACKBONE), "shapes", "model.keras"),
+    "crops": (("composite-crops", "--copies", 2, "--size", 64), "threats", "composites.csv"),
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", [name for name in RECIPES if name != "cnn"])
-def test_every_kind_of_recipe_repeats_itself(recipe, shapes, bags, tmp_path, tlkit_command):  # noqa: F811
-    name, *options = RECIPES[recipe]
-    source = bags if recipe == "detector" else shapes
-    said = tlkit_command("run", name, source, *options, "--name", "one", "--runs", tmp_path)
+@pytest.mark.parametrize("kind", REPEATS)
+def test_every_kind_of_recipe_repeats_itself(kind, request, tmp_path, tlkit_command, monkeypatch):
+    (name, *options), source, file = REPEATS[kind]
+    monkeypatch.setattr("tlkit.cli.synthesis_results.SOUGHT", 2)
+    words = (name, request.getfixturevalue(source), *options, "--name", "one", "--runs", tmp_path)
+    said = tlkit_command("run", *words)
     assert said.code == 0, said.err
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing is known from before
     said = tlkit_command("repeat", "one", "--runs", tmp_path, "--json")
     assert said.code == 0, said.out
-    assert "model.keras" in said.json["files"]
+    assert file in said.json["files"]
 
 
 def test_files_are_compared_by_what_they_hold(tmp_path):

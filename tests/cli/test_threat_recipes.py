@@ -275,6 +275,7 @@ def discs(runs, tmp_path_factory):
 WINDOWS = ("--size", 96, "--scales", 1, "--ratio", 1, "--step", 0.2)
 
 
+@pytest.mark.slow
 def test_a_window_run_keeps_every_promise(classifier, discs, runs):
     done = call("run", "slide-window", discs, "--classifier", "crops", "--runs", runs, *WINDOWS)
     folder = Path(done["run"])
@@ -293,6 +294,10 @@ def test_a_window_run_keeps_every_promise(classifier, discs, runs):
     tests = {row["path"] for row in rows_of(folder / "split.csv") if row["part"] == "test"}
     assert {row["image"] for row in detections} <= tests
     assert all(float(row["score"]) >= 0.01 for row in detections)
+    judged = call("evaluate", folder, discs)
+    assert judged["AP50"] == pytest.approx(
+        measures["AP50"], abs=1e-6
+    )  # the same test part, the same evaluator
 
 
 @pytest.mark.parametrize(

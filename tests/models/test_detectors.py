@@ -28,6 +28,10 @@ SOMETHING = (
     np.array([[0, 2], [-1, -1]], np.int32),
 )
 KINDS = ("retinanet", "yolov8")
+DEARER_SLOW = (
+    "retinanet",
+    pytest.param("yolov8", marks=pytest.mark.slow),
+)  # YOLOv8 is built and traced for long
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,7 @@ def test_the_stock_retinanet_has_no_loss_without_objects_and_ours_has(made):
     assert ours["box"] == 0
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEARER_SLOW)
 def test_the_gradient_of_empty_pictures_lowers_their_scores(made, kind):
     detector = made[kind]
     before = [np.array(v) for v in detector.trainable_variables]
@@ -358,7 +362,7 @@ def test_iou_is_that_of_a_plain_calculation():
 # --- the model as a whole ---
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEARER_SLOW)
 def test_a_saved_detector_is_the_same_with_names_and_settings(made, kind, tmp_path):
     detector = made[kind]
     detector.save(tmp_path / "model.keras")
@@ -378,7 +382,7 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path):
         load_detector(tmp_path / "other.keras")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEARER_SLOW)
 def test_mixed_precision_computes_losses_and_boxes_in_float32(kind, monkeypatch):
     for module in (retinanet, yolov8):
         monkeypatch.setattr(module, "build_pyramid", tiny_pyramid)

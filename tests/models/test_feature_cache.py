@@ -7,6 +7,7 @@ import multiprocessing
 import sqlite3
 
 import numpy as np
+import pytest
 
 from tlkit.models import feature_cache
 from tlkit.models.feature_cache import FeatureCache, cache_files, trim
@@ -55,6 +56,35 @@ def test_what_an_interrupted_run_wrote_stays(make_folder, tmp_path):
     with contextlib.suppress(KeyboardInterrupt):
         extractor(files, [str(file) for file in files], stop)
     assert extract(tmp_path / "c", files)[1] == 80 - 32
+
+
+class Together(Mean):
+    """What a picture's features are depends on its batch, as the last bits of a network's do."""
+
+    def __call__(self, pixels):
+        return super().__call__(pixels) + pixels.mean()
+
+
+@pytest.mark.parametrize("batches", [1, 2])
+def test_what_is_left_after_a_kill_falls_into_the_same_batches(batches, make_folder, tmp_path, monkeypatch):
+    """Even where pictures come twice, some of them within what was computed and some beyond."""
+    monkeypatch.setattr("tlkit.models.features.BATCH", 4)
+    files = sorted(make_folder(bar=8, disc=8).glob("*/*"))
+    files = [*files[:6], files[1], *files[6:], files[0], files[9], files[15]]
+    keys = [str(file) for file in files]
+    whole = Extractor(Together(), tmp_path / "whole")
+    expected = whole(files, keys)
+    assert whole.computed == 16
+
+    def stop(done: int) -> None:
+        if done >= len(files) - 16 + 4 * batches:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Extractor(Together(), tmp_path / "cut")(files, keys, stop)
+    resumed = Extractor(Together(), tmp_path / "cut")
+    assert np.array_equal(resumed(files, keys), expected)
+    assert resumed.computed == 16 - 4 * batches
 
 
 def test_a_damaged_file_is_made_anew_with_one_line(make_folder, tmp_path):

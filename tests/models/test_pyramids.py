@@ -17,6 +17,8 @@ WITHOUT = {  # their maps are no whole fraction of the side, or they take one si
     "alexnet",
     "zfnet512",
     "rcnn-ilsvrc13",
+    "googlenet",
+    "squeezenet",
 }
 QUICK = ("efficientnet-lite0", "mobilenet-0.25", "mobilenet-v2-0.35")
 

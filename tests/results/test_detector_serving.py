@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import keras
@@ -18,11 +19,12 @@ from tlkit.models.anchors import Anchors
 from tlkit.models.detections import predict_files
 from tlkit.models.detector_settings import Detecting
 from tlkit.models.detectors import build_retinanet
+from tlkit.results.conversion import litert_interpreter
+from tlkit.results.detector_conversion import detector_to_litert, detector_to_onnx
 from tlkit.results.detector_serving import (
     TOLERANCE,
     ServedDetector,
     check_detector_parity,
-    detector_to_onnx,
     export_detector,
 )
 
@@ -160,3 +162,21 @@ def test_onnx_gives_the_same_boxes_and_scores(detector, tmp_path):
     assert (about["image_size"], about["most"]) == (str(SIZE), "6")
     with pytest.raises(ExportFault, match="is there already"):
         detector_to_onnx(detector, file)
+
+
+def test_litert_gives_the_same_boxes_and_scores(detector, tmp_path):
+    file = tmp_path / "model.tflite"
+    found = detector_to_litert(detector, file)
+    assert found["largest_difference"] <= 1e-4
+    assert found["spread"] > 0.001
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TensorFlow announces LiteRT's next home
+        ask = litert_interpreter(file).get_signature_runner()
+    images = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
+    answer = ask(images=images)
+    expected = detector.decode(detector(images, training=False))
+    assert answer["boxes"] == pytest.approx(expected[0].numpy(), abs=1e-2)
+    assert answer["scores"] == pytest.approx(expected[1].numpy(), abs=1e-4)
+    assert (tmp_path / "model.labels.txt").read_text().split() == list(NAMES)
+    with pytest.raises(ExportFault, match=r"model.labels.txt is there already"):
+        detector_to_litert(detector, file)

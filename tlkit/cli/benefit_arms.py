@@ -80,7 +80,7 @@ def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np
     file = evidence.run.folder.folder(CELLS) / f"{len(chosen)}-{kind}-{repeat}-fakes.npy"
     if not file.is_file():
         save_aside(file, _play(evidence, kind, chosen, repeat))
-    return np.load(file)
+    return np.load(file, allow_pickle=False)
 
 
 def save_aside(file: Path, array: np.ndarray) -> None:
@@ -194,7 +194,7 @@ def surroundings(evidence: Evidence) -> Added:
         size = evidence.featurizer.image_size
         pictures, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
         save_aside(file, _features(evidence, pictures))
-    features = np.load(file)
+    features = np.load(file, allow_pickle=False)
     return Added(features, np.zeros(len(features), bool))
 
 

@@ -119,7 +119,7 @@ def answer(run: Run, evidence: Evidence) -> list[Cell]:
                 file = folder / f"{number}-{arm}-{repeat}.npy"
                 if not file.is_file():
                     save_aside(file, _trained(evidence, arm, number, repeat)[test])
-                rows.append(np.load(file))
+                rows.append(np.load(file, allow_pickle=False))
             answers[number, arm] = np.stack(rows)
             _say_cell(run, evidence.truth[test], number, arm, answers[number, arm])
     return measure_benefit(

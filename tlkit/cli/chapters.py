@@ -11,12 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.batches import halved_if_need_be
 from tlkit.cli.device import set_precision
+from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.more import say_added
 from tlkit.data.sources import PARTS
-from tlkit.errors import DataFault, UsageFault
+from tlkit.errors import UsageFault
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from tlkit.data.augment import Augmentation
     from tlkit.data.splits import Split
     from tlkit.models.classifier import Head
-    from tlkit.models.training import Fitting, Phase
+    from tlkit.models.training import Fitting, Phase, PhaseResult
 
 CHECKPOINTS = "checkpoints"
 PARITY_IMAGES = 16
@@ -51,7 +53,7 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
     how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
     ingredients = read_ingredients(source, seed=run.seed, least=least, **how)
     split = ingredients.split
-    check_manifest(run, source, split.manifest)
+    keep_manifest(run, source, split)
     parts = split.summary()
     run.record(
         classes=list(split.images.class_names),
@@ -67,29 +69,6 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
     for sentence in say_added(ingredients.added):
         run.say(sentence)
     return split
-
-
-def check_manifest(run: Run, source: str, now: str) -> None:
-    """Write `split.csv`; for a resumed run it must be what it was.
-
-    Raises:
-        DataFault: The source has changed since the run began.
-    """
-    file = run.folder.path / "split.csv"
-    before = file.read_text(encoding="utf-8") if run.resumed and file.is_file() else now
-    if before != now:
-        raise DataFault(
-            f"{source} is not what it was when this run began{_first_difference(before, now)}.",
-            "Restore the pictures, or start a new run.",
-        )
-    file.write_text(now, encoding="utf-8")
-
-
-def _first_difference(before: str, now: str) -> str:
-    old, new = ({line.split(",")[0]: line for line in text.splitlines()} for text in (before, now))
-    path = min((p for p in old.keys() | new.keys() if old.get(p) != new.get(p)), default=None)
-    how = "was added" if path not in old else "is gone" if path not in new else "differs"
-    return f": {path} {how}" if path else ""
 
 
 def _say_data(run: Run, split: Split, parts: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
@@ -204,24 +183,26 @@ def fit(
     wanted = [phase for phase in phases if phase.epochs]
     if not wanted:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
-    _draw_first_batch(run, split, wanted[-1], fitting, augmentation, model.input_shape[1])
-    checkpoints = run.folder.folder(CHECKPOINTS)
     network = run.card()["model"]
-    watchers = _Reporter(run, model, split, wanted).watchers()
-    results = fit_phases(
-        model,
-        split,
-        wanted,
-        fitting,
-        checkpoints,
-        backbone=network["backbone"],
-        seed=run.seed,
-        augmentation=augmentation,
-        views=views,
-        batch_norm=network["weights"]["kind"] == "none",
-        watchers=watchers,
-        progress=run.progress,
-    )
+
+    def cook(how: Fitting) -> list[PhaseResult]:
+        _draw_first_batch(run, split, wanted[-1], how, augmentation, model.input_shape[1])
+        return fit_phases(
+            model,
+            split,
+            wanted,
+            how,
+            run.folder.folder(CHECKPOINTS),
+            backbone=network["backbone"],
+            seed=run.seed,
+            augmentation=augmentation,
+            views=views,
+            batch_norm=network["weights"]["kind"] == "none",
+            watchers=_Reporter(run, model, split, wanted).watchers(),
+            progress=run.progress,
+        )
+
+    results = halved_if_need_be(run, model, fitting, CHECKPOINTS, cook)
     run.record(phases=[asdict(result) for result in results])
     _save_last(run, model, wanted[-1])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tlkit.cli.option_groups import BackboneName, Decorator, ExtractorNames, HeadNames, grouped
+from tlkit.cli.option_groups import BackboneName, BatchSize, Decorator, ExtractorNames, HeadNames, grouped
 
 Choice = click.Choice
 
@@ -56,14 +56,15 @@ def head(**defaults: Any) -> Decorator:
 def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `Fitting`."""
 
-    def make(**values: Any) -> Any:
+    def make(batch: int | str, **values: Any) -> Any:
         from tlkit.models.settings import Fitting
 
-        return Fitting(**values)
+        free = batch == "auto"
+        return Fitting(batch=int(defaults.get("batch", 32) if free else batch), halve=free, **values)
 
     share = click.FloatRange(0, 1, max_open=True)
     rows = [
-        ("batch", click.IntRange(1), 32, "N", "Images a step."),
+        ("batch", BatchSize(), 32, "N|auto", "Images a step; auto: 32, or half of it if memory ends."),
         ("patience", click.IntRange(1), 5, "N", "Epochs without progress before a phase stops."),
         ("schedule", Choice(["cosine", "plateau", "constant"]), "cosine", None, "How the rate falls."),
         ("warmup", share, 0.1, "SHARE", "Part of a phase in which a cosine rate rises."),

@@ -27,12 +27,16 @@ COLUMNS = (
     "auc",
     "ece",
     "seconds",
+    "AP50",
+    "AP",
 )
+NAMING = {"classifier": ("accuracy", "eta", "auc", "ece"), "detector": ("AP50", "AP")}  # columns of its own
 TEXTS = 4  # how many of the columns are text
 SPARE = ("ece", "seconds", "auc", "recipe", "source")  # left out first in a narrow terminal
 EXAMPLES = """
     tlkit compare fine-tune-photos small-cnn-photos
     tlkit compare fine-tune-photos/1 fine-tune-photos/4 --markdown
+    tlkit compare detect-retinanet-bags detect-yolov8-bags/2 --draw side-by-side.png
 """
 
 
@@ -42,34 +46,79 @@ EXAMPLES = """
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-def compare(names: tuple[str, ...], runs: Path, as_json: bool, as_csv: bool, markdown: bool) -> None:
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="Of detectors: draw the same pictures, the truth and what each run finds.",
+)
+@click.option(
+    "--source",
+    metavar="SOURCE",
+    help="Of --draw: pictures with boxes.  [default: the first run's own]",
+)
+@click.option("--pictures", type=click.IntRange(1, 50), default=6, metavar="N", help="Of --draw: how many.")
+def compare(
+    names: tuple[str, ...],
+    runs: Path,
+    as_json: bool,
+    as_csv: bool,
+    markdown: bool,
+    draw: Path | None,
+    source: str | None,
+    pictures: int,
+) -> None:
     """Put runs side by side in one table.
 
-    Figures are those of each run's own test part, accuracy with its 95 % interval. Runs on different images
-    cannot be ranked by them: tlkit evaluate measures several runs on one source.
+    Figures are those of each run's own test part, accuracy, and AP50 of detectors, with its 95 % interval. Runs on
+    different images cannot be ranked by them: tlkit evaluate measures several runs on one source. --draw takes
+    pictures that none of the runs has learned from.
     """
     if as_json + as_csv + markdown > 1:
         raise UsageFault("Use just one of --json, --csv and --markdown.")
-    found = dict.fromkeys(path for name in names for path in find_runs(name, runs))
-    rows = [row_of(read_card(path), path) for path in found]
+    found = list(dict.fromkeys(path for name in names for path in find_runs(name, runs)))
+    cards = [read_card(path) for path in found]
+    if draw:
+        from tlkit.cli.boxes_compared import draw_compared
+
+        draw_compared(found, cards, draw, source, pictures)
+    elif source:
+        raise UsageFault(
+            "--source says which pictures --draw takes.", "Add --draw FILE.png, or leave it out."
+        )
+    rows = [row_of(card, path) for card, path in zip(cards, found, strict=True)]
     if as_json:
         show({"runs": rows}, as_json=True)
     elif as_csv:
         show_csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
     else:
-        header = [column for column in COLUMNS if column not in {"low", "high"}]
+        header = _columns({str(card.get("kind")) for card in cards})
         cells = [[_shown(row, column) for column in header] for row in rows]
         if markdown:
             show_markdown(header, cells, left=TEXTS)
         else:
-            show_table(header, cells, left=TEXTS, spare=SPARE)
+            show_table(header, cells, left=TEXTS, spare=[name for name in SPARE if name in header])
+
+
+def _columns(kinds: set[str]) -> list[str]:
+    """The columns that a table of such runs needs: those of detectors only where there are some."""
+    absent = {"low", "high"}
+    if "detector" not in kinds:
+        absent |= set(NAMING["detector"])
+    elif kinds == {"detector"}:
+        absent |= set(NAMING["classifier"])
+    return [column for column in COLUMNS if column not in absent]
 
 
 def row_of(card: dict[str, Any], path: Path) -> dict[str, Any]:
-    """One row of the comparison by column, and the run's path; what a card does not have is None."""
+    """One row of the comparison by column, and the run's path; what a card does not have is None.
+
+    `low` and `high` bound the accuracy of a classifier and the AP50 of a detector.
+    """
     measures = (card.get("measures") or {}).get("test") or {}
-    low, high = (measures.get("intervals") or {}).get("accuracy") or (None, None)
-    figures = {name: measures.get(name) for name in ("n", "accuracy", "eta", "auc", "ece")}
+    leading = "AP50" if card.get("kind") == "detector" else "accuracy"
+    low, high = (measures.get("intervals") or {}).get(leading) or (None, None)
+    figures = {name: measures.get(name) for name in ("n", *NAMING["classifier"], *NAMING["detector"])}
     return {
         "run": f"{card.get('name', path.parent.name)}/{card.get('number', path.name)}",
         "recipe": card.get("recipe"),
@@ -85,7 +134,7 @@ def row_of(card: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _shown(row: dict[str, Any], column: str) -> str | None:
     value = row[column]
-    if column == "accuracy" and value is not None and row["low"] is not None:
+    if column in {"accuracy", "AP50"} and value is not None and row["low"] is not None:
         return f"{value:.4f} [{row['low']:.4f}, {row['high']:.4f}]"
     if column == "seconds" and value is not None:
         return f"{value:.0f}"

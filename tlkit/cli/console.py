@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
@@ -41,7 +41,8 @@ class Console:
     def close(self) -> None:
         """End the log."""
         if self._log:
-            self._log.close()
+            with suppress(OSError):  # a full disk: what was said stands on stderr too
+                self._log.close()
             self._log = None
 
     def say(self, text: str) -> None:
@@ -57,8 +58,9 @@ class Console:
     def log(self, text: str) -> None:
         """Only log it."""
         if self._log:
-            self._log.write(text + "\n")
-            self._log.flush()
+            with suppress(OSError):
+                self._log.write(text + "\n")
+                self._log.flush()
 
     @property
     def is_terminal(self) -> bool:

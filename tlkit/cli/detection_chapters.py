@@ -5,9 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.chapters import CHECKPOINTS, check_manifest
+from tlkit.cli.chapters import CHECKPOINTS
+from tlkit.cli.detection_results import write_detector_page
+from tlkit.cli.detection_tasting import choose_threshold, judge
+from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TEST, TRAINING
@@ -20,9 +24,7 @@ if TYPE_CHECKING:
     from tlkit.data.box_splits import BoxSplit
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase
-    from tlkit.results.detection_matches import Detections
 
-SHOWN = 6  # test pictures beside their truth
 PARITY_PICTURES = 8
 
 
@@ -33,20 +35,22 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
     """Read pictures with boxes, refuse what would corrupt the result, deal them out and keep the manifest.
 
     Raises:
-        DataFault, UsageFault: See `read_boxes` and `split_boxes`; or an option does not apply to boxes.
+        DataFault, UsageFault: See `read_boxes`, `split_boxes` and `add_composites`; or an option does not apply to
+            boxes.
     """
+    from tlkit.data.box_more import add_composites, say_composites
     from tlkit.data.box_splits import split_boxes
     from tlkit.data.boxes import read_boxes
+    from tlkit.results.run_folder import find_run
 
     options = dict(vars(run.split))
-    if options.pop("more"):
-        raise UsageFault("--more does not apply to pictures with boxes.", "Leave it out.")
+    more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
     if options.pop("skip_bad"):
         raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
     options.pop("download")
     boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
-    split = split_boxes(boxes, seed=run.seed, **options)
-    check_manifest(run, source, split.manifest)
+    split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
+    keep_manifest(run, source, split.split)
     parts = split.summary()
     run.record(
         classes=list(boxes.class_names),
@@ -55,7 +59,7 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
             "parts": parts,
             "warnings": list(split.warnings),
             "skipped": [],
-            "added": {},
+            "added": added,
         },
     )
     sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
@@ -65,8 +69,8 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
         f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
         f"{', '.join(boxes.class_names)}; {sizes}."
     )
-    for warning in split.warnings:
-        run.say(f"Warning: {warning}")
+    for sentence in [*(f"Warning: {warning}" for warning in split.warnings), *say_composites(added)]:
+        run.say(sentence)
     return split
 
 
@@ -235,6 +239,7 @@ class _Reporter:
         from tlkit.models.training import Watchers
 
         table = self.run.table
+        table.measure = "AP50"
         return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
 
     def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
@@ -254,7 +259,7 @@ class _Reporter:
         logs = {
             "loss": row.get("training_loss"),
             "val_loss": row.get("validation_loss"),
-            "val_accuracy": row.get("validation_AP50"),
+            "val_AP50": row.get("validation_AP50"),
         }
         self.run.table.epoch(
             row["phase"],
@@ -271,56 +276,13 @@ class _Reporter:
 
 
 def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
-    """Judge the test part, once: measures with intervals over groups, and pictures."""
-    from dataclasses import replace
-
-    from tlkit.models.detections import predict_boxes
-    from tlkit.results.detection import detection_measures
-    from tlkit.results.detection_matches import detections_of_pictures
-
-    test = split.take(TEST)
-    # An AP needs the low scores too; what is served starts at `detecting.threshold`.
-    found = detections_of_pictures(predict_boxes(detector, test, replace(detecting, threshold=0.01)))
-    measures = detection_measures(test, found, groups=split.groups(TEST), seed=run.seed)
-    run.record(measures={"test": measures}, detecting=asdict(detecting))
-    _draw_evidence(run, test, found, measures)
-    bounds = measures["intervals"]["AP50"] or [float("nan")] * 2
-    run.say(
-        f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {bounds[0]:.3f} to {bounds[1]:.3f}), AP "
-        f"{measures['AP'] or 0:.3f}; n = {measures['n']} pictures, {measures['objects']} objects."
-    )
-    run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
-
-
-def _draw_evidence(run: Run, test: Any, found: Detections, measures: dict[str, Any]) -> None:
-    from tlkit.results import detection_pictures as draw
-    from tlkit.results.board import ScalarBoard
-    from tlkit.results.canvas import save
-
-    folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
-    shown = [i for i in range(len(test)) if len(test.xyxy[i])][:SHOWN]
-    save(
-        draw.beside_truth(test, {run.card()["model"]["network"]: (found, threshold)}, shown),
-        folder / "found.png",
-    )
-    save(draw.worst_images(test, found, threshold), folder / "worst.png")
-    save(draw.pr_curves(test, found), folder / "precision_recall.png")
-    save(draw.froc(test, found), folder / "froc.png")
-    board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
-    for file in sorted(folder.glob("*.png")):
-        board.add_picture(file.stem, file, len(run.folder.metrics()))
-    board.close()
+    """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+    threshold = choose_threshold(run, detector, split, detecting)
+    judge(run, detector, split, detecting, threshold)
+    run.record(detecting=asdict(detecting))
 
 
 # --- Serving ---
-
-CAPTIONS = {
-    "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
-    "worst": "The test pictures with the most faults.",
-    "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
-    "froc": "Recall against false alarms a picture: what a screener's time buys.",
-    "batch": "A training batch as the network sees it.",
-}
 
 
 def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
@@ -338,41 +300,3 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_detector_page(run)
-
-
-def write_detector_page(run: Run) -> None:
-    """Write the report of a detector from its card."""
-    from tlkit.results.page import Table, write_page
-
-    card = run.card()
-    test, model = card["measures"]["test"], card["model"]
-    low, high = test["intervals"]["AP50"] or (None, None)
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
-    f1, names = test["f1"], ", ".join(card["classes"])
-    lead = (
-        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
-        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test pictures with "
-        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
-        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
-    )
-    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
-    classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
-    screening = [[row["rate"], row["recall"], row["threshold"]] for row in test["screening"]]
-    matrix = test["confusion"]
-    tables = [
-        Table(
-            "Classes of the test part",
-            ("class", *columns),
-            classes,
-            note="COCO's AP is pycocotools'; AP10 is VOC's.",
-        ),
-        Table("Screening", ("false alarms a picture", "recall", "threshold"), screening),
-        Table(
-            f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
-            ("truth", *matrix["classes"]),
-            [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
-        ),
-    ]
-    there = run.folder.path / "pictures"
-    pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
-    write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)

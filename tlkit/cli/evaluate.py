@@ -13,7 +13,7 @@ from tlkit.cli.options import GROUP, json_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
-from tlkit.errors import DataFault
+from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 
 if TYPE_CHECKING:
@@ -27,39 +27,93 @@ COLUMNS = ("support", "precision", "recall", "f1", "eta", "auc")
 EXAMPLES = """
     tlkit evaluate fine-tune-photos more-photos/
     tlkit evaluate fine-tune-photos/3 test.csv --group '(patient[0-9]+)' --json
+    tlkit evaluate detect-yolov8-bags more-bags/ --unknown drop
 """
 
 
 @click.command(cls=SectionedCommand, examples=EXAMPLES)
 @click.argument("run", help="NAME (its newest run), NAME/3, or a run's folder.")
-@click.argument("source", help="FOLDER of class folders, FILE.csv, tfds:NAME or xray:crops.")
+@click.argument(
+    "source",
+    help="FOLDER of class folders, FILE.csv, tfds:NAME or xray:crops; of a detector, one with boxes.",
+)
 @click.option("--group", metavar="TEXT", help=f"{GROUP} Intervals are drawn over groups.")
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
 @click.option("--download", is_flag=True, help="Let a tfds: source be downloaded.")
-@click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
+@click.option(
+    "--batch", type=click.IntRange(1), metavar="N", help="Images a step.  [default: 32; of a detector 8]"
+)
+@click.option(
+    "--faults", type=click.Choice(["refuse", "clip"]), help="Of a detector: boxes outside, empty, double."
+)
+@click.option(
+    "--unlabelled",
+    type=click.Choice(["error", "negative", "skip"]),
+    help="Of a detector: pictures without annotation.",
+)
+@click.option(
+    "--unknown",
+    type=click.Choice(["refuse", "drop"]),
+    help="Of a detector: boxes of classes that the run does not know.  [default: refuse]",
+)
 @runs_option
 @json_option
-def evaluate(
-    run: str,
-    source: str,
-    group: str | None,
-    skip_bad: bool,
-    download: bool,
-    batch: int,
-    runs: Path,
-    as_json: bool,
-) -> None:
+def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool, **options: Any) -> None:
     """Measure a finished run on images that it has not learned from.
 
     Images whose content is in the run's training or validation part are left out and counted; on the run's
     own source what remains is its test part, in the run's own groups. Labels are matched by name.
     """
+    path = find_run(run, runs)
+    card = read_card(path)
+    if card.get("kind") == "detector":
+        from tlkit.cli.boxes_judged import Judged, evaluate_detector
+
+        _refuse(
+            options, ("skip_bad", "download"), "does not apply to pictures with boxes", "Use --faults clip."
+        )
+        how = Judged(
+            path,
+            card,
+            source,
+            options["group"],
+            options["faults"],
+            options["unlabelled"],
+            drop=options["unknown"] == "drop",
+        )
+        evaluate_detector(how, batch=batch or 8, as_json=as_json)
+        return
+    _refuse(
+        options, ("faults", "unlabelled", "unknown"), f"is for detectors, and {path} is none", "Leave it out."
+    )
+    outcome = _evaluate_classifier(
+        path, card, source, options["group"], options["skip_bad"], options["download"], batch or 32
+    )
+    if as_json:
+        show(outcome, as_json=True)
+    else:
+        _show_text(outcome)
+
+
+def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str, remedy: str) -> None:
+    for name in names:
+        if options[name]:
+            raise UsageFault(f"--{name.replace('_', '-')} {why}.", remedy)
+
+
+def _evaluate_classifier(
+    path: Path,
+    card: dict[str, Any],
+    source: str,
+    group: str | None,
+    skip_bad: bool,
+    download: bool,
+    batch: int,
+) -> dict[str, Any]:
     from tlkit.data.ingredients import openable
     from tlkit.data.sources import read_images
     from tlkit.data.splits import groups_of
 
-    path = find_run(run, runs)
-    card = read_card(path)
     images, inspections, skipped = openable(
         read_images(source, download=download, least=1), skip_bad=skip_bad
     )
@@ -75,11 +129,7 @@ def evaluate(
     groups = groups_of(images, inspections, group)
     images, groups = images.take(kept), tuple(groups[i] for i in kept)
     measures = judge(path, card, images, groups, batch)
-    outcome = {"run": path, "source": source, "excluded": excluded, "skipped": skipped, **measures}
-    if as_json:
-        show(outcome, as_json=True)
-    else:
-        _show_text(outcome)
+    return {"run": path, "source": source, "excluded": excluded, "skipped": skipped, **measures}
 
 
 def unseen(path: Path, inspections: list[Inspection]) -> list[int]:

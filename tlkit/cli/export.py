@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,12 +12,13 @@ from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.errors import UsageFault
-from tlkit.results.run_folder import find_run
+from tlkit.results.run_folder import find_run, read_card
 
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite"}
 EXAMPLES = """
     tlkit export fine-tune-photos --format onnx
     tlkit export fine-tune-photos/3 --format litert --output blades.tflite
+    tlkit export detect-yolov8-bags --format onnx --output bags.onnx
 """
 
 
@@ -34,8 +36,8 @@ EXAMPLES = """
 def export(run: str, target: str, output: Path | None, runs: Path, as_json: bool) -> None:
     """Write the model of a run as ONNX or LiteRT.
 
-    The file takes uint8 pixels and is checked against the Keras model before it is left there. The SavedModel
-    in the run's folder needs no export.
+    The file takes uint8 pixels and is checked against the Keras model before it is left there. A detector's gives
+    all boxes and their scores, before duplicates are dropped. The SavedModel in the run's folder needs no export.
     """
     path = find_run(run, runs)
     output = output or path / f"model{SUFFIXES[target]}"
@@ -44,7 +46,21 @@ def export(run: str, target: str, output: Path | None, runs: Path, as_json: bool
     if not output.parent.is_dir():
         raise UsageFault(f"There is no folder {output.parent}.", "Make it, or name another --output.")
     import_tensorflow()
+    card = read_card(path)
+    checked = (_detector if card.get("kind") == "detector" else _classifier)(path, card, target, output)
+    show({"status": "written", "format": target, "file": output, **checked}, as_json=as_json)
+
+
+def _classifier(path: Path, _card: dict[str, Any], target: str, output: Path) -> dict[str, Any]:
     from tlkit.results.conversion import to_litert, to_onnx
 
-    checked = (to_onnx if target == "onnx" else to_litert)(path, output)
-    show({"status": "written", "format": target, "file": output, **checked}, as_json=as_json)
+    return (to_onnx if target == "onnx" else to_litert)(path, output)
+
+
+def _detector(path: Path, card: dict[str, Any], target: str, output: Path) -> dict[str, Any]:
+    from tlkit.models.detector_settings import Detecting
+    from tlkit.models.detectors import load_detector
+    from tlkit.results.detector_conversion import detector_to_litert, detector_to_onnx
+
+    write = detector_to_onnx if target == "onnx" else detector_to_litert
+    return write(load_detector(path / "model.keras"), output, Detecting(**(card.get("detecting") or {})))

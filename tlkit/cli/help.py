@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import click
@@ -33,6 +34,16 @@ class SectionedCommand(click.Command):
         self.params.append(
             click.Option(["--quiet"], is_flag=True, expose_value=False, callback=_hush, help=quiet)
         )
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse NaN and infinity, which click takes for numbers in any range."""
+        rest = super().parse_args(ctx, args)
+        for parameter in self.params:
+            value = ctx.params.get(str(parameter.name))
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, float) and not math.isfinite(one):
+                    raise click.BadParameter(f"{one} is no finite number.", ctx, parameter)
+        return rest
 
     def format_help_text(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring; a paragraph with an indented line is kept as typed."""

@@ -75,6 +75,8 @@ class VerbGroup(LazyGroup):
             code = _tell(fault, "--json" in arguments)
         except click.ClickException as error:
             code = _tell_usage(error, "--json" in arguments)
+        except (OSError, MemoryError) as error:
+            code = _tell_known(error, "--json" in arguments)
         except (click.Abort, KeyboardInterrupt):
             code = _tell_stopped("--json" in arguments)
         sys.exit(code if isinstance(code, int) else 0)
@@ -85,6 +87,16 @@ def _tell(fault: TlkitError, as_json: bool) -> int:
 
     show_fault(fault, as_json=as_json)
     return fault.exit_code
+
+
+def _tell_known(error: Exception, as_json: bool) -> int:
+    """Tell that disk, memory or files ended; anything else is a bug, and shows its traceback."""
+    from tlkit.cli.outcome import as_fault
+
+    fault = as_fault(error, {})
+    if fault is None:
+        raise error
+    return _tell(fault, as_json)
 
 
 def _tell_stopped(as_json: bool) -> int:

@@ -119,6 +119,16 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class BatchSize(click.ParamType):
+    """A whole number from 1, or "auto"."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Return the number or the word."""
+        return "auto" if value == "auto" else int(click.IntRange(1).convert(value, param, ctx))
+
+
 def option(
     section: str, name: str, key: str, kind: Any, default: Any, metavar: str | None, text: str
 ) -> Decorator:

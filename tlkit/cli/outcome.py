@@ -21,10 +21,32 @@ from tlkit.cli.console import Console
 from tlkit.cli.interruption import Stopped, stoppable
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.cli.tables import show_table
-from tlkit.errors import RunFailed, TlkitError
+from tlkit.errors import DataFault, RunFailed, TlkitError
 from tlkit.results.run_folder import plain
 
-_DISK = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
+# What the system says when a thing of it ends, with our words and what to do.
+_ENDED = {
+    errno.ENOSPC: ("Nothing more can be written: the disk is full.", "Make room, or use another --runs."),
+    errno.EDQUOT: (
+        "Nothing more can be written: the disk quota is used up.",
+        "Make room, or use another --runs.",
+    ),
+    errno.EFBIG: ("A file would be larger than is allowed here.", "Raise the limit: ulimit -f unlimited."),
+    errno.EROFS: ("Nothing can be written: the disk is read-only.", "Use another --runs."),
+    errno.EMFILE: ("Too many files are open.", "Raise the limit: ulimit -n 4096."),
+    errno.ENFILE: ("Too many files are open on this machine.", "End other programs."),
+}
+# The same in the words of libraries that do not hand the number on: TensorFlow, HDF5, NumPy.
+_WORDS = {
+    "No space left on device": errno.ENOSPC,
+    "errno = 28": errno.ENOSPC,
+    " requested and ": errno.ENOSPC,
+    "Disk quota exceeded": errno.EDQUOT,
+    "File too large": errno.EFBIG,
+    "errno = 27": errno.EFBIG,
+    "Read-only file system": errno.EROFS,
+    "Too many open files": errno.EMFILE,
+}
 
 
 def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
@@ -90,18 +112,17 @@ def _show_error(code: int, kind: str, problem: str, remedy: str) -> None:
 
 
 def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None:
-    """The fault behind a foreign exception, if it is one that a person can mend: memory or disk ended.
+    """The fault behind a foreign exception, if it is one that a person can mend: memory, disk or files ended.
 
     Args:
         error: What was raised.
         options: The run's options; one that starts with "batch" is named in the remedy.
     """
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return RunFailed(
-            f"Nothing more can be written: {_DISK[error.errno]}.", "Make room, or use another --runs."
-        )
-    # TensorFlow's own error, known by its name so that it need not be imported for the question.
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if (number := _ended(error)) is not None:
+        return RunFailed(*_ENDED[number])
+    if isinstance(error, PermissionError) and error.filename:
+        return RunFailed(f"{error.filename} cannot be used: {error.strerror}.", "Look at its permissions.")
+    if memory_ended(error):
         batch = next((name for name in options if name.startswith("batch")), None)
         remedy = (
             f"Try less than --{batch.replace('_', '-')} {options[batch]}." if batch else "Free some memory."
@@ -110,11 +131,28 @@ def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None
     return None
 
 
+def memory_ended(error: BaseException) -> bool:
+    """Whether an exception says that memory ended; TensorFlow uses the same one for a full disk."""
+    # TensorFlow's own error, known by its name so that it need not be imported for the question.
+    kind = isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
+    return kind and _ended(error) is None
+
+
+def _ended(error: BaseException) -> int | None:
+    """The errno of a thing of the system that ended, or None."""
+    if isinstance(error, OSError) and error.errno in _ENDED:
+        return error.errno
+    if isinstance(error, OSError) or type(error).__module__.startswith("tensorflow"):
+        return next((number for words, number in _WORDS.items() if words in str(error)), None)
+    return None
+
+
 def _finish(run: Run) -> dict[str, Any]:
     """End a run that went well; the rename is the last act."""
     if run.dry_run:
         return {"status": "dry-run", **run.results}
     run.table.close()
+    run.check_watched()
     final = run.finish()
     return {
         "status": "finished",
@@ -139,7 +177,7 @@ def _tidied(run: Run) -> Iterator[None]:
     except Exception as error:
         run.console.log(traceback.format_exc())
         left = _leave(run)
-        if known := as_fault(error, run.options):
+        if known := as_fault(error, run.options) or _lost_picture(run):
             known.remedy = f"{known.remedy} {left}".strip()
             raise known from error
         if left:
@@ -147,6 +185,15 @@ def _tidied(run: Run) -> Iterator[None]:
         raise
     finally:
         run.table.close()
+
+
+def _lost_picture(run: Run) -> DataFault | None:
+    """What is to be said where a picture is not what it was: whatever else was raised came of that."""
+    try:
+        run.check_watched()
+    except DataFault as fault:
+        return fault
+    return None
 
 
 def _leave(run: Run) -> str:
@@ -192,6 +239,8 @@ def _warnings_logged(run: Run) -> Iterator[None]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
+    if isinstance(value, list | tuple) and value and all(isinstance(v, str) and " " in v for v in value):
+        return "".join(f"\n  {sentence}" for sentence in value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_text(one) for one in value)}]"
     if isinstance(value, dict):

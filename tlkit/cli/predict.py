@@ -1,9 +1,9 @@
-"""`tlkit predict`: names for images, from the SavedModel of a finished run."""
+"""`tlkit predict`: names for images, or boxes on them, from the SavedModel of a finished run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,14 +14,17 @@ from tlkit.cli.options import json_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.errors import DataFault, UsageFault
-from tlkit.results.run_folder import find_run
+from tlkit.results.run_folder import find_run, read_card
 
 if TYPE_CHECKING:
-    from tlkit.results.serving import Prediction, Served
+    from tlkit.results.serving import Loaded, Prediction, Served
+
+Answer = TypeVar("Answer")
 
 EXAMPLES = """
     tlkit predict fine-tune-photos new/1.png new/2.png
     tlkit predict fine-tune-photos/3 new/ --csv > names.csv
+    tlkit predict detect-yolov8-bags new/ --draw found/
 """
 
 
@@ -36,37 +39,79 @@ EXAMPLES = """
 )
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
 @click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    metavar="SCORE",
+    help="Of a detector's boxes only those with this score.  [default: where F1 was best on the run's validation part]",
+)
+@click.option(
+    "--draw",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Of a detector: write pictures with their boxes, boxes.csv and COCO's detections.json.",
+)
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 def predict(
-    run: str, images: tuple[Path, ...], skip_bad: bool, batch: int, runs: Path, as_json: bool, as_csv: bool
+    run: str,
+    images: tuple[Path, ...],
+    skip_bad: bool,
+    batch: int,
+    threshold: float | None,
+    draw: Path | None,
+    runs: Path,
+    as_json: bool,
+    as_csv: bool,
 ) -> None:
-    """Name what is on images, with a finished run.
+    """Name what is on images, or find it, with a finished run.
 
-    One line an image: its path, the most probable class and that probability. --json and --csv have the
-    probabilities of all classes.
+    Of a classifier one line an image: its path, the most probable class and that probability; --json and --csv
+    have the probabilities of all classes. Of a detector one line a box: path, class, score and the box in pixels of
+    the image, right and bottom exclusive; an image without a box has a line too.
     """
     if as_json and as_csv:
         raise UsageFault("Use just one of --json and --csv.")
     path = find_run(run, runs)
-    files = pictures(images)
+    form = "json" if as_json else "csv" if as_csv else "text"
+    card = read_card(path)
+    if card.get("kind") == "detector":
+        from tlkit.cli.boxes_found import Asked, tell_boxes
+
+        tell_boxes(Asked(path, card, images, threshold, draw), form, batch=batch, skip_bad=skip_bad)
+        return
+    for option, value in (("--draw", draw), ("--threshold", threshold)):
+        if value is not None:
+            raise UsageFault(
+                f"{option} is for detectors, and {path} is none.", "Leave it out, or name a detector's run."
+            )
+    _tell_names(path, pictures(images), form, batch=batch, skip_bad=skip_bad)
+
+
+def _tell_names(path: Path, files: list[Path], form: str, *, batch: int, skip_bad: bool) -> None:
     served = load_served(path)
     skipped: list[tuple[str, str]] | None = [] if skip_bad else None
     rows = [_row(one, served.classes) for one in ask(served, files, batch, "predicting", skipped)]
-    left_out = [{"path": file, "reason": reason} for file, reason in skipped or ()]
-    if as_json:
-        outcome = {"run": path, "classes": served.classes, "predictions": rows, "skipped": left_out}
+    if form == "json":
+        outcome = {"run": path, "classes": served.classes, "predictions": rows, "skipped": left_out(skipped)}
         show(outcome, as_json=True)
         return
-    for file in left_out:
-        click.echo(f"Left out: {file['path']} {file['reason']}.", err=True)
+    left_out(skipped, say=True)
     cells = [[row["path"], row["label"], row["confidence"]] for row in rows]
-    if as_csv:
+    if form == "csv":
         wide = [[*cell, *row["probabilities"].values()] for cell, row in zip(cells, rows, strict=True)]
         show_csv(["path", "label", "confidence", *served.classes], wide)
     else:
         show_table(["path", "label", "confidence"], [[p, label, f"{c:.4f}"] for p, label, c in cells], left=2)
+
+
+def left_out(skipped: list[tuple[str, str]] | None, *, say: bool = False) -> list[dict[str, str]]:
+    """The files that cannot be used as {"path", "reason"}; told on stderr if `say`."""
+    rows = [{"path": file, "reason": reason} for file, reason in skipped or ()]
+    for row in rows if say else ():
+        click.echo(f"Left out: {row['path']} {row['reason']}.", err=True)
+    return rows
 
 
 def pictures(places: tuple[Path, ...]) -> list[Path]:
@@ -97,10 +142,13 @@ def load_served(path: Path) -> Served:
     """The SavedModel of a run, ready to answer.
 
     Raises:
-        UsageFault: The run made no classifier.
+        UsageFault: The run made no model.
+        ModelFault: It made no classifier.
     """
     if not (path / "saved_model.pb").is_file():
-        raise UsageFault(f"{path} has no SavedModel.", "Name a run of a recipe that makes a classifier.")
+        raise UsageFault(
+            f"{path} has no SavedModel.", "Name a run of a recipe that makes a classifier or a detector."
+        )
     import_tensorflow()
     from tlkit.results import serving
 
@@ -108,8 +156,12 @@ def load_served(path: Path) -> Served:
 
 
 def ask(
-    served: Served, files: list[Path], batch: int, text: str, skipped: list[tuple[str, str]] | None = None
-) -> list[Prediction]:
+    served: Loaded[Answer],
+    files: list[Path],
+    batch: int,
+    text: str,
+    skipped: list[tuple[str, str]] | None = None,
+) -> list[Answer]:
     """The model's answers for files, under a progress bar.
 
     Args:
@@ -120,12 +172,12 @@ def ask(
         skipped: Takes (path, reason) of files that cannot be used; without it the first one is a fault.
 
     Returns:
-        [n] predictions, less the skipped ones.
+        [n] answers, less the skipped ones.
 
     Raises:
         DataFault: A file cannot be used.
     """
-    found: list[Prediction] = []
+    found: list[Answer] = []
     with Console().progress(text, len(files)) as step:
         for start in range(0, len(files), 8 * batch):  # long enough for reading ahead, short enough for a bar
             found += served.predict_files(files[start : start + 8 * batch], batch, skipped=skipped)

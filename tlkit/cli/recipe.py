@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import re
 import shlex
+import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -103,7 +104,11 @@ class RecipeCommand(SectionedCommand):
         check_device(options["device"])
         with tempfile.TemporaryDirectory() if dry_run else nullcontext(options["runs"]) as runs:
             folder = RunFolder.start(Path(runs), options["name"])
-            settings = self._write_settings(folder, options)
+            try:
+                settings = self._write_settings(folder, options)
+            except OSError:
+                shutil.rmtree(folder.path, ignore_errors=True)
+                raise
             run = self._run(folder, options, settings["created"], dry_run=dry_run, verbose=verbose)
             run.console.log(f"{settings['created']}  tlkit {settings['tlkit']}  {ctx.meta['tlkit.command']}")
             self._cook(run, options, as_json=as_json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from tlkit.cli.console import Console, Step, TrainingTable
+from tlkit.errors import DataFault
 from tlkit.results.run_folder import RunFolder, plain
 
 
@@ -84,6 +87,7 @@ class Run:
             sum(row.get("seconds") or 0.0 for row in self.folder.metrics()) if self.resumed else 0.0
         )
         self._entries: dict[str, Any] = {}
+        self._watched: dict[str, str] = {}
         self.results: dict[str, Any] = {}
 
     def say(self, text: str) -> None:
@@ -98,6 +102,32 @@ class Run:
     def progress(self, text: str, total: int) -> AbstractContextManager[Step]:
         """A progress bar on a terminal: `with run.progress("features", n) as step: step(done)`."""
         return self.console.progress(text, total)
+
+    def watch(self, files: Sequence[str], hashes: Sequence[str]) -> None:
+        """Expect these files to be what they are, by their sha256, until the run has its number."""
+        self._watched.update(zip(files, hashes, strict=True))
+
+    def check_watched(self) -> None:
+        """Look at the watched files again.
+
+        Raises:
+            DataFault: One is gone or not what it was.
+        """
+        from tlkit.data.inspection import hashes_of
+
+        for (file, before), now in zip(self._watched.items(), hashes_of(list(self._watched)), strict=True):
+            if now != before:
+                what = "was changed" if now else "cannot be read any more: it vanished"
+                raise DataFault(
+                    f"{file} {what} while the run was at work.", "Restore it, or start a new run."
+                )
+
+    def change_option(self, name: str, value: Any) -> None:
+        """Give one of the run's own options another value, for good: resuming and repeating start from it."""
+        self.options[name] = value
+        settings = json.loads((self.folder.path / "options.json").read_text(encoding="utf-8"))
+        settings["options"][name] = value
+        self.folder.write_json("options.json", settings)
 
     def start_tensorflow(self) -> None:
         """Import TensorFlow quietly, choose the device, seed everything; call it before the first model.

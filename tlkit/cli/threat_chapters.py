@@ -6,7 +6,8 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.chapters import check_manifest, deal
+from tlkit.cli.chapters import deal
+from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.cli.threat_composites import Crop, Maker, Superimposing, Threats
 from tlkit.data.leaks import count
@@ -87,7 +88,7 @@ def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
     )
     groups = (f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}",) * len(images)
     split = Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images))
-    check_manifest(run, source, split.manifest)
+    keep_manifest(run, source, split)
     run.record(data={"split_sha256": split.digest, "parts": split.summary(), "skipped": skipped})
     run.say(f"Threats: {count(len(images), 'picture')} that {maker.parent.name}/{maker.name} made.")
     with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:

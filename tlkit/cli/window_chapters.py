@@ -7,10 +7,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.detection_results import draw_evidence
+from tlkit.cli import detection_tasting as tasting
 from tlkit.cli.running import Run
-from tlkit.data.leaks import count
-from tlkit.data.sources import TEST, TRAINING, VALIDATION
+from tlkit.data.sources import TEST, TRAINING
 from tlkit.errors import DataFault, ModelFault
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from tlkit.results.detection_matches import Detections
 
 COLUMNS = ("image", "left", "top", "right", "bottom", "class", "score")
-KEPT = 0.01  # least score that is ever a threshold
+BATCH = 4  # pictures a step; each is many windows
 
 
 # --- Preparation ---
@@ -78,16 +77,15 @@ def load_classifier(place: Path, typed: str) -> keras.Model:
     Raises:
         ModelFault: It has none that can be read, or another kind.
     """
-    import keras
-
     from tlkit.models.classifier import Probabilities
+    from tlkit.models.foreign import read_model
 
     file = place / "model.keras"
     try:
-        model: Any = keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError) as fault:
+        model: Any = read_model(file)
+    except ValueError as fault:
         raise ModelFault(
-            f"{typed} has no model.keras that can be read.", "Name a finished run of a classifier."
+            f"{typed} has no model.keras that can be read: {fault}.", "Name a finished run of a classifier."
         ) from fault
     last = model.layers[-1] if getattr(model, "layers", None) else None
     if not isinstance(last, Probabilities):
@@ -166,64 +164,16 @@ def choose_threshold(run: Run, detector: WindowDetector, split: BoxSplit) -> Det
         What is served. Duplicates are dropped by the detector itself, so an overlap of 1 drops nothing more.
     """
     from tlkit.models.detector_settings import Detecting
-    from tlkit.results.detection_curves import best_f1, curve
-    from tlkit.results.detection_matches import ranked
 
-    served = Detecting(threshold=KEPT, overlap=1.0, most=detector.windows.most)
-    validation = split.take(VALIDATION)
-    found = _found(run, detector, validation, served, "choosing the threshold")
-    best = best_f1(curve(ranked(validation, found)))
-    run.record(measures={"validation": {"n": len(validation), "f1": best}})
-    threshold = KEPT if best["threshold"] is None else best["threshold"]
-    run.say(
-        f"Threshold: {threshold:.3f}, where F1 is best ({best['f1'] or 0:.3f}) on {len(validation)} validation pictures."
-    )
-    return replace(served, threshold=threshold)
-
-
-def _found(run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: str) -> Detections:
-    from tlkit.results.detector_evaluation import found_on
-
-    with run.progress(text, len(boxes)) as step:
-        return found_on(detector, boxes, detecting, 4, step)
+    served = Detecting(threshold=tasting.LEAST_THRESHOLD, overlap=1.0, most=detector.windows.most)
+    return replace(served, threshold=tasting.choose_threshold(run, detector, split, served, BATCH))
 
 
 def taste(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Detecting) -> None:
-    """Judge the test part, once, as the detectors are judged, but at the threshold of validation."""
-    from tlkit.results.detection import detection_measures
-    from tlkit.results.detection_curves import curve
-    from tlkit.results.detection_matches import ranked
-
-    test = split.take(TEST)
-    found = _found(run, detector, test, detecting, "judging")
-    measures = detection_measures(
-        test, found, groups=split.groups(TEST), seed=run.seed, score_threshold=detecting.threshold
-    )
-    at = _at_threshold(curve(ranked(test, found)), detecting.threshold)
-    measures["f1"] = {**measures["f1"], **at, "chosen_on": VALIDATION}
-    run.record(
-        measures={**run.card()["measures"], "test": measures},
-        detecting=asdict(replace(detecting, overlap=detector.windows.overlap))
-        | {"soft": detector.windows.soft},
-    )
+    """Judge the test part, once, at the threshold of validation, and write down what is found on it."""
+    test, found = tasting.judge(run, detector, split, detecting, detecting.threshold, BATCH)
+    run.record(detecting=asdict(detecting))
     write_detections(run.folder.path / "detections.csv", test, found)
-    draw_evidence(run, test, found, measures)
-    low, high = measures["intervals"]["AP50"] or (float("nan"),) * 2
-    run.say(
-        f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
-        f"n = {count(measures['n'], 'picture')}, {count(measures['objects'], 'object')}."
-    )
-    run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
-    run.result({"threshold": detecting.threshold})
-
-
-def _at_threshold(points: Any, threshold: float) -> dict[str, float | None]:
-    """F1, precision and recall of all classes from a score on."""
-    reached = [i for i, value in enumerate(points.thresholds) if value >= threshold]
-    names = ("f1", "precision", "recall")
-    if not reached:
-        return {"threshold": threshold, "f1": 0.0, "precision": None, "recall": 0.0}
-    return {"threshold": threshold, **{name: float(getattr(points, name)[reached[-1]]) for name in names}}
 
 
 def write_detections(file: Path, boxes: Boxes, found: Detections) -> None:

@@ -90,8 +90,11 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
 
 def _loaded(file: Path) -> dict[str, Any]:
     try:
-        data = json.loads(read_text(file, MOST_JSON))
-    except (json.JSONDecodeError, RecursionError) as fault:
+        text = read_text(file, MOST_JSON)
+        data = json.loads(text)
+        if "\\u" in text:
+            json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
+    except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
         raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
     lists = {"images", "annotations", "categories"}
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
@@ -108,7 +111,9 @@ def _listed(file: Path, data: dict[str, Any]) -> list[str]:
 
 
 def _get(entry: Any, key: str) -> Any:
-    return entry.get(key, "") if isinstance(entry, dict) else ""
+    """A number or text of an entry; nothing where there is something else, which could not be a key."""
+    value = entry.get(key, "") if isinstance(entry, dict) else ""
+    return value if isinstance(value, (str, int, float)) else ""
 
 
 def _base(file: Path, listed: list[str]) -> Path:
@@ -196,7 +201,8 @@ def _record(where: str, entry: dict[str, Any], name: str) -> Record:
     box = entry.get("bbox")
     left, top, width, height = map(number, box if isinstance(box, list) and len(box) == 4 else [None] * 4)
     attributes = entry.get("attributes")
-    extras = {str(k): str(v).strip() for k, v in attributes.items()} if isinstance(attributes, dict) else {}
+    facts = attributes.items() if isinstance(attributes, dict) else ()
+    extras = {name: str(value).strip() for name, value in facts if not isinstance(value, (list, dict))}
     area = number(entry.get("area"))
     if is_outline_area(area, width * height):
         extras.setdefault("area", repr(area))

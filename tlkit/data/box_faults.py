@@ -157,7 +157,8 @@ def order_hint(corners: np.ndarray, sizes: np.ndarray) -> str:
         return "All boxes fit if their numbers are shares of the image's sides. "
     if not len(corners) or fits(corners):
         return ""
-    order = next((name for name, change in ORDERS.items() if fits(change(corners))), None)
+    with np.errstate(invalid="ignore", over="ignore"):
+        order = next((name for name, change in ORDERS.items() if fits(change(corners))), None)
     return f"All boxes fit if their numbers are {order}. " if order else ""
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
+from tlkit.data.paths import inner_path, is_text
 from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, TRAINING
-from tlkit.errors import DataFault
+from tlkit.errors import DataFault, shortened
 
 MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
 
@@ -34,7 +35,7 @@ class Fault(NamedTuple):
     done: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.what}"
+        return shortened(f"{self.where}: {self.what}")
 
 
 class Record(NamedTuple):
@@ -117,16 +118,16 @@ def safe_path(where: str, text: str) -> str:
         text: Either slash may separate.
 
     Raises:
-        DataFault: It is empty, absolute, or leaves the folder.
+        DataFault: It is empty, absolute, leaves the folder, or cannot be a file's name.
     """
-    pure = PurePosixPath(text.strip().replace("\\", "/"))
-    drive = ":" in pure.parts[0] if pure.parts else False
-    if not pure.parts or pure.is_absolute() or ".." in pure.parts or drive or "\0" in text:
+    path = inner_path(text)
+    if path is None:
+        said = text.strip() if is_text(text) else ascii(text.strip())
         raise DataFault(
-            f"{where}: {text.strip() or 'an empty name'} is no path inside the source.",
+            f"{where}: {said or 'an empty name'} is no path inside the source.",
             "Give the image's path relative to the folder, without '..'.",
         )
-    return pure.as_posix()
+    return path
 
 
 def is_hidden(path: Path) -> bool:
@@ -192,19 +193,23 @@ def name_list(file: Path) -> tuple[str, ...]:
     """Class names, one a line; blank lines at the end do not count.
 
     Raises:
-        DataFault: A name is empty or stands twice.
+        DataFault: There is no name, or one is empty or stands twice.
     """
     names = [line.strip() for line in read_text(file).rstrip().splitlines()]
+    if not names:
+        raise DataFault(f"{file} names no class.", "Write one name a line, or remove the file.")
     return checked_names(str(file), names)
 
 
 def checked_names(where: str, names: list[str]) -> tuple[str, ...]:
-    """The names, none of them empty or twice.
+    """The names, none of them empty, twice, or of characters that UTF-8 does not have.
 
     Raises:
         DataFault: One is.
     """
     for index, name in enumerate(names):
+        if not is_text(name):
+            raise DataFault(f"{where} has the name {name!a}, which is no text.", "Rename the class.")
         if not name or name in names[:index]:
             problem = f"names {name} twice" if name else f"has an empty name ({index})"
             raise DataFault(f"{where} {problem}.", "Give every class one name of its own.")

@@ -48,9 +48,18 @@ def table(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def header_of(file: Path) -> list[str]:
-    """The names of a CSV file's columns."""
-    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        return [name.strip() for name in next(csv.reader(stream), [])]
+    """The names of a CSV file's columns; none where the file is no CSV.
+
+    Raises:
+        DataFault: It cannot be read.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+            return [name.strip() for name in next(csv.reader(stream), [])]
+    except OSError as fault:
+        raise DataFault(f"{file} cannot be read ({fault.strerror}).", "Check the path.") from None
+    except csv.Error:  # a cell of more than 131,072 characters, say
+        return []
 
 
 # --- boxes.csv ---
@@ -169,7 +178,10 @@ def _descriptions(folder: Path) -> dict[str, str]:
     names: dict[str, str] = {}
     for file in sorted(folder.glob("*class-descriptions*.csv")):
         rows = csv.reader(io.StringIO(read_text(file)))
-        names.update({row[0].strip(): row[1].strip() for row in rows if len(row) > 1})
+        try:
+            names.update({row[0].strip(): row[1].strip() for row in rows if len(row) > 1})
+        except csv.Error as fault:
+            raise DataFault(f"{file} is no CSV: {fault}.", "Save it as CSV, UTF-8.") from None
     return names
 
 

@@ -31,6 +31,7 @@ from tlkit.errors import DataFault
 ANNOTATION_FOLDERS = ("Annotations", "annotations", "xmls", "xml", "labels")
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
 MOST_XML = 16_000_000  # bytes
+MOST_LEVELS = 100  # VOC has four
 COUNTED_FROM_ONE = re.compile(r"The VOC20\d\d Database")
 
 
@@ -38,7 +39,7 @@ def parsed_xml(file: Path) -> Element:
     """The root element of an XML file that declares no document type and hence no entities.
 
     Raises:
-        DataFault: It is no XML, too large, or declares a document type.
+        DataFault: It is no XML, too large, too deep, or declares a document type.
     """
     try:
         contents = file.read_bytes()
@@ -51,14 +52,27 @@ def parsed_xml(file: Path) -> Element:
         # Entities can name other files, or grow to gigabytes.
         raise DataFault(f"{file} declares a document type, which an annotation has no use for.", "Remove it.")
 
-    builder, parser = TreeBuilder(), expat.ParserCreate()
-    parser.StartElementHandler = builder.start
-    parser.EndElementHandler = builder.end
+    builder, parser, above = TreeBuilder(), expat.ParserCreate(), [0]
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        above[0] += 1
+        if above[0] > MOST_LEVELS:
+            raise DataFault(
+                f"{file} has more than {MOST_LEVELS} elements in one another.", "Look at that file."
+            )
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        above[0] -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(contents, True)
-    except expat.ExpatError as fault:
+    except (expat.ExpatError, ValueError, LookupError) as fault:  # the latter two: an encoding that is none
         raise DataFault(f"{file} is no XML: {fault}.", "Write it anew.") from None
     return builder.close()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from decimal import Context, Decimal, InvalidOperation
+from decimal import Context, Decimal
 from pathlib import Path, PurePosixPath
 
 from tlkit.data.box_records import (
@@ -152,10 +152,10 @@ def _corners(cells: list[str]) -> tuple[float, float, float, float]:
 def _exact_corners(cells: list[str]) -> tuple[float, float, float, float]:
     try:
         x, y, width, height = (Decimal(cell) for cell in cells)
-    except InvalidOperation:
+        pairs = ((x, -width), (y, -height), (x, width), (y, height))
+        left, top, right, bottom = (float(EXACT.add(c, EXACT.divide(s, Decimal(2)))) for c, s in pairs)
+    except (ArithmeticError, ValueError):  # no number, infinite, or too large
         return (float("nan"),) * 4
-    pairs = ((x, -width), (y, -height), (x, width), (y, height))
-    left, top, right, bottom = (float(EXACT.add(c, EXACT.divide(s, Decimal(2)))) for c, s in pairs)
     return left, top, right, bottom
 
 
@@ -165,7 +165,7 @@ def _attributes(folder: Path) -> dict[str, dict[int, dict[str, str]]]:
     found: dict[str, dict[int, dict[str, str]]] = {}
     if file.is_file():
         for where, row in table(file):
-            if not row.get("image") or not row.get("box", "").isdecimal():
+            if not row.get("image") or not re.fullmatch("[0-9]{1,9}", row.get("box", "")):
                 raise DataFault(
                     f"{where}: image or number of the box is missing.", "Mend or remove the file."
                 )
@@ -195,7 +195,7 @@ def yaml_names(file: Path) -> tuple[str, ...]:
     names: list[str] = []
     for entry in entries:
         numbered = re.fullmatch(r"""['"]?(\d+)['"]?\s*:\s*(.+)""", entry)
-        if numbered and int(numbered[1]) != len(names):
+        if numbered and (numbered[1].lstrip("0") or "0") != str(len(names)):
             raise DataFault(
                 f"{file} names class {numbered[1]} where {len(names)} is due.", "Number them 0, 1, 2."
             )

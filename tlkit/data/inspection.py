@@ -38,6 +38,20 @@ def inspect_files(files: Sequence[str | Path], workers: int = 4) -> list[Inspect
         return list(pool.map(inspect_file, files))
 
 
+def hashes_of(files: Sequence[str | Path], workers: int = 4) -> list[str]:
+    """sha256 in hex of every file, in parallel; "" for one that cannot be read."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_hash, files))
+
+
+def _hash(file: str | Path) -> str:
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""
+
+
 def inspect_file(file: str | Path) -> Inspection:
     """Hash, decode and shrink one file; a fault is described, not raised."""
     blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)

@@ -12,13 +12,14 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from tlkit.data.cache import cache_folder, folder_written_once
 from tlkit.data.catalogue import prepared_csv
 from tlkit.data.gdxray import contest_pictures
+from tlkit.data.paths import inner_path
 from tlkit.errors import DataFault, UsageFault
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
@@ -291,6 +292,8 @@ def _read_csv(source: str, file: Path) -> Images:
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             table = list(csv.DictReader(stream))
+    except OSError as fault:
+        raise DataFault(f"{source} cannot be read ({fault.strerror}).", "Check its permissions.") from None
     except (UnicodeDecodeError, csv.Error) as fault:
         raise DataFault(
             f"{source} is not a readable UTF-8 CSV file: {fault}.", "Save it as CSV, UTF-8."
@@ -328,15 +331,15 @@ def csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, .
         raise DataFault(
             f"{source} line {line} lacks a {'label' if path else 'path'}.", "Fill it in or delete the line."
         )
-    pure = PurePosixPath(path.replace("\\", "/"))
-    if pure.is_absolute() or ".." in pure.parts:
+    inner = inner_path(path)
+    if inner is None:
         raise DataFault(
-            f"{source} line {line}: {path} leaves the folder of the CSV file.",
+            f"{source} line {line}: {path} is no path inside the folder of the CSV file.",
             f"Give paths relative to {folder}/ and below it.",
         )
-    if not (folder / pure).is_file():
+    if not (folder / inner).is_file():
         raise DataFault(
-            f"{source} line {line}: {folder / pure} does not exist.", "Correct the path or delete the line."
+            f"{source} line {line}: {folder / inner} does not exist.", "Correct the path or delete the line."
         )
     split = (row.get("split") or "").strip().lower()
     if split and split not in PART_NAMES:
@@ -345,7 +348,7 @@ def csv_row(source: str, folder: Path, line: int, row: dict, extra: tuple[str, .
         )
     group = (row.get("group") or "").strip() or None
     return Row(
-        pure.as_posix(),
+        inner,
         label,
         PART_NAMES.get(split),
         group,

@@ -12,6 +12,7 @@ import hashlib
 import io
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +21,12 @@ import numpy as np
 
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
+from tlkit.data.paths import is_text
 from tlkit.data.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
 SHARES = (0.6, 0.2, 0.2)
+_CONTENT = re.compile("#[0-9a-f]{16}")  # the group of pictures that declare none
 SYNTHETIC_GROUP = "synthetic:"  # begins the group of pictures that another run made
 
 
@@ -56,12 +59,9 @@ class Split:
     @cached_property
     def manifest(self) -> str:
         """The text of `split.csv`."""
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("path", "sha256", "label", "group", "part"))
         names = (self.images.class_names[label] for label in self.images.labels)
-        writer.writerows(zip(self.images.paths, self.sha256, names, self.groups, self.parts, strict=True))
-        return stream.getvalue()
+        rows = zip(self.images.paths, self.sha256, names, self.groups, self.parts, strict=True)
+        return "".join(map(_csv_line, (("path", "sha256", "label", "group", "part"), *rows)))
 
     @property
     def digest(self) -> str:
@@ -80,6 +80,13 @@ class Split:
             "groups": len({self.groups[i] for i in chosen}),
             "per_class": dict(zip(self.images.class_names, counts.tolist(), strict=True)),
         }
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    """One line of CSV; a carriage return within a cell is quoted, as with a lone newline at the end it is not."""
+    stream = io.StringIO()
+    csv.writer(stream, lineterminator="\r\n").writerow(cells)
+    return stream.getvalue()[:-2] + "\n"
 
 
 def split_images(
@@ -106,9 +113,11 @@ def split_images(
         shares: Wanted shares of training, validation and test.
 
     Raises:
-        DataFault: Parts share a picture or a group, a class has too few groups, or the manifest does not fit.
+        DataFault: Parts share a picture or a group, a class has too few groups, the manifest does not fit, or a path
+            is no UTF-8.
         UsageFault: `group` is no regular expression.
     """
+    _check_paths(images)
     notes: list[str] = []
     declared = declared_groups(images, group)
     if manifest is not None:
@@ -124,6 +133,13 @@ def split_images(
         parts = _dealt(images, groups, seed, shares)
     notes += near_copy_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
     return Split(images, hashes, groups, tuple(parts), tuple(notes))
+
+
+def _check_paths(images: Images) -> None:
+    """Refuse names of files that no manifest, page or board can hold."""
+    path = next((path for path in images.paths if not is_text(path)), None)
+    if path is not None:
+        raise DataFault(f"{path!a} has a name that is no UTF-8.", "Rename it; tlkit check names all of them.")
 
 
 def _held_out(images: Images, hold_out: str) -> Images:
@@ -213,7 +229,7 @@ def _joined(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[
     for digest, name in zip(hashes, declared, strict=True):
         content, key = f"#{digest[:16]}", name or f"#{digest[:16]}"
         keys.append(key)
-        one, other = sorted((find(key), find(content)), key=lambda k: (k.startswith("#"), k))
+        one, other = sorted((find(key), find(content)), key=lambda k: (bool(_CONTENT.fullmatch(k)), k))
         leader[other] = one
     return tuple(find(key) for key in keys)
 
@@ -289,15 +305,20 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
     """Rows of a manifest by path.
 
     Raises:
-        DataFault: The file is missing or has no columns path and part (or split).
+        DataFault: The file is missing, no CSV, or has no columns path and part (or split).
     """
     if not file.is_file():
         raise DataFault(f"--split {file} does not exist.", "Give the split.csv of a run.")
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        rows = list(csv.DictReader(stream))
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            rows = list(csv.DictReader(stream))
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise DataFault(f"--split {file} cannot be read: {fault}.", "Give the split.csv of a run.") from None
     if not rows or "path" not in rows[0] or not ({"part", "split"} & set(rows[0])):
         raise DataFault(f"{file} is no split manifest.", "It needs the columns path and part.")
     for row in rows:
+        if not row["path"]:
+            raise DataFault(f"{file} has a line without a path.", "Mend or remove it.")
         value = (row.get("part") or row.get("split") or "").lower()
         if value not in PART_NAMES:
             raise DataFault(
@@ -333,5 +354,5 @@ def _by_manifest(
     groups = tuple(rows[path].get("group") or declared[i] for i, path in zip(kept, taken.paths, strict=True))
     left = len(images) - len(kept)
     notes = [f"{count(left, 'image')} not listed in {file.name} left out."] if left else []
-    plain = tuple(g if g and not g.startswith("#") else None for g in groups)
+    plain = tuple(g if g and not _CONTENT.fullmatch(g) else None for g in groups)
     return replace(taken, parts=parts, groups=groups), [inspections[i] for i in kept], plain, notes

@@ -14,13 +14,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.models.anchors import Anchors, with_levels
 from tlkit.models.backbones import WeightsOrigin
+from tlkit.models.foreign import read_model
 from tlkit.models.pyramids import check_side, thaw_pyramid
 from tlkit.models.retinanet import RetinaNetDetector
+from tlkit.models.windows import WindowDetector
 from tlkit.models.yolov8 import YoloDetector
 
 AnyDetector = RetinaNetDetector | YoloDetector
@@ -110,12 +110,12 @@ def load_detector(file: Path | str) -> AnyDetector:
         ModelFault: The file cannot be read or is no detector.
     """
     try:
-        model: Any = keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError) as fault:
+        model: Any = read_model(file)
+    except ValueError as fault:
         raise ModelFault(
-            f"{file} cannot be read as a detector.", "Name a finished run of a detector."
+            f"{file} cannot be read as a detector: {fault}.", "Name a finished run of a detector."
         ) from fault
-    if not isinstance(model, RetinaNetDetector | YoloDetector):
+    if not isinstance(model, RetinaNetDetector | YoloDetector | WindowDetector):
         raise ModelFault(f"{file} holds a model that is no detector.", "Name a finished run of a detector.")
     return model
 

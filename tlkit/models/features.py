@@ -178,21 +178,28 @@ class Extractor:
         *,
         whole_batches: bool = False,
     ) -> np.ndarray:
-        """Rows by key from the cache; what is missing goes through `change` and the network, batch by batch."""
+        """Rows by key from the cache; what is missing goes through `change` and the network, batch by batch.
+
+        A row's last bits depend on the batch that it is computed in. So a picture that is there twice is computed
+        once, and a batch is kept as a whole: what is left after a kill falls into the same batches as before.
+        """
         rows = np.empty((len(files), self.width), np.float32)
         missing = np.flatnonzero(~self.cache.read(keys, rows))
         if not len(missing):
             return rows
         if whole_batches:  # a change depends on its batch: all or nothing
             missing = np.arange(len(files))
-        done = len(files) - len(missing)
-        batches = pixel_batches([str(files[i]) for i in missing.tolist()], self.size, BATCH).enumerate()
+        firsts = {keys[i]: i for i in reversed(missing.tolist())}
+        computed = sorted(firsts.values())
+        done = len(files) - len(computed)
+        batches = pixel_batches([str(files[i]) for i in computed], self.size, BATCH).enumerate()
         for number, pixels in enumerate(batches.map(lambda step, x: change(x, tf.cast(step, tf.int32)))):
-            chosen = missing[number * BATCH : (number + 1) * BATCH]
+            chosen = computed[number * BATCH : (number + 1) * BATCH]
             rows[chosen] = self.features(pixels.numpy())
-            self.cache.write([keys[i] for i in chosen.tolist()], rows[chosen])
+            self.cache.write([keys[i] for i in chosen], rows[chosen])
             done += len(chosen)
             self.computed += len(chosen)
             if progress:
                 progress(done)
+        rows[missing] = rows[[firsts[keys[i]] for i in missing.tolist()]]
         return rows

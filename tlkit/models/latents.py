@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ModelFault, UsageFault
+from tlkit.models.foreign import read_model
 from tlkit.models.game import Game
 from tlkit.models.stylegan import StyleGenerator
 
@@ -61,8 +62,8 @@ def load_generator(file: Path) -> Any:
         ModelFault: The file is something else.
     """
     try:
-        network = keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError) as fault:
+        network = read_model(file)
+    except ValueError as fault:
         raise ModelFault(
             f"{file} cannot be read as a model ({fault}).", "Name a run's generator.keras."
         ) from fault

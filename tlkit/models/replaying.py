@@ -13,6 +13,7 @@ from tlkit.models import detectors as detectors  # noqa: PLC0414 (likewise)
 from tlkit.models import stylegan as stylegan  # noqa: PLC0414 (likewise)
 from tlkit.models.checkpoints import load_variables
 from tlkit.models.dcgan import Networks
+from tlkit.models.foreign import read_model
 from tlkit.models.game import Game, look_at_game
 from tlkit.models.guard import Findings, look
 from tlkit.models.replays import read, read_batch
@@ -37,7 +38,7 @@ def repeat_step(folder: Path) -> Findings:
 
 
 def _network(folder: Path, facts: dict[str, Any], _seed: int) -> Findings:
-    model: Any = keras.saving.load_model(folder / "model.keras", compile=False)
+    model: Any = read_model(folder / "model.keras")
     if facts["loss"]:
         model.compile(loss=keras.losses.deserialize(facts["loss"]), jit_compile=False)
     load_variables(folder / "variables.npz", model.variables, partial=True)

@@ -49,6 +49,7 @@ class Fitting:
         weight_decay: Decoupled (AdamW, Loshchilov 2019); 0 is Adam.
         clip_norm: Largest global norm of the gradients; 0 does not clip.
         balance: "none", "weights" or "resample".
+        halve: Whether the batch may be halved once, where memory ends.
     """
 
     batch: int = 32
@@ -59,6 +60,7 @@ class Fitting:
     weight_decay: float = 0.0
     clip_norm: float = 1.0
     balance: str = "none"
+    halve: bool = False
 
 
 ADA_TARGET = 0.6  # mean sign of the critic on real pictures (Karras 2020, section 3)

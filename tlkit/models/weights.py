@@ -155,11 +155,10 @@ def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
 
 def _read_model(path: Path) -> list[StoredLayer]:
     """The layers of a saved model's backbone; of the model itself where it has none."""
-    import keras
-
     from tlkit.models import classic_layers, preprocessing  # noqa: F401 (make their layers known to Keras)
+    from tlkit.models.foreign import read_model
 
-    model = keras.saving.load_model(path, compile=False)
+    model = read_model(path)
     bodies = [layer for layer in model.layers if layer.name == "backbone"]
     return layers_of(bodies[0] if bodies else model)
 

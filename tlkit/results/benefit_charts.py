@@ -16,13 +16,13 @@ MEASURES = ("recall", "precision", "eta")
 @styled
 def benefit_curves(cells: Sequence[Cell], title: str) -> Figure:
     """Draw each arm as a line with its 95 % intervals; what nothing was added to is grey and dashed."""
-    figure = canvas.blank(3.6)
+    figure = canvas.blank(3.9)
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     numbers = sorted({cell.number for cell in cells})
     for axes, measure in zip(figure.subplots(1, 3, sharey=True), MEASURES, strict=True):
         for place, arm in enumerate(arms):
             own = sorted((cell for cell in cells if cell.arm == arm), key=lambda cell: cell.number)
-            shift = (place - (len(arms) - 1) / 2) * 0.12
+            shift = (place - (len(arms) - 1) / 2) * min(0.12, 0.6 / len(arms))
             spots = [numbers.index(cell.number) + shift for cell in own]
             values = [getattr(cell, measure) for cell in own]
             bounds = [getattr(cell, f"{measure}_interval") for cell in own]
@@ -48,6 +48,7 @@ def benefit_curves(cells: Sequence[Cell], title: str) -> Figure:
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
         axes.set_title(measure)
-    figure.axes[0].legend(fontsize=8, loc="lower right")
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(arms), 6), fontsize=8)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10.5, fontweight="bold")
     return figure

@@ -12,7 +12,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from tlkit.errors import ExportFault, ModelFault
 from tlkit.models.classifier import class_names
+from tlkit.models.foreign import read_model
 
 TOLERANCE = 1e-4  # largest difference allowed to the Keras model, in probability
 CHECKED_IMAGES = 8
@@ -44,16 +45,11 @@ def to_onnx(run: Path, file: Path) -> dict[str, Any]:
         ExportFault: The extra is not installed, the file is there already, or it answers differently.
         ModelFault: The run has no readable model.keras.
     """
-    try:
-        import onnx
-        import onnxruntime
-        import tf2onnx  # noqa: F401 - Keras imports it later; without it the fault would be less clear
-    except ImportError as fault:
-        raise ExportFault(
-            f"--format onnx needs {fault.name}, which is not installed.", "pip install 'tlkit[onnx]'"
-        ) from fault
+    onnx, onnxruntime, _ = onnx_packages()
+    check_absent(file)
+    model = load_classifier(run)
 
-    def write(model: keras.Model, target: Path) -> None:
+    def write(target: Path) -> None:
         model.export(str(target), format="onnx", verbose=False)
         graph = onnx.load(str(target))
         about = {"classes": json.dumps(class_names(model)), "image_size": str(model.input_shape[1])}
@@ -65,7 +61,24 @@ def to_onnx(run: Path, file: Path) -> dict[str, Any]:
         session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
         return session.run(None, {session.get_inputs()[0].name: images})[0]
 
-    return _convert(run, file, "ONNX", write, answer)
+    return convert(file, "ONNX", write, answer, *_answered(model))
+
+
+def onnx_packages() -> tuple[Any, Any, Any]:
+    """The modules onnx, onnxruntime and tf2onnx, all of them, for Keras would miss tf2onnx less clearly.
+
+    Raises:
+        ExportFault: One is not installed.
+    """
+    try:
+        import onnx
+        import onnxruntime
+        import tf2onnx
+    except ImportError as fault:
+        raise ExportFault(
+            f"--format onnx needs {fault.name}, which is not installed.", "pip install 'tlkit[onnx]'"
+        ) from fault
+    return onnx, onnxruntime, tf2onnx
 
 
 def to_litert(run: Path, file: Path) -> dict[str, Any]:
@@ -76,34 +89,53 @@ def to_litert(run: Path, file: Path) -> dict[str, Any]:
     Args, Returns, Raises: As `to_onnx`; `labels` is the second file.
     """
     labels = file.with_suffix(".labels.txt")
-    _check_absent(labels)
-    names: list[str] = []
+    check_absent(labels)
+    check_absent(file)
+    model = load_classifier(run)
 
-    def write(model: keras.Model, target: Path) -> None:
+    def write(target: Path) -> None:
         model.export(str(target), format="litert", verbose=False)
-        names.extend(class_names(model))
 
-    checked = _convert(run, file, "LiteRT", write, _litert_answer)
-    labels.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    checked = convert(file, "LiteRT", write, _litert_answer, *_answered(model))
+    write_labels(labels, class_names(model))
     return {**checked, "labels": str(labels)}
 
 
-def _convert(
-    run: Path,
+def write_labels(file: Path, names: Sequence[str]) -> None:
+    """Class names, one a line."""
+    file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def convert(
     file: Path,
     kind: str,
-    write: Callable[[keras.Model, Path], None],
+    write: Callable[[Path], None],
     answer: Callable[[Path, np.ndarray], np.ndarray],
+    images: np.ndarray,
+    expected: np.ndarray,
+    tolerance: float = TOLERANCE,
 ) -> dict[str, Any]:
-    """Write into a folder aside, compare, and only then put the file where it was wanted."""
-    _check_absent(file)
-    model = load_classifier(run)
-    images = test_pictures(model.input_shape[1])
-    expected = keras.ops.convert_to_numpy(model(images, training=False))  # an export wants one call before
+    """Write into a folder aside, compare, and only then put the file where it was wanted.
+
+    Args:
+        file: Where to write; must not exist.
+        kind: "ONNX" or "LiteRT".
+        write: Writes the model into a file.
+        answer: What that file says of images.
+        images: uint8 [n, s, s, 3].
+        expected: What the Keras model says of them, float [n, ...].
+        tolerance: Largest difference allowed.
+
+    Returns:
+        largest_difference, spread, images, bytes: see `to_onnx`.
+
+    Raises:
+        ExportFault: It cannot be written, or answers differently.
+    """
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place, _quiet():
         target = Path(place) / f"model{'.onnx' if kind == 'ONNX' else '.tflite'}"
         try:
-            write(model, target)
+            write(target)
             actual = answer(target, images)
         except Exception as fault:  # the converters raise what they like at a layer they do not know
             reason = str(fault).strip().split("\n")[0] or type(fault).__name__
@@ -111,9 +143,15 @@ def _convert(
                 f"The model cannot be written as {kind}: {reason}",
                 "Serve the SavedModel in the run's folder, or train another backbone.",
             ) from fault
-        checked = _compare(kind, expected, actual)
+        checked = _compare(kind, expected, actual, tolerance)
         target.replace(file)
     return {**checked, "images": len(images), "bytes": file.stat().st_size}
+
+
+def _answered(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Test pictures and what the Keras model says of them; an export wants one call before."""
+    images = test_pictures(model.input_shape[1])
+    return images, keras.ops.convert_to_numpy(model(images, training=False))
 
 
 def load_classifier(run: Path) -> keras.Model:
@@ -124,10 +162,11 @@ def load_classifier(run: Path) -> keras.Model:
     """
     file = run / "model.keras"
     try:
-        return keras.saving.load_model(file, compile=False)
-    except (OSError, ValueError, TypeError) as fault:
+        return read_model(file)
+    except ValueError as fault:
         raise ModelFault(
-            f"{file} cannot be read as a model.", "Name a finished run of a recipe that makes a classifier."
+            f"{file} cannot be read as a model: {fault}.",
+            "Name a finished run of a recipe that makes a classifier.",
         ) from fault
 
 
@@ -142,12 +181,12 @@ def test_pictures(size: int) -> np.ndarray:
     return np.stack(pictures)
 
 
-def _compare(kind: str, expected: np.ndarray, actual: np.ndarray) -> dict[str, float]:
+def _compare(kind: str, expected: np.ndarray, actual: np.ndarray, tolerance: float) -> dict[str, float]:
     difference = float(np.abs(expected - actual).max())
     spread = float(expected.std(axis=0, dtype=np.float64).max())
-    if not difference <= TOLERANCE:  # NaN is not
+    if not difference <= tolerance:  # NaN is not
         raise ExportFault(
-            f"The {kind} model differs from the Keras model by {difference:.2g}, more than {TOLERANCE:g}.",
+            f"The {kind} model differs from the Keras model by {difference:.2g}, more than {tolerance:g}.",
             "It was not kept. Serve the SavedModel in the run's folder, or train without mixed precision.",
         )
     if spread == 0:
@@ -167,9 +206,14 @@ def _rename_output(graph: Any, name: str) -> None:
     graph.output[0].name = name
 
 
+def litert_interpreter(file: Path) -> Any:
+    """A LiteRT file, ready to run, without the delegates that announce themselves."""
+    plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    return tf.lite.Interpreter(model_path=str(file), experimental_op_resolver_type=plain)
+
+
 def _litert_answer(target: Path, images: np.ndarray) -> np.ndarray:
-    plain = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # they announce themselves
-    interpreter = tf.lite.Interpreter(model_path=str(target), experimental_op_resolver_type=plain)
+    interpreter = litert_interpreter(target)
     put, get = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     interpreter.allocate_tensors()
     answers = []
@@ -180,7 +224,12 @@ def _litert_answer(target: Path, images: np.ndarray) -> np.ndarray:
     return np.stack(answers)
 
 
-def _check_absent(file: Path) -> None:
+def check_absent(file: Path) -> None:
+    """Raise where a file is there already.
+
+    Raises:
+        ExportFault: It is.
+    """
     if file.exists():
         raise ExportFault(f"{file} is there already.", "Name a new file with --output.")
 

@@ -44,7 +44,8 @@ def picture(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
         with warnings.catch_warnings(), Image.open(file) as opened:
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             opened.draft("RGB", (most, most))
-            image = ImageOps.exif_transpose(opened)
+            # Only JPEG is turned by our decoder, and so are boxes.
+            image = ImageOps.exif_transpose(opened) if opened.format in {"JPEG", "MPO"} else opened
             if image.mode.startswith(("I", "F")):
                 values = np.asarray(image, np.float64)
                 scale = 257.0 if values.max(initial=0) > 255 else 1.0

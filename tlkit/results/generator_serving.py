@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import ModelFault, UsageFault
+from tlkit.models.foreign import check_program
 from tlkit.results.generator_graph import (
     ANY,
     GeneratorService,
@@ -54,6 +55,7 @@ class ServedGenerator:
     """
 
     def __init__(self, folder: Path) -> None:
+        check_program(folder)
         self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
         self._generate: Signature = self._model.signatures["generate"]
         self._from_latents: Signature = self._model.signatures["from_latents"]

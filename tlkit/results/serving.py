@@ -8,11 +8,12 @@ once (`keras.export.ExportArchive` stores them twice).
 from __future__ import annotations
 
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import keras
 import numpy as np
@@ -23,10 +24,12 @@ from tlkit.data.decoding import decode_and_resize, read_contents, resize
 from tlkit.data.inspection import inspect_file
 from tlkit.errors import DataFault, ModelFault
 from tlkit.models.classifier import class_names
+from tlkit.models.foreign import check_program
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, in probability
 
 BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+Answer = TypeVar("Answer")  # what a kind of model says of one file
 
 
 class Service(tf.Module):
@@ -122,37 +125,43 @@ class Prediction:
     probabilities: np.ndarray
 
 
-class Served:
-    """A SavedModel of `export_saved_model`, loaded: names for files.
+class Loaded(ABC, Generic[Answer]):
+    """A SavedModel of ours, loaded, that answers about files.
 
     Attributes:
-        classes: [k] class names, the order of probabilities.
+        classes: [k] class names.
     """
 
+    what = ""  # it is, in messages
+    output = ""  # that only this kind has
+
     def __init__(self, folder: Path) -> None:
+        check_program(folder)
         self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
         self._answer = self._model.signatures["serving_default"]
+        if self.output not in self._answer.structured_outputs:
+            raise KeyError(self.output)
         nothing = self._answer(tf.constant([], tf.string))
         self.classes = tuple(name.decode() for name in nothing["classes"].numpy())
 
     @classmethod
-    def load(cls, folder: Path) -> Served:
+    def load(cls, folder: Path) -> Self:
         """Load the SavedModel in `folder`.
 
         Raises:
-            ModelFault: There is none, or it is not one of ours.
+            ModelFault: There is none, or it is not one of this kind.
         """
         try:
             return cls(folder)
         except (OSError, KeyError) as fault:
             raise ModelFault(
-                f"{folder} holds no SavedModel that can be read.", "Name the folder of a finished run."
+                f"{folder} holds no {cls.what} that can be read.", "Name the folder of a finished run."
             ) from fault
 
     def predict_files(
         self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
-    ) -> list[Prediction]:
-        """Name what is on pictures.
+    ) -> list[Answer]:
+        """Ask about pictures.
 
         Args:
             paths: [n] files; formats that TensorFlow does not know are read through Pillow.
@@ -160,12 +169,12 @@ class Served:
             skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
 
         Returns:
-            [n] in the order of `paths`, less the skipped ones.
+            [n] answers in the order of `paths`, less the skipped ones.
 
         Raises:
             DataFault: A file cannot be used and there is no `skipped`; its message names the file.
         """
-        found: list[Prediction] = []
+        found: list[Answer] = []
         bad: list[tuple[str, str]] = []
         for chosen, contents in _read_ahead([Path(path) for path in paths], batch):
             found += self._predict(chosen, contents, bad)
@@ -177,21 +186,38 @@ class Served:
 
     def _predict(
         self, paths: Sequence[Path], contents: Sequence[bytes], bad: list[tuple[str, str]]
-    ) -> list[Prediction]:
+    ) -> list[Answer]:
         """One call for all; where a file breaks it, one call each, so that it can be named."""
         try:
-            probabilities = self._answer(tf.constant(contents, tf.string))["probability"].numpy()
+            answer = self._answer(tf.constant(contents, tf.string))
         except tf.errors.InvalidArgumentError:
             if len(paths) > 1:
                 pairs = zip(paths, contents, strict=True)
                 return [one for path, bytes_ in pairs for one in self._predict([path], [bytes_], bad)]
             bad.append((paths[0].as_posix(), inspect_file(paths[0]).error or "cannot be decoded"))
             return []
-        return [self._name(path, row) for path, row in zip(paths, probabilities, strict=True)]
+        return self._told(
+            [path.as_posix() for path in paths], {name: value.numpy() for name, value in answer.items()}
+        )
 
-    def _name(self, path: Path, row: np.ndarray) -> Prediction:
-        best = int(row.argmax())
-        return Prediction(path.as_posix(), self.classes[best], float(row[best]), row)
+    @abstractmethod
+    def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Answer]:
+        """What the signature said of each file."""
+
+
+class Served(Loaded[Prediction]):
+    """A SavedModel of `export_saved_model`, loaded: names for files; its classes are the order of probabilities."""
+
+    what = "SavedModel of a classifier"
+    output = "probability"
+
+    def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Prediction]:
+        rows = answer["probability"]
+        best = rows.argmax(axis=1)
+        return [
+            Prediction(path, self.classes[k], float(row[k]), row)
+            for path, k, row in zip(paths, best, rows, strict=True)
+        ]
 
 
 def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Path], list[bytes]]]:

@@ -1,0 +1,181 @@
+"""What `tlkit predict` says with a detector's run: boxes as a table, as data, and drawn on pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tlkit.cli.console import Console
+from tlkit.cli.device import import_tensorflow
+from tlkit.cli.outcome import show
+from tlkit.cli.predict import ask, left_out, pictures
+from tlkit.cli.tables import show_csv, show_table
+from tlkit.data.leaks import count
+from tlkit.errors import UsageFault
+
+if TYPE_CHECKING:
+    from tlkit.results.detection_files import Drawn
+    from tlkit.results.detector_serving import NamedFound, ServedDetector
+
+HEADER = ("path", "class", "score", "left", "top", "right", "bottom")
+
+
+class Asked(NamedTuple):
+    """What a person wants to know.
+
+    Attributes:
+        run: Folder of a detector's run.
+        card: Its card.
+        images: Pictures and folders.
+        threshold: Least score, or None.
+        draw: Where to draw, or None.
+    """
+
+    run: Path
+    card: dict[str, Any]
+    images: tuple[Path, ...]
+    threshold: float | None
+    draw: Path | None
+
+
+def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
+    """Find things on pictures, print them, and draw them where that is asked.
+
+    Args:
+        asked: The question.
+        form: "text", "csv" or "json".
+        batch: Pictures a step.
+        skip_bad: Leave unreadable pictures out.
+
+    Raises:
+        UsageFault: Threshold or folder cannot be used.
+        DataFault: A picture cannot be used.
+    """
+    threshold = threshold_of(asked.run, asked.card, asked.threshold)
+    files = pictures(asked.images)
+    if asked.draw:
+        _check_new(asked.draw, asked.images)
+    served = load_detector(asked.run)
+    skipped: list[tuple[str, str]] | None = [] if skip_bad else None
+    found = [drawn(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
+    if asked.draw:
+        _draw(asked, found, served.classes, threshold)
+    if form == "json":
+        _show_json(asked, found, served.classes, threshold, left_out(skipped))
+        return
+    left_out(skipped, say=True)
+    if asked.threshold is None:
+        click.echo(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.", err=True)
+    rows = [row for one in found for row in _rows(one)]
+    if form == "csv":
+        show_csv(HEADER, rows)
+    else:
+        show_table(HEADER, [[*row[:2], *map(_figure, row[2:])] for row in rows], left=2)
+
+
+def threshold_of(run: Path, card: dict[str, Any], wanted: float | None = None) -> float:
+    """From which score on a run's boxes are shown: the wanted one, else where F1 was best on its validation part.
+
+    Raises:
+        UsageFault: The wanted one is below what the run's SavedModel answers.
+    """
+    served = float((card.get("detecting") or {}).get("threshold") or 0.0)
+    if wanted is None:
+        best = (((card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
+        return max(float(best or 0.0), served)
+    if wanted < served:
+        raise UsageFault(
+            f"--threshold {wanted:g} is below {served:g}, the least score that {run} answers with.",
+            f"Give {served:g} or more; how far down a run answers is said when it is made.",
+        )
+    return wanted
+
+
+def load_detector(run: Path) -> ServedDetector:
+    """The SavedModel of a detector's run, ready to answer.
+
+    Raises:
+        ModelFault: It cannot be read.
+    """
+    import_tensorflow()
+    from tlkit.results import detector_serving
+
+    return detector_serving.ServedDetector.load(run)
+
+
+def drawn(one: NamedFound, threshold: float) -> Drawn:
+    """What was found in a file, from a score on, rounded to what is shown; boxes without area are left out."""
+    from tlkit.results.detection_files import Drawn
+
+    boxes = [[round(float(value), 2) for value in box] for box in one.boxes]
+    kept = [
+        i
+        for i, (left, top, right, bottom) in enumerate(boxes)
+        if one.scores[i] >= threshold and right > left and bottom > top
+    ]
+    return Drawn(
+        one.path,
+        [boxes[i] for i in kept],
+        [round(float(one.scores[i]), 6) for i in kept],
+        [one.labels[i] for i in kept],
+    )
+
+
+def _check_new(folder: Path, images: tuple[Path, ...]) -> None:
+    """Before the slow part: nothing is overwritten, and no later prediction meets the drawn pictures.
+
+    Raises:
+        UsageFault: The folder is in use or lies inside one of those that are asked about.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageFault(f"--draw {folder} is there already.", "Name a new folder.")
+    for place in images:
+        if place.is_dir() and folder.resolve().is_relative_to(place.resolve()):
+            raise UsageFault(f"--draw {folder} lies inside {place}.", "Name a folder outside.")
+
+
+def _draw(asked: Asked, found: list[Drawn], classes: tuple[str, ...], threshold: float) -> None:
+    from tlkit.results.detection_files import write_found
+
+    folder = asked.draw or Path()
+    about = {"description": f"found by {asked.run.as_posix()}", "threshold": threshold}
+    console = Console()
+    with console.progress("drawing", len(found)) as step:
+        write_found(found, classes, folder, about, step)
+    boxes = sum(len(one.labels) for one in found)
+    console.say(
+        f"Drawn in {folder}: {count(len(found), 'picture')}; boxes.csv and detections.json beside them; boxes: {boxes}."
+    )
+
+
+def _show_json(
+    asked: Asked,
+    found: list[Drawn],
+    classes: tuple[str, ...],
+    threshold: float,
+    skipped: list[dict[str, str]],
+) -> None:
+    predictions = [
+        {
+            "path": one.path,
+            "boxes": [dict(zip(HEADER[1:], row[1:], strict=True)) for row in _rows(one) if one.labels],
+        }
+        for one in found
+    ]
+    outcome = {"run": asked.run, "classes": classes, "threshold": threshold, "predictions": predictions}
+    show({**outcome, "skipped": skipped, "drawn": asked.draw}, as_json=True)
+
+
+def _rows(one: Drawn) -> list[list[Any]]:
+    """A row for each box, by `HEADER`; one without a box for a picture that has none."""
+    rows = [
+        [one.path, label, score, *box]
+        for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
+    ]
+    return rows or [[one.path, *[None] * (len(HEADER) - 1)]]
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"

@@ -1,0 +1,182 @@
+"""`tlkit evaluate` with a detector's run: the measures of its training on pictures that it has not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from tlkit.cli.console import Console
+from tlkit.cli.device import import_tensorflow
+from tlkit.cli.outcome import show
+from tlkit.cli.tables import show_table
+from tlkit.errors import DataFault
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.data.boxes import Boxes
+
+HEAD = ("AP", "AP50", "AP75", "AR")
+COLUMNS = ("objects", "AP", "AP50", "AP75", "AR", "precision", "recall", "threshold")
+
+
+class Judged(NamedTuple):
+    """What is to be measured.
+
+    Attributes:
+        run: Folder of a detector's run.
+        card: Its card.
+        source: SOURCE of pictures with boxes, as typed.
+        group: As for a split, or None.
+        faults: What to do about boxes that cannot be, or None: as the run did with the same source, else refuse.
+        unlabelled: The same for pictures without annotation.
+        drop: Leave boxes of classes out that the run does not know.
+    """
+
+    run: Path
+    card: dict[str, Any]
+    source: str
+    group: str | None
+    faults: str | None
+    unlabelled: str | None
+    drop: bool
+
+
+def evaluate_detector(asked: Judged, *, batch: int, as_json: bool) -> None:
+    """Measure a detector and print it.
+
+    Raises:
+        DataFault: The source cannot be used, has unknown classes, or nothing that the run has not seen.
+    """
+    boxes, groups, facts = unseen_boxes(asked)
+    measures = judge_boxes(asked, boxes, groups, batch)
+    outcome = {"run": asked.run, "source": asked.source, **facts, **measures}
+    if as_json:
+        show(outcome, as_json=True)
+    else:
+        _show_text(outcome)
+
+
+def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]:
+    """The pictures that the run has not seen, with its classes; their groups; and what was left out.
+
+    Raises:
+        DataFault: See `evaluate_detector`.
+    """
+    from tlkit.cli.evaluate import unseen
+    from tlkit.data.box_splits import box_groups
+    from tlkit.data.boxes import read_boxes
+    from tlkit.data.inspection import inspect_files
+
+    own = asked.card["options"] if asked.source == asked.card.get("source") else {}
+    faults = asked.faults or own.get("faults") or "refuse"
+    unlabelled = asked.unlabelled or own.get("unlabelled") or "error"
+    boxes = read_boxes(asked.source, faults=faults, unlabelled=unlabelled)
+    boxes, dropped = with_classes(boxes, asked.run, asked.card.get("classes") or (), drop=asked.drop)
+    inspections = inspect_files(boxes.files())
+    kept = unseen(asked.run, inspections)
+    if not kept:
+        raise DataFault(
+            f"All {len(boxes)} pictures of {asked.source} are in the training or validation part of {asked.run}.",
+            "Give pictures that the run has not seen.",
+        )
+    groups = box_groups(boxes, inspections, asked.group or own.get("group"))
+    facts = {"excluded": len(boxes) - len(kept), "dropped": dropped, "notes": list(boxes.notes)}
+    return boxes.take(kept), tuple(groups[i] for i in kept), facts
+
+
+def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool = False) -> tuple[Boxes, int]:
+    """The same pictures with the classes of a run, matched by name.
+
+    Args:
+        boxes: The pictures.
+        run: Its folder, for the message.
+        classes: [k] the run's names; those that the pictures lack stay without objects.
+        drop: Leave boxes of other classes out.
+
+    Returns:
+        The pictures, and how many boxes were left out.
+
+    Raises:
+        DataFault: There are boxes of other classes, and they are not to be dropped.
+    """
+    import numpy as np
+
+    known = np.array([name in classes for name in boxes.class_names], bool)
+    for name, number in boxes.counts().items():
+        if number and name not in classes and not drop:
+            raise DataFault(
+                f"Class {name} of {boxes.source} is unknown to {run}.",
+                f"{_near(name, classes)}It knows {', '.join(classes)}; --unknown drop leaves other boxes out.",
+            )
+    order = np.array([classes.index(name) if name in classes else -1 for name in boxes.class_names], np.int32)
+    kept = [known[labels] for labels in boxes.labels]
+
+    def chosen(values: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        return tuple(value[mask] for value, mask in zip(values, kept, strict=True))
+
+    named = replace(
+        boxes,
+        class_names=tuple(classes),
+        xyxy=chosen(boxes.xyxy),
+        labels=tuple(order[labels[mask]] for labels, mask in zip(boxes.labels, kept, strict=True)),
+        difficult=chosen(boxes.difficult),
+        box_columns={
+            name: tuple(tuple(np.array(row, object)[mask]) for row, mask in zip(rows, kept, strict=True))
+            for name, rows in boxes.box_columns.items()
+        },
+    )
+    return named, sum(map(len, boxes.xyxy)) - sum(map(len, named.xyxy))
+
+
+def _near(name: str, classes: Sequence[str]) -> str:
+    near = get_close_matches(name, classes, 1)
+    return f"Did you mean {near[0]}? " if near else ""
+
+
+def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int) -> dict[str, Any]:
+    """The measures of the run's Keras model on pictures, by the evaluator of its training."""
+    import_tensorflow()
+    from tlkit.models.detector_settings import Detecting
+    from tlkit.models.detectors import load_detector
+    from tlkit.results.detection import detection_measures
+    from tlkit.results.detector_evaluation import found_on
+
+    detector = load_detector(asked.run / "model.keras")
+    detecting = Detecting(**(asked.card.get("detecting") or {}))
+    with Console().progress("evaluating", len(boxes)) as step:
+        found = found_on(detector, boxes, detecting, batch, step)
+    return detection_measures(boxes, found, groups=groups, seed=asked.card.get("seed") or 0)
+
+
+def _show_text(outcome: dict[str, Any]) -> None:
+    click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
+    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded)")
+    click.echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
+    if outcome["dropped"]:
+        click.echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
+    for note in outcome["notes"]:
+        Console().say(note)
+    for name in HEAD:
+        _show_measure(name, outcome[name], outcome["intervals"].get(name))
+    for row in outcome["screening"]:
+        name = f"recall@{row['rate']:g}"
+        _show_measure(f"{name} false alarms a picture", row["recall"], outcome["intervals"].get(name))
+    click.echo()
+    rows = [[name, *(_figure(row[key]) for key in COLUMNS)] for name, row in outcome["per_class"].items()]
+    show_table(["class", *COLUMNS], rows)
+
+
+def _show_measure(name: str, value: float | None, interval: list[float] | None) -> None:
+    if value is not None:
+        between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
+        click.echo(f"{name}: {value:.4f}{between}")
+
+
+def _figure(value: float | None) -> str | float | None:
+    return f"{value:.4f}" if isinstance(value, float) else value

@@ -1,0 +1,79 @@
+"""What a detector's run shows of itself: pictures of its test part, and the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.running import Run
+
+if TYPE_CHECKING:
+    from tlkit.data.boxes import Boxes
+    from tlkit.results.detection_matches import Detections
+
+SHOWN = 6  # test pictures beside their truth
+CAPTIONS = {
+    "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
+    "worst": "The test pictures with the most faults.",
+    "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
+    "froc": "Recall against false alarms a picture: what a screener's time buys.",
+    "batch": "A training batch as the network sees it.",
+}
+
+
+def draw_evidence(run: Run, test: Boxes, found: Detections, measures: dict[str, Any]) -> None:
+    """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
+    from tlkit.results import detection_pictures as draw
+    from tlkit.results.board import ScalarBoard
+    from tlkit.results.canvas import save
+
+    folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
+    shown = [i for i in range(len(test)) if len(test.xyxy[i])][:SHOWN]
+    save(
+        draw.beside_truth(test, {run.card()["model"]["network"]: (found, threshold)}, shown),
+        folder / "found.png",
+    )
+    save(draw.worst_images(test, found, threshold), folder / "worst.png")
+    save(draw.pr_curves(test, found), folder / "precision_recall.png")
+    save(draw.froc(test, found), folder / "froc.png")
+    board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+    for file in sorted(folder.glob("*.png")):
+        board.add_picture(file.stem, file, len(run.folder.metrics()))
+    board.close()
+
+
+def write_detector_page(run: Run) -> None:
+    """Write the report of a detector from its card."""
+    from tlkit.results.page import Table, write_page
+
+    card = run.card()
+    test, model = card["measures"]["test"], card["model"]
+    low, high = test["intervals"]["AP50"] or (None, None)
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    f1, names = test["f1"], ", ".join(card["classes"])
+    lead = (
+        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
+        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test pictures with "
+        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
+        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
+    )
+    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
+    classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
+    screening = [[row["rate"], row["recall"], row["threshold"]] for row in test["screening"]]
+    matrix = test["confusion"]
+    tables = [
+        Table(
+            "Classes of the test part",
+            ("class", *columns),
+            classes,
+            note="COCO's AP is pycocotools'; AP10 is VOC's.",
+        ),
+        Table("Screening", ("false alarms a picture", "recall", "threshold"), screening),
+        Table(
+            f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
+            ("truth", *matrix["classes"]),
+            [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
+        ),
+    ]
+    there = run.folder.path / "pictures"
+    pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
+    write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)

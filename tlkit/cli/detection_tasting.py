@@ -1,0 +1,90 @@
+"""How a detector is judged: its threshold chosen on validation, its measures taken once on the test part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.detection_results import draw_evidence
+from tlkit.cli.running import Run
+from tlkit.data.leaks import count
+from tlkit.data.sources import TEST, VALIDATION
+
+if TYPE_CHECKING:
+    from tlkit.data.box_splits import BoxSplit
+    from tlkit.data.boxes import Boxes
+    from tlkit.models.detector_settings import Detecting
+    from tlkit.results.detection_matches import Detections
+
+LEAST_THRESHOLD = 0.01
+
+
+def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detecting, batch: int = 8) -> float:
+    """The score from which F1 of all classes is best on validation; test is not looked at."""
+    from tlkit.results.detection_curves import best_f1, curve
+    from tlkit.results.detection_matches import ranked
+
+    validation = split.take(VALIDATION)
+    found = _found(run, detector, validation, detecting, "choosing the threshold", batch)
+    best = best_f1(curve(ranked(validation, found)))
+    run.record(measures={"validation": {"n": len(validation), "f1": best}})
+    threshold = LEAST_THRESHOLD if best["threshold"] is None else float(best["threshold"])
+    run.say(
+        f"Threshold: {threshold:.3f}, where F1 is best ({best['f1'] or 0:.3f}) on "
+        f"{count(len(validation), 'validation picture')}."
+    )
+    return threshold
+
+
+def judge(
+    run: Run, detector: Any, split: BoxSplit, detecting: Detecting, threshold: float, batch: int = 8
+) -> tuple[Boxes, Detections]:
+    """Take the measures of the test part, with intervals over groups, draw the evidence and say the result.
+
+    Args:
+        run: Of the recipe.
+        detector: See `detections.Finder`.
+        split: Whose test part.
+        detecting: How duplicates are dropped.
+        threshold: From which precision, recall, F1 and the confusion matrix are taken.
+        batch: Pictures a step.
+
+    Returns:
+        The test pictures, and all that was found on them.
+    """
+    from tlkit.results.detection import detection_measures
+    from tlkit.results.detection_curves import curve
+    from tlkit.results.detection_matches import ranked
+
+    test = split.take(TEST)
+    found = _found(run, detector, test, detecting, "judging", batch)
+    measures = detection_measures(
+        test, found, groups=split.groups(TEST), seed=run.seed, score_threshold=threshold
+    )
+    at = _at_threshold(curve(ranked(test, found)), threshold)
+    measures["f1"] = {**measures["f1"], **at, "chosen_on": VALIDATION}
+    run.record(measures={**(run.card().get("measures") or {}), "test": measures})
+    draw_evidence(run, test, found, measures)
+    low, high = measures["intervals"]["AP50"] or (float("nan"),) * 2
+    run.say(
+        f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
+        f"n = {count(measures['n'], 'picture')}, {count(measures['objects'], 'object')}."
+    )
+    run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
+    run.result({"threshold": threshold})
+    return test, found
+
+
+def _found(run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int) -> Detections:
+    from tlkit.results.detector_evaluation import found_on
+
+    with run.progress(text, len(boxes)) as step:
+        return found_on(detector, boxes, detecting, batch, step)
+
+
+def _at_threshold(points: Any, threshold: float) -> dict[str, float | None]:
+    """F1, precision and recall of all classes from a score on."""
+    reached = [i for i, value in enumerate(points.thresholds) if value >= threshold]
+    if not reached:
+        return {"threshold": threshold, "f1": 0.0, "precision": None, "recall": 0.0}
+    names = ("f1", "precision", "recall")
+    return {"threshold": threshold, **{name: float(getattr(points, name)[reached[-1]]) for name in names}}

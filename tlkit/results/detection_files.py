@@ -1,0 +1,237 @@
+"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's JSON.
+
+A picture is drawn at its own size, from the pixels that the network saw, so that the numbers beside it are pixels of it
+too; the folder can be read again as a source of boxes.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageDraw, ImageFont
+
+from tlkit.data.decoding import decode, read_contents
+from tlkit.errors import RunFailed
+from tlkit.results.canvas import COLOURS, shortened
+
+HEADER = ("image", "left", "top", "right", "bottom", "class", "score", "original")
+_JPEG = {"quality": 95, "subsampling": 0}  # coloured lines stay sharp
+KEPT: dict[str, dict[str, Any]] = {
+    ".png": {"compress_level": 3},
+    ".jpg": _JPEG,
+    ".jpeg": _JPEG,
+}  # others become PNG
+_PALE = 140  # grey level from which dark letters read better than white ones
+
+
+class Drawn(NamedTuple):
+    """A file and what was found in it.
+
+    Attributes:
+        path: The file, as given.
+        boxes: [m, 4] left, top, right, bottom in its pixels, right and bottom exclusive; none without area.
+        scores: [m], 0..1, falling.
+        labels: [m] class names.
+    """
+
+    path: str
+    boxes: Sequence[Sequence[float]]
+    scores: Sequence[float]
+    labels: Sequence[str]
+
+
+def write_found(
+    found: Sequence[Drawn],
+    classes: Sequence[str],
+    folder: Path,
+    about: dict[str, Any],
+    told: Callable[[int], None] = lambda _done: None,
+) -> None:
+    """Write a folder that appears whole or not at all.
+
+    Args:
+        found: [n] what was found; the files are only read.
+        classes: [k] every class name, in order.
+        folder: Must not exist, or be empty.
+        about: For "info" in the JSON.
+        told: Is called with the number of pictures drawn.
+
+    Raises:
+        RunFailed: The folder cannot be written.
+    """
+    names = drawn_names([one.path for one in found])
+    folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
+            _write_table(aside / "boxes.csv", found, names)
+            (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+            whole = {"info": about, **_coco(found, names, sizes, classes)}
+            (aside / "detections.json").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+            aside.chmod(0o755)
+            aside.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+    except OSError as fault:
+        raise RunFailed(f"{folder} cannot be written: {fault.strerror or fault}.", "Name another.") from fault
+
+
+def drawn_names(paths: Sequence[str]) -> list[str]:
+    """Where each picture is drawn: as it lies below the folder that all share, so that no two meet.
+
+    Args:
+        paths: [n] files.
+
+    Returns:
+        [n] POSIX paths; what is not JPEG or PNG has ".png" added.
+    """
+    # Not resolved: a link keeps the name that the person gave it.
+    places = [Path(os.path.normpath(Path(path).absolute())) for path in paths]
+    shared = Path(os.path.commonpath([place.parent for place in places])) if places else Path()
+    taken: set[str] = set()
+    names = []
+    for place in places:
+        own = place.relative_to(shared)
+        name = own if own.suffix.lower() in KEPT else own.with_name(f"{own.name}.png")
+        number = 1
+        while name.as_posix().casefold() in taken:
+            number += 1
+            name = name.with_name(f"{own.stem}-{number}{name.suffix}")
+        taken.add(name.as_posix().casefold())
+        names.append(name.as_posix())
+    return names
+
+
+def _counted(
+    found: Sequence[Drawn], names: Sequence[str], told: Callable[[int], None]
+) -> Iterator[tuple[Drawn, str]]:
+    for done, pair in enumerate(zip(found, names, strict=True), 1):
+        yield pair
+        told(done)
+
+
+# --- pictures ---
+
+
+def _write_drawn(one: Drawn, file: Path, classes: Sequence[str]) -> tuple[int, int]:
+    """Draw one picture and give its width and height."""
+    pixels = decode(tf.constant(read_contents(Path(one.path)))).numpy()
+    image = draw_boxes(pixels, one, classes)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image.save(file, **KEPT[file.suffix.lower()])
+    return image.size
+
+
+def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.Image:
+    """A picture with a frame around each box, in its class's colour, and its name and score; the surest on top.
+
+    Args:
+        pixels: uint8 RGB `[h, w, 3]`.
+        one: What was found in it.
+        classes: [k] names, for the colours.
+    """
+    image = Image.fromarray(pixels)
+    pen = ImageDraw.Draw(image)
+    side = min(image.size)
+    width, font = max(2, round(side / 200)), _font(max(9, round(side / 32)))
+    for box, score, label in reversed(list(zip(one.boxes, one.scores, one.labels, strict=True))):
+        colour = COLOURS[classes.index(label) % len(COLOURS)]
+        _frame(pen, box, colour, width, image.size)
+        _write_name(pen, box, f"{shortened(label, 24)} {score:.2f}", colour, font, width, image.size)
+    return image
+
+
+def _frame(
+    pen: ImageDraw.ImageDraw, box: Sequence[float], colour: str, width: int, size: tuple[int, int]
+) -> None:
+    """A frame around the box's pixels, so that nothing of it is hidden, on a white line; kept inside the picture."""
+    left, top = int(np.floor(box[0])), int(np.floor(box[1]))
+    right, bottom = int(np.ceil(box[2])) - 1, int(np.ceil(box[3])) - 1
+    for edge, thickness, ink in ((width + 1, width + 1, "white"), (width, width, colour)):
+        first = max(left - edge, 0), max(top - edge, 0)
+        last = min(right + edge, size[0] - 1), min(bottom + edge, size[1] - 1)
+        pen.rectangle([first, (max(last[0], first[0]), max(last[1], first[1]))], outline=ink, width=thickness)
+
+
+def _write_name(
+    pen: ImageDraw.ImageDraw,
+    box: Sequence[float],
+    text: str,
+    colour: str,
+    font: ImageFont.FreeTypeFont,
+    width: int,
+    size: tuple[int, int],
+) -> None:
+    """The name on a plate above the box, or, where there is no room, below its upper edge."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    wide, high = right - left + 4, bottom - top + 4
+    x = min(max(int(box[0]) - width, 0), max(size[0] - int(wide), 0))
+    y = int(box[1]) - width - int(high)
+    y = y if y >= 0 else max(int(box[1]), 0)
+    pen.rectangle([x, y, x + wide - 1, y + high - 1], fill=colour)
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    dark = 0.299 * red + 0.587 * green + 0.114 * blue >= _PALE
+    pen.text((x + 2 - left, y + 2 - top), text, fill="black" if dark else "white", font=font)
+
+
+@cache
+def _font(height: int) -> ImageFont.FreeTypeFont:
+    """DejaVu Sans, which comes with matplotlib and knows Greek and Cyrillic."""
+    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", height)
+
+
+# --- numbers ---
+
+
+def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> None:
+    """`boxes.csv`; a picture without a box has a row of its own."""
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(HEADER)
+        for one, name in zip(found, names, strict=True):
+            for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True):
+                table.writerow([name, *box, label, score, one.path])
+            if not one.labels:
+                table.writerow([name, *[""] * (len(HEADER) - 2), one.path])
+
+
+def _coco(
+    found: Sequence[Drawn], names: Sequence[str], sizes: Sequence[tuple[int, int]], classes: Sequence[str]
+) -> dict[str, Any]:
+    """COCO's lists; `annotations` have scores, so that they alone are COCO's form of results."""
+    images = [
+        {"id": i, "file_name": name, "width": width, "height": height, "original": one.path}
+        for i, (one, name, (width, height)) in enumerate(zip(found, names, sizes, strict=True), 1)
+    ]
+    rows: list[dict[str, Any]] = [
+        {"image_id": i, "category_id": classes.index(label) + 1, "bbox": _sides(box), "score": score}
+        for i, one in enumerate(found, 1)
+        for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
+    ]
+    return {
+        "images": images,
+        "categories": [{"id": k, "name": name} for k, name in enumerate(classes, 1)],
+        "annotations": [
+            {"id": i, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
+            for i, row in enumerate(rows, 1)
+        ],
+    }
+
+
+def _sides(box: Sequence[float]) -> list[float]:
+    """Left, top, width, height."""
+    left, top, right, bottom = box
+    return [left, top, round(right - left, 2), round(bottom - top, 2)]
