@@ -12,7 +12,13 @@ import pytest
 import tensorflow as tf
 
 from tests.fuzzing import pictures
+from tests.models.detecting import NAMES, SIZE, tiny_pyramid
 from tests.results.test_serving import small_classifier
+from tlkit.models import retinanet, yolov8
+from tlkit.models.anchors import Anchors
+from tlkit.models.detector_settings import Detecting
+from tlkit.models.detectors import build_retinanet
+from tlkit.results.detector_serving import export_detector
 from tlkit.results.serving import export_saved_model
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,10 +50,12 @@ def test_a_classifier_answers_or_refuses(count, folder):
 
 
 @pytest.mark.slow
-def test_a_detector_answers_or_refuses(tmp_path):
-    from tests.results.test_detector_serving import exported
-
-    found, said = ask(exported(tmp_path), 1000, 3600)
+def test_a_detector_answers_or_refuses(tmp_path, monkeypatch):
+    for module in (retinanet, yolov8):
+        monkeypatch.setattr(module, "build_pyramid", tiny_pyramid)
+    detector = build_retinanet(NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    export_detector(detector, tmp_path / "1", Detecting(threshold=0.001, overlap=0.5, most=6))
+    found, said = ask(tmp_path / "1", 1000, 3600)
     assert set(found) == {"answered", "refused"}, said
     assert min(found.values()) > 100
 

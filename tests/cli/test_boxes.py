@@ -220,6 +220,7 @@ def test_on_the_run_s_own_source_it_repeats_the_card(run, bags, tlkit_command):
         "per_class",
     )
     assert {name: answer[name] for name in same} == {name: test[name] for name in same}
+    assert answer["f1"] == {name: test["f1"][name] for name in answer["f1"]}  # at the threshold of validation
 
 
 @pytest.fixture

@@ -467,6 +467,7 @@ def test_the_result_goes_into_json():
     import json
 
     measures = detection_measures(*drawn(), resamples=20, score_threshold=0.4)
+    assert measures["f1"]["threshold"] == 0.4  # given, not chosen here
     again = json.loads(json.dumps(measures, allow_nan=False))
     assert again["confusion"]["score_threshold"] == 0.4
     assert again["confusion"]["iou_threshold"] == 0.5

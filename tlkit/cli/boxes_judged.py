@@ -151,7 +151,9 @@ def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int
     detecting = Detecting(**(asked.card.get("detecting") or {}))
     with Console().progress("evaluating", len(boxes)) as step:
         found = found_on(detector, boxes, detecting, batch, step)
-    return detection_measures(boxes, found, groups=groups, seed=asked.card.get("seed") or 0)
+    chosen = (((asked.card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
+    seed = asked.card.get("seed") or 0
+    return detection_measures(boxes, found, groups=groups, seed=seed, score_threshold=chosen)
 
 
 def _show_text(outcome: dict[str, Any]) -> None:

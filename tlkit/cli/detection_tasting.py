@@ -52,16 +52,13 @@ def judge(
         The test pictures, and all that was found on them.
     """
     from tlkit.results.detection import detection_measures
-    from tlkit.results.detection_curves import curve
-    from tlkit.results.detection_matches import ranked
 
     test = split.take(TEST)
     found = _found(run, detector, test, detecting, "judging", batch)
     measures = detection_measures(
         test, found, groups=split.groups(TEST), seed=run.seed, score_threshold=threshold
     )
-    at = _at_threshold(curve(ranked(test, found)), threshold)
-    measures["f1"] = {**measures["f1"], **at, "chosen_on": VALIDATION}
+    measures["f1"]["chosen_on"] = VALIDATION
     run.record(measures={**(run.card().get("measures") or {}), "test": measures})
     draw_evidence(run, test, found, measures)
     low, high = measures["intervals"]["AP50"] or (float("nan"),) * 2
@@ -79,12 +76,3 @@ def _found(run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: st
 
     with run.progress(text, len(boxes)) as step:
         return found_on(detector, boxes, detecting, batch, step)
-
-
-def _at_threshold(points: Any, threshold: float) -> dict[str, float | None]:
-    """F1, precision and recall of all classes from a score on."""
-    reached = [i for i, value in enumerate(points.thresholds) if value >= threshold]
-    if not reached:
-        return {"threshold": threshold, "f1": 0.0, "precision": None, "recall": 0.0}
-    names = ("f1", "precision", "recall")
-    return {"threshold": threshold, **{name: float(getattr(points, name)[reached[-1]]) for name in names}}

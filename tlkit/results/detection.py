@@ -20,7 +20,7 @@ import numpy as np
 from tlkit.data.boxes import Boxes, areas
 from tlkit.errors import DataFault, RunFailed
 from tlkit.results import detection_intervals as resampling
-from tlkit.results.detection_curves import best_f1, curve, screening, voc_ap
+from tlkit.results.detection_curves import best_f1, curve, f1_from, screening, voc_ap
 from tlkit.results.detection_matches import (
     Detections,
     confusion_with_background,
@@ -61,7 +61,8 @@ def detection_measures(
         found: The detections, of every one of these images.
         groups: What each image belongs to (bag, patient), `[n]`; None: each to itself.
         iou_threshold: Least overlap of a hit, for all but COCO's measures.
-        score_threshold: For the confusion matrix; None: where F1 is best.
+        score_threshold: From which F1, precision, recall of all classes and the confusion matrix are taken: one that
+            was chosen on other images. None: where F1 is best here, which flatters.
         rates: False alarms an image at which recall is wanted.
         resamples: How many times the groups are drawn anew for the intervals.
         seed: Of those draws.
@@ -82,7 +83,8 @@ def detection_measures(
     _check(truth, found)
     members = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
     evaluation, rows = coco_evaluation(truth, found), ranked(truth, found, iou_threshold)
-    head, per_class, f1 = _head(evaluation), _per_class(truth, evaluation, rows), best_f1(curve(rows))
+    head, per_class, points = _head(evaluation), _per_class(truth, evaluation, rows), curve(rows)
+    f1 = best_f1(points) if score_threshold is None else f1_from(points, score_threshold)
     screened = screening(truth, rows, rates)
     bounds = _intervals(truth, head, per_class, screened, evaluation, rows, members, resamples, seed)
     for name, row in per_class.items():
@@ -96,9 +98,7 @@ def detection_measures(
         "voc": {key: _mean([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
         "f1": {**f1, "iou_threshold": iou_threshold},
         "screening": screened,
-        "confusion": _confusion(
-            truth, found, f1["threshold"] if score_threshold is None else score_threshold, iou_threshold
-        ),
+        "confusion": _confusion(truth, found, f1["threshold"], iou_threshold),
         "intervals": bounds,
         "per_class": per_class,
     }

@@ -58,6 +58,17 @@ def best_f1(points: Curve) -> dict[str, float | None]:
     return {name.removesuffix("s"): float(getattr(points, name)[best]) for name in names}
 
 
+def f1_from(points: Curve, threshold: float) -> dict[str, float | None]:
+    """What detections from a score on come to: {"f1", "threshold", "precision", "recall"}."""
+    if np.isnan(points.recall).all():  # there is no object
+        return {"f1": None, "threshold": threshold, "precision": None, "recall": None}
+    reached = np.flatnonzero(np.asarray(points.thresholds) >= threshold)
+    if not len(reached):
+        return {"f1": 0.0, "threshold": threshold, "precision": None, "recall": 0.0}
+    names = ("f1", "precision", "recall")
+    return {"threshold": threshold, **{name: float(getattr(points, name)[reached[-1]]) for name in names}}
+
+
 def voc_ap(rows: Ranked, rule: str = "10") -> float | None:
     """Average precision of one class as Pascal VOC gives it; None where there is no object.
 
