@@ -41,8 +41,10 @@ def test_the_start_is_quiet_seeded_and_written_down():
     assert said[0].startswith("Device: CPU, ")
     assert said[0].endswith(" threads (as --device cpu asks).")
     assert set(environment) == {
-        "python", "platform", "tensorflow", "keras", "tlkit", "device", "threads", "deterministic",
+        "python", "platform", "processor", "numpy", "tensorflow", "keras", "tlkit", "device", "threads", "pools",
+        "onednn", "deterministic", "seeded",
     }  # fmt: skip
+    assert environment["deterministic"] is True
     assert (deterministic, backend) == (True, "tensorflow")
     import random
 
