@@ -523,7 +523,7 @@ def test_every_kind_of_training_saves_when_it_is_told_to_end(
     recipe, make_folder, bags, tmp_path, monkeypatch, tlkit_command
 ):
     name, *options = RECIPES[recipe]
-    source = bags if recipe == "detector" else make_folder(bar=15, disc=15)
+    source = bags if recipe == "detector" else make_folder(bar=25, disc=25)
     with monkeypatch.context() as patch:
         sent_term(patch)
         said = tlkit_command("run", name, source, "--name", recipe, "--runs", tmp_path, *options)
