@@ -75,4 +75,4 @@ def test_the_chart_has_a_line_for_each_arm_in_each_panel():
     answers = {(n, arm): half for n in (20, 50) for arm in (NOTHING, "flips", "gan")}
     figure = benefit_curves(measure_benefit(TRUTH, GROUPS, answers), "shuriken")
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["recall", "precision", "eta"]
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == [NOTHING, "flips", "gan"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [NOTHING, "flips", "gan"]

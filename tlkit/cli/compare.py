@@ -36,7 +36,7 @@ SPARE = ("ece", "seconds", "auc", "recipe", "source")  # left out first in a nar
 EXAMPLES = """
     tlkit compare fine-tune-photos small-cnn-photos
     tlkit compare fine-tune-photos/1 fine-tune-photos/4 --markdown
-    tlkit compare detect-retinanet-bags detect-yolov8-bags/2 --draw side-by-side.png
+    tlkit compare detect-retinanet-bags detect-yolov8-bags --draw both.png
 """
 
 

@@ -27,7 +27,7 @@ VERBS = {
         "replay": "Repeat the step at which a run met NaN or infinity.",
     },
     "Use and judge": {
-        "predict": "Name what is on images, with a finished run.",
+        "predict": "Name what is on images, or find it, with a finished run.",
         "evaluate": "Measure a finished run on images that it has not learned from.",
         "compare": "Put runs side by side in one table.",
         "export": "Write the model of a run as ONNX or LiteRT.",
