@@ -32,7 +32,7 @@ def slide_window(run, source, faults, unlabelled, classifier, negative, windows)
 
     # Preparation
     detector = sliding.prepare_windows(run, split, classifier, negative, windows)
-    run.stop_if_dry(sliding.plan(run))
+    run.stop_if_dry(detection.plan(run))
 
     # Tasting
     detecting = sliding.choose_threshold(run, detector, split)

@@ -109,15 +109,10 @@ def machine() -> str:
     """One line: cores, processor, load, Python and TensorFlow."""
     from importlib.metadata import version
 
-    model = platform.processor() or platform.machine()
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        named = [
-            line.split(":")[1].strip() for line in listing.read_text().splitlines() if "model name" in line
-        ]
-        model = named[0] if named else model
+    from tlkit.cli.device import processor
+
     return (
-        f"{os.cpu_count()} cores, {model}, load {os.getloadavg()[0]:.1f} at the end; Python "
+        f"{os.cpu_count()} cores, {processor()}, load {os.getloadavg()[0]:.1f} at the end; Python "
         f"{platform.python_version()}, TensorFlow {version('tensorflow')}, Keras {version('keras')}"
     )
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.cli.benefit_chapters import Evidence
+    from tlkit.cli.running import Run
 
 NOTHING = "nothing"
 GAMES = ("dcgan", "stylegan")
@@ -54,7 +55,7 @@ def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
         pixels = batch.numpy()
         turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
         rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
-    return Added(np.concatenate(rows), np.ones(3 * len(chosen), bool))
+    return _shown(np.concatenate(rows))
 
 
 # --- Games ---
@@ -63,33 +64,29 @@ def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
 def _game(kind: str) -> Arm:
     def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
         """Fakes of a game that saw only the chosen pictures."""
-        import numpy as np
-
         from tlkit.models.features import features_of_pictures
 
-        fakes = _fakes(evidence, kind, chosen, repeat)
-        return Added(features_of_pictures(evidence.featurizer, fakes), np.ones(len(fakes), bool))
+        return _shown(features_of_pictures(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
 
     return arm
 
 
 def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
     """float32 [n, s, s, c]: what the average generator makes after the game; played once, then read."""
+    name = f"{len(chosen)}-{kind}-{repeat}-fakes"
+    return computed_once(evidence.run, name, lambda: _play(evidence, kind, chosen, repeat))
+
+
+def computed_once(run: Run, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
+    """An array that the run keeps by name until its end; a kill leaves no half of it."""
     import numpy as np
 
-    file = evidence.run.folder.folder(CELLS) / f"{len(chosen)}-{kind}-{repeat}-fakes.npy"
+    file = run.folder.folder(CELLS) / f"{name}.npy"
     if not file.is_file():
-        save_aside(file, _play(evidence, kind, chosen, repeat))
+        aside = file.with_suffix(".part.npy")
+        np.save(aside, compute())
+        aside.replace(file)
     return np.load(file, allow_pickle=False)
-
-
-def save_aside(file: Path, array: np.ndarray) -> None:
-    """Write an array so that a kill leaves no half of it under its name."""
-    import numpy as np
-
-    aside = file.with_suffix(".part.npy")
-    np.save(aside, array)
-    aside.replace(file)
 
 
 def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
@@ -128,8 +125,12 @@ def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
     """The chosen pictures set into clutter, and the surroundings that all composites share."""
     from tlkit.data.depth import read_picture
 
-    crops = [read_picture(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
-    return _joined([_in_clutter(evidence, crops, COPIES, repeat), surroundings(evidence)])
+    def compute() -> np.ndarray:
+        crops = [read_picture(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
+        return _in_clutter(evidence, crops, COPIES, repeat).features
+
+    features = computed_once(evidence.run, f"{len(chosen)}-composites-{repeat}-features", compute)
+    return _joined([_shown(features), surroundings(evidence)])
 
 
 def _game_in_clutter(kind: str) -> Arm:
@@ -151,8 +152,6 @@ def _in_clutter(
     evidence: Evidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
 ) -> Added:
     """Crops float32 [h, w] of the class, each `copies` times in clutter."""
-    import numpy as np
-
     from tlkit.data.clutter import composite_crops
 
     seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
@@ -164,7 +163,14 @@ def _in_clutter(
         size=evidence.featurizer.image_size,
         seed=seed,
     )
-    return Added(_features(evidence, pictures), np.ones(len(pictures), bool))
+    return _shown(_features(evidence, pictures))
+
+
+def _shown(features: np.ndarray) -> Added:
+    """Features of pictures that all show the class."""
+    import numpy as np
+
+    return Added(features, np.ones(len(features), bool))
 
 
 def surroundings(evidence: Evidence) -> Added:
@@ -178,8 +184,8 @@ def surroundings(evidence: Evidence) -> Added:
     from tlkit.data.clutter import composite_crops
 
     question, names = evidence.question, evidence.split.images.class_names
-    file = evidence.run.folder.folder(CELLS) / "surroundings.npy"
-    if not file.is_file():
+
+    def compute() -> np.ndarray:
         others = _read_class(evidence, question.negative)
         if not others:
             raise DataFault(
@@ -193,8 +199,9 @@ def surroundings(evidence: Evidence) -> Added:
         }
         size = evidence.featurizer.image_size
         pictures, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
-        save_aside(file, _features(evidence, pictures))
-    features = np.load(file, allow_pickle=False)
+        return _features(evidence, pictures)
+
+    features = computed_once(evidence.run, "surroundings", compute)
     return Added(features, np.zeros(len(features), bool))
 
 

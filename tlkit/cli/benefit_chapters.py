@@ -5,9 +5,10 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, needs_game, save_aside
+from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, computed_once, needs_game
 from tlkit.cli.feature_chapters import extract
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -108,19 +109,19 @@ def answer(run: Run, evidence: Evidence) -> list[Cell]:
 
     from tlkit.results.benefit import measure_benefit
 
-    question, folder = evidence.question, run.folder.folder(CELLS)
+    question = evidence.question
     arms = tuple(dict.fromkeys((NOTHING, *question.arms)))
     test = evidence.split.indices(TEST)
     answers: dict[tuple[int, str], np.ndarray] = {}
     for number in evidence.numbers():
         for arm in arms:
-            rows = []
-            for repeat in range(question.repeats):
-                file = folder / f"{number}-{arm}-{repeat}.npy"
-                if not file.is_file():
-                    save_aside(file, _trained(evidence, arm, number, repeat)[test])
-                rows.append(np.load(file, allow_pickle=False))
-            answers[number, arm] = np.stack(rows)
+            trained = partial(_trained, evidence, arm, number)
+            answers[number, arm] = np.stack(
+                [
+                    computed_once(run, f"{number}-{arm}-{repeat}", partial(trained, repeat))
+                    for repeat in range(question.repeats)
+                ]
+            )
             _say_cell(run, evidence.truth[test], number, arm, answers[number, arm])
     return measure_benefit(
         evidence.truth[test], [evidence.split.groups[i] for i in test], answers, seed=run.seed
@@ -128,7 +129,7 @@ def answer(run: Run, evidence: Evidence) -> list[Cell]:
 
 
 def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarray:
-    """Which of all pictures, bool [n], a classifier calls so that learned from `number` real ones and the arm's."""
+    """Which test pictures, bool [n], a classifier calls so that learned from `number` real ones and the arm's."""
     import numpy as np
 
     from tlkit.models.heads import best_of, fit_head, search
@@ -144,7 +145,8 @@ def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarr
     pairs = [(np.arange(len(rows)), np.arange(len(rows), len(everything)))]
     best = best_of(search(everything, truths, pairs, ["logistic"], evidence.run.seed))
     pipeline = fit_head(best.head, best.setting, rows, labels, evidence.run.seed)
-    return pipeline.predict(evidence.features.astype(np.float64)).astype(bool)
+    test = evidence.split.indices(TEST)
+    return pipeline.predict(evidence.features[test].astype(np.float64)).astype(bool)
 
 
 def _say_cell(run: Run, truth: np.ndarray, number: int, arm: str, found: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.boxes_found import load_detector, threshold_of
+from tlkit.cli.boxes_judged import read_as_run
 from tlkit.cli.console import Console
 from tlkit.cli.evaluate import unseen
 from tlkit.cli.predict import ask
@@ -38,13 +39,7 @@ def draw_compared(
     """
     _check(runs, cards, file)
     wanted = source or str(cards[0].get("source"))
-    own = cards[0].get("options") or {}
-    own = own if wanted == cards[0].get("source") else {}
-    from tlkit.data.boxes import read_boxes
-
-    boxes = read_boxes(
-        wanted, faults=own.get("faults") or "refuse", unlabelled=own.get("unlabelled") or "error"
-    )
+    boxes = read_as_run(cards[0], wanted)
     truth = _named(boxes.take(chosen_pictures(runs, boxes, number)), cards)
     detectors = {
         name: (_found(run, truth), threshold_of(run, card))

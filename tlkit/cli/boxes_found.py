@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.outcome import show
@@ -67,7 +65,7 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
         return
     left_out(skipped, say=True)
     if asked.threshold is None:
-        click.echo(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.", err=True)
+        Console().say(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.")
     rows = [row for one in found for row in _rows(one)]
     if form == "csv":
         show_csv(HEADER, rows)
@@ -83,14 +81,18 @@ def threshold_of(run: Path, card: dict[str, Any], wanted: float | None = None) -
     """
     served = float((card.get("detecting") or {}).get("threshold") or 0.0)
     if wanted is None:
-        best = (((card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
-        return max(float(best or 0.0), served)
+        return max(float(chosen_threshold(card) or 0.0), served)
     if wanted < served:
         raise UsageFault(
             f"--threshold {wanted:g} is below {served:g}, the least score that {run} answers with.",
             f"Give {served:g} or more; how far down a run answers is said when it is made.",
         )
     return wanted
+
+
+def chosen_threshold(card: dict[str, Any]) -> float | None:
+    """The score that was chosen on the run's validation part; None where its card has none."""
+    return (((card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
 
 
 def load_detector(run: Path) -> ServedDetector:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from tlkit.cli.boxes_found import chosen_threshold
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.outcome import show
@@ -70,13 +71,9 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
     """
     from tlkit.cli.evaluate import unseen
     from tlkit.data.box_splits import box_groups
-    from tlkit.data.boxes import read_boxes
     from tlkit.data.inspection import inspect_files
 
-    own = asked.card["options"] if asked.source == asked.card.get("source") else {}
-    faults = asked.faults or own.get("faults") or "refuse"
-    unlabelled = asked.unlabelled or own.get("unlabelled") or "error"
-    boxes = read_boxes(asked.source, faults=faults, unlabelled=unlabelled)
+    boxes = read_as_run(asked.card, asked.source, asked.faults, asked.unlabelled)
     boxes, dropped = with_classes(boxes, asked.run, asked.card.get("classes") or (), drop=asked.drop)
     inspections = inspect_files(boxes.files())
     kept = unseen(asked.run, inspections)
@@ -85,9 +82,28 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
             f"All {len(boxes)} pictures of {asked.source} are in the training or validation part of {asked.run}.",
             "Give pictures that the run has not seen.",
         )
-    groups = box_groups(boxes, inspections, asked.group or own.get("group"))
+    groups = box_groups(boxes, inspections, asked.group or own_options(asked.card, asked.source).get("group"))
     facts = {"excluded": len(boxes) - len(kept), "dropped": dropped, "notes": list(boxes.notes)}
     return boxes.take(kept), tuple(groups[i] for i in kept), facts
+
+
+def own_options(card: dict[str, Any], source: str) -> dict[str, Any]:
+    """How a run read this source, where it is the run's own; otherwise nothing."""
+    return (card.get("options") or {}) if source == card.get("source") else {}
+
+
+def read_as_run(
+    card: dict[str, Any], source: str, faults: str | None = None, unlabelled: str | None = None
+) -> Boxes:
+    """Pictures with boxes, their faults treated as asked, else as the run did with the same source, else refused."""
+    from tlkit.data.boxes import read_boxes
+
+    own = own_options(card, source)
+    return read_boxes(
+        source,
+        faults=faults or own.get("faults") or "refuse",
+        unlabelled=unlabelled or own.get("unlabelled") or "error",
+    )
 
 
 def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool = False) -> tuple[Boxes, int]:
@@ -151,7 +167,7 @@ def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int
     detecting = Detecting(**(asked.card.get("detecting") or {}))
     with Console().progress("evaluating", len(boxes)) as step:
         found = found_on(detector, boxes, detecting, batch, step)
-    chosen = (((asked.card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
+    chosen = chosen_threshold(asked.card)
     seed = asked.card.get("seed") or 0
     return detection_measures(boxes, found, groups=groups, seed=seed, score_threshold=chosen)
 

@@ -141,15 +141,15 @@ def _record_detector(
     run.say(f"Weights: {origin.sentence}.")
 
 
-def plan(run: Run, phases: Sequence[Phase]) -> dict[str, Any]:
-    """What `--dry-run` shows."""
+def plan(run: Run, phases: Sequence[Phase] = ()) -> dict[str, Any]:
+    """What `--dry-run` shows; a recipe that trains nothing has no phases."""
     card = run.card()
-    return {
+    shown = {
         "classes": card["classes"],
         "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
         "model": card["model"],
-        "phases": [asdict(phase) for phase in phases],
     }
+    return {**shown, "phases": [asdict(phase) for phase in phases]} if phases else shown
 
 
 # --- Cooking ---

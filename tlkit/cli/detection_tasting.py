@@ -8,14 +8,13 @@ from tlkit.cli.detection_results import draw_evidence
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import TEST, VALIDATION
+from tlkit.models.detector_settings import LEAST_SCORE
 
 if TYPE_CHECKING:
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
     from tlkit.models.detector_settings import Detecting
     from tlkit.results.detection_matches import Detections
-
-LEAST_THRESHOLD = 0.01
 
 
 def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detecting, batch: int = 8) -> float:
@@ -27,7 +26,7 @@ def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detect
     found = _found(run, detector, validation, detecting, "choosing the threshold", batch)
     best = best_f1(curve(ranked(validation, found)))
     run.record(measures={"validation": {"n": len(validation), "f1": best}})
-    threshold = LEAST_THRESHOLD if best["threshold"] is None else float(best["threshold"])
+    threshold = LEAST_SCORE if best["threshold"] is None else float(best["threshold"])
     run.say(
         f"Threshold: {threshold:.3f}, where F1 is best ({best['f1'] or 0:.3f}) on "
         f"{count(len(validation), 'validation picture')}."

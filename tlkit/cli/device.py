@@ -83,7 +83,7 @@ def _environment(device: str) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "numpy": np.__version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -100,7 +100,7 @@ def _environment(device: str) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
+def processor() -> str:
     """The processor's model: another one may add up in another order."""
     listing = Path("/proc/cpuinfo")
     if listing.is_file():

@@ -110,7 +110,7 @@ def left_out(skipped: list[tuple[str, str]] | None, *, say: bool = False) -> lis
     """The files that cannot be used as {"path", "reason"}; told on stderr if `say`."""
     rows = [{"path": file, "reason": reason} for file, reason in skipped or ()]
     for row in rows if say else ():
-        click.echo(f"Left out: {row['path']} {row['reason']}.", err=True)
+        Console().say(f"Left out: {row['path']} {row['reason']}.")
     return rows
 
 

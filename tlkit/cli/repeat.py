@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlkit.cli.console import Console
 from tlkit.cli.device import prepare_tensorflow
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
@@ -51,7 +52,7 @@ def repeat(run: str, discard: bool, runs: Path, as_json: bool, verbose: bool) ->
     command.name = settings["recipe"]
     notes = [*_changed_recipe(path, settings), *_changed_environment(card, settings, verbose=verbose)]
     for note in notes:
-        click.echo(f"Note: {note}", err=True)
+        Console().say(f"Note: {note}")
     with working_folder(settings["working_folder"], path):
         new = _run_again(command, settings["options"], path, as_json=as_json, verbose=verbose).resolve()
     difference = first_difference(path, new)

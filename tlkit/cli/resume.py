@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
 from tlkit.cli.outcome import show
@@ -50,7 +51,7 @@ def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
     """
     path = find_unfinished(run, runs)
     if not path.name.startswith("unfinished-"):
-        click.echo(f"{path} is finished; there is nothing to do.", err=True)
+        Console().say(f"{path} is finished; there is nothing to do.")
         show({"status": "finished", "run": path}, as_json=as_json)
         return
     settings = read_settings(path)

@@ -143,17 +143,6 @@ def _record(
     )
 
 
-def plan(run: Run) -> dict[str, Any]:
-    """What `--dry-run` shows."""
-    card = run.card()
-    parts = card["data"]["parts"].items()
-    return {
-        "classes": card["classes"],
-        "pictures": {part: summary["n"] for part, summary in parts},
-        "model": card["model"],
-    }
-
-
 # --- Tasting ---
 
 
@@ -163,9 +152,9 @@ def choose_threshold(run: Run, detector: WindowDetector, split: BoxSplit) -> Det
     Returns:
         What is served. Duplicates are dropped by the detector itself, so an overlap of 1 drops nothing more.
     """
-    from tlkit.models.detector_settings import Detecting
+    from tlkit.models.detector_settings import LEAST_SCORE, Detecting
 
-    served = Detecting(threshold=tasting.LEAST_THRESHOLD, overlap=1.0, most=detector.windows.most)
+    served = Detecting(threshold=LEAST_SCORE, overlap=1.0, most=detector.windows.most)
     return replace(served, threshold=tasting.choose_threshold(run, detector, split, served, BATCH))
 
 

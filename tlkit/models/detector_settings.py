@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LEAST_SCORE = 0.01  # of a detection that is measured: an AP needs the low ones too
+
 
 @dataclass(frozen=True)
 class Detecting:

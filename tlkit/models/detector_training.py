@@ -27,7 +27,7 @@ from tlkit.errors import DataFault, RunFailed
 from tlkit.models.averaging import Average
 from tlkit.models.checkpoints import load_variables, save_variables
 from tlkit.models.detections import Detected, Found, original, select
-from tlkit.models.detector_settings import Detecting, DetectorFitting
+from tlkit.models.detector_settings import LEAST_SCORE, Detecting, DetectorFitting
 from tlkit.models.detectors import AnyDetector, thaw_detector
 from tlkit.models.game import FusedAdam
 from tlkit.models.settings import Phase
@@ -35,7 +35,7 @@ from tlkit.models.training import Keeper, Watchers, rate_of
 
 Judge = Callable[[list[Found], Boxes], dict[str, float]]
 MEASURE = "AP50"  # what a judge's best is chosen by
-JUDGED = Detecting(threshold=0.01, overlap=0.5, most=100, candidates=300)  # an AP needs low scores too
+JUDGED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=100, candidates=300)
 
 
 @dataclass

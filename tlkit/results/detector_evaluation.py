@@ -11,11 +11,10 @@ from dataclasses import replace
 
 from tlkit.data.boxes import Boxes
 from tlkit.models.detections import Finder
-from tlkit.models.detector_settings import Detecting
+from tlkit.models.detector_settings import LEAST_SCORE, Detecting
 from tlkit.models.detectors import AnyDetector
 from tlkit.results.detection_matches import Detections, detections_of_pictures
 
-LEAST_SCORE = 0.01  # of a detection that is measured
 _AT_ONCE = 256  # pictures between two moves of a progress bar
 
 
