@@ -41,6 +41,7 @@ def detect_retinanet(
     unlabelled,
     backbone,
     weights,
+    start,
     image_size,
     fitting,
     augmentation,
@@ -50,7 +51,9 @@ def detect_retinanet(
     split = detection.deal_boxes(run, source, faults, unlabelled)
 
     # Preparation
-    detector = detection.prepare_retinanet(run, split, backbone, weights, image_size, propose=propose_anchors)
+    detector = detection.prepare_retinanet(
+        run, split, backbone, weights, image_size, start, propose=propose_anchors
+    )
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]

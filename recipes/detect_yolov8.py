@@ -39,6 +39,7 @@ def detect_yolov8(
     unlabelled,
     backbone,
     weights,
+    start,
     image_size,
     fitting,
     augmentation,
@@ -48,7 +49,7 @@ def detect_yolov8(
     split = detection.deal_boxes(run, source, faults, unlabelled)
 
     # Preparation
-    detector = detection.prepare_yolov8(run, split, backbone, weights, image_size)
+    detector = detection.prepare_yolov8(run, split, backbone, weights, image_size, start)
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -16,11 +17,12 @@ def steps(arguments: list[str]) -> list[list[str]]:
     everything = (
         ["-m", "not gpu and not network", "--override-ini=addopts=-q --strict-markers"] if slow else []
     )
+    workers = str(min(4, os.cpu_count() or 1))  # a file stays with one of them, and so do its fixtures
     tools = [
         ["ruff", "format", *([] if fix else ["--check"]), "."],
         ["ruff", "check", *(["--fix"] if fix else []), "."],
         ["mypy"],
-        ["pytest", *everything, *others],
+        ["pytest", "-n", workers, "--dist", "loadfile", *everything, *others],
     ]
     return tools[:2] if fix else tools
 

@@ -25,6 +25,7 @@ COVERED = {
     *("generate", "does_it_help", "composite_crops"),  # by the same
     *("detect_retinanet", "detect_yolov8"),  # by tests/cli/test_detection_recipes.py
     *("composite_threats", "slide_window"),  # by tests/cli/test_threat_recipes.py
+    "does_tip_help",  # by tests/cli/test_tip_benefit.py
 }
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import SMALL, run_recipe
+from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
 
 
 @pytest.mark.slow
@@ -45,3 +46,16 @@ def check(found):
 def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
     refused = run_recipe("detect-retinanet", bags, "--runs", tmp_path, *options, code=code)
     assert words in refused["error"]["problem"]
+
+
+def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    run = Path(finished_detector["run"])
+    options = (bags, "--runs", tmp_path, "--start", run, *SMALL)
+    plan = run_recipe("detect-retinanet", *options, "--dry-run")
+    origin = plan["model"]["weights"]
+    assert origin["source"].endswith("with its gun, knife")
+    assert origin["sha256"] == hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    refused = run_recipe("detect-retinanet", *options, "--seed", 1, code=3)["error"]
+    assert "learned from" in refused["problem"]
+    assert f"--split {run / 'split.csv'}" in refused["remedy"]

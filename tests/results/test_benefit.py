@@ -24,12 +24,12 @@ def test_figures_by_hand():
         (20, "gan"): np.stack([called(0, 1, 2, 3), called()]),  # 1 and 1; 0 and 0
     }
     nothing, gan = measure_benefit(TRUTH, GROUPS, answers)
-    assert nothing.recall == pytest.approx(3 / 8)
-    assert nothing.precision == pytest.approx(3 / 4)
-    assert nothing.eta == pytest.approx((np.sqrt(1 / 8) + np.sqrt(1 / 2)) / 2)
-    assert (gan.recall, gan.precision, gan.eta) == (0.5, 0.5, 0.5)
-    assert gan.gain == pytest.approx(0.5 - nothing.eta)
-    assert (nothing.gain, nothing.gain_interval) == (0.0, (0.0, 0.0))
+    assert nothing.measures["recall"].value == pytest.approx(3 / 8)
+    assert nothing.measures["precision"].value == pytest.approx(3 / 4)
+    assert nothing.measures["eta"].value == pytest.approx((np.sqrt(1 / 8) + np.sqrt(1 / 2)) / 2)
+    assert [gan.measures[name].value for name in ("recall", "precision", "eta")] == [0.5, 0.5, 0.5]
+    assert gan.gains["eta"].value == pytest.approx(0.5 - nothing.measures["eta"].value)
+    assert nothing.gains["eta"] == (0.0, (0.0, 0.0))
 
 
 def test_the_interval_of_the_gain_is_narrower_than_that_of_two_strangers():
@@ -40,8 +40,8 @@ def test_the_interval_of_the_gain_is_narrower_than_that_of_two_strangers():
     better[:, np.flatnonzero(truth)[:6]] = True
     groups = [str(i) for i in range(200)]
     plain, other = measure_benefit(truth, groups, {(50, NOTHING): base, (50, "more"): better})
-    width = other.gain_interval[1] - other.gain_interval[0]
-    alone = sum(cell.eta_interval[1] - cell.eta_interval[0] for cell in (plain, other))
+    width = np.ptp(other.gains["eta"].interval)
+    alone = sum(np.ptp(cell.measures["eta"].interval) for cell in (plain, other))
     assert 0 < width < alone / 3
 
 
@@ -50,8 +50,8 @@ def test_groups_widen_the_intervals():
     answer = np.stack([np.tile([True] * 5 + [False] * 5, 10)])
     alone = measure_benefit(truth, [str(i) for i in range(100)], {(20, NOTHING): answer})[0]
     together = measure_benefit(truth, [str(i // 5) for i in range(100)], {(20, NOTHING): answer})[0]
-    width = alone.recall_interval[1] - alone.recall_interval[0]
-    assert together.recall_interval[1] - together.recall_interval[0] > 1.5 * width
+    width = np.ptp(alone.measures["recall"].interval)
+    assert np.ptp(together.measures["recall"].interval) > 1.5 * width
 
 
 def test_verdicts_say_help_harm_and_nothing():

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, computed_once, needs_game
 from tlkit.cli.feature_chapters import extract
@@ -160,63 +160,100 @@ def _say_cell(run: Run, truth: np.ndarray, number: int, arm: str, found: np.ndar
 
 def write_verdict(run: Run, evidence: Evidence, cells: Sequence[Cell]) -> None:
     """Write benefit.csv, the curves, the page and the card, and say the verdict."""
+    from tlkit.results.benefit import verdicts
+
+    question = evidence.question
+    test = evidence.split.indices(TEST)
+    shows, groups = int(evidence.truth[test].sum()), len({evidence.split.groups[i] for i in test})
+    write_cells(
+        run,
+        cells,
+        Telling(
+            f"Does it help to find {question.name}?",
+            f"Finding {question.name}: {count(shows, 'picture')} among {len(test)}, {count(groups, 'group')}",
+            ("recall", "precision", "eta"),
+            tuple(verdicts(cells)),
+        ),
+        asdict(question),
+    )
+
+
+class Telling(NamedTuple):
+    """How the answer is told.
+
+    Attributes:
+        heading: Of the page.
+        title: What was judged, for the chart and the page.
+        measures: Columns of the table and panels of the chart, by their names.
+        verdict: Sentences.
+        notes: More sentences for the page.
+        pictures: More pictures of the page: name, caption.
+        further: Columns of the table alone.
+    """
+
+    heading: str
+    title: str
+    measures: tuple[str, ...]
+    verdict: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    pictures: tuple[tuple[str, str], ...] = ()
+    further: tuple[str, ...] = ()
+
+
+def write_cells(run: Run, cells: Sequence[Cell], telling: Telling, question: dict[str, Any]) -> None:
+    """Write benefit.csv, the curves, the page and the card, and say the verdict; what was kept for a resume goes."""
     import shutil
 
-    from tlkit.results.benefit import verdicts
     from tlkit.results.benefit_charts import benefit_curves
     from tlkit.results.canvas import save
     from tlkit.results.page import Table, write_page
 
-    question, folder = evidence.question, run.folder.path
-    rows = [asdict_row(cell) for cell in cells]
+    folder, said = run.folder.path, list(telling.verdict)
+    rows = [as_row(cell) for cell in cells]
     with (folder / "benefit.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        header = list(dict.fromkeys(name for row in rows for name in row))
+        writer = csv.DictWriter(stream, header, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    said = verdicts(cells)
-    test = evidence.split.indices(TEST)
-    shown, groups = int(evidence.truth[test].sum()), len({evidence.split.groups[i] for i in test})
-    title = f"Finding {question.name}: {count(shown, 'picture')} among {len(test)}, {count(groups, 'group')}"
-    save(benefit_curves(cells, title), run.folder.folder("pictures") / "benefit.png")
-    run.record(kind="table", measures={"cells": rows, "verdict": said}, question=asdict(question))
+    save(
+        benefit_curves(cells, telling.title, telling.measures), run.folder.folder("pictures") / "benefit.png"
+    )
+    run.record(kind="table", measures={"cells": rows, "verdict": said}, question=question)
     for sentence in said:
         run.say(sentence)
     run.result({"verdict": said})
     run.folder.write_json("card.json", run.card())
-    table: list[list[Any]] = [
-        [
-            cell.number,
-            cell.arm,
-            cell.repeats,
-            *(_with_interval(getattr(cell, name), getattr(cell, f"{name}_interval")) for name in _SHOWN),
-        ]
-        for cell in cells
-    ]
-    lead = f"{title}. {' '.join(said)}"
-    header = ("real pictures", "added", "repeats", *_SHOWN)
+    caption = "Means over repeats with 95 % intervals; dashed: nothing added."
     write_page(
         folder,
-        f"Does it help to find {question.name}?",
-        lead,
-        [Table("What each arm reaches", header, table)],
-        [("benefit.png", "Means over repeats with 95 % intervals; dashed: nothing added.")],
+        telling.heading,
+        " ".join([f"{telling.title}.", *said, *telling.notes]),
+        [Table("What each arm reaches", *_table(cells, (*telling.measures, *telling.further)))],
+        [("benefit.png", caption), *telling.pictures],
     )
     shutil.rmtree(folder / CELLS, ignore_errors=True)
 
 
-_SHOWN = ("recall", "precision", "eta", "gain")
+def _table(cells: Sequence[Cell], measures: Sequence[str]) -> tuple[tuple[str, ...], list[list[Any]]]:
+    """Header and rows for the page."""
+    from tlkit.results.benefit import shown
+
+    rows = []
+    for cell in cells:
+        gain = next(iter(cell.gains.values()), None)
+        figures = [*(shown(cell.measures[name]) for name in measures), None if gain is None else shown(gain)]
+        rows.append([cell.number, cell.arm, cell.repeats, *figures])
+    return ("real pictures", "added", "repeats", *measures, "gain"), rows
 
 
-def _with_interval(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
-def asdict_row(cell: Cell) -> dict[str, Any]:
-    """A cell as plain columns; an interval becomes two."""
-    row: dict[str, Any] = {}
-    for name, value in cell._asdict().items():
-        if isinstance(value, tuple):
-            row[name.replace("_interval", "_low")], row[name.replace("_interval", "_high")] = value
-        else:
-            row[name] = value
+def as_row(cell: Cell) -> dict[str, Any]:
+    """A cell as plain columns: values, their intervals, then gains; the gain is that of the first measure compared."""
+    row: dict[str, Any] = {"number": cell.number, "arm": cell.arm, "repeats": cell.repeats}
+    row |= {name: measured.value for name, measured in cell.measures.items()}
+    for name, measured in cell.measures.items():
+        row[f"{name}_low"], row[f"{name}_high"] = measured.interval
+    for place, (name, gain) in enumerate(cell.gains.items()):
+        column = f"gain {name}" if place else "gain"
+        row[column] = gain.value
+        row[f"{column}_low"], row[f"{column}_high"] = gain.interval
     return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from tlkit.data.box_splits import BoxSplit
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase
+    from tlkit.models.weights import WeightsOrigin
 
 PARITY_PICTURES = 8
 
@@ -78,7 +80,14 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
 
 
 def prepare_retinanet(
-    run: Run, split: BoxSplit, backbone: str, weights: str, size: int, *, propose: bool = False
+    run: Run,
+    split: BoxSplit,
+    backbone: str,
+    weights: str,
+    size: int,
+    start: str | None = None,
+    *,
+    propose: bool = False,
 ) -> keras.Model:
     """Start TensorFlow, say how well anchors cover the training boxes, and build a RetinaNet.
 
@@ -88,6 +97,7 @@ def prepare_retinanet(
         backbone: See `pyramids`.
         weights: What the backbone comes with.
         size: Side of the network's square input, pixels.
+        start: A finished run of this recipe to take all weights from; `weights` does not count then.
         propose: Take anchors that fit the training boxes instead of the usual ones.
 
     Raises:
@@ -103,14 +113,17 @@ def prepare_retinanet(
     covered = coverage(training, anchors, size)
     for sentence in covered.sentences():
         run.say(sentence)
+    weights = "none" if start else weights
     detector, origin = build_retinanet(split.boxes.class_names, size, backbone, weights, anchors=anchors)
     facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
-    _record_detector(run, detector, backbone, origin, facts)
+    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
     return detector
 
 
-def prepare_yolov8(run: Run, split: BoxSplit, backbone: str, weights: str, size: int) -> keras.Model:
-    """Start TensorFlow and build a YOLOv8, which needs no anchors.
+def prepare_yolov8(
+    run: Run, split: BoxSplit, backbone: str, weights: str, size: int, start: str | None = None
+) -> keras.Model:
+    """Start TensorFlow and build a YOLOv8, which needs no anchors; see `prepare_retinanet`.
 
     Raises:
         UsageFault, ModelFault: Backbone, size or weights do not fit.
@@ -119,9 +132,38 @@ def prepare_yolov8(run: Run, split: BoxSplit, backbone: str, weights: str, size:
     run.start_tensorflow()
     from tlkit.models.detectors import build_yolov8
 
-    detector, origin = build_yolov8(split.boxes.class_names, size, backbone, weights)
-    _record_detector(run, detector, backbone, origin, {})
+    detector, origin = build_yolov8(split.boxes.class_names, size, backbone, "none" if start else weights)
+    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
     return detector
+
+
+def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None) -> WeightsOrigin | None:
+    """Take the weights of a finished run, and say which; what it learned from must not be judged here.
+
+    Its batch normalisation is treated as that run treated it, so the kind of weights is that of its card.
+
+    Raises:
+        UsageFault: There is no such run, or its network differs.
+        DataFault: It learned from what is judged here.
+    """
+    if start is None:
+        return None
+    from tlkit.data.more import check_start
+    from tlkit.models.starts import start_from
+    from tlkit.models.weights import WeightsOrigin, sha256_of
+    from tlkit.results.run_folder import find_run
+
+    folder = find_run(start, Path(run.options["runs"]))
+    name = f"{folder.parent.name}/{folder.name}"
+    if not (folder / "model.keras").is_file():
+        raise UsageFault(f"--start {name} has no model.keras.", "Name a finished run of a detector.")
+    check_start(split.split, folder, name)
+    came = start_from(detector, folder / "model.keras")
+    its = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    if came.fresh:
+        run.say(f"New to {name}: {', '.join(came.fresh)}; all else starts from its weights.")
+    source = f"of the run {name}, with its {', '.join(came.kept) or 'features, no class in common'}"
+    return WeightsOrigin(its["model"]["weights"]["kind"], source, sha256_of(folder / "model.keras"))
 
 
 def _record_detector(

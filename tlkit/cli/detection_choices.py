@@ -30,10 +30,11 @@ def boxes() -> Decorator:
 
 
 def network(backbone: str, weights: str, size: int) -> Decorator:
-    """--backbone, --weights, --image-size, each by its own name."""
+    """--backbone, --weights, --start, --image-size, each by its own name."""
     rows = [
         ("backbone", str, backbone, "NAME", "Network with a pyramid of features; yolov8-xs to yolov8-l too."),
-        ("weights", str, weights, "imagenet|none|FILE", "What it starts from."),
+        ("weights", str, weights, "imagenet|none|FILE", "What the backbone starts from."),
+        ("start", str, None, "RUN", "Start from all weights of a finished detector instead."),
         (
             "image-size",
             click.IntRange(64),

@@ -1,4 +1,4 @@
-"""A run's `split.csv`: what it learned from and was judged on, held against what lies there."""
+"""A run's manifests, `split.csv` first: what it learned from and was judged on, held against what lies there."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from tlkit.data.splits import Split
 from tlkit.errors import DataFault
 
 
-def keep_manifest(run: Run, source: str, split: Split) -> None:
-    """Write `split.csv`, and see to it that the pictures stay what they are until the run has its number.
+def keep_manifest(run: Run, source: str, split: Split, name: str = "split.csv") -> None:
+    """Write a manifest, and see to it that the pictures stay what they are until the run has its number.
 
     Args:
         run: Of the recipe.
         source: As typed.
         split: Its manifest must be what it was where the run is a resumed one.
+        name: Of the file.
 
     Raises:
         DataFault: The source has changed since the run began.
     """
-    file, now = run.folder.path / "split.csv", split.manifest
+    file, now = run.folder.path / name, split.manifest
     before = file.read_text(encoding="utf-8") if run.resumed and file.is_file() else now
     if before != now:
         raise DataFault(

@@ -100,9 +100,12 @@ class Words(click.ParamType):
 
 
 class Numbers(click.ParamType):
-    """Whole numbers from 1, with commas."""
+    """Whole numbers from `least`, with commas."""
 
     name = "numbers"
+
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -114,8 +117,8 @@ class Numbers(click.ParamType):
             numbers = tuple(int(part) for part in value.split(",") if part.strip())
         except ValueError:
             numbers = ()
-        if not numbers or min(numbers) < 1:
-            self.fail(f"{value} is no list of numbers from 1, such as 20,50,100.", param, ctx)
+        if not numbers or min(numbers) < self.least:
+            self.fail(f"{value} is no list of numbers from {self.least}, such as 20,50,100.", param, ctx)
         return numbers
 
 

@@ -47,7 +47,7 @@ def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
         )
     if not run.dry_run:
         for part in how.parts:
-            threats.crops[part] = {name: _cut(run, threats.split, part, name) for name in wanted}
+            threats.crops[part] = {name: cut(run, threats.split, part, name) for name in wanted}
     run.record(threats=list(wanted))
     return threats
 
@@ -69,33 +69,74 @@ def _maker(source: str, runs: Path) -> Path | None:
 
 def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
     """The pictures of a synthesising run, in one part."""
-    from tlkit.data.ingredients import openable
-    from tlkit.data.more import SYNTHETIC, TRAINED_ON
-    from tlkit.data.sources import read_images
-    from tlkit.data.splits import SYNTHETIC_GROUP, Split
-
     if how.part != TRAINING:
         raise UsageFault(
             f"--part {how.part} cannot be made of {source}, whose pictures were learned from training pictures.",
             "Use --part training, or real crops.",
         )
-    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
-        raise DataFault(
-            f"{source} has no pictures in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
-        )
-    images, seen, skipped = openable(
-        read_images(str(maker / SYNTHETIC), least=1), skip_bad=run.split.skip_bad
-    )
-    groups = (f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}",) * len(images)
-    split = Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images))
+    threats, skipped = fakes_of(source, maker, skip_bad=run.split.skip_bad)
+    split = threats.split
     keep_manifest(run, source, split)
     run.record(data={"split_sha256": split.digest, "parts": split.summary(), "skipped": skipped})
-    run.say(f"Threats: {count(len(images), 'picture')} that {maker.parent.name}/{maker.name} made.")
+    run.say(f"Threats: {count(len(split.images), 'picture')} that {maker.parent.name}/{maker.name} made.")
+    return threats
+
+
+def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threats, list[dict[str, str]]]:
+    """The pictures that a synthesising run made, all for training and not yet cut out, and what was left out of them.
+
+    Args:
+        typed: What the person called it.
+        maker: The folder of the finished run.
+        skip_bad: Leave files out that do not open.
+
+    Raises:
+        DataFault: It has none, or does not say what it learned from.
+    """
+    from tlkit.data.more import SYNTHETIC, TRAINED_ON
+    from tlkit.data.splits import SYNTHETIC_GROUP
+
+    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
+        raise DataFault(
+            f"{typed} has no pictures in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
+        )
+    group = f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}"
+    split, skipped = all_for_training(str(maker / SYNTHETIC), group, skip_bad=skip_bad)
     with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:
-        return Threats(split, learned=list(csv.DictReader(stream)))
+        return Threats(split, learned=list(csv.DictReader(stream))), skipped
 
 
-def _cut(run: Run, split: Split, part: str, name: str) -> list[Crop]:
+def all_for_training(
+    source: str, group: str | None = None, *, skip_bad: bool = False, download: bool = False
+) -> tuple[Split, list[dict[str, str]]]:
+    """Crops of which none is judged: all are for training but those that the source itself keeps for another part.
+
+    Args:
+        source: Of the crops.
+        group: Of all of them; None: as the source declares, else each its own.
+        skip_bad: Leave files out that do not open.
+        download: Let `tfds:` fetch.
+
+    Returns:
+        The split, and what was left out as {"path", "reason"}.
+
+    Raises:
+        DataFault: See `read_images` and `openable`; or nothing is left.
+    """
+    from tlkit.data.ingredients import openable
+    from tlkit.data.sources import read_images
+    from tlkit.data.splits import Split, groups_of
+
+    images, seen, skipped = openable(read_images(source, download=download, least=1), skip_bad=skip_bad)
+    kept = [i for i, part in enumerate(images.parts) if part in (None, TRAINING)]
+    if not kept:
+        raise DataFault(f"{source} has no crop in its training part.", "Name crops to learn from.")
+    images, seen = images.take(kept), [seen[i] for i in kept]
+    groups = groups_of(images, seen) if group is None else (group,) * len(images)
+    return Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images)), skipped
+
+
+def cut(run: Run, split: Split, part: str, name: str) -> list[Crop]:
     """The threats of a class in a part; crops that show nothing are named and left out.
 
     Raises:
@@ -200,6 +241,28 @@ def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> B
 def write_page(run: Run, made: Boxes) -> None:
     """Draw some composites with their boxes, write card and page, and say how they are used."""
     from tlkit.results import page
+
+    draw_some(run, made, "composites.png")
+    run.folder.write_json("card.json", run.card())
+    facts = run.card()["composites"]
+    lead = (
+        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them laid in; "
+        f"{facts['negative']} are empty. Transmittances are multiplied (Beer-Lambert). Threats and bags are those of "
+        f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
+    )
+    caption = "Some composites with their boxes; the last ones are empty."
+    page.write_page(
+        run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
+    )
+    run.say(
+        f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
+    )
+    run.say(f"  --more {run.folder.name}/{run.folder.number}")
+    run.result({"composites": len(made), "objects": facts["boxes"], "empty": facts["negative"]})
+
+
+def draw_some(run: Run, made: Boxes, name: str) -> None:
+    """Draw some composites with their boxes into a picture of the run; the last ones are empty, where some are."""
     from tlkit.results.canvas import save
     from tlkit.results.detection_pictures import labelled_batch, picture
 
@@ -217,23 +280,7 @@ def write_page(run: Run, made: Boxes) -> None:
         labels,
         made.class_names,
     )
-    save(figure, run.folder.folder("pictures") / "composites.png")
-    run.folder.write_json("card.json", run.card())
-    facts = run.card()["composites"]
-    lead = (
-        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them laid in; "
-        f"{facts['negative']} are empty. Transmittances are multiplied (Beer-Lambert). Threats and bags are those of "
-        f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
-    )
-    caption = "Some composites with their boxes; the last ones are empty."
-    page.write_page(
-        run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
-    )
-    run.say(
-        f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
-    )
-    run.say(f"  --more {run.folder.name}/{run.folder.number}")
-    run.result({"composites": len(made), "objects": facts["boxes"], "empty": facts["negative"]})
+    save(figure, run.folder.folder("pictures") / name)
 
 
 def _difficulty(made: Boxes) -> Any:

@@ -91,17 +91,36 @@ class Threats:
 
 
 class Maker:
-    """Makes the composites of one part after the other and keeps account of them."""
+    """Makes the composites of one part after the other and keeps account of them.
 
-    def __init__(self, run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> None:
+    Args:
+        run: Who wants them.
+        threats: What is laid in.
+        bags: What it is laid into.
+        how: See `Superimposing`.
+        home: The folder that `composites/` and the tables come into; None: the run's.
+        seed: Of the composites; None: the run's.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        threats: Threats,
+        bags: BoxSplit,
+        how: Superimposing,
+        home: Path | None = None,
+        seed: int | None = None,
+    ) -> None:
         from tlkit.data.backgrounds import with_names
         from tlkit.data.box_more import COMPOSITES
 
         self.run, self.threats, self.split, self.how = run, threats, bags, how
         wanted = list(next(iter(threats.crops.values())))
         self.boxes, self.spelling = with_names(bags.boxes, wanted)
-        self.folder = run.folder.folder(COMPOSITES)
-        run.folder.folder(f"{COMPOSITES}/images")
+        self.home = home or run.folder.path
+        self.seed = run.seed if seed is None else seed
+        self.folder = self.home / COMPOSITES
+        (self.folder / "images").mkdir(parents=True, exist_ok=True)
         self.rows: list[tuple[Any, ...]] = []  # of composites.csv
         self.entries: list[dict[str, Any]] = []  # what each picture of boxes.csv is
         self.used: dict[tuple[str, int], str] = {}  # ("threat" or "bag", number in its split) -> part
@@ -128,7 +147,7 @@ class Maker:
             count=number,
             per_bag=self.how.per_bag,
             empty=self.how.empty,
-            seed=self.run.seed + PARTS.index(part),
+            seed=self.seed + PARTS.index(part),
             sides=None if self.how.sides is None else dict.fromkeys(crops, self.how.sides),
             thickness=self.how.thickness,
             i0=self.how.i0,
@@ -190,7 +209,7 @@ class Maker:
         from tlkit.data.box_writers import annotate
 
         annotate(self._described(), self.folder, "csv")
-        _table(self.run.folder.path / "composites.csv", COLUMNS, self.rows)
+        _table(self.home / "composites.csv", COLUMNS, self.rows)
         self._write_trained_on()
         return self.folder
 
@@ -244,7 +263,7 @@ class Maker:
             label = split.images.class_names[split.images.labels[i]]
             rows.append((split.images.paths[i], split.sha256[i], label, split.groups[i], part, kind))
         header = ("path", "sha256", "label", "group", "part", "kind")
-        _table(self.run.folder.path / "trained_on.csv", header, rows)
+        _table(self.home / "trained_on.csv", header, rows)
 
     def facts(self) -> dict[str, Any]:
         """For the card: parts, threats laid, crops and bags used, I0, colours."""

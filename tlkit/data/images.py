@@ -31,6 +31,8 @@ class Order:
         seed: The run's seed.
         phase: Name of the training phase; each has its own order.
         balance: "none" or "weights": every image once an epoch; "resample": n draws, classes equally likely.
+        draws: Images an epoch; None: n. With another number the images still come in turn, each once before any
+            comes again, and an epoch begins where the last one ended.
     """
 
     labels: np.ndarray
@@ -38,11 +40,16 @@ class Order:
     seed: int
     phase: str
     balance: str = "none"
+    draws: int | None = None
 
     @property
     def steps(self) -> int:
         """Steps an epoch."""
-        return -(-len(self.labels) // self.batch)
+        return -(-self._drawn // self.batch)
+
+    @property
+    def _drawn(self) -> int:
+        return len(self.labels) if self.draws is None else self.draws
 
     def step_seed(self, epoch: tf.Tensor | int, step: tf.Tensor | int) -> tf.Tensor:
         """int32 [2]: the seed of everything random in this step."""
@@ -53,14 +60,26 @@ class Order:
         return tf.constant([self.seed % 2**31, zlib.crc32(self.phase.encode()) % 2**31], tf.int32)
 
     def indices(self, epoch: tf.Tensor | int) -> tf.Tensor:
-        """int32 [n]: the images of an epoch, in the order of their use."""
-        seed = fold(self.base_seed(), epoch, -1)
-        count = len(self.labels)
+        """int32 [n], or [draws]: the images of an epoch, in the order of their use."""
         if self.balance != "resample":
-            return tf.random.experimental.stateless_shuffle(tf.range(count), seed)
+            return self._shuffled(epoch) if self.draws is None else self._in_turn(epoch)
         share = 1.0 / np.bincount(self.labels)[self.labels]
         logits = tf.math.log(tf.constant(share[None], tf.float32))
-        return tf.random.stateless_categorical(logits, count, seed, dtype=tf.int32)[0]
+        seed = fold(self.base_seed(), epoch, -1)
+        return tf.random.stateless_categorical(logits, self._drawn, seed, dtype=tf.int32)[0]
+
+    def _shuffled(self, turn: tf.Tensor | int) -> tf.Tensor:
+        """int32 [n]: all images once."""
+        seed = fold(self.base_seed(), turn, -1)
+        return tf.random.experimental.stateless_shuffle(tf.range(len(self.labels)), seed)
+
+    def _in_turn(self, epoch: tf.Tensor | int) -> tf.Tensor:
+        """int32 [draws]: an epoch's piece of one turn after the other."""
+        count, drawn = len(self.labels), self._drawn
+        start = tf.cast(epoch, tf.int32) * drawn
+        turn = start // count
+        several = tf.concat([self._shuffled(turn + k) for k in range(-(-drawn // count) + 1)], 0)
+        return several[start - turn * count :][:drawn]
 
     def of_step(self, epoch: int, step: int) -> np.ndarray:
         """int32 [b]: which images were in this batch."""

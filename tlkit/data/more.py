@@ -72,7 +72,9 @@ def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, 
     return split, added
 
 
-def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") -> None:
+def check_leak(
+    split: Split, run: Path, name: str, manifest: str = "split.csv", option: str = "--more"
+) -> None:
     """Refuse a run that learned from, or is made of, what is judged here.
 
     Args:
@@ -80,6 +82,7 @@ def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") 
         run: Folder of the run.
         name: What it is called in messages.
         manifest: Its file that deals this source out as the run did.
+        option: By which it was named.
 
     Raises:
         DataFault: It does, or does not say what it learned from.
@@ -87,9 +90,31 @@ def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") 
     file = run / TRAINED_ON
     if not file.is_file():
         raise DataFault(
-            f"--more {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
+            f"{option} {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
             "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
+    if met := _judged_here(split, file):
+        raise DataFault(
+            f"{option} {name} learned from {met}.",
+            f"Give both the same parts: --split {run / manifest}, or the same --group, --hold-out and --seed.",
+        )
+
+
+def check_start(split: Split, run: Path, name: str) -> None:
+    """Refuse to start from a run that learned from, or was chosen by, what is judged here.
+
+    Raises:
+        DataFault: It did.
+    """
+    if met := _judged_here(split, run / "split.csv"):
+        raise DataFault(
+            f"--start {name} learned from {met}.",
+            f"Give both the same parts: --split {run / 'split.csv'}, or the same --group, --hold-out and --seed.",
+        )
+
+
+def _judged_here(split: Split, file: Path) -> str:
+    """Of a manifest's pictures, one that was learned from and is judged here or chose and is tested here; or ""."""
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     learned = {row["sha256"]: row["path"] for row in rows if (row.get("part") or TRAINING) == TRAINING}
@@ -99,14 +124,11 @@ def check_leak(split: Split, run: Path, name: str, manifest: str = "split.csv") 
         for i, (digest, part) in enumerate(zip(split.sha256, split.parts, strict=True))
         if (digest in learned and part != TRAINING) or (digest in chosen_by and part == TEST)
     ]
-    learned |= chosen_by
-    if met:
-        more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
-        raise DataFault(
-            f"--more {name} learned from {learned[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part "
-            f"here{more}.",
-            f"Give both the same parts: --split {run / manifest}, or the same --group, --hold-out and --seed.",
-        )
+    if not met:
+        return ""
+    more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
+    known = learned | chosen_by
+    return f"{known[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part here{more}"
 
 
 def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:

@@ -84,6 +84,7 @@ def fit_detector(
     batch_norm: bool = False,
     judge: Judge | None = None,
     watchers: Watchers | None = None,
+    draws: int | None = None,
 ) -> list[DetectorResult]:
     """Fit a detector phase by phase; each goes on from the best weights so far.
 
@@ -100,6 +101,7 @@ def fit_detector(
         batch_norm: Let the backbone's batch normalisation learn: for random weights.
         judge: (detections of the validation images, their boxes) -> measures by name, with "AP50".
         watchers: Who is told of steps and epochs.
+        draws: Training images an epoch, whatever their number; None: each once. See `Order`.
 
     Returns:
         One result for each phase that ran.
@@ -117,7 +119,7 @@ def fit_detector(
     keepers = (judging, best, watchers or Watchers())
     batches = _Batches(training, augmentation, change)
     for phase in (phase for phase in phases if phase.epochs):
-        order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance)
+        order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
         thaw_detector(detector, phase.stage, batch_norm=batch_norm)
         results.append(
             _fit_phase(detector, phase, fitting, order, batches, Path(folder) / phase.name, keepers)

@@ -79,11 +79,11 @@ def find_weights(backbone: str, weights: str) -> FoundWeights:
         path = _existing_file(weights)
         if path.suffix == ".onnx":
             require("onnx")
-        return FoundWeights(WeightsOrigin("file", weights, _sha256(path)), path)
+        return FoundWeights(WeightsOrigin("file", weights, sha256_of(path)), path)
     if backbone == LITE0:
         return _lite0()
     path, source = published_file(backbone)
-    return FoundWeights(WeightsOrigin("imagenet", source, _sha256(path)), path)
+    return FoundWeights(WeightsOrigin("imagenet", source, sha256_of(path)), path)
 
 
 def _lite0() -> FoundWeights:
@@ -106,7 +106,8 @@ def _existing_file(weights: str) -> Path:
     )
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""Recall, precision and eta against the number of real pictures, one line for each thing that was added."""
+"""Measures against the number of real pictures, one line for each thing that was added."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ MEASURES = ("recall", "precision", "eta")
 
 
 @styled
-def benefit_curves(cells: Sequence[Cell], title: str) -> Figure:
-    """Draw each arm as a line with its 95 % intervals; what nothing was added to is grey and dashed."""
+def benefit_curves(cells: Sequence[Cell], title: str, measures: Sequence[str] = MEASURES) -> Figure:
+    """Draw each arm as a line with its 95 % intervals, a panel a measure; nothing added is grey and dashed."""
     figure = canvas.blank(3.9)
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     numbers = sorted({cell.number for cell in cells})
-    for axes, measure in zip(figure.subplots(1, 3, sharey=True), MEASURES, strict=True):
+    for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):
         for place, arm in enumerate(arms):
             own = sorted((cell for cell in cells if cell.arm == arm), key=lambda cell: cell.number)
             shift = (place - (len(arms) - 1) / 2) * min(0.12, 0.6 / len(arms))
             spots = [numbers.index(cell.number) + shift for cell in own]
-            values = [getattr(cell, measure) for cell in own]
-            bounds = [getattr(cell, f"{measure}_interval") for cell in own]
+            values = [cell.measures[measure].value for cell in own]
+            bounds = [cell.measures[measure].interval for cell in own]
             errors = [
                 [max(0.0, value - low) for value, (low, _) in zip(values, bounds, strict=True)],
                 [max(0.0, high - value) for value, (_, high) in zip(values, bounds, strict=True)],

@@ -23,6 +23,7 @@ from tlkit.results import detection_intervals as resampling
 from tlkit.results.detection_curves import best_f1, curve, f1_from, screening, voc_ap
 from tlkit.results.detection_matches import (
     Detections,
+    Ranked,
     confusion_with_background,
     detections_of_padded,
     detections_of_pictures,
@@ -281,25 +282,10 @@ def _intervals(
     seed: int,
 ) -> dict[str, list[float] | None]:
     """95 % intervals of AP, AP50, AP75, AP50 of each class ("class NAME") and recall at each rate."""
-    count = int(members.max()) + 1
-    classes = resampling.counted_classes(evaluation, members, count)
-    pooled = resampling.counted_screening(rows, members, count)
+    count, rates = int(members.max()) + 1, [one["rate"] for one in screened]
 
     def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
-        weights = np.ascontiguousarray(draws.T, np.float32)
-        table = np.array(
-            [[resampling.resampled_ap(one, weights) for one in overlaps] for overlaps in classes]
-        )
-        table = table.reshape(len(classes), len(evaluation.params.iouThrs), len(draws))  # [k, overlap, draw]
-        found = {
-            "AP": _mean_of_known(table.mean(axis=1)),
-            "AP50": _mean_of_known(table[:, 0]),
-            "AP75": _mean_of_known(table[:, 5]),
-        }
-        found |= {f"class {name}": table[k, 0] for k, name in enumerate(truth.class_names)}
-        for one in screened:
-            found[f"recall@{one['rate']:g}"] = resampling.resampled_recall(pooled, weights, one["rate"])
-        return found
+        return resampled_measures(truth, evaluation, rows, members, draws, rates)
 
     values = {name: head[name] for name in ("AP", "AP50", "AP75")}
     values |= {f"class {name}": row["AP50"] for name, row in per_class.items()}
@@ -311,6 +297,43 @@ def _intervals(
     rarest = min((number for number in with_objects.values() if number), default=1)
     trials = {name: max(with_objects.get(name, rarest), 1) for name in values}
     return intervals(values, resample, trials, draw_groups(count, resamples, seed))
+
+
+def resampled_measures(
+    truth: Boxes,
+    evaluation: Any,
+    rows: Ranked,
+    members: np.ndarray,
+    draws: np.ndarray,
+    rates: Sequence[float] = RATES,
+) -> dict[str, np.ndarray]:
+    """AP, AP50, AP75, AP50 of each class ("class NAME") and recall at each rate ("recall@0.1"), in every resample.
+
+    Args:
+        truth: The images.
+        evaluation: Of `coco_evaluation`.
+        rows: Their ranking.
+        members: The group of each image, int `[n]`.
+        draws: How often each group was drawn, `[resamples, G]`.
+        rates: False alarms an image.
+
+    Returns:
+        float64 `[resamples]` each, NaN where a resample has no object.
+    """
+    count, weights = draws.shape[1], np.ascontiguousarray(draws.T, np.float32)
+    classes = resampling.counted_classes(evaluation, members, count)
+    pooled = resampling.counted_screening(rows, members, count)
+    table = np.array([[resampling.resampled_ap(one, weights) for one in overlaps] for overlaps in classes])
+    table = table.reshape(len(classes), len(evaluation.params.iouThrs), len(draws))  # [k, overlap, draw]
+    found = {
+        "AP": _mean_of_known(table.mean(axis=1)),
+        "AP50": _mean_of_known(table[:, 0]),
+        "AP75": _mean_of_known(table[:, 5]),
+    }
+    found |= {f"class {name}": table[k, 0] for k, name in enumerate(truth.class_names)}
+    for rate in rates:
+        found[f"recall@{rate:g}"] = resampling.resampled_recall(pooled, weights, rate)
+    return found
 
 
 def _mean_of_known(table: np.ndarray) -> np.ndarray:
