@@ -46,6 +46,26 @@ def test_resampling_draws_classes_alike():
     assert 0.45 < drawn.mean() < 0.55  # binomial, n = 2000: three standard deviations are 0.034
 
 
+@pytest.mark.parametrize("draws", [16, 40, 100])
+def test_an_epoch_of_another_length_takes_the_images_in_turn(draws):
+    order = Order(LABELS, 8, 0, "head", draws=draws)
+    every = np.concatenate([order.indices(epoch).numpy() for epoch in range(5)])
+    assert len(every) == 5 * draws
+    assert order.steps == -(-draws // 8)
+    whole = every[: len(every) // 40 * 40].reshape(-1, 40)
+    assert all(sorted(turn) == list(range(40)) for turn in whole.tolist())
+    assert len({tuple(turn) for turn in whole.tolist()}) == len(whole)
+    assert len(set(every[whole.size :].tolist())) == len(every) - whole.size
+    streamed = [chosen for _, _, chosen in order.stream(1, 3).as_numpy_iterator()]
+    assert np.concatenate(streamed).tolist() == every[draws : 3 * draws].tolist()
+
+
+def test_as_many_draws_as_images_are_an_epoch_as_it_always_was():
+    same, plain = (Order(LABELS, 8, 0, "head", draws=draws) for draws in (40, None))
+    assert same.indices(3).numpy().tolist() == plain.indices(3).numpy().tolist()
+    assert len(Order(LABELS, 8, 0, "head", "resample", 25).indices(1)) == 25
+
+
 def test_class_weights_by_hand():
     assert class_weights(LABELS, 2).tolist() == pytest.approx([40 / 60, 40 / 20])
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from tlkit.data.box_augmentation import BoxAugmentation
     from tlkit.data.box_splits import BoxSplit
+    from tlkit.data.boxes import Boxes
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase
     from tlkit.models.weights import WeightsOrigin
@@ -212,17 +213,9 @@ def fit(
         RunFailed: Training diverged.
     """
     from tlkit.models.detector_training import fit_detector
-    from tlkit.results.detection import coco_measures
-    from tlkit.results.detection_matches import detections_of_pictures
 
-    if not any(phase.epochs for phase in phases):
-        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+    check_phases(phases)
     _draw_first_batch(run, detector, split, fitting, augmentation)
-
-    def judge(found: list, truth: Any) -> dict[str, float]:
-        measured = coco_measures(truth, detections_of_pictures(found))
-        return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
-
     results = fit_detector(
         detector,
         split,
@@ -232,10 +225,29 @@ def fit(
         seed=run.seed,
         augmentation=augmentation if augmentation.active else None,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=judge,
-        watchers=_Reporter(run, split, phases).watchers(),
+        judge=by_precision,
+        watchers=Reporter(run, split, phases).watchers(),
     )
     run.record(phases=[asdict(result) for result in results])
+
+
+def check_phases(phases: Sequence[Phase]) -> None:
+    """Refuse phases without an epoch.
+
+    Raises:
+        UsageFault: No phase has one.
+    """
+    if not any(phase.epochs for phase in phases):
+        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+
+
+def by_precision(found: list, truth: Boxes) -> dict[str, float]:
+    """AP50 and AP of what a detector found: what the best epoch is chosen by."""
+    from tlkit.results.detection import coco_measures
+    from tlkit.results.detection_matches import detections_of_pictures
+
+    measured = coco_measures(truth, detections_of_pictures(found))
+    return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
 
 
 def _draw_first_batch(
@@ -266,18 +278,29 @@ def _draw_first_batch(
     save(figure, run.folder.folder("pictures") / "batch.png")
 
 
-class _Reporter:
-    """Tells the table, metrics.jsonl and TensorBoard of each epoch."""
+class Reporter:
+    """Tells the table, metrics.jsonl and TensorBoard of each epoch.
 
-    def __init__(self, run: Run, split: BoxSplit, phases: Sequence[Phase]) -> None:
+    Args:
+        run: Of the recipe.
+        split: What is learned.
+        phases: Of the training.
+        training: What tells this training from the others of the run, in every row; none where there is one alone.
+    """
+
+    def __init__(
+        self, run: Run, split: BoxSplit, phases: Sequence[Phase], training: dict[str, Any] | None = None
+    ) -> None:
         from tlkit.results.board import ScalarBoard
 
-        self.run, self.digest = run, split.digest
-        self.rows = run.folder.metrics() if run.resumed else []
+        self.run, self.digest, self.training = run, split.digest, training or {}
+        self.rows = run.folder.metrics() if run.resumed or training else []
         self.epochs = {phase.name: phase.epochs for phase in phases}
-        self.board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+        name = "-".join(map(str, self.training.values())) or "detector"
+        self.board = ScalarBoard(run.folder.folder("tensorboard") / name)
 
     def watchers(self) -> Any:
+        """What the fitting tells."""
         from tlkit.models.training import Watchers
 
         table = self.run.table
@@ -289,13 +312,18 @@ class _Reporter:
         order = list(self.epochs)
         earlier = set(order[: order.index(phase)])
         self.rows = [
-            r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
+            r
+            for r in self.rows
+            if r["phase"] in earlier
+            or (r["phase"] == phase and r["epoch"] <= first)
+            or any(r.get(name) != value for name, value in self.training.items())
         ]
         self.run.folder.rewrite_metrics(self.rows)
         self.run.table.start(phase, epochs, steps)
 
     def epoch(self, row: dict[str, Any], _confusion: Any) -> None:
-        row = {**row, "split_sha256": self.digest}
+        """Write a row down and show it."""
+        row = {**self.training, **row, "split_sha256": self.digest}
         self.rows.append(row)
         self.run.folder.append_metrics(row)
         logs = {

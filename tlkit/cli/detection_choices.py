@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tlkit.cli.option_groups import REQUIRED, Decorator, grouped
+from tlkit.cli.option_groups import REQUIRED, Decorator, Numbers, Words, grouped
 from tlkit.data.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 
@@ -156,27 +156,7 @@ def windows() -> Decorator:
 
 def superimposing() -> Decorator:
     """--class, --part, --copies, --empty and their like as `how`, a `Superimposing`."""
-
-    def make(
-        least_threats: int,
-        most_threats: int,
-        least_side: float | None,
-        largest_side: float | None,
-        least_thickness: float,
-        largest_thickness: float,
-        **values: Any,
-    ) -> Any:
-        from tlkit.cli.threat_composites import Superimposing
-
-        return Superimposing(
-            per_bag=_span("threats", least_threats, most_threats),
-            sides=_sides(least_side, largest_side),
-            thickness=_span("thickness", least_thickness, largest_thickness),
-            **values,
-        )
-
-    share, factor = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
-    side = click.FloatRange(0, 1, min_open=True)
+    share = click.FloatRange(0, 1)
     file = click.Path(path_type=Path)
     rows = [
         ("class", str, (), "NAME", "Class of threats; may be repeated.  [default: all but the harmless]"),
@@ -188,6 +168,57 @@ def superimposing() -> Decorator:
         ("copies", click.IntRange(1), 1, "N", "Composites of each bag."),
         ("count", click.IntRange(1), None, "N", "Composites in all, instead."),
         ("empty", share, 0.3, "SHARE", "Composites into which nothing is laid."),
+        *_poses(),
+    ]
+    return grouped("how", _superimposing, "Composites", rows, {}, {"class": "classes"})
+
+
+def tip() -> Decorator:
+    """--threats, --fakes, --numbers, --arms and their like as `question`, a `TipQuestion`."""
+    poses = _poses()
+    keys = [name.replace("-", "_") for name, *_ in poses]
+
+    def make(**values: Any) -> Any:
+        from tlkit.cli.tip_arms import TipQuestion
+
+        return TipQuestion(how=_superimposing(**{key: values.pop(key) for key in keys}), **values)
+
+    known = ("nothing", "tip", "fakes+tip")
+    rows = [
+        ("threats", str, REQUIRED, "SOURCE", "Threat crops that are laid into empty training pictures."),
+        ("fakes", str, (), "RUN", "Finished run that made pictures of threats; may be repeated."),
+        ("numbers", Numbers(0), "20,50", "N,N", "Real pictures with a threat, with commas; 0: none."),
+        ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
+        ("repeats", click.IntRange(1), 2, "N", "Each with other real pictures, composites and seed."),
+        ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),
+        *poses,
+    ]
+    return grouped("question", make, "Question", rows, {})
+
+
+def _superimposing(
+    least_threats: int,
+    most_threats: int,
+    least_side: float | None,
+    largest_side: float | None,
+    least_thickness: float,
+    largest_thickness: float,
+    **values: Any,
+) -> Any:
+    from tlkit.cli.threat_composites import Superimposing
+
+    return Superimposing(
+        per_bag=_span("threats", least_threats, most_threats),
+        sides=_sides(least_side, largest_side),
+        thickness=_span("thickness", least_thickness, largest_thickness),
+        **values,
+    )
+
+
+def _poses() -> list[tuple]:
+    """Rows of what threats look like in a composite."""
+    factor, side = click.FloatRange(0, min_open=True), click.FloatRange(0, 1, min_open=True)
+    return [
         ("least-threats", click.IntRange(0), 1, "N", "In the others."),
         ("most-threats", click.IntRange(1), 2, "N", "In the others."),
         ("least-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
@@ -197,7 +228,6 @@ def superimposing() -> Decorator:
         ("i0", side, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
         ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their dense matter."),
     ]
-    return grouped("how", make, "Composites", rows, {}, {"class": "classes"})
 
 
 def _span(what: str, least: Any, most: Any) -> tuple[Any, Any]:

@@ -1,0 +1,54 @@
+"""Find out whether threats laid into empty bags help a detector that has seen few real ones.
+
+    tlkit run does-tip-help bags/ --threats crops/ --numbers 0,20,50
+    tlkit run does-tip-help bags/ --threats crops/ --arms tip,fakes+tip --fakes synthesize-dcgan-crops
+
+Method: for each number of real training pictures with a threat, and several draws of them (smaller ones inside larger
+ones, groups whole), YOLOv8s learn from them and all empty training pictures: alone ("nothing"), with threat crops laid
+into those empty pictures ("tip", Bhowmik 2019), or with the pictures of synthesising runs laid in too ("fakes+tip").
+--epochs counts passes over what "nothing" has at the largest number; every arm has as many steps, for more pictures
+must not be more training, and none stops early unless --patience says so. Classes and empty pictures come equally
+often (--balance resample). The best epoch is chosen on the same real validation part; the test part is judged once.
+With 0, composites alone teach; there is no "nothing". No crop may be a judged picture by sha256; that one was not cut
+out of such a picture you must know.
+
+Result: runs and answers; not measured yet on real bags: n = 0, seed 0, on 2 cores.
+"""
+
+import click
+
+import tlkit
+from tlkit.cli import detection_choices as choices
+from tlkit.cli import tip_chapters as tip
+
+
+@tlkit.recipe(split=True)
+@click.argument("source")
+@click.option(
+    "--epochs", nargs=2, type=click.IntRange(0), default=(0, 40), show_default=True, metavar="HEAD ALL"
+)
+@click.option(
+    "--learning-rates", nargs=2, type=float, default=(1e-3, 1e-3), show_default=True, metavar="HEAD ALL"
+)
+@choices.tip()
+@choices.boxes()
+@choices.network("yolov8-xs", "none", 320)
+@choices.fitting(patience=10_000, balance="resample")
+@choices.augmentation()
+@choices.detecting()
+def does_tip_help(run, source, question, epochs, learning_rates, faults, unlabelled, **how):
+    # Ingredients
+    evidence = tip.gather_evidence(run, source, question, faults, unlabelled)
+
+    # Preparation
+    phases = [
+        tlkit.Phase(s, s, *way) for s, *way in zip(("head", "all"), epochs, learning_rates, strict=True)
+    ]
+    training = tip.Training(phases=tuple(phases), **how)
+    run.stop_if_dry(tip.plan(run, evidence, training))
+
+    # Cooking
+    cells = tip.answer(run, evidence, training)
+
+    # Tasting
+    tip.write_verdict(run, evidence, training, cells)

@@ -1,0 +1,60 @@
+"""Both detectors, on the backbones that they come with, can learn eight bags by heart: nothing between pixels and
+boxes is lost on the way.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import keras
+import pytest
+
+from tlkit.data.boxes import read_boxes
+from tlkit.data.xray_bags import write_bags
+from tlkit.models.detections import Finder
+from tlkit.models.detector_settings import DetectorFitting
+from tlkit.models.detector_training import JUDGED, fit_detector
+from tlkit.models.detectors import build_retinanet, build_yolov8
+from tlkit.models.settings import Phase
+from tlkit.results.detection import coco_measures
+from tlkit.results.detection_matches import detections_of_pictures
+
+SIZE = 160
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """Eight bags with threats."""
+    folder = tmp_path_factory.mktemp("eight") / "bags"
+    write_bags(folder, 24, seed=3, size=SIZE)
+    boxes = read_boxes(folder)
+    return boxes.take([i for i, xyxy in enumerate(boxes.xyxy) if len(xyxy)][:8])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "backbone", "weights"),
+    [(build_yolov8, "yolov8-xs", "none"), (build_retinanet, "efficientnet-lite0", "imagenet")],
+)
+def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_path):
+    assert len(eight) == 8
+    assert sum(map(len, eight.xyxy)) >= 8
+    keras.utils.set_random_seed(0)
+    detector, _ = build(eight.class_names, SIZE, backbone, weights)
+
+    def judge(found, boxes):
+        return {"AP50": coco_measures(boxes, detections_of_pictures(found))["AP50"] or 0.0}
+
+    learned_and_judged = SimpleNamespace(take=lambda _part: eight)
+    fitting = DetectorFitting(batch=8, judge_every=60, patience=100)
+    phase = Phase("all", "all", 240, 2e-3)
+    fit_detector(
+        detector,
+        learned_and_judged,
+        [phase],
+        fitting,
+        tmp_path,
+        batch_norm=weights == "none",
+        judge=judge,
+    )
+    assert judge(Finder(detector, JUDGED).in_boxes(eight), eight)["AP50"] >= 0.95
