@@ -61,7 +61,9 @@ def test_a_new_class_keeps_its_own_start(pair):
     _, new, fresh, _, _ = pair
     for variable, before in zip(class_variables(new), fresh, strict=True):
         shape = (*variable.shape[:-1], -1, len(NEW))
-        np.testing.assert_array_equal(np.array(variable).reshape(shape)[..., 1], before.reshape(shape)[..., 1])
+        np.testing.assert_array_equal(
+            np.array(variable).reshape(shape)[..., 1], before.reshape(shape)[..., 1]
+        )
 
 
 @pytest.mark.parametrize(
