@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import tiny_backbone
+from tlkit.cli.boxes_judged import with_classes
 from tlkit.data.boxes import read_boxes
 from tlkit.results.run_folder import RunFolder, read_card
 
@@ -260,6 +261,21 @@ def test_classes_match_by_name_and_unknown_ones_are_refused_or_dropped(run, othe
     ]
     table = [line.split() for line in lines[lines.index("") + 1 :]]
     assert [row[:2] for row in table] == [["class", "objects"], ["gun", "3"], ["knife", "2"]]
+
+
+def test_a_class_that_differs_in_case_alone_is_the_runs_and_is_said(others):
+    rows = (others / "boxes.csv").read_text().replace(",knife", ",Knife")
+    (others / "boxes.csv").write_text(rows)
+    (others / "classes.txt").write_text("Knife\ncup\ngun\n")
+    found, dropped = with_classes(read_boxes(others), Path("r/1"), ["gun", "knife"], drop=True)
+    assert (found.counts(), dropped) == ({"gun": 3, "knife": 2}, 1)
+    assert found.notes == ("Knife is taken for the run's knife.",)
+    found, dropped = with_classes(read_boxes(others), Path("r/1"), ["KNIFE", "gun", "knife"], drop=True)
+    assert (found.counts()["knife"], dropped, found.notes) == (
+        0,
+        3,
+        (),
+    )  # which of the two is not for us to say
 
 
 def test_what_evaluate_refuses(run, classifier, bags, tmp_path, tlkit_command):

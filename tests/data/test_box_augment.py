@@ -166,6 +166,23 @@ def test_a_batch_of_one_survives_mosaic_and_mixup():
     assert set(np.asarray(found.labels)[0].tolist()) <= {-2, -1, 0}
 
 
+def test_gamma_is_a_power_of_what_gets_through():
+    pixels = tf.constant(np.tile(np.arange(256, dtype=np.uint8)[None, :, None, None], (8, 1, 1, 3)))
+    pixels = tf.reshape(pixels, [8, 16, 16, 3])
+    xyxy, labels = tf.fill([8, 1, 4], -1.0), tf.fill([8, 1], -1)
+    changed = augment_boxes(
+        pixels, xyxy, labels, tf.constant([1, 1]), BoxAugmentation(gamma=0.5)
+    ).pixels.numpy()
+    powers = np.log(changed[:, 8, 0, 0] / 255) / np.log(pixels.numpy()[:, 8, 0, 0] / 255)
+    assert powers.min() < 0.9 < 1.1 < powers.max()
+    assert (powers > 1 / 1.5 - 0.02).all()
+    assert (powers < 1.52).all()
+    for one, before, power in zip(changed, pixels.numpy(), powers, strict=True):
+        np.testing.assert_allclose(one, 255 * (before / 255) ** power, atol=2)
+        assert one.min() == 0
+        assert one.max() == 255
+
+
 def test_brightness_multiplies_and_contrast_keeps_the_mean():
     pixels = tf.constant(np.random.default_rng(0).integers(60, 140, (8, SIZE, SIZE, 3)).astype(np.uint8))
     xyxy, labels = tf.fill([8, 1, 4], -1.0), tf.fill([8, 1], -1)

@@ -107,7 +107,7 @@ def read_as_run(
 
 
 def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool = False) -> tuple[Boxes, int]:
-    """The same pictures with the classes of a run, matched by name.
+    """The same pictures with the classes of a run, matched by name; case counts only between two of the run's.
 
     Args:
         boxes: The pictures.
@@ -123,21 +123,27 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
     """
     import numpy as np
 
-    known = np.array([name in classes for name in boxes.class_names], bool)
-    for name, number in boxes.counts().items():
-        if number and name not in classes and not drop:
+    order = np.array([_place(name, classes) for name in boxes.class_names], np.int32)
+    known, counts = order >= 0, boxes.counts()
+    for name, place in zip(boxes.class_names, order, strict=True):
+        if counts[name] and place < 0 and not drop:
             raise DataFault(
                 f"Class {name} of {boxes.source} is unknown to {run}.",
                 f"{_near(name, classes)}It knows {', '.join(classes)}; --unknown drop leaves other boxes out.",
             )
-    order = np.array([classes.index(name) if name in classes else -1 for name in boxes.class_names], np.int32)
     kept = [known[labels] for labels in boxes.labels]
 
     def chosen(values: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
         return tuple(value[mask] for value, mask in zip(values, kept, strict=True))
 
+    renamed = [
+        f"{name} is taken for the run's {classes[place]}."
+        for name, place in zip(boxes.class_names, order, strict=True)
+        if counts[name] and place >= 0 and name != classes[place]
+    ]
     named = replace(
         boxes,
+        notes=(*boxes.notes, *renamed),
         class_names=tuple(classes),
         xyxy=chosen(boxes.xyxy),
         labels=tuple(order[labels[mask]] for labels, mask in zip(boxes.labels, kept, strict=True)),
@@ -148,6 +154,14 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
         },
     )
     return named, sum(map(len, boxes.xyxy)) - sum(map(len, named.xyxy))
+
+
+def _place(name: str, classes: Sequence[str]) -> int:
+    """Which of the run's classes a name means: the same, else the only one that differs in case; else -1."""
+    if name in classes:
+        return classes.index(name)
+    alike = [k for k, one in enumerate(classes) if one.casefold() == name.casefold()]
+    return alike[0] if len(alike) == 1 else -1
 
 
 def _near(name: str, classes: Sequence[str]) -> str:

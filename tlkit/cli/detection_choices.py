@@ -85,6 +85,15 @@ def augmentation(**defaults: Any) -> Decorator:
         ("largest-scale", factor, 1.4, "FACTOR", "Largest change of size."),
         ("stretch", share, 0.1, "SHARE", "Largest change of width against height."),
         ("shift", share, 0.1, "SHARE", "Largest shift."),
+        (
+            "gamma",
+            click.FloatRange(0),
+            0.5,
+            "SHARE",
+            "Largest change of T ** k, as of thicker or thinner matter.",
+        ),
+        ("brightness", click.FloatRange(0), 0.0, "SHARE", "Largest change of brightness."),
+        ("contrast", click.FloatRange(0), 0.0, "SHARE", "Largest change of contrast."),
         ("mosaic", share, 0.0, "SHARE", "Pictures put together from four."),
         ("mixup", share, 0.0, "SHARE", "Pictures blended with another."),
     ]

@@ -62,7 +62,7 @@ def augment_boxes(
         batch = moved(batch, maps, augmentation.least_visible)
     if augmentation.mixup:
         batch = _mixup(batch, fold(seed, 1), augmentation.mixup)
-    if augmentation.brightness or augmentation.contrast:
+    if augmentation.gamma or augmentation.brightness or augmentation.contrast:
         batch = batch._replace(pixels=_toned(batch.pixels, fold(seed, 2), augmentation))
     return _compact(batch, capacity)
 
@@ -266,13 +266,15 @@ def _compact(batch: Batch, capacity: int) -> Batch:
 
 
 def _toned(pixels: tf.Tensor, seed: tf.Tensor, augmentation: BoxAugmentation) -> tf.Tensor:
-    """uint8 [b, s, s, 3] with other brightness (a factor) and contrast (about the picture's mean)."""
+    """uint8 [b, s, s, 3] with another exponent, brightness (a factor) and contrast (about the picture's mean)."""
     draw = _drawer(seed, tf.shape(pixels)[0])
     values = tf.cast(pixels, tf.float32)
-    gain, bend = (
+    gain, bend, power = (
         tf.exp((draw(number, 1) * 2 - 1) * tf.math.log(1.0 + most))[..., None, None]
-        for number, most in ((0, augmentation.brightness), (1, augmentation.contrast))
+        for number, most in enumerate((augmentation.brightness, augmentation.contrast, augmentation.gamma))
     )
+    if augmentation.gamma:  # costs a logarithm a value
+        values = 255 * tf.pow(values / 255, power)
     mean = tf.reduce_mean(values, [1, 2, 3], keepdims=True)
     changed = ((values - mean) * bend + mean) * gain
     return tf.cast(tf.clip_by_value(changed + 0.5, 0, 255), tf.uint8)

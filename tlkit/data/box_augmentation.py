@@ -22,6 +22,8 @@ class BoxAugmentation:
             fraction of the side.
         mosaic: Share of pictures that are put together from four (Bochkovskiy 2020, section 3.3).
         mixup: Share of pictures that are blended with another, boxes of both kept (Zhang 2019, bag of freebies).
+        gamma: Largest factor, minus 1, of the exponent of all grey levels: T ** k is what matter k times as thick lets
+            through (Beer-Lambert), and other machines show the same bag with another k.
         brightness: Largest factor of all grey levels, minus 1.
         contrast: Largest change of contrast, as a fraction.
         least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
@@ -35,6 +37,7 @@ class BoxAugmentation:
     shift: float = 0.0
     mosaic: float = 0.0
     mixup: float = 0.0
+    gamma: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
     least_visible: float = 0.25
