@@ -58,7 +58,16 @@ def write_detector_page(run: Run) -> None:
     )
     columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
     classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
-    screening = [[row["rate"], row["recall"], row["threshold"]] for row in test["screening"]]
+    kinds = list(test["per_class"])
+    screening = [
+        [
+            row["rate"],
+            _with_interval(row, test["intervals"]),
+            row["threshold"],
+            *(row["per_class"][k] for k in kinds),
+        ]
+        for row in test["screening"]
+    ]
     matrix = test["confusion"]
     tables = [
         Table(
@@ -67,7 +76,12 @@ def write_detector_page(run: Run) -> None:
             classes,
             note="COCO's AP is pycocotools'; AP10 is VOC's.",
         ),
-        Table("Screening", ("false alarms a picture", "recall", "threshold"), screening),
+        Table(
+            "Screening",
+            ("false alarms a picture", "recall (95 %)", "threshold", *kinds),
+            screening,
+            note="Recall of all threats and of each class at as many false alarms a picture.",
+        ),
         Table(
             f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
             ("truth", *matrix["classes"]),
@@ -77,3 +91,11 @@ def write_detector_page(run: Run) -> None:
     there = run.folder.path / "pictures"
     pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
     write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)
+
+
+def _with_interval(row: dict[str, Any], intervals: dict[str, Any]) -> str:
+    """Recall at a rate of false alarms, with its interval where there is one."""
+    recall, interval = row["recall"], intervals.get(f"recall@{row['rate']:g}")
+    if recall is None:
+        return "-"
+    return f"{recall:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")
