@@ -159,6 +159,7 @@ def _found(
     from tlkit.results.detection_benefit import as_rows
     from tlkit.results.detector_evaluation import found_on
 
+    run.say(f"{number} real, {arm}, repeat {repeat + 1} of {evidence.question.repeats}:")
     keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
     detector = detection.prepare_yolov8(
         run, evidence.split, training.backbone, training.weights, training.image_size, training.start
