@@ -8,8 +8,8 @@ pictures too (Lin 2017; KerasCV's own loss is zero there). First pyramid and hea
 the weights; the best epoch by AP50 on validation is kept. AP is that of pycocotools.
 
 Result: xray:bags with --image-size 256 --epochs 1 7 --judge-every 2 --balance resample --flip both --propose-anchors
---gamma 0: AP50 0.492 (0.450 to 0.541), shuriken 0.844, gun 0.848, knife 0.178, razor blade 0.098; recall 0.423 at 0.1 false
-alarms a picture; n = 400 bags of 200 packings, seed 0, 31 minutes on 2 shared cores.
+--gamma 0: AP50 0.492 (0.450 to 0.541), shuriken 0.844, gun 0.848, knife 0.178, razor blade 0.098; recall 0.423 at 0.1
+false alarms a picture; n = 400 bags of 200 packings, seed 0, 31 minutes on 2 shared cores.
 """
 
 import click
