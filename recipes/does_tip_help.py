@@ -12,7 +12,10 @@ often (--balance resample). The best epoch is chosen on the same real validation
 With 0, composites alone teach; there is no "nothing". No crop may be a judged picture by sha256; that one was not cut
 out of such a picture you must know.
 
-Result: runs and answers; not measured yet on real bags: n = 0, seed 0, on 2 cores.
+Result: SIXray (guns and knives, bags with wrenches as empty ones), clean GDXray guns laid in (--composites 120,
+thickness 0.2 to 0.5), EfficientNet-Lite0 at 192 pixels, 396 steps a training, two draws, n = 48 bags with 32 objects:
+with 90 real pictures AP50 is 0.427 alone and 0.299 with composites (gain -0.267 to +0.036): no difference that can be
+shown. Composites alone reach 0.046. Seed 0, 38 minutes on 2 shared cores.
 """
 
 import click
