@@ -138,6 +138,15 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
     return done.stdout, set(done.stderr.split())
 
 
+def grey_bag(number: int, height: int, width: int, frame: int) -> np.ndarray:
+    """A bag of smooth matter in a bright frame, uint16 [height, width]."""
+    generator = np.random.default_rng(number)
+    picture, inner = np.full((height, width), 0.9), (height - 2 * frame, width - 2 * frame)
+    matter = generator.uniform(0.6, 0.8) + generator.uniform(-0.04, 0.04, inner)
+    picture[frame:-frame, frame:-frame] *= matter
+    return (picture * 65535).astype(np.uint16)
+
+
 # --- a detector ---
 
 SMALL = ("--image-size", 64, "--batch", 4, "--backbone", "mobilenet-v2-0.35", "--weights", "none")

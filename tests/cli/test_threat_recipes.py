@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from tests.cli.conftest import grey_bag
 from tests.conftest import draw
 from tlkit.cli.main import main
 from tlkit.data.boxes import read_boxes
@@ -34,14 +35,6 @@ def pixels_of(file: Path) -> tuple[np.ndarray, str]:
         return np.asarray(picture).astype(int), picture.mode
 
 
-def bag(number: int) -> np.ndarray:
-    """A bag of smooth matter in a bright frame, uint16."""
-    generator = np.random.default_rng(number)
-    picture = np.full((96, 128), 0.9)
-    picture[6:-6, 6:-6] *= generator.uniform(0.6, 0.8) + generator.uniform(-0.04, 0.04, (84, 116))
-    return (picture * 65535).astype(np.uint16)
-
-
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory):
     """16-bit bags; in every third one a real dark square of class Gun."""
@@ -49,7 +42,7 @@ def bags(tmp_path_factory):
     root.mkdir()
     rows = []
     for number in range(BAGS):
-        picture, name = bag(number), f"{number:02}.png"
+        picture, name = grey_bag(number, 96, 128, 6), f"{number:02}.png"
         if number % 3:
             rows.append([name, "", "", "", "", ""])
         else:
@@ -153,7 +146,7 @@ def test_a_folder_of_pictures_is_taken_as_empty_and_a_run_as_its_pictures(bags, 
     plain = tmp_path / "plain"
     plain.mkdir()
     for number in range(6):
-        tinted = np.stack([bag(number) // 257] * 3, -1).astype(np.float32) * (0.7, 0.9, 1.0)
+        tinted = np.stack([grey_bag(number, 96, 128, 6) // 257] * 3, -1).astype(np.float32) * (0.7, 0.9, 1.0)
         Image.fromarray(tinted.astype(np.uint8)).save(plain / f"{number}.png")
     gan = runs / "gan" / "1"
     (gan / "synthetic" / "gun").mkdir(parents=True)

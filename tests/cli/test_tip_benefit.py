@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
+from tests.cli.conftest import SMALL, grey_bag, run_recipe, tiny_backbone
 from tlkit.cli import tip_chapters
 from tlkit.cli.console import Console
 from tlkit.cli.main import main
@@ -28,14 +28,6 @@ BAGS, SHOWN = 20, {0, 1, 2, 3, 4, 5, 12, 13, 16, 17}
 PARTS = ["training"] * 12 + ["validation"] * 3 + ["test"] * 5
 
 
-def bag(number: int) -> np.ndarray:
-    """A bag of smooth matter in a bright frame, uint16 [64, 80]."""
-    generator = np.random.default_rng(number)
-    picture = np.full((64, 80), 0.9)
-    picture[5:-5, 5:-5] *= generator.uniform(0.6, 0.8) + generator.uniform(-0.04, 0.04, (54, 70))
-    return (picture * 65535).astype(np.uint16)
-
-
 @pytest.fixture(scope="module")
 def bags(tmp_path_factory):
     """16-bit bags with groups and parts; threats are dark squares of class Gun or Knife."""
@@ -43,7 +35,7 @@ def bags(tmp_path_factory):
     root.mkdir()
     rows = []
     for number in range(2 * BAGS):
-        one, picture, name = number // 2, bag(number), f"{number:02}.png"
+        one, picture, name = number // 2, grey_bag(number, 64, 80, 5), f"{number:02}.png"
         box, kind = ["", "", "", ""], ""
         if one in SHOWN:
             box, kind = [20, 12, 44, 30], ("Gun", "Knife")[one % 2]

@@ -151,7 +151,8 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
         return None
     from tlkit.data.more import check_start
     from tlkit.models.starts import start_from
-    from tlkit.models.weights import WeightsOrigin, sha256_of
+    from tlkit.models.weight_files import sha256_of
+    from tlkit.models.weights import WeightsOrigin
     from tlkit.results.run_folder import find_run
 
     folder = find_run(start, Path(run.options["runs"]))

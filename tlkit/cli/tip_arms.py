@@ -175,10 +175,4 @@ def of_classes(run: Run, crops: Split, split: BoxSplit, typed: str) -> Split:
         )
     if other:
         run.say(f"Left out of {typed}: {', '.join(other)}; {boxes.source} has no boxes of that.")
-    return replace(
-        crops,
-        images=crops.images.take(kept),
-        sha256=tuple(crops.sha256[i] for i in kept),
-        groups=tuple(crops.groups[i] for i in kept),
-        parts=tuple(crops.parts[i] for i in kept),
-    )
+    return crops.only(kept)

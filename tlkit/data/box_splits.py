@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +45,7 @@ class BoxSplit:
 
     def only(self, indices: np.ndarray | Sequence[int]) -> BoxSplit:
         """The images at `indices`, in that order, each in its part."""
-        chosen = [int(i) for i in indices]
-        fewer = replace(
-            self.split,
-            images=self.split.images.take(chosen),
-            sha256=tuple(self.split.sha256[i] for i in chosen),
-            groups=tuple(self.split.groups[i] for i in chosen),
-            parts=tuple(self.split.parts[i] for i in chosen),
-        )
-        return BoxSplit(self.boxes.take(chosen), fewer)
+        return BoxSplit(self.boxes.take(indices), self.split.only(indices))
 
     def groups(self, part: str) -> tuple[str, ...]:
         """The group of every image of `part`: what intervals are drawn over."""

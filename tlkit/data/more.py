@@ -93,11 +93,7 @@ def check_leak(
             f"{option} {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
             "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
-    if met := _judged_here(split, file):
-        raise DataFault(
-            f"{option} {name} learned from {met}.",
-            f"Give both the same parts: --split {run / manifest}, or the same --group, --hold-out and --seed.",
-        )
+    _refuse_judged(split, file, f"{option} {name}", run / manifest)
 
 
 def check_start(split: Split, run: Path, name: str) -> None:
@@ -106,15 +102,18 @@ def check_start(split: Split, run: Path, name: str) -> None:
     Raises:
         DataFault: It did.
     """
-    if met := _judged_here(split, run / "split.csv"):
-        raise DataFault(
-            f"--start {name} learned from {met}.",
-            f"Give both the same parts: --split {run / 'split.csv'}, or the same --group, --hold-out and --seed.",
-        )
+    _refuse_judged(split, run / "split.csv", f"--start {name}", run / "split.csv")
 
 
-def _judged_here(split: Split, file: Path) -> str:
-    """Of a manifest's pictures, one that was learned from and is judged here or chose and is tested here; or ""."""
+def _refuse_judged(split: Split, file: Path, who: str, manifest: Path) -> None:
+    """Refuse what learned from pictures that are judged here, or was chosen by pictures that are tested here.
+
+    Args:
+        split: What is learned and judged here.
+        file: Says which pictures those are.
+        who: The option and the run, for the message.
+        manifest: Deals this source out as the run did, for the remedy.
+    """
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     learned = {row["sha256"]: row["path"] for row in rows if (row.get("part") or TRAINING) == TRAINING}
@@ -124,11 +123,14 @@ def _judged_here(split: Split, file: Path) -> str:
         for i, (digest, part) in enumerate(zip(split.sha256, split.parts, strict=True))
         if (digest in learned and part != TRAINING) or (digest in chosen_by and part == TEST)
     ]
-    if not met:
-        return ""
-    more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
-    known = learned | chosen_by
-    return f"{known[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part here{more}"
+    learned |= chosen_by
+    if met:
+        more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
+        raise DataFault(
+            f"{who} learned from {learned[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part "
+            f"here{more}.",
+            f"Give both the same parts: --split {manifest}, or the same --group, --hold-out and --seed.",
+        )
 
 
 def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:

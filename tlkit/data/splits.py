@@ -12,7 +12,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,17 @@ class Split:
     def take(self, part: str) -> Images:
         """The images of `part`."""
         return self.images.take(self.indices(part))
+
+    def only(self, indices: np.ndarray | Sequence[int]) -> Split:
+        """The images at `indices`, in that order, each in its part."""
+        chosen = [int(i) for i in indices]
+        return replace(
+            self,
+            images=self.images.take(chosen),
+            sha256=tuple(self.sha256[i] for i in chosen),
+            groups=tuple(self.groups[i] for i in chosen),
+            parts=tuple(self.parts[i] for i in chosen),
+        )
 
     @cached_property
     def manifest(self) -> str:

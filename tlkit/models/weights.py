@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +21,7 @@ from tlkit.models.weight_files import (
     layers_of,
     read_new_layout,
     read_old_layout,
+    sha256_of,
 )
 
 if TYPE_CHECKING:
@@ -104,12 +104,6 @@ def _existing_file(weights: str) -> Path:
         f"--weights {weights} is neither imagenet nor none, and there is no such file.",
         f"Did you mean {near[0]}?" if near else f"Name {_KINDS}, or take --weights imagenet.",
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_weights(network: keras.Model, backbone: str, found: FoundWeights) -> None:
