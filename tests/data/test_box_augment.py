@@ -9,9 +9,12 @@ from scipy import ndimage
 
 from tlkit.data.box_augment import (
     GREY,
+    SEEK,
+    Batch,
     augment_boxes,
     centred_map,
     clipped,
+    crop_corners,
     move_boxes,
     move_pixels,
 )
@@ -201,7 +204,72 @@ def test_brightness_multiplies_and_contrast_keeps_the_mean():
     assert np.ptp(spread) > 0.2
 
 
+def many(count, size=256):
+    """Pictures whose pixels say where they were, with an object or two each; every fourth is empty."""
+    random = np.random.default_rng(3)
+    rows, columns = np.mgrid[:size, :size]
+    pixels = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
+    low = random.integers(0, size - 40, (count, 2, 2))
+    xyxy = np.concatenate([low, low + random.integers(8, 40, (count, 2, 2))], -1).astype(np.float32)
+    labels = np.tile(np.array([0, 1], np.int32), (count, 1))
+    labels[::2, 1], labels[::4, 0] = -1, -1
+    xyxy[labels == -1] = -1
+    return Batch(tf.constant(np.tile(pixels, (count, 1, 1, 1))), tf.constant(xyxy), tf.constant(labels))
+
+
+def test_a_crop_takes_whole_pixels_and_its_boxes_along():
+    batch = many(32)
+    cut = Batch(*map(np.asarray, augment_boxes(*batch, tf.constant([1, 2]), BoxAugmentation(crop=128))))
+    assert cut.pixels.shape == (32, 128, 128, 3)
+    corners = cut.pixels[:, 0, 0, 1::-1].astype(int)  # left, top, as the pixels say
+    whole = np.asarray(batch.pixels[0])
+    assert len(np.unique(corners, axis=0)) > 20
+    for pixels, (left, top), xyxy, labels, was, kinds in zip(
+        cut.pixels, corners, *cut[1:], *map(np.asarray, batch[1:]), strict=True
+    ):
+        assert (pixels == whole[top : top + 128, left : left + 128]).all()
+        moved = was[kinds >= 0] - [left, top, left, top]
+        seen = [box for box in np.clip(moved, 0, 128) if (box[2:] - box[:2] >= 2).all()]
+        assert sorted(map(tuple, xyxy[labels != -1])) == sorted(map(tuple, seen))
+
+
+def test_crops_seek_objects_and_go_everywhere():
+    batch = many(800)
+    corners = np.asarray(crop_corners(batch, tf.constant([5, 6]), 128))
+    assert (corners == np.round(corners)).all()
+    assert corners.min() == 0
+    assert corners.max() == 128
+    xyxy, labels = (np.asarray(one) for one in batch[1:])
+    inside = (xyxy[..., :2] >= corners[:, None]).all(-1) & (xyxy[..., 2:] <= corners[:, None] + 128).all(-1)
+    one = (labels[:, 0] == 0) & (labels[:, 1] == -1)
+    by_chance = np.mean([128 / 256] * 2) ** 2
+    assert SEEK - 0.08 < inside[one, 0].mean() < SEEK + (1 - SEEK) * by_chance * 2 + 0.08
+    two = labels[:, 1] == 1
+    both = [inside[two & (labels[:, 0] == 0), column].mean() for column in (0, 1)]
+    assert abs(both[0] - both[1]) < 0.12  # either object is as likely
+    empty = (labels == -1).all(1)
+    assert corners[empty].mean() == pytest.approx(64, abs=6)
+    assert np.percentile(corners[empty], [10, 90]) == pytest.approx([12.8, 115.2], abs=8)
+
+
+def test_an_ignored_object_is_not_sought_and_one_too_large_stays_in_the_middle():
+    batch = many(400)
+    ignored = batch._replace(labels=tf.where(batch.labels >= 0, -2, -1))
+    free, bound = (np.asarray(crop_corners(one, tf.constant([7, 8]), 128)) for one in (ignored, batch))
+    assert free.mean() == pytest.approx(64, abs=5)
+    assert (free != bound).any()
+    large = Batch(batch.pixels[:9], tf.constant([[[20.0, 30, 200, 240]]] * 9), tf.zeros([9, 1], tf.int32))
+    corners = np.asarray(crop_corners(large, tf.constant([9, 9]), 128))
+    assert ((corners >= [20, 30]) & (corners <= [72, 112])).all(1).sum() >= 4  # cut within it, not beside it
+
+
 def test_impossible_values_are_refused():
+    with pytest.raises(UsageFault, match="--crop 100 does not suit"):
+        BoxAugmentation(crop=100)
+    with pytest.raises(UsageFault, match="--crop 96 does not suit"):
+        BoxAugmentation(crop=96)
+    with pytest.raises(UsageFault, match="--crop 256 is more than the picture's 128"):
+        BoxAugmentation(crop=256).check(128)
     with pytest.raises(UsageFault, match="--flip sideways"):
         BoxAugmentation(flip="sideways")
     with pytest.raises(UsageFault, match="scale from 2 to 1"):

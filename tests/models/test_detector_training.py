@@ -113,6 +113,35 @@ def test_the_best_by_ap_is_what_is_left_and_patience_counts_judgements(split, tm
     )
 
 
+def test_crops_teach_what_whole_pictures_judge_and_an_interruption_leaves_no_trace(tmp_path):
+    side, crop = 160, BoxAugmentation(crop=128, flip="both")
+    boxes = drawn_boxes(tmp_path / "p", 12, side, side, parts=["training"] * 4 + ["validation", "test"] * 4)
+    larger, folder = split_boxes(boxes), tmp_path / "stopped"
+
+    def detector(seed):
+        keras.utils.set_random_seed(seed)
+        return build_retinanet(NAMES, side, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+
+    whole, seen = detector(0), []
+    before = values(whole.weights)
+
+    def judge(found, truth):
+        seen.append([one.path for one in found] == list(truth.paths))
+        return {"AP50": len(seen) / 10}  # the last is the best
+
+    options = {"epochs": 2, "augmentation": crop, "judge": judge}
+    result, rows = fit(whole, larger, tmp_path / "whole", copy_at=(2, folder), **options)
+    assert seen == [True, True]
+    assert whole.size == side
+    assert not same(before, values(whole.weights))
+    loss, _ = Judging(whole, larger.take("validation"), 4, None)()
+    assert loss == pytest.approx(result.best_loss, rel=1e-5)
+    assert loss == pytest.approx(rows[1]["validation_loss"], rel=1e-5)
+    resumed = detector(5)
+    fit(resumed, larger, folder, **options)
+    assert same(values(whole.weights), values(resumed.weights))
+
+
 @pytest.mark.slow
 def test_a_phase_that_ruins_everything_leaves_the_best_of_the_one_before(split, tmp_path):
     detector = small_retinanet()

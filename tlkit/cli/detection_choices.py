@@ -96,6 +96,13 @@ def augmentation(**defaults: Any) -> Decorator:
         ("contrast", click.FloatRange(0), 0.0, "SHARE", "Largest change of contrast."),
         ("mosaic", share, 0.0, "SHARE", "Pictures put together from four."),
         ("mixup", share, 0.0, "SHARE", "Pictures blended with another."),
+        (
+            "crop",
+            click.IntRange(0),
+            0,
+            "PIXELS",
+            "Learn squares cut out of pictures; 0 learns whole pictures.",
+        ),
     ]
     return grouped("augmentation", make, "Augmentation", rows, defaults)
 

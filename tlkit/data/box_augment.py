@@ -22,6 +22,7 @@ LEAST_SIDE = 2.0  # pixels; smaller boxes are dropped
 MOST_BOXES = 128  # a mosaic's, or as many as a single picture has
 CENTRE = (0.3, 0.7)  # where the four pictures of a mosaic meet, as a share of the side
 MIXUP_SPREAD = 32.0  # Beta(32, 32): nearly half and half
+SEEK = 0.75  # share of crops that are laid around an object, of pictures that have one
 
 
 class Batch(NamedTuple):
@@ -51,7 +52,8 @@ def augment_boxes(
         augmentation: What may happen.
 
     Returns:
-        The batch, boxes clipped to the frame. With mosaic or mixup it has more places for boxes.
+        The batch, boxes clipped to the frame, which a crop makes smaller. With mosaic or mixup it has more places for
+        boxes.
     """
     batch = Batch(pixels, xyxy, labels)
     capacity = max(labels.shape[1], MOST_BOXES)
@@ -62,6 +64,8 @@ def augment_boxes(
         batch = moved(batch, maps, augmentation.least_visible)
     if augmentation.mixup:
         batch = _mixup(batch, fold(seed, 1), augmentation.mixup)
+    if augmentation.crop:
+        batch = _cropped(batch, fold(seed, 3), augmentation)
     if augmentation.gamma or augmentation.brightness or augmentation.contrast:
         batch = batch._replace(pixels=_toned(batch.pixels, fold(seed, 2), augmentation))
     return _compact(batch, capacity)
@@ -124,17 +128,24 @@ def centred_map(orientation: tf.Tensor, factors: tf.Tensor, away: tf.Tensor, siz
     return tf.concat([linear, shift[..., None]], 2)
 
 
-def moved(batch: Batch, maps: tf.Tensor, least_visible: float) -> Batch:
-    """Pictures and boxes under affine maps float32 [b, 2, 3], whose linear part turns by quarters only."""
-    size = batch.pixels.shape[1]
+def moved(batch: Batch, maps: tf.Tensor, least_visible: float, size: int | None = None) -> Batch:
+    """Pictures and boxes under affine maps float32 [b, 2, 3], whose linear part turns by quarters only.
+
+    Args:
+        batch: Of pictures [b, s, s, 3].
+        maps: Old pixels to new ones.
+        least_visible: See `BoxAugmentation`.
+        size: Side of the new frame; s if None.
+    """
+    size = size or batch.pixels.shape[1]
     frame = tf.constant([0, 0, size, size], tf.float32)
     xyxy, labels = move_boxes(batch.xyxy, batch.labels, maps, frame, least_visible)
-    return Batch(move_pixels(batch.pixels, maps), xyxy, labels)
+    return Batch(move_pixels(batch.pixels, maps, size), xyxy, labels)
 
 
-def move_pixels(pixels: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
-    """uint8 [b, s, s, 3] under maps float32 [b, 2, 3], interpolated linearly; grey where nothing is."""
-    size = pixels.shape[1]
+def move_pixels(pixels: tf.Tensor, maps: tf.Tensor, size: int | None = None) -> tf.Tensor:
+    """uint8 [b, s, s, 3] -> [b, size, size, 3] under maps float32 [b, 2, 3], interpolated linearly; grey fills it up."""
+    size = size or pixels.shape[1]
     linear = tf.linalg.inv(maps[..., :2])
     half = tf.constant([0.5, 0.5], tf.float32)
     # the operation wants: old index = A new index + c, and a pixel's index is its middle less a half
@@ -149,7 +160,7 @@ def move_pixels(pixels: tf.Tensor, maps: tf.Tensor) -> tf.Tensor:
         interpolation="BILINEAR",
         fill_mode="CONSTANT",
     )
-    return tf.ensure_shape(tf.cast(found + 0.5, tf.uint8), pixels.shape)
+    return tf.ensure_shape(tf.cast(found + 0.5, tf.uint8), [pixels.shape[0], size, size, 3])
 
 
 def move_boxes(
@@ -185,6 +196,35 @@ def clipped(
     kept = (labels != PADDING) & tf.reduce_all(sides >= LEAST_SIDE, -1)
     labels = tf.where(kept, tf.where(share < least_visible, IGNORED, labels), PADDING)
     return tf.where(kept[..., None], cut, float(PADDING)), labels
+
+
+# --- crops ------------------------------------------------------------------------------------------
+
+
+def _cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
+    """A square of every picture: whole pixels, nothing interpolated."""
+    low = crop_corners(batch, seed, augmentation.crop)
+    straight = tf.eye(2, batch_shape=[tf.shape(low)[0]])
+    maps = tf.concat([straight, -low[..., None]], 2)
+    return moved(batch, maps, augmentation.least_visible, augmentation.crop)
+
+
+def crop_corners(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
+    """Left and top of a random square of side `crop` in each picture: float32 [b, 2], whole numbers.
+
+    `SEEK` of the pictures with an object show one of theirs, any as likely as another, whole where it fits; the
+    others are cut anywhere.
+    """
+    count, room = tf.shape(batch.pixels)[0], float(batch.pixels.shape[1] - crop)
+    draw = _drawer(seed, count)
+    real = tf.cast(batch.labels >= 0, tf.float32)
+    chosen = tf.argmax(real * (0.5 + draw(0, tf.shape(real)[1])), 1)
+    box = tf.gather(batch.xyxy, chosen, batch_dims=1)
+    sought = (tf.reduce_max(real, 1) > 0) & (draw(1, 1)[:, 0] < SEEK)
+    ends = tf.clip_by_value(tf.stack([box[:, 2:] - crop, box[:, :2]], 1), 0.0, room)  # [b, 2 ends, x and y]
+    ends = tf.where(sought[:, None, None], ends, tf.constant([[0.0, 0.0], [room, room]]))
+    low, high = tf.reduce_min(ends, 1), tf.reduce_max(ends, 1)
+    return tf.floor(low + draw(2, 2) * (high - low) + 0.5)
 
 
 # --- several pictures --------------------------------------------------------------------------------

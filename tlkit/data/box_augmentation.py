@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
+LEAST_CROP, CROP_STEP = 128, 32  # pixels: what the coarsest maps of a detector still see, and their stride
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,9 @@ class BoxAugmentation:
             through (Beer-Lambert), and other machines show the same bag with another k.
         brightness: Largest factor of all grey levels, minus 1.
         contrast: Largest change of contrast, as a fraction.
+        crop: Side of the square that is cut out of every training picture last, pixels, around an object where there
+            is one more often than not; 0 leaves the whole picture. Small objects are learned at the size that they
+            are found at, for the price of a small picture.
         least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
             neither an object nor background.
     """
@@ -40,6 +44,7 @@ class BoxAugmentation:
     gamma: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    crop: int = 0
     least_visible: float = 0.25
 
     def __post_init__(self) -> None:
@@ -49,6 +54,23 @@ class BoxAugmentation:
         if not 0 < low <= high:
             raise UsageFault(
                 f"A scale from {low:g} to {high:g} cannot be.", "Give 0 < least <= largest, such as 0.7 1.4."
+            )
+        if self.crop and (self.crop < LEAST_CROP or self.crop % CROP_STEP):
+            raise UsageFault(
+                f"--crop {self.crop} does not suit a detector.",
+                f"Take a multiple of {CROP_STEP} from {LEAST_CROP} on, or 0 for the whole picture.",
+            )
+
+    def check(self, size: int) -> None:
+        """Refuse what pictures of a side cannot be changed by.
+
+        Raises:
+            UsageFault: The crop is larger than the picture.
+        """
+        if self.crop > size:
+            raise UsageFault(
+                f"--crop {self.crop} is more than the picture's {size} pixels (--image-size).",
+                "Take a smaller crop, or 0 for the whole picture.",
             )
 
     @property

@@ -184,8 +184,14 @@ def training_box_batches(
         memory: Pictures that fit into so many bytes are decoded once.
 
     Returns:
-        uint8 [b, s, s, 3] and {"boxes": float32 [b, m, 4], "classes": int32 [b, m]}.
+        uint8 [b, s, s, 3] (smaller where the augmentation crops) and {"boxes": float32 [b, m, 4], "classes": int32
+        [b, m]}.
+
+    Raises:
+        UsageFault: The augmentation does not suit the size.
     """
+    if augmentation:
+        augmentation.check(size)
     pixels_of = _reader(boxes, size, memory)
     every_xyxy, every_labels = (tf.constant(values) for values in network_boxes(boxes, size))
     changes = augmentation if augmentation and augmentation.active else None

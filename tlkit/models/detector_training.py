@@ -28,7 +28,7 @@ from tlkit.models.averaging import Average
 from tlkit.models.checkpoints import load_variables, save_variables
 from tlkit.models.detections import Detected, Found, original, select
 from tlkit.models.detector_settings import LEAST_SCORE, Detecting, DetectorFitting
-from tlkit.models.detectors import AnyDetector, thaw_detector
+from tlkit.models.detectors import AnyDetector, copy_weights, resized_detector, thaw_detector
 from tlkit.models.game import FusedAdam
 from tlkit.models.settings import Phase
 from tlkit.models.training import Keeper, Watchers, rate_of
@@ -88,6 +88,8 @@ def fit_detector(
 ) -> list[DetectorResult]:
     """Fit a detector phase by phase; each goes on from the best weights so far.
 
+    Where the augmentation crops, a network of the crop's size learns, and its weights are judged on whole pictures.
+
     Args:
         detector: It ends with the best weights known.
         split: Training images are learned, validation images select.
@@ -114,34 +116,38 @@ def fit_detector(
     """
     training, validation = split.take(TRAINING), split.take(VALIDATION)
     _check_parts(training, validation)
-    judging = Judging(detector, validation, fitting.batch, judge)
+    crop = augmentation.crop if augmentation else 0
+    learner = resized_detector(detector, crop) if crop else detector
+    judging = Judging(detector, validation, fitting.batch, judge, learner)
     best, results = DetectorBest(), []
     keepers = (judging, best, watchers or Watchers())
-    batches = _Batches(training, augmentation, change)
+    batches = _Batches(training, detector.size, augmentation, change)
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
-        thaw_detector(detector, phase.stage, batch_norm=batch_norm)
+        thaw_detector(learner, phase.stage, batch_norm=batch_norm)
         results.append(
-            _fit_phase(detector, phase, fitting, order, batches, Path(folder) / phase.name, keepers)
+            _fit_phase(learner, phase, fitting, order, batches, Path(folder) / phase.name, keepers)
         )
-    detector.average = None
+    learner.average = None
+    judging.take_over()
     return results
 
 
 @dataclass(frozen=True)
 class _Batches:
-    """The training images and what happens to them."""
+    """The training images, the side of their square, and what happens to them."""
 
     boxes: Boxes
+    size: int
     augmentation: BoxAugmentation | None
     change: Change | None
 
-    def of(self, order: Order, size: int, epochs: int, first: int) -> tf.data.Dataset:
+    def of(self, order: Order, epochs: int, first: int) -> tf.data.Dataset:
         """All batches from epoch `first` on."""
         return training_box_batches(
             self.boxes,
             order,
-            size,
+            self.size,
             epochs,
             first_epoch=first,
             augmentation=self.augmentation,
@@ -166,7 +172,7 @@ def _fit_phase(
     _compile(detector, phase, fitting, order.steps)
     detector.average = Average(detector, fitting.ema)
     keeper = _DetectorKeeper(phase, fitting, order, folder, batches.names, *keepers)
-    keeper.fit(detector, lambda first: batches.of(order, detector.size, phase.epochs, first))
+    keeper.fit(detector, lambda first: batches.of(order, phase.epochs, first))
     return keeper.result()
 
 
@@ -197,10 +203,19 @@ class Judging:
         boxes: The validation images.
         batch: Images a step.
         judge: See `fit_detector`.
+        learner: Whose weights are judged, where that is not the detector itself.
     """
 
-    def __init__(self, detector: AnyDetector, boxes: Boxes, batch: int, judge: Judge | None) -> None:
+    def __init__(
+        self,
+        detector: AnyDetector,
+        boxes: Boxes,
+        batch: int,
+        judge: Judge | None,
+        learner: AnyDetector | None = None,
+    ) -> None:
         self.detector, self.boxes, self.judge = detector, boxes, judge
+        self.learner = learner or detector
         self.batches = plain_box_batches(boxes, detector.size, batch)
         self.step = tf.function(self._step, reduce_retracing=True, autograph=False)
 
@@ -209,8 +224,14 @@ class Judging:
         loss = tf.add_n(list(self.detector.loss_parts(raw, truth["boxes"], truth["classes"]).values()))
         return loss, select(*self.detector.decode(raw), JUDGED)
 
+    def take_over(self) -> None:
+        """Give the detector the weights of the one that learns."""
+        if self.learner is not self.detector:
+            copy_weights(self.learner, self.detector)
+
     def __call__(self) -> tuple[float, dict[str, float]]:
         """Mean loss over the images, and the judge's measures (none without a judge)."""
+        self.take_over()
         total = 0.0
         found: list[Found] = []
         for pixels, truth in self.batches:

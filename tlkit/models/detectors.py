@@ -120,6 +120,24 @@ def load_detector(file: Path | str) -> AnyDetector:
     return model
 
 
+def resized_detector(detector: AnyDetector, size: int) -> AnyDetector:
+    """The same network for pictures of another side, with a copy of the weights, which do not depend on it.
+
+    Raises:
+        UsageFault: The side is no multiple of 32, or too small.
+    """
+    check_side(size)
+    other, _ = type(detector).of({**detector.settings, "size": int(size)})
+    copy_weights(detector, other)
+    return other
+
+
+def copy_weights(source: AnyDetector, target: AnyDetector) -> None:
+    """Give a detector the weights of another of the same settings but for the size."""
+    for new, old in zip(target.weights, source.weights, strict=True):
+        new.assign(old)
+
+
 def thaw_detector(detector: AnyDetector, stage: str, *, batch_norm: bool = False) -> None:
     """Choose which layers of the backbone learn ("head": none; "top"; "all"); pyramid and heads always do.
 
