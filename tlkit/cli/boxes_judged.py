@@ -15,6 +15,7 @@ from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
+from tlkit.data.class_names import place_of
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
     """
     import numpy as np
 
-    order = np.array([_place(name, classes) for name in boxes.class_names], np.int32)
+    order = np.array([place_of(name, classes) for name in boxes.class_names], np.int32)
     known, counts = order >= 0, boxes.counts()
     for name, place in zip(boxes.class_names, order, strict=True):
         if counts[name] and place < 0 and not drop:
@@ -154,14 +155,6 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
         },
     )
     return named, sum(map(len, boxes.xyxy)) - sum(map(len, named.xyxy))
-
-
-def _place(name: str, classes: Sequence[str]) -> int:
-    """Which of the run's classes a name means: the same, else the only one that differs in case; else -1."""
-    if name in classes:
-        return classes.index(name)
-    alike = [k for k, one in enumerate(classes) if one.casefold() == name.casefold()]
-    return alike[0] if len(alike) == 1 else -1
 
 
 def _near(name: str, classes: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.cli.threat_chapters import all_for_training, fakes_of
 from tlkit.cli.threat_composites import Superimposing, Threats
+from tlkit.data.class_names import place_of
 from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, UsageFault
 
@@ -163,10 +164,10 @@ def of_classes(run: Run, crops: Split, split: BoxSplit, typed: str) -> Split:
         DataFault: None is left.
     """
     boxes = split.boxes
-    known = {name.casefold() for name, number in boxes.counts().items() if number}
+    known = [name for name, number in boxes.counts().items() if number]
     names = crops.images.class_names
-    kept = [i for i, label in enumerate(crops.images.labels) if names[label].casefold() in known]
-    other = [name for name in names if name.casefold() not in known]
+    other = [name for name in names if place_of(name, known) < 0]
+    kept = [i for i, label in enumerate(crops.images.labels) if names[label] not in other]
     if not kept:
         raise DataFault(
             f"{typed} has {', '.join(names)}; {boxes.source} has boxes of {', '.join(boxes.class_names)}, and none of "

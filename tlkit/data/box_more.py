@@ -16,6 +16,7 @@ import numpy as np
 
 from tlkit.data.box_splits import EMPTY, BoxSplit, strata
 from tlkit.data.boxes import Boxes, read_boxes
+from tlkit.data.class_names import place_of
 from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.more import check_leak
@@ -96,16 +97,16 @@ def _renamed(more: Boxes, boxes: Boxes, name: str) -> Boxes:
     Raises:
         DataFault: A class with boxes is not among them.
     """
-    known = {one.casefold(): k for k, one in enumerate(boxes.class_names)}
+    places = {label: place_of(label, boxes.class_names) for label in more.class_names}
     used = [label for label, number in more.counts().items() if number]
-    unknown = [label for label in used if label.casefold() not in known]
+    unknown = [label for label in used if places[label] < 0]
     if unknown:
         raise DataFault(
             f"--more {name} has boxes of {', '.join(used)}; {boxes.source} has {', '.join(boxes.class_names)}, and "
             f"no {unknown[0]}.",
             "Make composites of these classes only (composite-threats --class), or name the classes alike.",
         )
-    place = np.array([known.get(label.casefold(), -1) for label in more.class_names], np.int32)
+    place = np.array([places[label] for label in more.class_names], np.int32)
     labels = tuple(place[some].astype(np.int32) for some in more.labels)
     return replace(more, class_names=boxes.class_names, labels=labels)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tlkit.data.class_names import place_of
 from tlkit.errors import UsageFault
 from tlkit.models.detectors import AnyDetector, load_detector
 
@@ -46,9 +47,8 @@ def start_from(detector: AnyDetector, file: Path) -> Start:
     other = load_detector(file)
     _check_alike(detector, other, file)
     predictions = {id(v): w for v, w in zip(class_variables(detector), class_variables(other), strict=True)}
-    theirs = {name.casefold(): k for k, name in enumerate(other.class_names)}
-    pairs = [(k, theirs.get(name.casefold())) for k, name in enumerate(detector.class_names)]
-    matched = {mine: its for mine, its in pairs if its is not None}
+    pairs = [(k, place_of(name, other.class_names)) for k, name in enumerate(detector.class_names)]
+    matched = {mine: its for mine, its in pairs if its >= 0}
     for mine, its in zip(detector.weights, other.weights, strict=True):
         source = predictions.get(id(mine))
         mine.assign(its if source is None else _by_class(mine, source, matched, detector, other))

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tlkit.data.class_names import place_of
 from tlkit.errors import DataFault, ModelFault
 from tlkit.models.classifier import class_names
 from tlkit.models.window_scores import Convolutional, convolutional_or_none, level_image, scores_of_crops
@@ -166,8 +167,8 @@ def build_window_detector(
             f"The classifier has no class {negative} for windows with nothing in them.",
             f"Name it with --negative; its classes are {', '.join(known)}.",
         )
-    place = {name.casefold(): i for i, name in enumerate(known) if name != negative}
-    columns = [place.get(name.casefold(), -1) for name in names]
+    places = [place_of(name, known) for name in names]
+    columns = [-1 if place == known.index(negative) else place for place in places]
     if max(columns, default=-1) < 0:
         raise DataFault(
             f"The classifier knows {', '.join(known)}; the boxes are of {', '.join(names)}.",
@@ -194,5 +195,5 @@ def build_window_detector(
         "convolutional": settings["convolutional"],
         "difference": difference if difference is not None and np.isfinite(difference) else None,
         "unknown": [name for name, column in zip(names, columns, strict=True) if column < 0],
-        "unused": [n for n in known if n != negative and place[n.casefold()] not in columns],
+        "unused": [n for k, n in enumerate(known) if n != negative and k not in columns],
     }
