@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 
 import click
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tlkit.cli.help import SectionedCommand
 from tlkit.cli.option_groups import BackboneName, ExtractorNames, HeadNames, Numbers, Words
 from tlkit.cli.recipe import _checked, default_name
 from tlkit.errors import UsageFault
@@ -92,12 +94,16 @@ def test_a_run_s_name_is_one_folder(text):
     ids=["whole", "share", "rate"],
 )
 @given(text=st.one_of(st.integers().map(str), st.floats().map(str), st.text(max_size=8)))
+@example(text="nan")
+@example(text="inf")
 def test_ranges_hold_what_they_promise(kind, inside, text):
+    command = SectionedCommand("toy", params=[click.Option(["--value"], type=kind)])
     try:
-        value = kind.convert(text, None, None)
+        value = command.make_context("toy", [f"--value={text}"]).params["value"]
     except click.BadParameter:
         return
     assert inside(value)
+    assert math.isfinite(value)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "NaN", "1e999"])
