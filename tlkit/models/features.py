@@ -20,8 +20,9 @@ from tlkit.data.augment import Augmentation, Augmenter
 from tlkit.data.images import fold, pixel_batches
 from tlkit.models.feature_cache import FeatureCache, feature_folder
 
-VERSION = 2  # raise it when decoding or preprocessing changes what a file's features are
+VERSION = 3  # raise it when decoding or preprocessing changes what a file's features are
 BATCH = 32
+ROWS = BATCH + 1  # of a network's step, whatever is asked
 Change = Callable[
     [tf.Tensor, tf.Tensor], tf.Tensor
 ]  # (pixels uint8 [b, s, s, 3], number of the batch) -> pixels
@@ -69,8 +70,16 @@ class NetworkFeatures:
         self._run = tf.function(lambda images: model(images, training=False), input_signature=signature)
 
     def __call__(self, pixels: np.ndarray | tf.Tensor) -> np.ndarray:
-        """uint8 [b, s, s, 3] -> float32 [b, d]."""
-        return self._run(pixels).numpy()
+        """uint8 [b, s, s, 3] -> float32 [b, d].
+
+        A step has the same number of rows always, and the last of them is nobody's: kernels sum another length, and
+        the end of an array, in another order. So a picture's last bits depend neither on its company nor on what the
+        cache knew before (but for networks with squeeze-and-excitation, whose kernels cut a batch elsewhere too).
+        """
+        count = len(pixels)
+        rows = np.zeros((max(ROWS, count + 1), *pixels.shape[1:]), np.uint8)
+        rows[:count] = pixels
+        return self._run(rows).numpy()[:count]
 
 
 def network_digest(model: keras.Model, layer: str = "pooled") -> str:
@@ -180,8 +189,9 @@ class Extractor:
     ) -> np.ndarray:
         """Rows by key from the cache; what is missing goes through `change` and the network, batch by batch.
 
-        A row's last bits depend on the batch that it is computed in. So a picture that is there twice is computed
-        once, and a batch is kept as a whole: what is left after a kill falls into the same batches as before.
+        A row's last bits can depend on the batch that it is computed in (of some engines, and of networks with
+        squeeze-and-excitation). So a picture that is there twice is computed once, and a batch is kept as a whole: what
+        is left after a kill falls into the same batches as before.
         """
         rows = np.empty((len(files), self.width), np.float32)
         missing = np.flatnonzero(~self.cache.read(keys, rows))
