@@ -69,7 +69,8 @@ def test_each_stage_of_fine_tuning_is_replayed(stage, shapes, tmp_path, tlkit_co
     assert f"in phase {name}, epoch 1, step 2" in said.err
     said = tlkit_command("replay", "fine-tune-shapes", "--runs", tmp_path, "--json")
     assert said.code == 0, said.err
-    assert said.json["gradients"]["not_finite"]
+    # a head's logits of 1e38 make a loss that is too large for a number, and slopes that are not
+    assert said.json["gradients"]["not_finite"] or set(said.json["loss"].values()) <= {"inf", "nan"}
     assert said.json["phase"] == name
 
 
