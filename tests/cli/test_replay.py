@@ -69,8 +69,10 @@ def test_each_stage_of_fine_tuning_is_replayed(stage, shapes, tmp_path, tlkit_co
     assert f"in phase {name}, epoch 1, step 2" in said.err
     said = tlkit_command("replay", "fine-tune-shapes", "--runs", tmp_path, "--json")
     assert said.code == 0, said.err
-    # a head's logits of 1e38 make a loss that is too large for a number, and slopes that are not
-    assert said.json["gradients"]["not_finite"] or set(said.json["loss"].values()) <= {"inf", "nan"}
+    if name == "head":  # logits of 1e38 make a loss that is too large for a number, and slopes that are not
+        assert said.json["loss"]["loss"] in {"inf", "nan"}
+    else:
+        assert said.json["gradients"]["not_finite"]
     assert said.json["phase"] == name
 
 
