@@ -85,9 +85,8 @@ def _compile(network: NetworkFeatures, engine: str) -> Run:
 def _export(network: NetworkFeatures, file: Path) -> None:
     import tf2onnx  # noqa: F401 - Keras imports it later; without it the fault would be less clear
 
-    network(
-        np.zeros((1, network.image_size, network.image_size, 3), np.uint8)
-    )  # an export wants one call before
+    one = np.zeros((1, network.image_size, network.image_size, 3), np.uint8)
+    network.model(one, training=False)  # an export wants one call before
     level = logging.getLogger("tf2onnx").level
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
