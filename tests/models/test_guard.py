@@ -35,7 +35,7 @@ def lost(x):
     return tf.zeros_like(x), lambda slope: slope * math.nan
 
 
-def guarded_model(lost=False):
+def guarded_model(lost=False, clip=None):
     """Everything that moves: a dense layer, dropout's seed, batch normalisation's statistics."""
     keras.utils.set_random_seed(3)
     x = inputs = keras.Input((6,))
@@ -43,7 +43,9 @@ def guarded_model(lost=False):
     x = keras.layers.Dropout(0.3)(x)
     x = LostSlope()(keras.layers.ReLU()(x)) if lost else x
     model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
-    model.compile(keras.optimizers.Adam(0.01), "categorical_crossentropy", jit_compile=False)
+    model.compile(
+        keras.optimizers.Adam(0.01, global_clipnorm=clip), "categorical_crossentropy", jit_compile=False
+    )
     model.optimizer.build(model.trainable_variables)
     return model
 
@@ -75,13 +77,38 @@ def test_a_step_with_infinity_changes_nothing_and_a_sound_one_is_the_same_as_eve
     assert "train_step" not in vars(watched)  # what the guard replaced is back
 
 
-def test_a_gradient_alone_is_enough():
-    model = guarded_model(lost=True)
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_a_gradient_alone_is_enough(clip):
+    model = guarded_model(lost=True, clip=clip)
     start = everything(model)
     with Guard(model):
         loss = float(tf.function(model.train_step)(BATCH)["loss"])
     assert math.isnan(loss)
     assert same(start, everything(model))
+
+
+@pytest.mark.parametrize("clip", [0.05, 1e6])
+def test_gradients_are_clipped_as_keras_clips_them(clip):
+    plain, watched, free = guarded_model(clip=clip), guarded_model(clip=clip), guarded_model()
+    for model in (plain, free):
+        tf.function(model.train_step)(BATCH)
+    with Guard(watched):
+        tf.function(watched.train_step)(BATCH)
+    first, second, third = (
+        model.optimizer.variables[2:] for model in (plain, watched, free)
+    )  # Adam's moments
+    for ours, theirs in zip(second, first, strict=True):
+        assert np.allclose(ours, theirs, rtol=1e-5, atol=0)
+    assert same(values(second), values(third)) == (clip > 1)  # and the small norm does clip
+    assert watched.optimizer.global_clipnorm == clip  # what the guard took away is back
+
+
+def test_the_choice_stays_one_kernel():
+    model = guarded_model()
+    with Guard(model):
+        graph = tf.function(model.train_step).get_concrete_function(BATCH).graph
+    choices = [o for o in graph.get_operations() if o.type in ("If", "StatelessIf")]
+    assert [o.get_attr("_lower_using_switch_merge") for o in choices] == [False]
 
 
 def test_finite_by_hand():

@@ -15,6 +15,7 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import attr_value_pb2
 
 
 def finite(tensors: Sequence[Any]) -> tf.Tensor:
@@ -25,7 +26,7 @@ def finite(tensors: Sequence[Any]) -> tf.Tensor:
     """
     values = [t.values if isinstance(t, tf.IndexedSlices) else t for t in tensors if t is not None]
     sums = [tf.cast(tf.reduce_sum(value), tf.float32) for value in values]
-    return tf.reduce_all(tf.math.is_finite(tf.stack(sums))) if sums else tf.constant(True)
+    return tf.math.is_finite(tf.add_n(sums)) if sums else tf.constant(True)
 
 
 class Guard:
@@ -67,29 +68,52 @@ class Guard:
         if self.scaled:
             self._sound = finite([self._loss])
             self._apply(gradients, variables)
+            only_if(self._sound, lambda: None, self._restore)
             return
-        self._sound = finite([self._loss, *gradients])
-        only_if(self._sound, lambda: self._apply(gradients, variables))
+        limit = self.optimizer.global_clipnorm
+        if (
+            limit
+        ):  # clipping needs the norm, which is finite only if all gradients are: they are looked at once
+            gradients, norm = tf.clip_by_global_norm(gradients, limit)
+        self._sound = finite([self._loss, norm] if limit else [self._loss, *gradients])
+        self.optimizer.global_clipnorm = None
+        only_if(self._sound, lambda: self._apply(gradients, variables), self._restore)
+        self.optimizer.global_clipnorm = limit
 
     def step(self, data: Any) -> dict[str, Any]:
         """The model's own step; where it was not sound, everything as before and NaN as its loss."""
         moved = self.model.non_trainable_variables  # statistics and seeds move without the optimiser
-        before = [(variable, tf.identity(variable.value)) for variable in moved]
+        self._before = [(variable, tf.identity(variable.value)) for variable in moved]
         self._sound = tf.constant(True)
         logs = self._step(data)
-        only_if(~self._sound, lambda: [variable.assign(value) for variable, value in before])
         loss = tf.convert_to_tensor(logs["loss"])
         return {**logs, "loss": tf.where(self._sound, loss, tf.constant(math.nan, loss.dtype))}
 
+    def _restore(self) -> None:
+        for variable, value in self._before:
+            variable.assign(value)
 
-def only_if(condition: tf.Tensor, action: Callable[[], object]) -> None:
-    """Do something in the graph only where the condition holds."""
 
-    def act() -> tf.Tensor:
-        action()
-        return tf.constant(True)
+def only_if(
+    condition: tf.Tensor, action: Callable[[], object], otherwise: Callable[[], object] = lambda: None
+) -> None:
+    """Do something in the graph where the condition holds, and something else, or nothing, where it does not."""
 
-    tf.cond(condition, act, lambda: tf.constant(False))
+    def branch(act: Callable[[], object], holds: bool) -> Callable[[], tf.Tensor]:
+        def run() -> tf.Tensor:
+            act()
+            return tf.constant(holds)
+
+        return run
+
+    _whole(tf.cond(condition, branch(action, True), branch(otherwise, False)))
+
+
+def _whole(result: tf.Tensor) -> None:
+    """Run the `If` behind a result as one kernel: hundreds of variables need no `Switch` each (half of its cost)."""
+    if not tf.executing_eagerly():
+        operation = next(i.op for i in result.op.inputs if i.op.type in ("If", "StatelessIf"))
+        operation._set_attr("_lower_using_switch_merge", attr_value_pb2.AttrValue(b=False))
 
 
 @dataclass(frozen=True)
