@@ -199,7 +199,7 @@ def tiny_backbone(patch: pytest.MonkeyPatch) -> None:
 def finished_detector(bags, tmp_path_factory):
     """What `tlkit run detect-retinanet` printed: one epoch, and so unsure that it answers with low scores too."""
     runs = tmp_path_factory.mktemp("detector")
-    unsure = ("--threshold", 0.004, "--most", 5)
+    unsure = ("--threshold", 0.004, "--most", 5, "--propose-anchors")
     with pytest.MonkeyPatch.context() as patch:
         tiny_backbone(patch)
         return run_recipe("detect-retinanet", bags, "--runs", runs, "--epochs", 0, 1, *SMALL, *unsure)

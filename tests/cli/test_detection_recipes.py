@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
+from tlkit.models.anchors import Anchors
 
 
 @pytest.mark.slow
@@ -56,6 +57,11 @@ def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monke
     origin = plan["model"]["weights"]
     assert origin["source"].endswith("with its gun, knife")
     assert origin["sha256"] == hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    its = json.loads((run / "card.json").read_text())["model"]["anchors"]
+    assert plan["model"]["anchors"] == its  # proposed there, and not the usual ones
+    assert its["base"] != Anchors().base
+    refused = run_recipe("detect-retinanet", *options, "--propose-anchors", code=2)["error"]
+    assert "--propose-anchors does not go with --start" in refused["problem"]
     refused = run_recipe("detect-retinanet", *options, "--seed", 1, code=3)["error"]
     assert "learned from" in refused["problem"]
     assert f"--split {run / 'split.csv'}" in refused["remedy"]

@@ -301,7 +301,10 @@ def test_that_nothing_was_found_at_all_is_said(bags, crops, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(bags, crops, runs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("detector", ["yolov8", "retinanet"])
+def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(
+    detector, bags, crops, runs, tmp_path, monkeypatch
+):
     from tlkit.models import detector_training
 
     tiny_backbone(monkeypatch)
@@ -314,9 +317,10 @@ def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(bags, crops, ru
 
     monkeypatch.setattr(detector_training, "fit_detector", counted)
     own = ("--threats", crops, "--numbers", "0,2", "--arms", "fakes+tip", "--fakes", "gan", "--repeats", 1,
-           "--composites", 12, "--epochs", 0, 2, "--runs", runs, *SMALL)  # fmt: skip
+           "--composites", 12, "--epochs", 0, 2, "--runs", runs, "--detector", detector, *SMALL)  # fmt: skip
     done = run_recipe("does-tip-help", bags, *own)
     folder = Path(done["run"])
+    assert json.loads((folder / "card.json").read_text())["model"]["network"] == detector
     assert steps == [2 * 4] * 3  # 14 pictures an epoch, 4 at a time, whatever there is to learn from
     for name in ("recipe.py", "card.json", "metrics.jsonl", "report.html", "split.csv", "threats.csv", "fakes-1.csv",
                  "benefit.csv", "pictures/benefit.png", "pictures/crops.png", "pictures/fakes-1.png"):  # fmt: skip

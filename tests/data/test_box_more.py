@@ -150,6 +150,16 @@ def test_bags_keep_depth_and_give_their_colours(tmp_path):
     np.testing.assert_allclose(laid_into(bags.levels(1), through, colours)[..., 0], bags[1] * 0.5)
 
 
+def test_threats_take_the_colours_of_metal_where_other_matter_is_as_dense(tmp_path):
+    metal, organic = np.array([2.1, 0.8, 0.7]), np.array([0.7, 0.9, 2.4])
+    depth = np.linspace(0.1, 2, 60 * 80).reshape(60, 80, 1)
+    pixels = np.exp(-depth * np.where(np.arange(80)[:, None] % 5 < 2, metal, organic))  # two columns of five
+    pixels[:6] = 1.0
+    Image.fromarray((255 * pixels).astype(np.uint8)).save(tmp_path / "bag.png")
+    colours = palette(Backgrounds(read_backgrounds(str(tmp_path))))
+    assert colours / colours.sum() == pytest.approx(metal / metal.sum(), rel=0.05)
+
+
 def test_names_are_joined_whatever_their_case(split):
     boxes, spelling = with_names(split.boxes, ("GUN", "star"))
     assert boxes.class_names == ("gun", "star")

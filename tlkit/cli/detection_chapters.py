@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tlkit.data.box_augmentation import BoxAugmentation
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
+    from tlkit.models.anchors import Anchors
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase
     from tlkit.models.weights import WeightsOrigin
@@ -98,19 +99,26 @@ def prepare_retinanet(
         backbone: See `pyramids`.
         weights: What the backbone comes with.
         size: Side of the network's square input, pixels.
-        start: A finished run of this recipe to take all weights from; `weights` does not count then.
+        start: A finished run of this recipe to take all weights and the anchors from; `weights` does not count then.
         propose: Take anchors that fit the training boxes instead of the usual ones.
 
     Raises:
-        UsageFault, ModelFault: Backbone, size or weights do not fit.
+        UsageFault, ModelFault: Backbone, size or weights do not fit; or other anchors are asked for than `start` has.
         RunFailed: The device is absent.
     """
+    if propose and start:
+        raise UsageFault(
+            f"--propose-anchors does not go with --start {start}, whose weights belong to its anchors.",
+            "Leave one of the two out.",
+        )
     run.start_tensorflow()
     from tlkit.models.anchors import Anchors, coverage, propose_anchors
     from tlkit.models.detectors import build_retinanet
 
     training = split.take(TRAINING)
     anchors = propose_anchors(training, size) if propose else Anchors()
+    if start:
+        anchors = _anchors_of(run, start) or anchors
     covered = coverage(training, anchors, size)
     for sentence in covered.sentences():
         run.say(sentence)
@@ -119,6 +127,20 @@ def prepare_retinanet(
     facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
     return detector
+
+
+def _anchors_of(run: Run, start: str) -> Anchors | None:
+    """The anchors of a finished RetinaNet; None if it is something else, which `_started` refuses.
+
+    Raises:
+        UsageFault: There is no such run.
+    """
+    from tlkit.models.anchors import Anchors
+    from tlkit.results.run_folder import find_run
+
+    card = json.loads((find_run(start, Path(run.options["runs"])) / "card.json").read_text(encoding="utf-8"))
+    stored = card.get("model", {}).get("anchors")
+    return Anchors.of(stored) if stored else None
 
 
 def prepare_yolov8(

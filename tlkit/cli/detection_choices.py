@@ -190,7 +190,7 @@ def superimposing() -> Decorator:
 
 
 def tip() -> Decorator:
-    """--threats, --fakes, --numbers, --arms and their like as `question`, a `TipQuestion`."""
+    """--threats, --fakes, --detector, --numbers, --arms and their like as `question`, a `TipQuestion`."""
     poses = _poses()
     keys = [name.replace("-", "_") for name, *_ in poses]
 
@@ -204,6 +204,7 @@ def tip() -> Decorator:
         ("threats", str, REQUIRED, "SOURCE", "Threat crops that are laid into empty training pictures."),
         ("fakes", str, (), "RUN", "Finished run that made pictures of threats; may be repeated."),
         ("numbers", Numbers(0), "20,50", "N,N", "Real pictures with a threat, with commas; 0: none."),
+        ("detector", Choice(["yolov8", "retinanet"]), "yolov8", None, "What learns in every arm."),
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
         ("repeats", click.IntRange(1), 2, "N", "Each with other real pictures, composites and seed."),
         ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),
@@ -242,7 +243,7 @@ def _poses() -> list[tuple]:
         ("least-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),
         ("largest-thickness", factor, 1.25, "TIMES", "Of a threat, by what it is."),
         ("i0", side, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
-        ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their dense matter."),
+        ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their metal."),
     ]
 
 

@@ -41,7 +41,7 @@ class Superimposing:
         sides: Least and largest longer side, as a share of the bag's; None: as usual for each class.
         thickness: Least and most k of T**k.
         i0: Grey level of the free beam in bags, 0..1; None estimates it in each.
-        tint: "bags": in coloured bags threats take the colours of dense matter; "none": they are grey.
+        tint: "bags": in coloured bags threats take the colours of its metal; "none": they are grey.
         only_empty_bags: Leave bags out that have boxes.
         bag_group: As --group, for the bags.
         bag_split: As --split, for the bags.

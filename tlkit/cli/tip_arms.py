@@ -52,6 +52,7 @@ class TipQuestion:
         fakes: Finished runs that made pictures of threats, as typed.
         numbers: Of real training pictures that show a threat.
         arms: What is added; "nothing" is always among them.
+        detector: "yolov8" or "retinanet", with its usual anchors.
         repeats: Each with other real pictures, other composites and another seed.
         composites: Made of the crops, and as many of all fakes together.
         how: What threats look like in them.
@@ -61,6 +62,7 @@ class TipQuestion:
     fakes: tuple[str, ...] = ()
     numbers: tuple[int, ...] = (20, 50)
     arms: tuple[str, ...] = ("tip",)
+    detector: str = "yolov8"
     repeats: int = 2
     composites: int = 200
     how: Superimposing = field(default_factory=Superimposing)

@@ -161,7 +161,8 @@ def _found(
 
     run.say(f"{number} real, {arm}, repeat {repeat + 1} of {evidence.question.repeats}:")
     keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
-    detector = detection.prepare_yolov8(
+    prepare = {"yolov8": detection.prepare_yolov8, "retinanet": detection.prepare_retinanet}
+    detector = prepare[evidence.question.detector](
         run, evidence.split, training.backbone, training.weights, training.image_size, training.start
     )
     split = evidence.of_training(arm, number, repeat)

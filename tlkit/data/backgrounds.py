@@ -101,8 +101,9 @@ class Backgrounds(Sequence[np.ndarray]):
 def palette(backgrounds: Backgrounds) -> np.ndarray | None:
     """How strongly dense matter weakens each channel of coloured bags, for what is added to look like it.
 
-    Machines colour metal blue and the like. A threat of transmittance T is given T ** e in each channel, e being the
-    median of the channel's attenuation over that of the luma, among the bags' own dense pixels.
+    Machines that colour show metal blue, organic matter orange and what lies over each other between. A threat of
+    transmittance T is given T ** e in each channel, e being the median of the channel's attenuation over that of the
+    luma, among the bluer half of the bags' own dense pixels: wet and layered organic matter is as dense.
 
     Args:
         backgrounds: A few of them, evenly spread, are read.
@@ -117,7 +118,10 @@ def palette(backgrounds: Backgrounds) -> np.ndarray | None:
         if levels.shape[2] == 3:
             ratios.append(_ratios(levels.reshape(-1, 3)))
     found = np.concatenate([*ratios, np.zeros((0, 3), np.float32)])
-    return np.median(found, axis=0).astype(np.float32) if len(found) else None
+    if not len(found):
+        return None
+    orange = found[:, 2] - found[:, 0]  # how much more blue is weakened than red
+    return np.median(found[orange <= np.median(orange)], axis=0).astype(np.float32)
 
 
 def _ratios(pixels: np.ndarray) -> np.ndarray:

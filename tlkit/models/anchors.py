@@ -7,8 +7,9 @@ Sources: Lin 2017 (RetinaNet, section 4); Redmon 2017 (YOLO9000, section 2, "dim
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +41,12 @@ class Anchors:
     scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     levels: int = 5
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Anchors:
+        """What was written down as JSON, whose lists are tuples here."""
+        given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in stored.items()}
+        return cls(**given)
 
     @property
     def each(self) -> int:

@@ -30,9 +30,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
     kind = "retinanet"
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
-        stored: dict[str, Any] = settings["anchors"]
-        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
-        anchors = Anchors(**given)
+        anchors = Anchors.of(settings["anchors"])
         classes, width, depth = len(settings["class_names"]), settings["width"], settings["depth"]
         super().__init__(
             backbone=pyramid,
