@@ -108,6 +108,14 @@ def test_a_proposal_is_never_worse():
     )
 
 
+def test_a_rare_class_of_small_boxes_is_covered_too():
+    many = random_boxes(300, seed=6, low=60, high=70)
+    few = random_boxes(12, seed=7, low=15, high=19)
+    boxes = boxes_of([np.concatenate([many, few])], [[0] * 300 + [1] * 12])
+    rows = coverage(boxes, propose_anchors(boxes, 256), 256).rows
+    assert {row.kind: row.covered / row.boxes >= 0.9 for row in rows} == {"gun": True, "knife": True}
+
+
 def test_clusters_are_the_shapes_that_were_planted():
     random = np.random.default_rng(0)
     planted = np.array([[0.5, 2.0], [1.0, 1.0], [2.0, 0.5]])

@@ -194,12 +194,13 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
         size: Side of the network's square.
 
     Returns:
-        Of the default anchors and the proposals, those with the largest mean IoU between a box and its best anchor.
+        Of the default anchors and the proposals, those with the largest mean IoU between a box and its best anchor; each
+        class counts as much as another, as it does in the mean AP.
 
     Raises:
         DataFault: There is no box.
     """
-    found, _ = _network_boxes(boxes, size)
+    found, kinds = _network_boxes(boxes, size)
     if not len(found):
         raise DataFault(f"{boxes.source} has no boxes to fit anchors to.", "Give pictures with boxes.")
     sides = found[:, 2:] - found[:, :2]
@@ -210,7 +211,13 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
         Anchors(),
         *(Anchors(float(base), ratios=r) for base in BASES for r in (ratios, Anchors().ratios)),
     ]
-    return max(choices, key=lambda anchors: float(best_ious(found, anchors, size).mean()))
+    groups = [kinds == kind for kind in np.unique(kinds)]
+
+    def fit(anchors: Anchors) -> float:
+        best = best_ious(found, anchors, size)
+        return float(np.mean([best[group].mean() for group in groups]))
+
+    return max(choices, key=fit)
 
 
 def shape_clusters(sides: np.ndarray, count: int, rounds: int = 50) -> np.ndarray:
