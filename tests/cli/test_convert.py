@@ -34,6 +34,25 @@ def test_every_form_says_what_it_wrote(form, bags, tmp_path, tlkit_command):
     assert difference(read_boxes(bags), read_boxes(tmp_path / "out")) is None
 
 
+def test_crops_for_a_classifier(bags, tmp_path, tlkit_command):
+    refused = tlkit_command("convert", bags, tmp_path / "out", "--to", "crops")
+    assert (refused.code, (tmp_path / "out").exists()) == (3, False)  # three pictures are too few to deal out
+    for number in range(9):
+        Image.new("L", (60 + number, 40), 9 * number).save(bags / f"{number}.png")
+        with (bags / "boxes.csv").open("a") as table:
+            table.write(f"{number}.png,5,5,30,30,{('gun', 'knife')[number % 2]}\n")
+    said = tlkit_command(
+        "convert", bags, tmp_path / "out", "--to", "crops", "--negative", "nothing", "--json"
+    )
+    outcome = json.loads(said.out)
+    assert outcome["per_class"].keys() == {"gun", "knife", "nothing"}
+    assert len(list((tmp_path / "out" / "images").iterdir())) == sum(outcome["per_class"].values())
+    assert (tmp_path / "out" / "labels.csv").is_file()
+    refused = tlkit_command("convert", bags, tmp_path / "two", "--to", "crops", "--link")
+    assert refused.code == 2
+    assert "--link does not go with --to crops" in refused.err
+
+
 def test_people_read_a_table(bags, tmp_path, tlkit_command):
     said = tlkit_command("convert", bags, tmp_path / "out", "--to", "coco", "--link")
     assert said.code == 0

@@ -1,8 +1,9 @@
-"""`tlkit convert`: pictures with boxes from one format into another, exactly."""
+"""`tlkit convert`: pictures with boxes from one format into another, exactly, or cut into crops for a classifier."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -10,12 +11,18 @@ from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
+from tlkit.errors import UsageFault
 
+if TYPE_CHECKING:
+    from tlkit.data.boxes import Boxes
+
+FORMATS, CROPS = ("coco", "voc", "yolo", "csv"), "crops"
 SHOWN = 10  # of what was clipped or dropped; --json lists all
 EXAMPLES = """
     tlkit convert bags/ bags-coco --to coco
     tlkit convert voc2007/ voc-yolo --to yolo --link
     tlkit convert labels.json mended --to csv --faults clip --unlabelled negative
+    tlkit convert xray:bags crops --to crops
 """
 
 
@@ -24,9 +31,7 @@ EXAMPLES = """
     "source", help="Folder with boxes (boxes.csv, COCO, VOC, YOLO, GDXray, Open Images), or its file."
 )
 @click.argument("folder", type=click.Path(path_type=Path), help="New folder for images and boxes.")
-@click.option(
-    "--to", "form", type=click.Choice(["coco", "voc", "yolo", "csv"]), required=True, help="What to write."
-)
+@click.option("--to", "form", type=click.Choice([*FORMATS, CROPS]), required=True, help="What to write.")
 @click.option("--link", is_flag=True, help="Hard-link the images instead of copying them.")
 @click.option(
     "--faults",
@@ -40,21 +45,38 @@ EXAMPLES = """
     default="error",
     help="Images without annotation: stop, take them as empty, or leave them out.",
 )
+@click.option("--negative", default="other", metavar="CLASS", help="Crops: the class of what is nothing.")
+@click.option(
+    "--each",
+    type=click.IntRange(0),
+    default=2,
+    metavar="N",
+    show_default=True,
+    help="Crops: of nothing, a picture.",
+)
+@click.option("--group", help="Crops: as in the recipes, for the parts.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Crops: as in the recipes."
+)
 @json_option
 def convert(
-    source: str, folder: Path, form: str, link: bool, faults: str, unlabelled: str, as_json: bool
+    source: str, folder: Path, form: str, link: bool, faults: str, unlabelled: str, as_json: bool, **how: Any
 ) -> None:
     """Write images and boxes in another format.
 
     Reading the new folder gives the same boxes, classes, groups and parts to the last bit; this is checked before
-    it gets its name.
+    it gets its name. As crops, every object is cut out and, of each picture, some windows of nothing, with the parts
+    that recipes deal at the same --seed and --group: what a classifier for slide-window learns from.
     """
     from tlkit.data.box_writers import write_boxes
     from tlkit.data.boxes import read_boxes
 
     boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
-    write_boxes(boxes, folder, form, link=link)
     summary = boxes.summary()
+    if form == CROPS:
+        summary["per_class"] = _cut(boxes, folder, link, **how)
+    else:
+        write_boxes(boxes, folder, form, link=link)
     outcome = {"status": "written", "folder": folder, "format": form, **summary}
     if as_json:
         show({**outcome, "source": source, "notes": list(boxes.notes)}, as_json=True)
@@ -64,5 +86,18 @@ def convert(
         console.say(sentence)
     if len(boxes.notes) > SHOWN:
         console.say(f"And {len(boxes.notes) - SHOWN} more; --json lists all.")
-    classes = [{"class": name, "boxes": count} for name, count in outcome.pop("per_class").items()]
+    what = "crops" if form == CROPS else "boxes"
+    classes = [{"class": name, what: count} for name, count in outcome.pop("per_class").items()]
     show({**outcome, "classes": classes}, as_json=False)
+
+
+def _cut(
+    boxes: Boxes, folder: Path, link: bool, *, negative: str, each: int, group: str | None, seed: int
+) -> dict[str, int]:
+    """Write crops, dealt out as a recipe would deal the pictures; returns their number by class."""
+    from tlkit.data.box_crops import Cutting, write_crops
+    from tlkit.data.box_splits import split_boxes
+
+    if link:
+        raise UsageFault("--link does not go with --to crops: they are new pictures.", "Leave it out.")
+    return write_crops(split_boxes(boxes, seed=seed, group=group), folder, Cutting(negative, each), seed=seed)
