@@ -75,6 +75,10 @@ def runs(bags):
     """Finished runs of synthesis: `gan` made knives, `stars` what no bag shows, `leaky` learned from a test picture."""
     root = bags.parent / "runs"
     test = hashlib.sha256((bags / "39.png").read_bytes()).hexdigest()
+    (root / "retina" / "1").mkdir(parents=True)
+    (root / "retina" / "1" / "card.json").write_text(
+        '{"model": {"network": "retinanet", "backbone": "resnet50"}}'
+    )
     for name, kind, digest in (("gan", "knife", "abc"), ("stars", "star", "abc"), ("leaky", "knife", test)):
         (root / name / "1" / "synthetic" / kind).mkdir(parents=True)
         for number in range(3):
@@ -215,6 +219,12 @@ def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
         ),
         (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "stars"), 3, "--fakes stars has star"),
         (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "leaky"), 3, "--fakes leaky/1 learned"),
+        (("--threats", "{crops}", "--numbers", "2", "--start", "gan"), 2, "--start gan is no detector"),
+        (
+            ("--threats", "{crops}", "--numbers", "2", "--start", "retina"),
+            2,
+            "--start retina is retinanet on resnet50; every arm would",
+        ),
         (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "none"), 2, "There is no run 'none'"),
     ],
 )

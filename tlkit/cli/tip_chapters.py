@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli import detection_chapters as detection
@@ -18,6 +20,7 @@ from tlkit.cli.tip_evidence import TipEvidence
 from tlkit.data.leaks import count
 from tlkit.data.sources import TEST
 from tlkit.errors import UsageFault
+from tlkit.results.run_folder import find_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,9 +91,10 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
     """What `--dry-run` shows: what every training learns from, and for how many steps.
 
     Raises:
-        UsageFault: No phase has an epoch.
+        UsageFault: No phase has an epoch, or --start is another network, which no training should wait to find out.
     """
     detection.check_phases(training.phases)
+    _check_start(run, evidence.question.detector, training)
     card, repeats = run.card(), range(evidence.question.repeats)
     shown = {
         "empty": len(evidence.empty),
@@ -107,6 +111,20 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
         **shown,
         "phases": [asdict(phase) for phase in training.phases],
     }
+
+
+def _check_start(run: Run, detector: str, training: Training) -> None:
+    if training.start is None:
+        return
+    place = find_run(training.start, Path(run.options["runs"]))
+    its = json.loads((place / "card.json").read_text(encoding="utf-8")).get("model", {})
+    made = (its.get("network"), its.get("backbone"))
+    if made != (detector, training.backbone):
+        raise UsageFault(
+            f"--start {training.start} is {made[0] or 'no detector'} on {made[1]}; every arm would be {detector} on "
+            f"{training.backbone}.",
+            "Give --detector and --backbone as that run has them, or leave --start out.",
+        )
 
 
 # --- Cooking ---
