@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
-LEAST_CROP, CROP_STEP = 128, 32  # pixels: what the coarsest maps of a detector still see, and their stride
+COARSEST = 32  # pixels: the largest stride of a detector's maps, of which its sides are multiples
+LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,10 @@ class BoxAugmentation:
             raise UsageFault(
                 f"A scale from {low:g} to {high:g} cannot be.", "Give 0 < least <= largest, such as 0.7 1.4."
             )
-        if self.crop and (self.crop < LEAST_CROP or self.crop % CROP_STEP):
+        if self.crop and (self.crop < LEAST_CROP or self.crop % COARSEST):
             raise UsageFault(
                 f"--crop {self.crop} does not suit a detector.",
-                f"Take a multiple of {CROP_STEP} from {LEAST_CROP} on, or 0 for the whole picture.",
+                f"Take a multiple of {COARSEST} from {LEAST_CROP} on, or 0 for the whole picture.",
             )
 
     def check(self, size: int) -> None:

@@ -14,15 +14,16 @@ from typing import Any
 
 import keras
 
+from tlkit.data.box_augmentation import COARSEST
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.models.backbones import BACKBONES, WeightsOrigin, backbone_names, build_backbone, find_backbone
 from tlkit.models.classifier import thaw
 from tlkit.models.preprocessing import Preprocess
 
-STRIDES = (8, 16, 32)
+STRIDES = (8, 16, COARSEST)
 LEVELS = ("P3", "P4", "P5")
 NO_LIMITS: tuple[int | None, ...] = (None, None, None)
-LEAST, STEP = 64, 32  # pixels: sides of a detector's input are multiples of the largest stride
+LEAST = 64  # pixels: side of a detector's input
 
 # Source: keras_cv 0.9, yolo_v8_backbone_presets: channels and depths of the four stages.
 DARKNETS = {
@@ -44,11 +45,11 @@ def check_side(size: int) -> None:
     Raises:
         UsageFault: It is too small or no multiple of 32.
     """
-    if size < LEAST or size % STEP:
-        near = max(LEAST, round(size / STEP) * STEP)
+    if size < LEAST or size % COARSEST:
+        near = max(LEAST, round(size / COARSEST) * COARSEST)
         raise UsageFault(
-            f"--image-size {size} does not suit a detector, whose maps have strides up to {STEP}.",
-            f"Take a multiple of {STEP} from {LEAST} on, such as {near}.",
+            f"--image-size {size} does not suit a detector, whose maps have strides up to {COARSEST}.",
+            f"Take a multiple of {COARSEST} from {LEAST} on, such as {near}.",
         )
 
 
