@@ -76,9 +76,11 @@ class Guard:
         ):  # clipping needs the norm, which is finite only if all gradients are: they are looked at once
             gradients, norm = tf.clip_by_global_norm(gradients, limit)
         self._sound = finite([self._loss, norm] if limit else [self._loss, *gradients])
-        self.optimizer.global_clipnorm = None
-        only_if(self._sound, lambda: self._apply(gradients, variables), self._restore)
-        self.optimizer.global_clipnorm = limit
+        self.optimizer.global_clipnorm = None  # done
+        try:
+            only_if(self._sound, lambda: self._apply(gradients, variables), self._restore)
+        finally:
+            self.optimizer.global_clipnorm = limit
 
     def step(self, data: Any) -> dict[str, Any]:
         """The model's own step; where it was not sound, everything as before and NaN as its loss."""
