@@ -171,12 +171,12 @@ def worst_images(
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
-    """Axes for rows of pictures, at least three in a row, each row as high as its highest picture."""
-    columns = max(3, *(len(row) for row in rows))
+    """Axes for rows of pictures, each row as high as its highest picture; few in a row make a narrow figure."""
+    columns = max(2, *(len(row) for row in rows))  # two leave room for the legend
     shapes = [max(image.shape[0] / image.shape[1] for image in row) for row in rows]
     ratios = np.clip(shapes, _ROW_LEAST, _ROW_MOST)
-    side = canvas.WIDTH / columns
-    figure = canvas.blank(float(side * ratios.sum() + 0.18 * len(rows) + 0.4))
+    side = canvas.WIDTH / max(3, columns)
+    figure = canvas.blank(float(side * ratios.sum() + 0.18 * len(rows) + 0.4), side * columns)
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=ratios)
     for axes in grid.ravel():
         canvas.frameless(axes)
