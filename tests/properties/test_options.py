@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from pathlib import PureWindowsPath
 
 import click
 import pytest
@@ -74,7 +75,11 @@ def test_words_are_each_once_and_in_their_order(words):
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30))
 def test_a_run_s_name_is_one_folder(text):
     """Below saved_models/ and nowhere else, on every system."""
-    assert re.fullmatch(r"[A-Za-z0-9._-]+", default_name("toy", text))
+    default = default_name("toy", text)
+    assert re.fullmatch(r"[A-Za-z0-9._-]+", default)
+    assert PureWindowsPath(default).name == default
+    assert not PureWindowsPath(default).is_reserved()
+    assert default[-1] != "."  # Windows leaves it out
     try:
         name = _checked(text)
     except UsageFault:
@@ -82,6 +87,14 @@ def test_a_run_s_name_is_one_folder(text):
     assert name == text
     assert "/" not in name
     assert name[0] not in "."
+    assert not PureWindowsPath(name).is_reserved()
+    assert name[-1] != "."
+
+
+@pytest.mark.parametrize("name", ["con", "NUL.v2", "COM1", "bags."])
+def test_a_name_that_windows_refuses_is_refused_everywhere(name):
+    with pytest.raises(UsageFault, match="cannot be the name of a folder on Windows"):
+        _checked(name)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import run_options, split_options
 from tlkit.cli.outcome import cook
 from tlkit.cli.running import Run, SplitOptions
+from tlkit.data.naming_faults import refused_by_windows
 from tlkit.errors import UsageFault
 from tlkit.results.run_folder import RunFolder, plain
 
@@ -70,7 +71,9 @@ def default_name(recipe_name: str, source: Any) -> str:
         if path.name in {"images.csv", "labels.csv", "boxes.csv"}:
             path = path.parent
         stem = path.stem if path.suffix in {".csv", ".json"} else path.name
-    return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)])
+    return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)]).rstrip(
+        ".-"
+    )  # Windows drops last dots
 
 
 class RecipeCommand(SectionedCommand):
@@ -176,6 +179,10 @@ def _checked(name: str | None) -> str | None:
         raise UsageFault(
             f"--name {name!r} cannot be the name of a folder.",
             "Use letters, digits, dots, dashes and underscores, a letter or digit first.",
+        )
+    if name is not None and (detail := refused_by_windows(name)):
+        raise UsageFault(
+            f"--name {name} cannot be the name of a folder on Windows: {detail}.", "Choose another."
         )
     return name
 

@@ -63,7 +63,7 @@ def _one_name(place: str, name: str) -> Iterator[Finding]:
     if any(c.isspace() for c in name):
         outside = name != name.strip() or PurePosixPath(name).stem != PurePosixPath(name).stem.strip()
         yield finding("blank-name", place, "at its start or end" if outside else "")
-    if detail := _refused_by_windows(name):
+    if detail := refused_by_windows(name):
         yield finding("windows-name", place, detail)
 
 
@@ -75,7 +75,8 @@ def _beyond_ascii(name: str) -> str:
     return "" if name.isascii() else ", ".join(sorted({c for c in name if not c.isascii()})[:5])
 
 
-def _refused_by_windows(name: str) -> str:
+def refused_by_windows(name: str) -> str:
+    """Why Windows has no file or folder of that name (one part of a path, not empty); "" where it may have one."""
     stem = name.partition(".")[0].rstrip(" ").upper()
     if stem in RESERVED:
         return f"{stem} is a device there"
