@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tlkit.errors import DataFault, ModelFault, UsageFault
+from tlkit.errors import DataFault, ExportFault, ModelFault, UsageFault
 from tlkit.models.classifier import Probabilities
 from tlkit.models.detections import Finder
 from tlkit.models.detector_settings import Detecting
@@ -257,6 +257,16 @@ def test_it_is_saved_served_and_asked_as_other_detectors_are(detector, tmp_path)
     parity = check_detector_parity(made, tmp_path / "served", files, detecting)
     assert parity["largest_difference"] <= parity["tolerance"]
     assert parity["detections"] > 2
+
+
+def test_other_runtimes_have_no_windows_and_that_is_said(detector, tmp_path):
+    from tlkit.results import detector_conversion
+
+    for name in ("detector_to_onnx", "detector_to_litert"):
+        with pytest.raises(ExportFault, match="cannot be written as ONNX or LiteRT") as caught:
+            getattr(detector_conversion, name)(detector[0], tmp_path / "model")
+        assert "export the classifier's own run" in str(caught.value.remedy)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tlkit.errors import ExportFault
 from tlkit.models.detector_settings import Detecting
 from tlkit.models.detectors import AnyDetector
 from tlkit.results.conversion import (
@@ -45,7 +46,8 @@ def detector_to_onnx(detector: AnyDetector, file: Path, detecting: Detecting | N
         over the test pictures, the largest. images: How many were compared. bytes: Size.
 
     Raises:
-        ExportFault: The extra is not installed, the file is there already, or it answers differently.
+        ExportFault: The extra is not installed, the file is there already, it is a classifier's windows, or it answers
+            differently.
     """
     check_absent(file)
     onnx, onnxruntime, tf2onnx = onnx_packages()
@@ -98,7 +100,17 @@ def detector_to_litert(
 
 
 def _network(detector: AnyDetector, batch: int | None) -> tuple[Any, tf.TensorSpec]:
-    """Pixels -> boxes and scores, as a graph, and what it takes."""
+    """Pixels -> boxes and scores, as a graph, and what it takes.
+
+    Raises:
+        ExportFault: It moves a classifier over the picture, for which neither runtime has the operations.
+    """
+    if detector.kind == "window":
+        raise ExportFault(
+            "A classifier that is moved over pictures cannot be written as ONNX or LiteRT: resizing by area and "
+            "windows of any number have no operation there.",
+            "Serve the SavedModel in the run's folder, or export the classifier's own run.",
+        )
     spec = tf.TensorSpec([batch, detector.size, detector.size, 3], tf.uint8, name="images")
 
     def outputs(images: tf.Tensor) -> dict[str, tf.Tensor]:
