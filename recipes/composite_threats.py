@@ -10,7 +10,7 @@ otherwise; `--part all` makes three parts that share neither. `composites.csv` n
 
 Result: 112 composites (--copies 2) of 56 simulated bags and 91 clean real crops, seed 0: 109 threats laid in beside 104
 that were there, 17 composites empty; 33 s of processor time on 2 shared cores (AMD EPYC), most of it the look at the
-crops. What they are worth to a detector is not measured yet: n = 0.
+crops. To a detector of guns in SIXray 120 of them are worth nothing that can be shown (does-tip-help, n = 48).
 """
 
 import click

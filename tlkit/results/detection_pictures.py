@@ -130,15 +130,18 @@ def beside_truth(
         return canvas.note("There is no image to show.")
     pictures = [picture(truth.file(i)) for i in chosen]
     figure, grid = _grid([[image] * (1 + len(detectors)) for image in pictures])
+    size = (
+        10.5 if len(detectors) < 3 else 8.5 if len(detectors) < 4 else 7
+    )  # what fits above a narrow picture
     for row, (i, image) in enumerate(zip(chosen, pictures, strict=True)):
         cells = grid[row * (1 + len(detectors)) :]
         _draw_truth(cells[0], truth, i, image)
         for axes, (name, (found, threshold)) in zip(cells[1:], detectors.items(), strict=False):
             _draw_outcome(axes, truth, found.above(threshold), i, image, iou)
             if row == 0:
-                axes.set_title(f"{canvas.shortened(name, 28)} from {threshold:.2f}")
+                axes.set_title(f"{canvas.shortened(name, 28)} from {threshold:.2f}", fontsize=size)
         if row == 0:
-            cells[0].set_title("truth")
+            cells[0].set_title("truth", fontsize=size)
     _legend(figure)
     return figure
 
