@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -136,10 +135,9 @@ def _anchors_of(run: Run, start: str) -> Anchors | None:
         UsageFault: There is no such run.
     """
     from tlkit.models.anchors import Anchors
-    from tlkit.results.run_folder import find_run
+    from tlkit.results.run_folder import find_run, read_card
 
-    card = json.loads((find_run(start, Path(run.options["runs"])) / "card.json").read_text(encoding="utf-8"))
-    stored = card.get("model", {}).get("anchors")
+    stored = read_card(find_run(start, Path(run.options["runs"]))).get("model", {}).get("anchors")
     return Anchors.of(stored) if stored else None
 
 
@@ -175,7 +173,7 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
     from tlkit.models.starts import start_from
     from tlkit.models.weight_files import sha256_of
     from tlkit.models.weights import WeightsOrigin
-    from tlkit.results.run_folder import find_run
+    from tlkit.results.run_folder import find_run, read_card
 
     folder = find_run(start, Path(run.options["runs"]))
     name = f"{folder.parent.name}/{folder.name}"
@@ -183,7 +181,7 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
         raise UsageFault(f"--start {name} has no model.keras.", "Name a finished run of a detector.")
     check_start(split.split, folder, name)
     came = start_from(detector, folder / "model.keras")
-    its = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    its = read_card(folder)
     if came.fresh:
         run.say(f"New to {name}: {', '.join(came.fresh)}; all else starts from its weights.")
     source = f"of the run {name}, with its {', '.join(came.kept) or 'features, no class in common'}"

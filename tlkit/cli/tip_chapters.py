@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from tlkit.cli.tip_evidence import TipEvidence
 from tlkit.data.leaks import count
 from tlkit.data.sources import TEST
 from tlkit.errors import UsageFault
-from tlkit.results.run_folder import find_run
+from tlkit.results.run_folder import find_run, read_card
 
 if TYPE_CHECKING:
     import numpy as np
@@ -117,7 +116,7 @@ def _check_start(run: Run, detector: str, training: Training) -> None:
     if training.start is None:
         return
     place = find_run(training.start, Path(run.options["runs"]))
-    its = json.loads((place / "card.json").read_text(encoding="utf-8")).get("model", {})
+    its = read_card(place).get("model", {})
     made = (its.get("network"), its.get("backbone"))
     if made != (detector, training.backbone):
         raise UsageFault(

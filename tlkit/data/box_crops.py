@@ -8,8 +8,6 @@ an object, where a window half over it lies, else anywhere.
 from __future__ import annotations
 
 import csv
-import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlkit.data.box_splits import BoxSplit
+from tlkit.data.box_writers import new_folder
 from tlkit.data.boxes import iou
 from tlkit.data.depth import channels_of, picture_bits, read_picture, write_picture
 from tlkit.errors import DataFault, UsageFault
@@ -77,23 +76,14 @@ def write_crops(
         DataFault: There is no box.
     """
     folder, boxes = Path(folder), split.boxes
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageFault(f"{folder} is there already.", "Name a new folder.")
     if cutting.negative.casefold() in (name.casefold() for name in boxes.class_names):
         raise UsageFault(
             f"--negative {cutting.negative} is a class of the boxes.", "Name the crops of nothing otherwise."
         )
     if not sum(map(len, boxes.xyxy)):
         raise DataFault(f"{boxes.source} has no boxes to cut out.", "Give pictures with boxes.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        found = _write(split, aside, cut_windows(split, cutting, seed))
-        aside.chmod(0o755)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-    return found
+    with new_folder(folder) as aside:
+        return _write(split, aside, cut_windows(split, cutting, seed))
 
 
 def cut_windows(split: BoxSplit, cutting: Cutting = Cutting(), seed: int = 0) -> Iterator[Crop]:

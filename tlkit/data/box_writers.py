@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
@@ -47,24 +48,35 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     folder = Path(folder)
     if form not in WRITERS:
         raise UsageFault(f"Format {form} is unknown.", f"Use {', '.join(WRITERS)}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageFault(f"{folder} is there already.", "Name a new folder.")
     if folder.resolve().is_relative_to(boxes.root.resolve()):
         raise UsageFault(f"{folder} lies inside {boxes.root}.", "Name a folder outside the source.")
     _check_names(boxes, form)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with new_folder(folder) as aside:
         _place_images(boxes, aside / IMAGES[form], link=link)
         annotate(boxes, aside, form)
         unlike = difference(boxes, read_boxes(aside))
         if unlike:
             raise RunFailed(f"{boxes.source} does not survive as {form}: {unlike}.", "Please report this.")
+    return folder
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A place aside to write into, which gets the folder's name when all went well and is gone otherwise.
+
+    Raises:
+        UsageFault: The folder is there already and not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageFault(f"{folder} is there already.", "Name a new folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield aside
         aside.chmod(0o755)
         aside.rename(folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return folder
 
 
 def annotate(boxes: Boxes, folder: Path, form: str) -> None:
