@@ -105,6 +105,8 @@ def test_what_cannot_be_cut_is_told(split, tmp_path):
     (tmp_path / "full" / "mine.txt").write_text("keep")
     with pytest.raises(UsageFault, match="is there already"):
         write_crops(split, tmp_path / "full")
+    with pytest.raises(UsageFault, match="lies inside"):
+        write_crops(split, split.boxes.root / "out")
     empty = split.only(np.flatnonzero([not len(some) for some in split.boxes.xyxy]))
     with pytest.raises(DataFault, match="has no boxes to cut out"):
         write_crops(empty, tmp_path / "out")

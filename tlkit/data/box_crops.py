@@ -72,7 +72,7 @@ def write_crops(
         Number of crops by class.
 
     Raises:
-        UsageFault: The folder is in use, or a class of boxes has the name of what is nothing.
+        UsageFault: The folder is in use or inside the source, or a class of boxes has the name of what is nothing.
         DataFault: There is no box.
     """
     folder, boxes = Path(folder), split.boxes
@@ -82,7 +82,7 @@ def write_crops(
         )
     if not sum(map(len, boxes.xyxy)):
         raise DataFault(f"{boxes.source} has no boxes to cut out.", "Give pictures with boxes.")
-    with new_folder(folder) as aside:
+    with new_folder(folder, boxes.root) as aside:
         return _write(split, aside, cut_windows(split, cutting, seed))
 
 

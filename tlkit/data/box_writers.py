@@ -48,10 +48,8 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     folder = Path(folder)
     if form not in WRITERS:
         raise UsageFault(f"Format {form} is unknown.", f"Use {', '.join(WRITERS)}.")
-    if folder.resolve().is_relative_to(boxes.root.resolve()):
-        raise UsageFault(f"{folder} lies inside {boxes.root}.", "Name a folder outside the source.")
     _check_names(boxes, form)
-    with new_folder(folder) as aside:
+    with new_folder(folder, boxes.root) as aside:
         _place_images(boxes, aside / IMAGES[form], link=link)
         annotate(boxes, aside, form)
         unlike = difference(boxes, read_boxes(aside))
@@ -61,14 +59,16 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
 
 
 @contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path, source: Path) -> Iterator[Path]:
     """A place aside to write into, which gets the folder's name when all went well and is gone otherwise.
 
     Raises:
-        UsageFault: The folder is there already and not empty.
+        UsageFault: The folder is there already and not empty, or lies inside the source.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageFault(f"{folder} is there already.", "Name a new folder.")
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise UsageFault(f"{folder} lies inside {source}.", "Name a folder outside the source.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
