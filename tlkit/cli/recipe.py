@@ -71,9 +71,8 @@ def default_name(recipe_name: str, source: Any) -> str:
         if path.name in {"images.csv", "labels.csv", "boxes.csv"}:
             path = path.parent
         stem = path.stem if path.suffix in {".csv", ".json"} else path.name
-    return "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)]).rstrip(
-        ".-"
-    )  # Windows drops last dots
+    name = "-".join([recipe_name, *re.findall(r"[A-Za-z0-9._]+", stem)])
+    return name.rstrip(".-")  # Windows drops last dots
 
 
 class RecipeCommand(SectionedCommand):

@@ -11,15 +11,17 @@ import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tlkit.data.backgrounds import Backgrounds
 from tlkit.data.box_splits import BoxSplit
 from tlkit.data.box_writers import new_folder
 from tlkit.data.boxes import iou
-from tlkit.data.depth import channels_of, picture_bits, read_picture, write_picture
+from tlkit.data.depth import write_picture
 from tlkit.errors import DataFault, UsageFault
 
 LABELS = "labels.csv"
@@ -87,17 +89,20 @@ def write_crops(
 
 
 def cut_windows(split: BoxSplit, cutting: Cutting = Cutting(), seed: int = 0) -> Iterator[Crop]:
-    """Where crops lie: for each picture its objects, then what is nothing. Picture i depends on (seed, i) alone."""
+    """Where crops lie: for each picture its objects, then what is nothing, as large as objects of the whole set are.
+
+    The objects' crops of picture i depend on (seed, i) and its boxes alone.
+    """
     boxes = split.boxes
     sides = np.concatenate([some[:, 2:] - some[:, :2] for some in boxes.xyxy])
-    areas = np.sqrt(sides.prod(1))  # of windows of nothing: as large as objects are, in pixels
+    roots = np.sqrt(sides.prod(1))  # pixels, of the area
     for picture, (found, labels) in enumerate(zip(boxes.xyxy, boxes.labels, strict=True)):
         rng, size = np.random.default_rng([seed, picture]), np.array(boxes.sizes[picture], float)
         for box, label in zip(found.astype(float), labels, strict=True):
             yield Crop(picture, boxes.class_names[label], _around(rng, box, size, cutting))
         for number in range(cutting.each):
             beside = number % 2 == 0 and len(found) > 0
-            window = _nothing(rng, found.astype(float), size, areas, cutting, beside)
+            window = _nothing(rng, found.astype(float), size, roots, cutting, beside)
             if window is not None:
                 yield Crop(picture, cutting.negative, window)
 
@@ -105,8 +110,7 @@ def cut_windows(split: BoxSplit, cutting: Cutting = Cutting(), seed: int = 0) ->
 def _around(rng: np.random.Generator, box: np.ndarray, size: np.ndarray, cutting: Cutting) -> np.ndarray:
     sides = box[2:] - box[:2]
     ratio = min(cutting.ratios, key=lambda r: abs(np.log(r * sides[1] / sides[0])))
-    side = np.sqrt(sides.prod() * rng.uniform(*cutting.area))
-    shape = side * np.array([np.sqrt(ratio), 1 / np.sqrt(ratio)])
+    shape = _shape(np.sqrt(sides.prod() * rng.uniform(*cutting.area)), ratio)
     middle = (box[:2] + box[2:]) / 2 + rng.uniform(-cutting.shift, cutting.shift, 2) * shape
     return _inside(middle, shape, size)
 
@@ -115,14 +119,14 @@ def _nothing(
     rng: np.random.Generator,
     found: np.ndarray,
     size: np.ndarray,
-    areas: np.ndarray,
+    roots: np.ndarray,
     cutting: Cutting,
     beside: bool,
 ) -> np.ndarray | None:
     """A window that no box fills, beside a box or anywhere; None where no place was found."""
     for _ in range(TRIES):
         ratio = rng.choice(cutting.ratios)
-        shape = np.minimum(rng.choice(areas) * np.array([np.sqrt(ratio), 1 / np.sqrt(ratio)]), size)
+        shape = np.minimum(_shape(rng.choice(roots), ratio), size)
         middle = rng.uniform(shape / 2, size - shape / 2)
         if beside:
             box = found[rng.integers(len(found))]
@@ -134,6 +138,11 @@ def _nothing(
     return None
 
 
+def _shape(root: float, ratio: float) -> np.ndarray:
+    """Width and height, of the root of their product and width over height."""
+    return root * np.array([np.sqrt(ratio), 1 / np.sqrt(ratio)])
+
+
 def _inside(middle: np.ndarray, shape: np.ndarray, size: np.ndarray) -> np.ndarray:
     """The window in whole pixels, moved and where it must be cut to lie inside the picture, at least a pixel."""
     shape = np.clip(np.rint(shape), 1, size)
@@ -142,19 +151,17 @@ def _inside(middle: np.ndarray, shape: np.ndarray, size: np.ndarray) -> np.ndarr
 
 
 def _write(split: BoxSplit, folder: Path, crops: Iterator[Crop]) -> dict[str, int]:
-    boxes, counts, last = split.boxes, Counter[str](), -1
+    pictures = Backgrounds(split.boxes)
     rows: list[Sequence[str]] = []
     (folder / "images").mkdir()
-    for crop in crops:
-        if crop.picture != last:
-            file, last = boxes.file(crop.picture), crop.picture
-            levels, bits = read_picture(file, channels_of([file])), picture_bits([file])
-        counts[crop.label] += 1
-        path = Path("images") / f"{len(rows) + 1:06}.png"
-        left, top, right, bottom = crop.window.astype(int)
-        write_picture(folder / path, levels[top:bottom, left:right], bits)
-        part, group = split.split.parts[crop.picture], split.split.groups[crop.picture]
-        rows.append((path.as_posix(), crop.label, part, group))
+    for picture, some in groupby(crops, key=lambda crop: crop.picture):
+        levels, bits = pictures.levels(picture), pictures.bits(picture)
+        part, group = split.split.parts[picture], split.split.groups[picture]
+        for crop in some:
+            path = Path("images") / f"{len(rows) + 1:06}.png"
+            left, top, right, bottom = crop.window.astype(int)
+            write_picture(folder / path, levels[top:bottom, left:right], bits)
+            rows.append((path.as_posix(), crop.label, part, group))
     with (folder / LABELS).open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([("path", "label", "split", "group"), *rows])
-    return dict(sorted(counts.items()))
+    return dict(sorted(Counter(label for _, label, *_ in rows).items()))

@@ -71,9 +71,7 @@ class Guard:
             only_if(self._sound, lambda: None, self._restore)
             return
         limit = self.optimizer.global_clipnorm
-        if (
-            limit
-        ):  # clipping needs the norm, which is finite only if all gradients are: they are looked at once
+        if limit:  # the norm that clips is finite only if all gradients are, so they are looked at once
             gradients, norm = tf.clip_by_global_norm(gradients, limit)
         self._sound = finite([self._loss, norm] if limit else [self._loss, *gradients])
         self.optimizer.global_clipnorm = None  # done
