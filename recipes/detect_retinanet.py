@@ -19,6 +19,7 @@ import click
 import tlkit
 from tlkit.cli import detection_chapters as detection
 from tlkit.cli import detection_choices as choices
+from tlkit.cli import projection_chapters as projection
 
 
 @tlkit.recipe(split=True)
@@ -34,6 +35,7 @@ from tlkit.cli import detection_choices as choices
 @choices.network("efficientnet-lite0", "imagenet", 320)
 @choices.fitting()
 @choices.augmentation()
+@choices.projecting()
 @choices.detecting()
 def detect_retinanet(
     run,
@@ -47,16 +49,19 @@ def detect_retinanet(
     weights,
     start,
     image_size,
+    precision,
     fitting,
     augmentation,
+    projecting,
     detecting,
 ):
     # Ingredients
     split = detection.deal_boxes(run, source, faults, unlabelled)
+    tip = projection.gather_tip(run, split, projecting)
 
     # Preparation
     detector = detection.prepare_retinanet(
-        run, split, backbone, weights, image_size, start, propose=propose_anchors
+        run, split, backbone, weights, image_size, start, precision, propose=propose_anchors
     )
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
@@ -64,7 +69,7 @@ def detect_retinanet(
     run.stop_if_dry(detection.plan(run, phases))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

@@ -19,6 +19,7 @@ import click
 import tlkit
 from tlkit.cli import detection_chapters as detection
 from tlkit.cli import detection_choices as choices
+from tlkit.cli import projection_chapters as projection
 
 
 @tlkit.recipe(split=True)
@@ -33,6 +34,7 @@ from tlkit.cli import detection_choices as choices
 @choices.network("yolov8-xs", "none", 320)
 @choices.fitting()
 @choices.augmentation()
+@choices.projecting()
 @choices.detecting()
 def detect_yolov8(
     run,
@@ -45,22 +47,25 @@ def detect_yolov8(
     weights,
     start,
     image_size,
+    precision,
     fitting,
     augmentation,
+    projecting,
     detecting,
 ):
     # Ingredients
     split = detection.deal_boxes(run, source, faults, unlabelled)
+    tip = projection.gather_tip(run, split, projecting)
 
     # Preparation
-    detector = detection.prepare_yolov8(run, split, backbone, weights, image_size, start)
+    detector = detection.prepare_yolov8(run, split, backbone, weights, image_size, start, precision)
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
     run.stop_if_dry(detection.plan(run, phases))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

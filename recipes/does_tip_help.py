@@ -5,8 +5,8 @@
 
 Method: for each number of real training pictures with a threat, and several draws of them (smaller ones inside larger
 ones, groups whole), detectors (YOLOv8s, or --detector retinanet) learn from them and all empty training pictures:
-alone ("nothing"), with threat crops laid into those empty pictures ("tip", Bhowmik 2019), or with the pictures of
-synthesising runs laid in too ("fakes+tip").
+alone ("nothing"), with threat crops laid into those empty pictures ("tip", Bhowmik 2019), with the pictures of
+synthesising runs laid in too ("fakes+tip"), or with threat crops laid into any training picture at every step ("live").
 --epochs counts passes over what "nothing" has at the largest number; every arm has as many steps, for more pictures
 must not be more training, and none stops early unless --patience says so. Classes and empty pictures come equally
 often (--balance resample). The best epoch is chosen on the same real validation part; the test part is judged once.

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
+import keras
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
+from tlkit.errors import RunFailed
 from tlkit.models.anchors import Anchors
+from tlkit.models.detectors import load_detector
 
 
 @pytest.mark.slow
@@ -65,3 +72,110 @@ def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monke
     refused = run_recipe("detect-retinanet", *options, "--seed", 1, code=3)["error"]
     assert "learned from" in refused["problem"]
     assert f"--split {run / 'split.csv'}" in refused["remedy"]
+
+
+# --- threats laid in while it learns, and other precisions ---
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    """Clean crops of guns, and of what no bag has; the last gun lies before other things."""
+    root = tmp_path_factory.mktemp("tip") / "crops"
+    for kind, grey in (("GUN", 40), ("star", 90)):
+        (root / kind).mkdir(parents=True)
+        for number in range(4):
+            picture = np.full((50, 60), 235, np.uint8)
+            picture[10 + number : 40, 12:48] = grey
+            Image.fromarray(picture).save(root / kind / f"clean-{number}.png")
+    Image.fromarray(np.full((50, 60), 99, np.uint8)).save(root / "GUN" / "baggage-9.png")
+    return root
+
+
+TIP = ("--tip-only", "clean", "--tip-share", 1, "--least-side", 0.2, "--largest-side", 0.4)
+
+
+@pytest.fixture
+def policy():
+    """Give Keras its policy back, which belongs to the process."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, monkeypatch, policy):
+    tiny_backbone(monkeypatch)
+    seen = {}
+
+    def fit_detector(detector, split, *_others, change, **_options):
+        seen.update(detector=detector, split=split, change=change)
+        raise RunFailed("That is enough.", "Go on elsewhere.")
+
+    monkeypatch.setattr("tlkit.models.detector_training.fit_detector", fit_detector)
+    options = ("--runs", tmp_path, *SMALL, "--tip", crops, *TIP, "--precision", "bfloat16")
+    assert run_recipe("detect-yolov8", bags, *options, code=1)["error"]["problem"] == "That is enough."
+    assert seen["detector"].compute_dtype == "bfloat16"
+    assert {v.dtype for v in seen["detector"].trainable_variables} == {"float32"}
+    change = seen["change"]
+    assert change.places == {"GUN": seen["split"].boxes.class_names.index("gun")}
+    assert len(change.wish.held["GUN"]) == 4  # no baggage
+    assert change.wish.ranges["GUN"] == (0.2, 0.4)
+    assert max(max(large.mask.shape) for large, _ in change.wish.held["GUN"]) <= 2 * 0.4 * 64 + 2
+    folder = next((tmp_path).glob("*/unfinished-*"))
+    assert (folder / "pictures" / "batch.png").stat().st_size > 0
+    with (folder / "tip.csv").open(newline="") as stream:
+        kept = {row["path"]: row["sha256"] for row in csv.DictReader(stream)}
+    assert sorted(kept) == [f"{kind}/clean-{i}.png" for kind in ("GUN", "star") for i in range(4)]
+    file = crops / "GUN" / "clean-1.png"
+    assert kept["GUN/clean-1.png"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    said = (folder / "log.txt").read_text()
+    assert "Threats: 4 of GUN from" in said
+    assert "1 to 2 of them are laid into 100% of the training pictures" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+def test_a_detector_of_another_precision_keeps_every_promise(
+    recipe, bags, crops, tmp_path, monkeypatch, policy
+):
+    tiny_backbone(monkeypatch)
+    options = ("--runs", tmp_path, *SMALL, "--epochs", 0, 2, "--tip", crops, *TIP, "--precision", "bfloat16")
+    found = run_recipe(recipe, bags, *options)
+    check(found)
+    folder = Path(found["run"])
+    card = json.loads((folder / "card.json").read_text())
+    assert card["model"]["precision"] == "mixed_bfloat16"
+    assert card["tip"]["crops"] == {"GUN": 4, "star": 0}
+    assert card["tip"]["share"] == 1
+    again = load_detector(folder / "model.keras")
+    assert again.compute_dtype == "bfloat16"
+    assert {v.dtype for v in again.trainable_variables} == {"float32"}
+    options = ("--runs", tmp_path, *SMALL, "--start", folder, "--epochs", 0, 1, "--name", "next")
+    check(run_recipe(recipe, bags, *options))  # float32 goes on from it
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--tip-share", 0.9), 2, "do nothing without --tip"),
+        (("--least-threats", 2), 2, "do nothing without --tip"),
+        (("--tip", "CROPS", "--tip-only", "(clean"), 2, "'(clean' is no regular expression"),
+        (("--tip", "CROPS", "--tip-only", "dirty"), 3, "has 'dirty'"),
+        (("--tip", "CROPS", "--tip-only", "star"), 3, "none of these"),
+        (("--tip", "nowhere"), 3, "nowhere"),
+        (("--tip", "CROPS", "--least-threats", 3), 2, "--least-threats 3 is more than --most-threats 2"),
+        (("--tip", "BAGS"), 3, "part of"),
+        (("--precision", "float16", "--device", "cpu"), 1, "--precision float16 needs a GPU"),
+    ],
+)
+def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    judged = tmp_path / "judged"
+    shutil.copytree(crops, judged)
+    for file in bags.glob("*.png"):
+        shutil.copy(file, judged / "GUN")
+    places = {"CROPS": crops, "BAGS": judged}
+    options = [places.get(option, option) for option in options]
+    refused = run_recipe(
+        "detect-yolov8", bags, "--runs", tmp_path / "runs", *SMALL, *options, "--dry-run", code=code
+    )
+    assert words in refused["error"]["problem"] + refused["error"]["remedy"]

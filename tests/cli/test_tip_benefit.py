@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tlkit.cli.main import main
 from tlkit.cli.running import Run
 from tlkit.cli.threat_composites import Superimposing
 from tlkit.cli.tip_arms import TipQuestion
+from tlkit.cli.tip_evidence import TipEvidence
 from tlkit.data.boxes import read_boxes
 from tlkit.results import benefit
 from tlkit.results.run_folder import RunFolder
@@ -179,6 +181,22 @@ def test_composites_are_made_once_a_repeat_and_differ_between_repeats(evidence):
     assert not set(again.split.sha256[-9:]) & set(other.split.sha256[-9:])
 
 
+def test_threats_are_laid_into_any_picture_in_the_arm_live_alone(evidence):
+    question = replace(evidence.question, arms=("live", "tip"), live_share=0.3)
+    live = TipEvidence(evidence.run, evidence.split, question, evidence.threats)
+    assert live.arms(2) == ("nothing", "live", "tip")
+    assert live.arms(0) == ("tip",)
+    assert live.change("tip", 64) is None
+    assert live.change("nothing", 64) is None
+    change = live.change("live", 64)
+    assert change.share == 0.3
+    assert change.places == {"GUN": 0, "knife": 1}  # Gun and Knife of the bags; not the fakes
+    assert [len(some) for some in change.wish.held.values()] == [4, 4]
+    assert change.wish.ranges["GUN"] == (0.15, 0.3)
+    plain, alive = (live.of_training(arm, 3, 1).split.sha256 for arm in ("nothing", "live"))
+    assert plain == alive  # the same pictures, and no composites
+
+
 # ---- the command ----
 
 
@@ -208,6 +226,7 @@ def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
         (("--threats", "{crops}", "--arms", "fakes+tip"), 2, "--arms fakes+tip has no fakes"),
         (("--threats", "{crops}", "--fakes", "gan"), 2, "--fakes gan is used by no arm"),
         (("--threats", "{crops}", "--numbers", "0", "--arms", "nothing"), 2, "leave nothing to learn"),
+        (("--threats", "{crops}", "--numbers", "0", "--arms", "live"), 2, "leave nothing to learn"),
         (("--threats", "{crops}", "--numbers", "-1"), 2, "-1 is no list of numbers from 0"),
         (("--threats", "{crops}", "--more", "gan"), 2, "--more gan would be in every arm"),
         (("--threats", "{crops}", "--numbers", "2", "--epochs", 0, 0), 2, "--epochs leaves every phase out"),
@@ -326,12 +345,12 @@ def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(
         return results
 
     monkeypatch.setattr(detector_training, "fit_detector", counted)
-    own = ("--threats", crops, "--numbers", "0,2", "--arms", "fakes+tip", "--fakes", "gan", "--repeats", 1,
+    own = ("--threats", crops, "--numbers", "0,2", "--arms", "fakes+tip,live", "--fakes", "gan", "--repeats", 1,
            "--composites", 12, "--epochs", 0, 2, "--runs", runs, "--detector", detector, *SMALL)  # fmt: skip
     done = run_recipe("does-tip-help", bags, *own)
     folder = Path(done["run"])
     assert json.loads((folder / "card.json").read_text())["model"]["network"] == detector
-    assert steps == [2 * 4] * 3  # 14 pictures an epoch, 4 at a time, whatever there is to learn from
+    assert steps == [2 * 4] * 4  # 14 pictures an epoch, 4 at a time, whatever there is to learn from
     for name in ("recipe.py", "card.json", "metrics.jsonl", "report.html", "split.csv", "threats.csv", "fakes-1.csv",
                  "benefit.csv", "pictures/benefit.png", "pictures/crops.png", "pictures/fakes-1.png"):  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
@@ -341,9 +360,10 @@ def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(
         ("0", "fakes+tip"),
         ("2", "nothing"),
         ("2", "fakes+tip"),
+        ("2", "live"),
     ]
     assert all(0 <= float(row["AP50"]) <= 1 for row in rows)
-    assert [row["gain"] == "" for row in rows] == [True, False, False]
+    assert [row["gain"] == "" for row in rows] == [True, False, False, False]
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(row["number"], row["arm"], row["epoch"]) for row in metrics] == [
         (int(row["number"]), row["arm"], epoch) for row in rows for epoch in (1, 2)

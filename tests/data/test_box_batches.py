@@ -171,7 +171,7 @@ def test_change_comes_before_augmentation_and_any_step_can_be_replayed(boxes):
     order = Order(np.zeros(5, np.int32), 5, 3, "all")
     seeds = []
 
-    def change(pixels, xyxy, labels, seed):
+    def change(pixels, xyxy, labels, _frames, seed):
         tf.py_function(lambda s: seeds.append(s.numpy().tolist()), [seed], [])
         return tf.zeros_like(pixels) + 77, xyxy, tf.where(labels >= 0, 1, labels)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.chapters import CHECKPOINTS
+from tlkit.cli.detection_reporter import Reporter
 from tlkit.cli.detection_results import write_detector_page
 from tlkit.cli.detection_tasting import choose_threshold, judge
+from tlkit.cli.device import set_precision
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -20,6 +22,7 @@ from tlkit.errors import UsageFault
 if TYPE_CHECKING:
     import keras
 
+    from tlkit.cli.projection_chapters import Tip
     from tlkit.data.box_augmentation import BoxAugmentation
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
@@ -87,6 +90,7 @@ def prepare_retinanet(
     weights: str,
     size: int,
     start: str | None = None,
+    precision: str = "float32",
     *,
     propose: bool = False,
 ) -> keras.Model:
@@ -99,11 +103,12 @@ def prepare_retinanet(
         weights: What the backbone comes with.
         size: Side of the network's square input, pixels.
         start: A finished run of this recipe to take all weights and the anchors from; `weights` does not count then.
+        precision: "float32", "bfloat16" or "float16"; weights, losses and boxes are float32 in all.
         propose: Take anchors that fit the training boxes instead of the usual ones.
 
     Raises:
         UsageFault, ModelFault: Backbone, size or weights do not fit; or other anchors are asked for than `start` has.
-        RunFailed: The device is absent.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
     if propose and start:
         raise UsageFault(
@@ -114,6 +119,7 @@ def prepare_retinanet(
     from tlkit.models.anchors import Anchors, coverage, propose_anchors
     from tlkit.models.detectors import build_retinanet
 
+    set_precision(run.environment, precision)
     training = split.take(TRAINING)
     anchors = propose_anchors(training, size) if propose else Anchors()
     if start:
@@ -142,17 +148,24 @@ def _anchors_of(run: Run, start: str) -> Anchors | None:
 
 
 def prepare_yolov8(
-    run: Run, split: BoxSplit, backbone: str, weights: str, size: int, start: str | None = None
+    run: Run,
+    split: BoxSplit,
+    backbone: str,
+    weights: str,
+    size: int,
+    start: str | None = None,
+    precision: str = "float32",
 ) -> keras.Model:
     """Start TensorFlow and build a YOLOv8, which needs no anchors; see `prepare_retinanet`.
 
     Raises:
         UsageFault, ModelFault: Backbone, size or weights do not fit.
-        RunFailed: The device is absent.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
     run.start_tensorflow()
     from tlkit.models.detectors import build_yolov8
 
+    set_precision(run.environment, precision)
     detector, origin = build_yolov8(split.boxes.class_names, size, backbone, "none" if start else weights)
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
     return detector
@@ -198,6 +211,7 @@ def _record_detector(
             "backbone": backbone,
             "weights": asdict(origin),
             "image_size": detector.size,
+            "precision": detector.dtype_policy.name,
             "parameters": detector.count_params(),
             **facts,
         },
@@ -212,6 +226,7 @@ def plan(run: Run, phases: Sequence[Phase] = ()) -> dict[str, Any]:
         "classes": card["classes"],
         "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
         "model": card["model"],
+        **({"tip": card["tip"]} if "tip" in card else {}),
     }
     return {**shown, "phases": [asdict(phase) for phase in phases]} if phases else shown
 
@@ -226,8 +241,18 @@ def fit(
     phases: Sequence[Phase],
     fitting: DetectorFitting,
     augmentation: BoxAugmentation,
+    tip: Tip | None = None,
 ) -> None:
     """Train phase by phase; the best epoch by AP50 on validation is kept.
+
+    Args:
+        run: Of the recipe.
+        detector: It ends with the best weights.
+        split: What is learned, and what selects.
+        phases: Of the training.
+        fitting: How it is fitted.
+        augmentation: Random changes of training pictures.
+        tip: Threats laid into them.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -236,7 +261,11 @@ def fit(
     from tlkit.models.detector_training import fit_detector
 
     check_phases(phases)
-    _draw_first_batch(run, detector, split, fitting, augmentation)
+    changes: dict[str, Any] = {
+        "augmentation": augmentation if augmentation.active else None,
+        "change": tip.change(detector.size) if tip else None,
+    }
+    _draw_first_batch(run, detector, split, fitting, changes)
     results = fit_detector(
         detector,
         split,
@@ -244,7 +273,7 @@ def fit(
         fitting,
         run.folder.folder(CHECKPOINTS),
         seed=run.seed,
-        augmentation=augmentation if augmentation.active else None,
+        **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
         judge=by_precision,
         watchers=Reporter(run, split, phases).watchers(),
@@ -276,7 +305,7 @@ def _draw_first_batch(
     detector: keras.Model,
     split: BoxSplit,
     fitting: DetectorFitting,
-    augmentation: BoxAugmentation,
+    changes: dict[str, Any],
 ) -> None:
     """Draw the first training batch as the network sees it."""
     import numpy as np
@@ -289,78 +318,13 @@ def _draw_first_batch(
 
     training = split.take(TRAINING)
     order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
-    chosen = augmentation if augmentation.active else None
-    batches = training_box_batches(training, order, detector.size, 1, augmentation=chosen, memory=0)
+    batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
     pixels, truth = next(iter(batches))
     labels = [np.asarray(one) for one in truth["classes"]]
     figure = labelled_batch(
         pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, split.boxes.class_names
     )
     save(figure, run.folder.folder("pictures") / "batch.png")
-
-
-class Reporter:
-    """Tells the table, metrics.jsonl and TensorBoard of each epoch.
-
-    Args:
-        run: Of the recipe.
-        split: What is learned.
-        phases: Of the training.
-        training: What tells this training from the others of the run, in every row; none where there is one alone.
-    """
-
-    def __init__(
-        self, run: Run, split: BoxSplit, phases: Sequence[Phase], training: dict[str, Any] | None = None
-    ) -> None:
-        from tlkit.results.board import ScalarBoard
-
-        self.run, self.digest, self.training = run, split.digest, training or {}
-        self.rows = run.folder.metrics() if run.resumed or training else []
-        self.epochs = {phase.name: phase.epochs for phase in phases}
-        name = "-".join(map(str, self.training.values())) or "detector"
-        self.board = ScalarBoard(run.folder.folder("tensorboard") / name)
-
-    def watchers(self) -> Any:
-        """What the fitting tells."""
-        from tlkit.models.training import Watchers
-
-        table = self.run.table
-        table.measure = "AP50"
-        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
-
-    def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
-        """Forget rows that were written after the last checkpoint, then begin the phase."""
-        order = list(self.epochs)
-        earlier = set(order[: order.index(phase)])
-        self.rows = [
-            r
-            for r in self.rows
-            if r["phase"] in earlier
-            or (r["phase"] == phase and r["epoch"] <= first)
-            or any(r.get(name) != value for name, value in self.training.items())
-        ]
-        self.run.folder.rewrite_metrics(self.rows)
-        self.run.table.start(phase, epochs, steps)
-
-    def epoch(self, row: dict[str, Any], _confusion: Any) -> None:
-        """Write a row down and show it."""
-        row = {**self.training, **row, "split_sha256": self.digest}
-        self.rows.append(row)
-        self.run.folder.append_metrics(row)
-        logs = {
-            "loss": row.get("training_loss"),
-            "val_loss": row.get("validation_loss"),
-            "val_AP50": row.get("validation_AP50"),
-        }
-        self.run.table.epoch(
-            row["phase"],
-            row["epoch"],
-            self.epochs[row["phase"]],
-            logs,
-            bool(row.get("best")),
-            row["seconds"],
-        )
-        self.board.add(row, len(self.rows))
 
 
 # --- Tasting ---

@@ -30,7 +30,7 @@ def boxes() -> Decorator:
 
 
 def network(backbone: str, weights: str, size: int) -> Decorator:
-    """--backbone, --weights, --start, --image-size, each by its own name."""
+    """--backbone, --weights, --start, --image-size, --precision, each by its own name."""
     rows = [
         ("backbone", str, backbone, "NAME", "Network with a pyramid of features; yolov8-xs to yolov8-l too."),
         ("weights", str, weights, "imagenet|none|FILE", "What the backbone starts from."),
@@ -42,6 +42,7 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
             "PIXELS",
             "Side of the square input; pictures are letterboxed.",
         ),
+        ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
     ]
     return grouped(None, None, "Network", rows, {})
 
@@ -105,6 +106,31 @@ def augmentation(**defaults: Any) -> Decorator:
         ),
     ]
     return grouped("augmentation", make, "Augmentation", rows, defaults)
+
+
+def projecting() -> Decorator:
+    """--tip, --tip-only, --tip-share and the poses of threats as `projecting`, a `Projecting`."""
+    poses = _poses("In each of those.")
+    keys = [name.replace("-", "_") for name, *_ in poses]
+
+    def make(tip: str | None, tip_only: str | None, tip_share: float, **values: Any) -> Any:
+        from tlkit.cli.projection_chapters import Projecting
+
+        return Projecting(tip, tip_only, tip_share, _superimposing(**{key: values[key] for key in keys}))
+
+    rows = [
+        (
+            "tip",
+            str,
+            None,
+            "SOURCE|RUN",
+            "Clean crops of threats, laid into training pictures at every step.",
+        ),
+        ("tip-only", str, None, "TEXT", "Regular expression: only crops whose path has it."),
+        ("tip-share", click.FloatRange(0, 1, min_open=True), 0.5, "SHARE", "Of the training pictures."),
+        *poses,
+    ]
+    return grouped("projecting", make, "Threats laid in (TIP)", rows, {})
 
 
 def detecting() -> Decorator:
@@ -199,7 +225,7 @@ def tip() -> Decorator:
 
         return TipQuestion(how=_superimposing(**{key: values.pop(key) for key in keys}), **values)
 
-    known = ("nothing", "tip", "fakes+tip")
+    known = ("nothing", "tip", "fakes+tip", "live")
     rows = [
         ("threats", str, REQUIRED, "SOURCE", "Threat crops that are laid into empty training pictures."),
         ("fakes", str, (), "RUN", "Finished run that made pictures of threats; may be repeated."),
@@ -208,6 +234,13 @@ def tip() -> Decorator:
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
         ("repeats", click.IntRange(1), 2, "N", "Each with other real pictures, composites and seed."),
         ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),
+        (
+            "live-share",
+            click.FloatRange(0, 1, min_open=True),
+            0.5,
+            "SHARE",
+            "Of the pictures in the arm live.",
+        ),
         *poses,
     ]
     return grouped("question", make, "Question", rows, {})
@@ -232,12 +265,12 @@ def _superimposing(
     )
 
 
-def _poses() -> list[tuple]:
-    """Rows of what threats look like in a composite."""
+def _poses(where: str = "In the others.") -> list[tuple]:
+    """Rows of what threats look like in a composite; `where` says in which pictures their number is that."""
     factor, side = click.FloatRange(0, min_open=True), click.FloatRange(0, 1, min_open=True)
     return [
-        ("least-threats", click.IntRange(0), 1, "N", "In the others."),
-        ("most-threats", click.IntRange(1), 2, "N", "In the others."),
+        ("least-threats", click.IntRange(0), 1, "N", where),
+        ("most-threats", click.IntRange(1), 2, "N", where),
         ("least-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
         ("largest-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
         ("least-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),

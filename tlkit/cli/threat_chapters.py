@@ -34,7 +34,7 @@ def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
     Raises:
         DataFault, UsageFault: See `deal`; a class is unknown; a part has no threat of it.
     """
-    maker = _maker(source, Path(run.options["runs"]))
+    maker = maker_of(source, Path(run.options["runs"]))
     threats = Threats(deal(run, source, least=1)) if maker is None else _made(run, source, maker, how)
     names = threats.split.images.class_names
     wanted = how.classes or tuple(name for name in names if name != how.negative)
@@ -52,7 +52,7 @@ def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
     return threats
 
 
-def _maker(source: str, runs: Path) -> Path | None:
+def maker_of(source: str, runs: Path) -> Path | None:
     """The finished run whose pictures a source means, or None: it is a source like others."""
     from tlkit.data.more import SYNTHETIC, TRAINED_ON
     from tlkit.results.run_folder import find_run
@@ -136,20 +136,29 @@ def all_for_training(
     return Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images)), skipped
 
 
-def cut(run: Run, split: Split, part: str, name: str) -> list[Crop]:
+def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None) -> list[Crop]:
     """The threats of a class in a part; crops that show nothing are named and left out.
+
+    Args:
+        run: Of the recipe.
+        split: Of the crops.
+        part: Whose threats.
+        name: Of the class.
+        largest: Longer side at which they are kept, pixels; None: as `superimposition.hold` has it.
 
     Raises:
         DataFault: None is left.
     """
     from tlkit.data.depth import read_picture
-    from tlkit.data.superimposition import hold
+    from tlkit.data.superimposition import LARGEST_HELD, hold
 
     label, crops = split.images.class_names.index(name), []
     chosen = [int(i) for i in split.indices(part) if split.images.labels[i] == label]
     with run.progress(f"cutting {name} out", len(chosen)) as step:
         for done, i in enumerate(chosen, 1):
-            held = hold(read_picture(split.images.file(i), 1)[..., 0])
+            held = hold(
+                read_picture(split.images.file(i), 1)[..., 0], min(largest or LARGEST_HELD, LARGEST_HELD)
+            )
             if held is None:
                 run.say(f"Left out: {split.images.paths[i]} shows nothing before its background.")
             else:

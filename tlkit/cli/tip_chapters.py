@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli import detection_chapters as detection
 from tlkit.cli.benefit_arms import CELLS, computed_once
 from tlkit.cli.benefit_chapters import Telling, write_cells
+from tlkit.cli.detection_reporter import Reporter
 from tlkit.cli.running import Run
 from tlkit.cli.threat_chapters import draw_some
 from tlkit.cli.tip_arms import TipQuestion, gather
@@ -40,6 +41,7 @@ class Training:
     weights: str
     start: str | None
     image_size: int
+    precision: str
     phases: tuple[Phase, ...]
     fitting: DetectorFitting
     augmentation: BoxAugmentation
@@ -98,7 +100,11 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
     shown = {
         "empty": len(evidence.empty),
         "real": {str(n): [len(evidence.chosen(n, r)) for r in repeats] for n in evidence.numbers},
-        "composites": {laid.name: laid.composites for laid in evidence.threats},
+        "composites": {
+            laid.name: laid.composites
+            for laid in evidence.threats
+            if laid.kind in evidence.question.composing
+        },
         "trainings": sum(len(evidence.arms(n)) for n in evidence.numbers) * evidence.question.repeats,
         "steps": training.steps(evidence.draws),
     }
@@ -180,11 +186,17 @@ def _found(
     keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
     prepare = {"yolov8": detection.prepare_yolov8, "retinanet": detection.prepare_retinanet}
     detector = prepare[evidence.question.detector](
-        run, evidence.split, training.backbone, training.weights, training.image_size, training.start
+        run,
+        evidence.split,
+        training.backbone,
+        training.weights,
+        training.image_size,
+        training.start,
+        training.precision,
     )
     split = evidence.of_training(arm, number, repeat)
     checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
-    told = detection.Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
+    told = Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
     fit_detector(
         detector,
         split,
@@ -193,6 +205,7 @@ def _found(
         checkpoints,
         seed=evidence.seed(repeat),
         augmentation=training.augmentation if training.augmentation.active else None,
+        change=evidence.change(arm, detector.size),
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
         judge=detection.by_precision,
         watchers=told.watchers(),

@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlkit.cli.benefit_arms import CELLS, NOTHING
+from tlkit.cli.benefit_arms import CELLS
+from tlkit.cli.projection_chapters import Projecting, Tip
 from tlkit.cli.running import Run
 from tlkit.cli.threat_chapters import cut
 from tlkit.cli.threat_composites import Maker, Threats
-from tlkit.cli.tip_arms import ARMS, Laid, TipQuestion
+from tlkit.cli.tip_arms import ARMS, CROPS, LIVE, Laid, TipQuestion
 from tlkit.data.leaks import count
 from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault
@@ -20,6 +21,7 @@ from tlkit.errors import DataFault
 if TYPE_CHECKING:
     import numpy as np
 
+    from tlkit.data.box_projection import ThreatProjection
     from tlkit.data.box_splits import BoxSplit
 
 
@@ -72,7 +74,7 @@ class TipEvidence:
     def _numbers(self) -> tuple[int, ...]:
         there, wanted = len(self.shown), sorted(set(self.question.numbers))
         kept = [number for number in wanted if number <= there]
-        if self.question.every_arm == (NOTHING,):
+        if not self.question.composing:
             kept = [number for number in kept if number]
         if not kept:
             raise DataFault(
@@ -86,7 +88,7 @@ class TipEvidence:
         return tuple(kept)
 
     def arms(self, number: int) -> tuple[str, ...]:
-        """The arms at a number; at 0 there is none without composites."""
+        """The arms at a number; at 0 there is none without composites, for no picture would have a box."""
         return tuple(arm for arm in self.question.every_arm if number or ARMS[arm])
 
     def chosen(self, number: int, repeat: int) -> np.ndarray:
@@ -122,6 +124,15 @@ class TipEvidence:
         real = np.sort(np.concatenate([self.chosen(number, repeat), self.empty, *judged]))
         made = [self.composites(one, repeat) for one in self.threats if one.kind in ARMS[arm]]
         return add_composites(split.only(real), made)[0]
+
+    def change(self, arm: str, size: int) -> ThreatProjection | None:
+        """What is laid into training pictures of `size` pixels while a detector learns in an arm."""
+        if arm != LIVE:
+            return None
+        question = self.question
+        crops = next(one.threats for one in self.threats if one.kind == CROPS)
+        projecting = Projecting(question.threats, None, question.live_share, question.how)
+        return Tip(self.run, self.split, projecting, crops).change(size)
 
     def composites(self, laid: Laid, repeat: int) -> Path:
         """A folder with `composites/` of some threats: made once a repeat, then read, in any arm and at any number."""

@@ -57,21 +57,28 @@ def augment_boxes(
     """
     batch = Batch(pixels, xyxy, labels)
     capacity = max(labels.shape[1], MOST_BOXES)
-    if augmentation.mosaic:
-        batch = _mosaic(batch, fold(seed, 0), augmentation)
-    elif augmentation.moves:
-        maps = placements(fold(seed, 0), tf.shape(pixels)[0], pixels.shape[1], augmentation)
-        batch = moved(batch, maps, augmentation.least_visible)
-    if augmentation.mixup:
-        batch = _mixup(batch, fold(seed, 1), augmentation.mixup)
-    if augmentation.crop:
-        batch = _cropped(batch, fold(seed, 3), augmentation)
+    if augmentation.crop and augmentation.moves and not (augmentation.mosaic or augmentation.mixup):
+        batch = _moved_and_cropped(batch, seed, augmentation)
+    else:
+        if augmentation.mosaic:
+            batch = _mosaic(batch, fold(seed, 0), augmentation)
+        elif augmentation.moves:
+            batch = moved(batch, _placements_of(batch, seed, augmentation), augmentation.least_visible)
+        if augmentation.mixup:
+            batch = _mixup(batch, fold(seed, 1), augmentation.mixup)
+        if augmentation.crop:
+            maps = crop_maps(batch, fold(seed, 3), augmentation.crop)
+            batch = moved(batch, maps, augmentation.least_visible, augmentation.crop)
     if augmentation.gamma or augmentation.brightness or augmentation.contrast:
         batch = batch._replace(pixels=_toned(batch.pixels, fold(seed, 2), augmentation))
     return _compact(batch, capacity)
 
 
 # --- places -----------------------------------------------------------------------------------------
+
+
+def _placements_of(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> tf.Tensor:
+    return placements(fold(seed, 0), tf.shape(batch.pixels)[0], batch.pixels.shape[1], augmentation)
 
 
 def placements(seed: tf.Tensor, count: tf.Tensor, size: int, augmentation: BoxAugmentation) -> tf.Tensor:
@@ -201,12 +208,23 @@ def clipped(
 # --- crops ------------------------------------------------------------------------------------------
 
 
-def _cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
-    """A square of every picture: whole pixels, nothing interpolated."""
-    low = crop_corners(batch, seed, augmentation.crop)
-    straight = tf.eye(2, batch_shape=[tf.shape(low)[0]])
-    maps = tf.concat([straight, -low[..., None]], 2)
-    return moved(batch, maps, augmentation.least_visible, augmentation.crop)
+def _moved_and_cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
+    """What moving whole pictures and cutting squares out of them gives, of which only the squares are computed."""
+    maps = _placements_of(batch, seed, augmentation)
+    size, least = batch.pixels.shape[1], augmentation.least_visible
+    frame = tf.constant([0, 0, size, size], tf.float32)
+    there = Batch(batch.pixels, *move_boxes(batch.xyxy, batch.labels, maps, frame, least))
+    cuts = crop_maps(there, fold(seed, 3), augmentation.crop)
+    frame = tf.constant([0, 0, augmentation.crop, augmentation.crop], tf.float32)
+    xyxy, labels = move_boxes(there.xyxy, there.labels, cuts, frame, least)
+    both = tf.concat([maps[..., :2], maps[..., 2:] + cuts[..., 2:]], 2)  # a cut only shifts
+    return Batch(move_pixels(batch.pixels, both, augmentation.crop), xyxy, labels)
+
+
+def crop_maps(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
+    """Maps float32 [b, 2, 3] that put random squares (`crop_corners`) where the picture begins: whole pixels."""
+    low = crop_corners(batch, seed, crop)
+    return tf.concat([tf.eye(2, batch_shape=[tf.shape(low)[0]]), -low[..., None]], 2)
 
 
 def crop_corners(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:

@@ -20,7 +20,8 @@ from tlkit.data.decoding import JPEG_START, decode, read_file
 from tlkit.data.headers import equal, first_numbers, orientation
 from tlkit.data.images import MEMORY, Order, fold
 
-Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
+Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
+Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Pictures]
 
 
 class Letterboxed(NamedTuple):
@@ -159,6 +160,13 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
     return xyxy, labels
 
 
+def network_frames(boxes: Boxes, size: int) -> np.ndarray:
+    """Where each picture lies in its square: int32 [n, 4], left, top, right, bottom."""
+    sides = np.array(boxes.sizes, np.int64).reshape(-1, 2)
+    offset = placement(sides, size)[1].astype(np.int32)
+    return np.concatenate([offset, offset + _new_sides(sides.astype(np.float64), size).astype(np.int32)], 1)
+
+
 def training_box_batches(
     boxes: Boxes,
     order: Order,
@@ -179,8 +187,9 @@ def training_box_batches(
         epochs: The last epoch, exclusive.
         first_epoch: Where to begin.
         augmentation: Random changes.
-        change: (pixels uint8 [b, s, s, 3], boxes float32 [b, m, 4], labels int32 [b, m], seed int32 [2]) -> the
-            same three: what happens before augmentation, such as threats composited into the pictures.
+        change: (pixels uint8 [b, s, s, 3], boxes float32 [b, m, 4], labels int32 [b, m], frames int32 [b, 4], seed
+            int32 [2]) -> pixels, boxes and labels: what happens before augmentation, such as threats laid into the
+            pictures. A frame is where the picture lies in the square: left, top, right, bottom.
         memory: Pictures that fit into so many bytes are decoded once.
 
     Returns:
@@ -194,15 +203,18 @@ def training_box_batches(
         augmentation.check(size)
     pixels_of = _reader(boxes, size, memory)
     every_xyxy, every_labels = (tf.constant(values) for values in network_boxes(boxes, size))
+    every_frame = tf.constant(network_frames(boxes, size))
     changes = augmentation if augmentation and augmentation.active else None
 
     def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
         xyxy, labels = tf.gather(every_xyxy, chosen), tf.gather(every_labels, chosen)
-        return pixels_of(chosen), xyxy, labels, order.step_seed(epoch, step)
+        return pixels_of(chosen), xyxy, labels, tf.gather(every_frame, chosen), order.step_seed(epoch, step)
 
-    def finish(pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tuple:
+    def finish(
+        pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
+    ) -> tuple:
         if change is not None:
-            pixels, xyxy, labels = change(pixels, xyxy, labels, fold(seed, 1))
+            pixels, xyxy, labels = change(pixels, xyxy, labels, frames, fold(seed, 1))
         if changes is not None:
             pixels, xyxy, labels = augment_boxes(pixels, xyxy, labels, fold(seed, 2), changes)
         return pixels, {"boxes": xyxy, "classes": labels}

@@ -68,14 +68,55 @@ class Superimposed(NamedTuple):
     i0: float
 
 
-class _Wish(NamedTuple):
-    """What all composites of a set have in common; see `composite_threats`."""
+class Wish(NamedTuple):
+    """What all composites of a set have in common; see `wish_for` and `composite_threats`.
+
+    Attributes:
+        held: By class, the threats.
+        ranges: By class, least and largest longer side as a share of the bag's.
+        per_bag: Least and most threats in one.
+        empty: Share of the composites that are left as they are.
+        thickness: Least and most k of T**k.
+    """
 
     held: dict[str, list[Held]]
     ranges: dict[str, tuple[float, float]]
     per_bag: tuple[int, int]
     empty: float
     thickness: tuple[float, float]
+
+
+def sides_of(name: str) -> tuple[float, float]:
+    """Least and largest longer side of a class's threats, as a share of the bag's, where nothing else is said."""
+    return SIDES.get(name.casefold(), ANY_SIDE)
+
+
+def wish_for(
+    threats: Mapping[str, Sequence[np.ndarray | Held]],
+    *,
+    per_bag: tuple[int, int] = (1, 2),
+    empty: float = 0.0,
+    sides: Mapping[str, tuple[float, float]] | None = None,
+    thickness: tuple[float, float] = (0.8, 1.25),
+) -> Wish:
+    """What is wanted, checked; arguments as in `composite_threats`.
+
+    Raises:
+        UsageFault: No crops, or ranges that are none.
+    """
+    empty_classes = [name for name, pictures in threats.items() if not len(pictures)]
+    if not threats or empty_classes:
+        raise UsageFault(
+            f"There are no crops of {empty_classes[0] if empty_classes else 'any threat'}.",
+            "Give at least one.",
+        )
+    if not 0 <= per_bag[0] <= per_bag[1]:
+        raise UsageFault(f"Composites with {per_bag[0]} to {per_bag[1]} threats each cannot be made.")
+    if not 0 < thickness[0] <= thickness[1]:
+        raise UsageFault(f"A thickness from {thickness[0]:g} to {thickness[1]:g} is no range above 0.")
+    held = {name: [_held(crop) for crop in threats[name]] for name in sorted(threats)}
+    ranges = {name: sides[name] if sides else sides_of(name) for name in held}
+    return Wish(held, ranges, per_bag, empty, thickness)
 
 
 def composite_threats(
@@ -101,7 +142,8 @@ def composite_threats(
         per_bag: Least and most threats in one; 0 gives bags as they are.
         empty: Share of the composites that are left as they are.
         seed: Another seed is another set.
-        sides: By class, least and largest longer side as a share of the bag's; None is `SIDES`.
+        sides: By class, least and largest longer side as a share of the bag's; None is `SIDES`, upper and lower case
+            aside.
         thickness: Least and most k of T**k.
         i0: Grey level of the free beam in every bag; None estimates it in each.
         objects: For each bag, boxes `[m, 4]` of what it holds already and must go on showing.
@@ -112,10 +154,11 @@ def composite_threats(
     Raises:
         UsageFault: No crops, no bags, a count below 0, or ranges that are none.
     """
-    _check(threats, bags, count, per_bag, thickness)
-    held = {name: [_held(crop) for crop in threats[name]] for name in sorted(threats)}
-    ranges = {name: (sides or SIDES).get(name, ANY_SIDE) for name in held}
-    wish = _Wish(held, ranges, per_bag, empty, thickness)
+    wish = wish_for(threats, per_bag=per_bag, empty=empty, sides=sides, thickness=thickness)
+    if not len(bags):
+        raise UsageFault("There are no bags to lay threats into.", "Give at least one picture.")
+    if count < 0:
+        raise UsageFault(f"{count} composites cannot be made.")
     order = np.random.default_rng([seed, 0, 0]).permutation(len(bags)).tolist()
 
     def each() -> Iterator[Superimposed]:
@@ -126,36 +169,17 @@ def composite_threats(
             if number not in levels:
                 levels[number] = compositing.background_level(bag) if i0 is None else i0
             there = objects[number] if objects is not None else np.zeros((0, 4))
-            yield _one(np.random.default_rng([seed, index]), wish, bag, levels[number], there, number)
+            yield lay_threats(np.random.default_rng([seed, index]), wish, bag, levels[number], there, number)
 
     return each()
 
 
-def _check(
-    threats: Mapping[str, Sequence[np.ndarray | Held]],
-    bags: Sequence[np.ndarray],
-    count: int,
-    per_bag: tuple[int, int],
-    thickness: tuple[float, float],
-) -> None:
-    empty = [name for name, pictures in threats.items() if not len(pictures)]
-    if not threats or empty:
-        raise UsageFault(
-            f"There are no crops of {empty[0] if empty else 'any threat'}.", "Give at least one."
-        )
-    if not len(bags):
-        raise UsageFault("There are no bags to lay threats into.", "Give at least one picture.")
-    if count < 0 or not 0 <= per_bag[0] <= per_bag[1]:
-        raise UsageFault(f"{count} composites with {per_bag[0]} to {per_bag[1]} threats each cannot be made.")
-    if not 0 < thickness[0] <= thickness[1]:
-        raise UsageFault(f"A thickness from {thickness[0]:g} to {thickness[1]:g} is no range above 0.")
-
-
-def hold(picture: np.ndarray) -> Held | None:
+def hold(picture: np.ndarray, largest: int = LARGEST_HELD) -> Held | None:
     """Cut a threat out once and keep it at two sizes, so that posing it small costs little.
 
     Args:
         picture: float `[h, w]` in [0, 1].
+        largest: Longer side at which it is kept, pixels.
 
     Returns:
         Both, the larger first; None where the crop shows nothing before its background.
@@ -163,8 +187,8 @@ def hold(picture: np.ndarray) -> Held | None:
     threat = compositing.cut_threat(picture)
     if not threat.mask.any():
         return None
-    large = compositing.no_larger(threat, LARGEST_HELD)
-    return large, compositing.no_larger(large, LARGEST_HELD // 4)
+    large = compositing.no_larger(threat, largest)
+    return large, compositing.no_larger(large, max(largest // 4, 1))
 
 
 def _held(crop: np.ndarray | Held) -> Held:
@@ -174,9 +198,19 @@ def _held(crop: np.ndarray | Held) -> Held:
     return held
 
 
-def _one(
-    rng: np.random.Generator, wish: _Wish, picture: np.ndarray, i0: float, there: np.ndarray, number: int
+def lay_threats(
+    rng: np.random.Generator, wish: Wish, picture: np.ndarray, i0: float, there: np.ndarray, number: int = 0
 ) -> Superimposed:
+    """One composite.
+
+    Args:
+        rng: Of everything random in it.
+        wish: From `wish_for`.
+        picture: The bag, float `[h, w]` in [0, 1].
+        i0: Grey level of its free beam.
+        there: Boxes `[m, 4]` of what it holds already and must go on showing.
+        number: Of the bag.
+    """
     layers: list[np.ndarray] = []
     made: list[Provenance] = []
     wanted = int(rng.integers(wish.per_bag[0], wish.per_bag[1] + 1))

@@ -1,0 +1,76 @@
+"""What a person, metrics.jsonl and TensorBoard are told while a detector learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from tlkit.cli.running import Run
+
+if TYPE_CHECKING:
+    from tlkit.data.box_splits import BoxSplit
+    from tlkit.models.settings import Phase
+
+
+class Reporter:
+    """Tells the table, metrics.jsonl and TensorBoard of each epoch.
+
+    Args:
+        run: Of the recipe.
+        split: What is learned.
+        phases: Of the training.
+        training: What tells this training from the others of the run, in every row; none where there is one alone.
+    """
+
+    def __init__(
+        self, run: Run, split: BoxSplit, phases: Sequence[Phase], training: dict[str, Any] | None = None
+    ) -> None:
+        from tlkit.results.board import ScalarBoard
+
+        self.run, self.digest, self.training = run, split.digest, training or {}
+        self.rows = run.folder.metrics() if run.resumed or training else []
+        self.epochs = {phase.name: phase.epochs for phase in phases}
+        name = "-".join(map(str, self.training.values())) or "detector"
+        self.board = ScalarBoard(run.folder.folder("tensorboard") / name)
+
+    def watchers(self) -> Any:
+        """What the fitting tells."""
+        from tlkit.models.training import Watchers
+
+        table = self.run.table
+        table.measure = "AP50"
+        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
+
+    def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
+        """Forget rows that were written after the last checkpoint, then begin the phase."""
+        order = list(self.epochs)
+        earlier = set(order[: order.index(phase)])
+        self.rows = [
+            r
+            for r in self.rows
+            if r["phase"] in earlier
+            or (r["phase"] == phase and r["epoch"] <= first)
+            or any(r.get(name) != value for name, value in self.training.items())
+        ]
+        self.run.folder.rewrite_metrics(self.rows)
+        self.run.table.start(phase, epochs, steps)
+
+    def epoch(self, row: dict[str, Any], _confusion: Any) -> None:
+        """Write a row down and show it."""
+        row = {**self.training, **row, "split_sha256": self.digest}
+        self.rows.append(row)
+        self.run.folder.append_metrics(row)
+        logs = {
+            "loss": row.get("training_loss"),
+            "val_loss": row.get("validation_loss"),
+            "val_AP50": row.get("validation_AP50"),
+        }
+        self.run.table.epoch(
+            row["phase"],
+            row["epoch"],
+            self.epochs[row["phase"]],
+            logs,
+            bool(row.get("best")),
+            row["seconds"],
+        )
+        self.board.add(row, len(self.rows))
