@@ -117,3 +117,33 @@ def test_a_gpu_is_used_and_grows():
     said, environment, *_ = json.loads(done.stdout)
     assert said[0].startswith("Device: GPU, ")
     assert environment["device"].startswith("GPU, ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("flags\t\t: fpu avx2 avx512_bf16 sse", True),
+        ("Features\t: fp asimd bf16", True),
+        ("flags\t\t: fpu avx2 avx512f", False),
+        ("model name\t: something with bf16", None),
+    ],
+)
+def test_a_processor_says_whether_it_has_bfloat16(flags, expected, tmp_path):
+    listing = tmp_path / "cpuinfo"
+    listing.write_text(f"processor\t: 0\n{flags}\n\nprocessor\t: 1\n")
+    assert device.computes_bfloat16(listing) is expected
+    assert device.computes_bfloat16(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("has", [True, False, None])
+def test_a_precision_that_is_only_imitated_is_warned_of(has, monkeypatch):
+    monkeypatch.setattr(device, "computes_bfloat16", lambda: has)
+    said: list[str] = []
+    assert device.precision_policy({"device": "CPU"}, "bfloat16", said.append) == "mixed_bfloat16"
+    assert [sentence.startswith("Warning: this processor has no bfloat16") for sentence in said] == [True] * (
+        has is False
+    )
+    said.clear()
+    assert device.precision_policy({"device": "GPU:0"}, "bfloat16", said.append) == "mixed_bfloat16"
+    assert device.precision_policy({"device": "CPU"}, "float32", said.append) == "float32"
+    assert not said

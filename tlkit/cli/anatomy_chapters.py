@@ -83,7 +83,7 @@ def prepare_subject(
     from tlkit.models import anatomy
     from tlkit.models.preprocessing import SCALINGS, Preprocess
 
-    set_precision(run.environment, precision)
+    set_precision(run.environment, precision, run.say)
     network, origin = build_backbone(backbone, size, weights)
     network.name = backbone
     names = [layer.name for layer in anatomy.find_layers(network, layers)] or anatomy.default_layers(network)

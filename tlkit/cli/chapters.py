@@ -108,7 +108,7 @@ def prepare_classifier(
     run.start_tensorflow()
     from tlkit.models.classifier import build_classifier
 
-    set_precision(run.environment, precision)
+    set_precision(run.environment, precision, run.say)
     model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
     _record_model(run, model, backbone, asdict(origin), size)
     run.say(f"Weights: {origin.sentence}.")

@@ -119,7 +119,7 @@ def prepare_retinanet(
     from tlkit.models.anchors import Anchors, coverage, propose_anchors
     from tlkit.models.detectors import build_retinanet
 
-    set_precision(run.environment, precision)
+    set_precision(run.environment, precision, run.say)
     training = split.take(TRAINING)
     anchors = propose_anchors(training, size) if propose else Anchors()
     if start:
@@ -165,7 +165,7 @@ def prepare_yolov8(
     run.start_tensorflow()
     from tlkit.models.detectors import build_yolov8
 
-    set_precision(run.environment, precision)
+    set_precision(run.environment, precision, run.say)
     detector, origin = build_yolov8(split.boxes.class_names, size, backbone, "none" if start else weights)
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
     return detector

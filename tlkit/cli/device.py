@@ -21,6 +21,7 @@ from typing import Any
 
 from tlkit.errors import RunFailed
 
+BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what x86 and Arm call it among a processor's flags
 _GPU_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -98,6 +99,15 @@ def _environment(device: str) -> dict[str, Any]:
         "deterministic": config.is_op_determinism_enabled(),
         "seeded": ["python", "numpy", "tensorflow", "keras"],
     }
+
+
+def computes_bfloat16(listing: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether the processor has bfloat16 of its own, as Linux lists it; None where there is no such list."""
+    if not listing.is_file():
+        return None
+    lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
+    flags = next((line for line in lines if line.startswith(("flags", "Features"))), None)
+    return None if flags is None else bool(BFLOAT16 & set(flags.partition(":")[2].split()))
 
 
 def processor() -> str:
@@ -193,12 +203,13 @@ def _aside(*, verbose: bool) -> Iterator[None]:
             os.close(saved)
 
 
-def precision_policy(environment: dict[str, Any], precision: str) -> str:
+def precision_policy(environment: dict[str, Any], precision: str, say: Callable[[str], None]) -> str:
     """The Keras policy that computes in this type and keeps variables in float32.
 
     Args:
         environment: What `prepare_tensorflow` returned.
         precision: "float32", "bfloat16" or "float16".
+        say: Told where the processor only imitates the type.
 
     Raises:
         RunFailed: float16 is wanted without a GPU.
@@ -206,11 +217,15 @@ def precision_policy(environment: dict[str, Any], precision: str) -> str:
     on_gpu = "gpu" in str(environment.get("device", "")).lower()
     if precision == "float16" and not on_gpu:
         raise RunFailed("--precision float16 needs a GPU.", "Use bfloat16 or float32 on a CPU.")
+    if precision == "bfloat16" and not on_gpu and computes_bfloat16() is False:
+        say(
+            "Warning: this processor has no bfloat16 of its own; a step takes several times as long as in float32."
+        )
     return "float32" if precision == "float32" else f"mixed_{precision}"
 
 
-def set_precision(environment: dict[str, Any], precision: str) -> None:
+def set_precision(environment: dict[str, Any], precision: str, say: Callable[[str], None]) -> None:
     """Compute in this type from here on; see `precision_policy`."""
     import keras
 
-    keras.config.set_dtype_policy(precision_policy(environment, precision))
+    keras.config.set_dtype_policy(precision_policy(environment, precision, say))

@@ -230,7 +230,7 @@ def prepare_game(
     from tlkit.models.game import Game
     from tlkit.models.stylegan import BUILDERS
 
-    policy = precision_policy(run.environment, precision)
+    policy = precision_policy(run.environment, precision, run.say)
     _, size, _, channels = subject.pictures[TRAINING].shape
     classes = len(subject.class_names) if len(subject.class_names) > 1 else 0
     how: dict[str, Any] = {"classes": classes, "precision": policy, "seed": run.seed}
