@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tlkit.cli.option_groups import REQUIRED, Decorator, Numbers, Words, grouped
+from tlkit.cli.projection_chapters import SHARE, Projecting
 from tlkit.data.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 
@@ -110,13 +111,9 @@ def augmentation(**defaults: Any) -> Decorator:
 
 def projecting() -> Decorator:
     """--tip, --tip-only, --tip-share and the poses of threats as `projecting`, a `Projecting`."""
-    poses = _poses("In each of those.")
-    keys = [name.replace("-", "_") for name, *_ in poses]
 
-    def make(tip: str | None, tip_only: str | None, tip_share: float, **values: Any) -> Any:
-        from tlkit.cli.projection_chapters import Projecting
-
-        return Projecting(tip, tip_only, tip_share, _superimposing(**{key: values[key] for key in keys}))
+    def make(tip: str | None, tip_only: str | None, tip_share: float, **poses: Any) -> Any:
+        return Projecting(tip, tip_only, tip_share, _superimposing(**poses))
 
     rows = [
         (
@@ -127,8 +124,8 @@ def projecting() -> Decorator:
             "Clean crops of threats, laid into training pictures at every step.",
         ),
         ("tip-only", str, None, "TEXT", "Regular expression: only crops whose path has it."),
-        ("tip-share", click.FloatRange(0, 1, min_open=True), 0.5, "SHARE", "Of the training pictures."),
-        *poses,
+        ("tip-share", click.FloatRange(0, 1, min_open=True), SHARE, "SHARE", "Of the training pictures."),
+        *_poses("In each of those."),
     ]
     return grouped("projecting", make, "Threats laid in (TIP)", rows, {})
 

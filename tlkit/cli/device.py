@@ -22,6 +22,7 @@ from typing import Any
 from tlkit.errors import RunFailed
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what x86 and Arm call it among a processor's flags
+CPUS = Path("/proc/cpuinfo")
 _GPU_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
@@ -101,23 +102,23 @@ def _environment(device: str) -> dict[str, Any]:
     }
 
 
-def computes_bfloat16(listing: Path = Path("/proc/cpuinfo")) -> bool | None:
+def computes_bfloat16(listing: Path = CPUS) -> bool | None:
     """Whether the processor has bfloat16 of its own, as Linux lists it; None where there is no such list."""
-    if not listing.is_file():
-        return None
-    lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
-    flags = next((line for line in lines if line.startswith(("flags", "Features"))), None)
-    return None if flags is None else bool(BFLOAT16 & set(flags.partition(":")[2].split()))
+    flags = _listed(("flags", "Features"), listing)
+    return None if flags is None else bool(BFLOAT16 & set(flags.split()))
 
 
 def processor() -> str:
     """The processor's model: another one may add up in another order."""
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _listed(("model name",)) or platform.processor() or platform.machine()
+
+
+def _listed(names: tuple[str, ...], listing: Path = CPUS) -> str | None:
+    """What Linux lists first under one of these names; None where it does not."""
+    if not listing.is_file():
+        return None
+    lines = listing.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), None)
 
 
 def import_tensorflow(*, verbose: bool = False) -> None:

@@ -47,8 +47,7 @@ class Projecting:
 
     def facts(self) -> dict[str, Any]:
         """For the card."""
-        poses = ("per_bag", "sides", "thickness", "i0", "tint")
-        return {"share": self.share, **{name: getattr(self.how, name) for name in poses}}
+        return {"share": self.share, **self.how.poses}
 
 
 class Tip:
@@ -74,11 +73,10 @@ class Tip:
         from tlkit.data.box_projection import ThreatProjection
         from tlkit.data.superimposition import sides_of, wish_for
 
-        how, images = self.projecting.how, self.threats.split.images
-        used = [images.class_names[k] for k in sorted(set(images.labels.tolist()))]
-        sides = {name: how.sides or sides_of(name) for name in used}
+        how = self.projecting.how
+        sides = {name: how.sides or sides_of(name) for name in self.threats.classes}
         longest = math.ceil(SPARE * size * max(most for _, most in sides.values()))
-        crops = {name: cut(self.run, self.threats.split, TRAINING, name, longest) for name in used}
+        crops = {name: cut(self.run, self.threats.split, TRAINING, name, longest) for name in sides}
         held = {name: [crop.held for crop in some] for name, some in crops.items()}
         tinted = how.tint == "bags"
         return ThreatProjection(

@@ -67,6 +67,11 @@ class Superimposing:
         """The parts that are made."""
         return PARTS if self.part == "all" else (self.part,)
 
+    @property
+    def poses(self) -> dict[str, Any]:
+        """What threats look like in a composite, for the card of a run that makes no composites of its own."""
+        return {name: getattr(self, name) for name in ("per_bag", "sides", "thickness", "i0", "tint")}
+
 
 class Crop(NamedTuple):
     """A threat: number in its split, and itself cut out."""
@@ -88,6 +93,12 @@ class Threats:
     split: Split
     crops: dict[str, dict[str, list[Crop]]] = field(default_factory=dict)
     learned: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that have a crop, in their order."""
+        images = self.split.images
+        return [images.class_names[k] for k in sorted(set(images.labels.tolist()))]
 
 
 class Maker:

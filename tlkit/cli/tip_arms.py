@@ -100,8 +100,7 @@ class TipQuestion:
 
     def facts(self) -> dict[str, Any]:
         """For the card."""
-        poses = ("per_bag", "sides", "thickness", "i0", "tint")
-        return {**asdict(replace(self, how=Superimposing())), "how": {n: getattr(self.how, n) for n in poses}}
+        return {**asdict(replace(self, how=Superimposing())), "how": self.how.poses}
 
 
 # --- what is laid in ---

@@ -152,7 +152,7 @@ class TipEvidence:
         """The threats cut out, once."""
         threats = laid.threats
         if not threats.crops:
-            images = threats.split.images
-            used = [images.class_names[k] for k in sorted(set(images.labels.tolist()))]
-            threats.crops[TRAINING] = {name: cut(self.run, threats.split, TRAINING, name) for name in used}
+            threats.crops[TRAINING] = {
+                name: cut(self.run, threats.split, TRAINING, name) for name in threats.classes
+            }
         return threats
