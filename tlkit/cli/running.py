@@ -14,6 +14,7 @@ from typing import Any
 
 from tlkit.cli.console import Console, Step, TrainingTable
 from tlkit.errors import DataFault
+from tlkit.results.environments import joined
 from tlkit.results.run_folder import RunFolder, plain
 
 
@@ -132,13 +133,24 @@ class Run:
     def start_tensorflow(self) -> None:
         """Import TensorFlow quietly, choose the device, seed everything; call it before the first model.
 
+        What it computes with is written down at once; a resumed run says what of it has changed.
+
         Raises:
             RunFailed: `--device gpu` and there is none.
         """
         from tlkit.cli.device import prepare_tensorflow
 
-        if not self.environment:
-            self.environment = prepare_tensorflow(self.seed, self.device, say=self.say, verbose=self.verbose)
+        if self.environment:
+            return
+        found = prepare_tensorflow(self.seed, self.device, say=self.say, verbose=self.verbose)
+        settings = json.loads((self.folder.path / "options.json").read_text(encoding="utf-8"))
+        self.environment, changed = joined(settings.get("environment") or {}, found)
+        if changed:
+            self.say(
+                f"Note: {' '.join(changed)} The run goes on and may differ in its last digits from one that was not "
+                "stopped; card.json and the report say so."
+            )
+        self.folder.write_json("options.json", {**settings, "environment": self.environment})
 
     def stop_if_dry(self, summary: dict[str, Any]) -> None:
         """End a dry run here, after the checks, and show `summary`; otherwise do nothing."""
