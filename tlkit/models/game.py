@@ -147,7 +147,9 @@ class Game(keras.Model):
         scaled = isinstance(self.critic_optimizer, keras.optimizers.LossScaleOptimizer)
         asked = [] if scaled else [*found.critic, *found.generator]
         weights = [
-            variable.value for player in (self.generator, self.critic) for variable in player.variables
+            variable.value
+            for player in (self.generator, self.critic)
+            for variable in player.trainable_variables
         ]
         sound = finite([*floats([*data, *weights]), *found.losses.values(), *asked])
         only_if(sound, lambda: self._learn(found))

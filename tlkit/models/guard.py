@@ -1,6 +1,7 @@
 """NaN guard: a training step in which anything is NaN or infinite changes nothing.
 
-Asked are the batch and the weights as they enter the step, the loss and the gradients. The loss alone does not tell:
+Asked are the batch and the weights that learn as they enter the step, the loss and the gradients; all other variables
+at the end of an epoch, before anything of it is kept. The loss alone does not tell:
 with oneDNN, TensorFlow's fused relu of NaN is 0, max pooling passes NaN over on every processor, and relu6 of infinity
 is 6, so a network can swallow what is no number and learn on from nothing.
 
@@ -99,7 +100,10 @@ class Guard:
         """The model's own step; where it was not sound, everything as before and NaN as its loss."""
         moved = self.model.non_trainable_variables  # statistics and seeds move without the optimiser
         self._before = [(variable, tf.identity(variable.value)) for variable in moved]
-        self._entered = [*floats(data), *floats([variable.value for variable in self.model.variables])]
+        weights = [
+            variable.value for variable in self.model.trainable_variables
+        ]  # what a step changes and uses
+        self._entered = [*floats(data), *floats(weights)]
         self._sound = finite(self._entered)
         logs = self._step(data)
         loss = tf.convert_to_tensor(logs["loss"])
