@@ -62,7 +62,7 @@ def detect_retinanet(
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(detection.plan(run, phases))
+    run.stop_if_dry(detection.plan(run, phases, detector))
 
     # Cooking
     detection.fit(run, detector, split, phases, fitting, augmentation, tip)

@@ -18,7 +18,7 @@ from tlkit.results.run_folder import RUNS, RunFolder, every_run, is_unfinished, 
 
 HEADER = ("run", "state", "when (UTC)", "recipe", "source", "measure")
 SPARE = ("recipe", "source", "when (UTC)")  # the run's name mostly says the first two
-LONGEST = 32  # characters of a source in the table
+LONGEST = 24  # characters of a source in the table
 EXAMPLES = """
     tlkit runs
     tlkit runs --runs elsewhere/     of another folder

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tlkit.cli.chapters import deal
 from tlkit.cli.device import precision_policy
+from tlkit.cli.estimates import untold
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TRAINING
@@ -260,4 +261,7 @@ def plan(run: Run, subject: Subject, length: Length) -> dict[str, Any]:
         "pictures": {part: len(found) for part, found in subject.pictures.items()},
         "model": run.card()["model"],
         "length": asdict(length),
+        "time": untold(
+            f"{'the game ends' if length.minutes else '--minutes ends the game'} in time; judging comes after it."
+        ),
     }
