@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 WIDEST = 100  # columns of text in a wide terminal
-HIDDEN = {"sha256", "digest", "split_sha256", "temperature"}  # for programs; --json has them
+HIDDEN = {"sha256", "digest", "split_sha256", "temperature", "play"}  # for programs; --json has them
 UNITS = {"image_size": "{} pixels", "parameters": "{} parameters", "width": "{} features"}
 
 
@@ -23,7 +23,9 @@ def show_plan(plan: Mapping[str, Any]) -> None:
     room = min(shutil.get_terminal_size().columns, WIDEST) if sys.stdout.isatty() else None
     for key, lines in rows:
         for number, line in enumerate(lines):
-            for part in textwrap.wrap(line, max(room - margin, 20)) if room else [line]:
+            for part in (
+                textwrap.wrap(line, max(room - margin, 20), break_on_hyphens=False) if room else [line]
+            ):
                 click.echo(f"{'' if number else key:{margin}}{part}")
                 key, number = "", 1  # noqa: PLW2901 - the heading stands once
 

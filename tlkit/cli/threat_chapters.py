@@ -198,6 +198,8 @@ def deal_bags(
         if not len(bags):
             kind = "empty bag" if how.only_empty_bags else "bag"
             raise DataFault(f"{source} has no {kind} in its {part} part.", "Give more, or another --part.")
+        if run.sampled > 1:  # what there is to say would be of the sample
+            continue
         found = bags.summary()
         run.say(
             f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
