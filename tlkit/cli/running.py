@@ -19,11 +19,11 @@ from tlkit.results.run_folder import RunFolder, plain
 
 
 class DryRunDone(Exception):
-    """A dry run has seen what it wanted to see."""
+    """A dry run has seen what it wanted to see; `planned` says that its summary is the plan of a run."""
 
-    def __init__(self, summary: dict[str, Any]) -> None:
+    def __init__(self, summary: dict[str, Any], *, planned: bool = False) -> None:
         super().__init__("dry run")
-        self.summary = summary
+        self.summary, self.planned = summary, planned
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Run:
         verbose: Whether third parties may talk.
         created: Start of the first attempt, UTC, ISO 8601.
         environment: What `start_tensorflow` found; empty before.
+        sampled: In a dry run on a set that is not drawn yet: how many of its images stand behind each that was.
     """
 
     recipe: str
@@ -80,6 +81,7 @@ class Run:
     verbose: bool = False
     created: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
+    sampled: int = 1
 
     def __post_init__(self) -> None:
         self._started = monotonic()
@@ -155,7 +157,7 @@ class Run:
     def stop_if_dry(self, summary: dict[str, Any]) -> None:
         """End a dry run here, after the checks, and show `summary`; otherwise do nothing."""
         if self.dry_run:
-            raise DryRunDone(summary)
+            raise DryRunDone(summary, planned=True)
 
     def record(self, **entries: Any) -> dict[str, Any]:
         """Add entries to the card, such as `classes`, `model`, `data`, `phases`, `measures`, `parity`.
