@@ -28,8 +28,7 @@ def test_the_other_setting_of_onednn_is_the_one_that_is_not_in_force(told, wante
     assert set(asked) == {ASK}
 
 
-@pytest.mark.onednn
-@pytest.mark.parametrize("setting", ["0", "1"])
+@pytest.mark.parametrize("setting", ["0", pytest.param("1", marks=pytest.mark.slow)])
 def test_tensorflow_says_which_setting_is_in_force(setting, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", setting)
     assert set(other_settings()) & {"0", "1"} == {"0", "1"} - {setting}

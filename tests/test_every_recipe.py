@@ -70,6 +70,7 @@ def test_the_person_sees_data_weights_table_and_result(finished):
         assert " ".join(words.split()) in " ".join(finished.said.split()), words
 
 
+@pytest.mark.onednn
 def test_easy_shapes_are_learned(finished):
     card = json.loads((finished.run / "card.json").read_text())
     assert card["measures"]["test"]["accuracy"] == finished.output["accuracy"] >= 0.8
@@ -131,6 +132,7 @@ def test_predict_names_the_classes(finished):
     assert {p["label"] for p in predictions} <= {"bar", "disc", "frame"}
 
 
+@pytest.mark.onednn
 def test_evaluating_on_its_own_source_leaves_the_test_part(finished):
     result = CliRunner().invoke(main, ["evaluate", str(finished.run), str(finished.source), "--json"])
     assert result.exit_code == 0, result.stderr
@@ -155,6 +157,7 @@ def test_compare_shows_the_run(finished):
     assert f"{finished.output['accuracy']}"[:4] in result.stdout
 
 
+@pytest.mark.onednn
 def test_small_cnn_runs_and_repeats_itself_bit_for_bit(make_folder, tmp_path):
     source = make_folder("photos", bar=10, disc=10)
     cards = []

@@ -119,6 +119,7 @@ def headed(shapes, tmp_path_factory):
     }
 
 
+@pytest.mark.onednn
 @pytest.mark.parametrize("head", ["knn3", "svm-rbf"])
 def test_the_served_head_gives_scikit_learns_label_on_every_test_image(headed, head):
     folder = Path(headed[head]["run"])

@@ -103,6 +103,7 @@ def test_it_answers_in_a_process_with_tensorflow_and_nothing_of_ours(model, run,
     assert np.abs(answer["probability"] - expected).max() <= 1e-5
 
 
+@pytest.mark.onednn
 def test_signatures_and_their_shapes(loaded):
     shapes = {
         name: {
@@ -124,6 +125,7 @@ def test_signatures_and_their_shapes(loaded):
     assert inputs["pixels"]["images"].dtype == tf.uint8
 
 
+@pytest.mark.onednn
 def test_all_signatures_agree(model, loaded, files):
     names = loaded.signatures
     answer = names["serving_default"](contents_of(files))
@@ -164,6 +166,7 @@ def test_weights_are_stored_once(model, run):
 # --- parity ---
 
 
+@pytest.mark.onednn
 def test_parity_over_all_forms_of_a_picture(model, run, files):
     found = check_parity(model, run, files)
     assert found["largest_difference"] <= found["tolerance"] == 1e-5
