@@ -6,7 +6,8 @@ import subprocess
 
 import pytest
 
-from tests.__main__ import ASK, other_settings, steps
+from tests.__main__ import ASK, ROOT, other_settings, steps
+from tests.conftest import LONG, pytest_collection_modifyitems
 
 
 @pytest.mark.parametrize(("told", "wanted"), [("1\n", ["0"]), ("0\n", ["1"]), ("", ["0", "1"])])
@@ -43,3 +44,15 @@ def test_each_switch_chooses_its_steps():
     slow, usual = steps(["--slow"])[-1][0], steps([])[-1][0]
     assert "not gpu and not network" in slow
     assert "-m" not in usual, "setup.cfg says what is usual"
+
+
+def test_long_files_come_first_and_all_others_keep_their_order():
+    class Item:
+        def __init__(self, nodeid):
+            self.nodeid = nodeid
+
+    items = [Item(f"{name}::test") for name in ("tests/b.py", LONG[1], "tests/a.py", LONG[0], "tests/b.py")]
+    pytest_collection_modifyitems(items)
+    names = [item.nodeid.partition("::")[0] for item in items]
+    assert names == [LONG[0], LONG[1], "tests/b.py", "tests/a.py", "tests/b.py"]
+    assert [name for name in LONG if not (ROOT / name).is_file()] == []
