@@ -16,13 +16,14 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-# Files of half a minute of a processor's time or more, the longest first. They begin, or one process ends alone with one.
+# Files that take a processor 20 seconds or more, the longest first: begun late, one would leave the other processes idle.
 LONG = (
     "tests/test_every_recipe.py",
+    "tests/cli/test_feature_recipes.py",
     "tests/models/test_detector_training.py",
     "tests/cli/test_kill_points.py",
     "tests/cli/test_detection_recipes.py",
-    "tests/cli/test_faults.py",
+    "tests/models/test_classic.py",
 )
 
 
