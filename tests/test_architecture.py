@@ -150,6 +150,7 @@ def test_the_top_level_is_as_agreed():
     agreed = {
         "setup.cfg",
         "pyproject.toml",
+        "MANIFEST.in",
         "README.md",
         "LICENSE",
         "CHANGELOG.md",

@@ -40,10 +40,12 @@ def test_the_two_headings_hold_one_block_of_one_line(title, runs):
     assert "pip install" in blocks[0]
 
 
-def test_ci_runs_the_test_command_and_nothing_else():
+def test_ci_runs_the_test_command_and_then_the_other_onednn_setting():
     script = (ROOT / ".ci" / "run").read_text()
     assert "## Test it" in script
     assert "README.md" in script
+    environment = re.search(r"\S+/bin/python -m tests$", chapter("Test it"), re.MULTILINE)[0]
+    assert f'"$command" "{environment} --other-onednn"' in script
 
 
 def parse(words, group):

@@ -131,7 +131,7 @@ def test_a_repeat_that_fails_is_told_like_any_run(kitchen, tlkit_command):
     assert said.json["error"]["problem"] == "photos/ has images but no class folders."
 
 
-@pytest.mark.slow  # by default tests/test_every_recipe.py runs the same network twice
+@pytest.mark.slow  # by default tests/cli/test_kill_points.py compares two runs of this network
 def test_a_network_repeats_and_what_was_different_is_said_before(shapes, tmp_path, tlkit_command):  # noqa: F811
     """Versions of another day are said; the weights of another run are not the same."""
     name, *options = RECIPES["cnn"]

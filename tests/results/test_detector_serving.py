@@ -95,6 +95,7 @@ def test_a_picture_twice_as_large_has_boxes_twice_as_large(run, files, tmp_path)
     assert twice.boxes == pytest.approx(2 * once.boxes, abs=1.0)
 
 
+@pytest.mark.onednn
 def test_signatures_answer_alike_and_pad(run, files):
     loaded = tf.saved_model.load(str(run))
     contents = tf.constant([Path(file).read_bytes() for file in files[:2]])

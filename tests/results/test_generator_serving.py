@@ -36,6 +36,7 @@ def painted(generator, latents, labels, truncation=1.0):
     return np.clip(np.asarray(pictures) * 0.5 + 0.5, 0, 1)
 
 
+@pytest.mark.onednn
 def test_latents_give_the_pictures_of_the_keras_model(made):
     generator, _, served = made
     latents = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
@@ -130,6 +131,7 @@ def test_colour_has_8_bits_whatever_is_asked_and_names_may_be_absent(tmp_path):
     assert answer["label"].numpy().tolist() == [b""]
 
 
+@pytest.mark.onednn
 def test_signatures_are_as_documented(made):
     model = tf.saved_model.load(str(made[1]))
     assert set(model.signatures) == {"serving_default", "generate", "from_latents", "classes"}

@@ -91,6 +91,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow  # by default tests/test_every_recipe.py asks a finished run in such a process
 def test_it_answers_in_a_process_with_tensorflow_and_nothing_of_ours(model, run, files):
     command = [sys.executable, "-I", "-c", ALONE, str(run), str(files[0])]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
@@ -103,6 +104,7 @@ def test_it_answers_in_a_process_with_tensorflow_and_nothing_of_ours(model, run,
     assert np.abs(answer["probability"] - expected).max() <= 1e-5
 
 
+@pytest.mark.onednn
 def test_signatures_and_their_shapes(loaded):
     shapes = {
         name: {
