@@ -219,6 +219,13 @@ def near_copy_across_classes(root):
     save(root, "disc/two.jpg", smooth(1).rotate(90), quality=80)
 
 
+def run_folder(root):
+    run = root / "saved_models" / "small-cnn-photos" / "1"
+    run.mkdir(parents=True)
+    for name in ("options.json", "recipe.py"):
+        (run / name).write_text("{}")
+
+
 FOLDER_PLANTS = {
     "unreadable": (unreadable, "bar/0.png"),
     "not-a-file": (not_a_file, "bar/pipe.png"),
@@ -242,6 +249,7 @@ FOLDER_PLANTS = {
     "broken-link": (broken_link, "bar/gone.png"),
     "ignored-link": (ignored_link, "bar/more"),
     "ignored-file": (ignored_file, "bar/picture.dat"),
+    "run-folder": (run_folder, "saved_models"),
     "undecodable-name": (named(os.fsdecode(b"caf\xe9.png")), f"bar/{os.fsdecode(b'caf')}\udce9.png"),
     "unicode-name": (named("cañón.png"), "bar/cañón.png"),
     "blank-name": (named("my gun.png"), "bar/my gun.png"),

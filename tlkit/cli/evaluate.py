@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, runs_option
+from tlkit.cli.options import GROUP, READING, json_option, reading_of, runs_option, with_reading_options
 from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
+from tlkit.data.image_records import Reading
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 
@@ -56,6 +57,7 @@ EXAMPLES = """
     type=click.Choice(["refuse", "drop"]),
     help="Of a detector: boxes of classes that the run does not know.  [default: refuse]",
 )
+@with_reading_options
 @runs_option
 @json_option
 def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool, **options: Any) -> None:
@@ -70,7 +72,10 @@ def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool
         from tlkit.cli.boxes_judged import Judged, evaluate_detector
 
         _refuse(
-            options, ("skip_bad", "download"), "does not apply to pictures with boxes", "Use --faults clip."
+            options,
+            ("skip_bad", "download", *READING),
+            "does not apply to pictures with boxes",
+            "Use --faults clip.",
         )
         how = Judged(
             path,
@@ -86,9 +91,7 @@ def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool
     _refuse(
         options, ("faults", "unlabelled", "unknown"), f"is for detectors, and {path} is none", "Leave it out."
     )
-    outcome = _evaluate_classifier(
-        path, card, source, options["group"], options["skip_bad"], options["download"], batch or 32
-    )
+    outcome = _evaluate_classifier(path, card, source, options, batch or 32)
     if as_json:
         show(outcome, as_json=True)
     else:
@@ -105,18 +108,19 @@ def _evaluate_classifier(
     path: Path,
     card: dict[str, Any],
     source: str,
-    group: str | None,
-    skip_bad: bool,
-    download: bool,
+    options: dict[str, Any],
     batch: int,
 ) -> dict[str, Any]:
     from tlkit.data.ingredients import openable
     from tlkit.data.sources import read_images
     from tlkit.data.splits import groups_of
 
-    images, inspections, skipped = openable(
-        read_images(source, download=download, least=1), skip_bad=skip_bad
-    )
+    group, own = options["group"], source == card.get("source")
+    reading = reading_of(options)
+    if own and reading == Reading():
+        reading = reading_of(card["options"])
+    images = read_images(source, download=options["download"], least=1, reading=reading)
+    images, inspections, skipped = openable(images, skip_bad=options["skip_bad"])
     kept = unseen(path, inspections)
     if not kept:
         raise DataFault(
@@ -124,7 +128,7 @@ def _evaluate_classifier(
             "Give images that the run has not seen.",
         )
     excluded = len(images) - len(kept)
-    if group is None and source == card.get("source"):
+    if group is None and own:
         group = card["options"].get("group")
     groups = groups_of(images, inspections, group)
     images, groups = images.take(kept), tuple(groups[i] for i in kept)

@@ -26,7 +26,6 @@ from tlkit.data.image_records import (
     is_image,
 )
 from tlkit.data.text import count, listed
-from tlkit.errors import DataFault
 
 LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot
 # What stands beside the name of a part in names of folders: training_set, test-images, seg_train.
@@ -74,9 +73,6 @@ def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> Cla
         source: As typed.
         root: The folder.
         reading: Which of its images are wanted.
-
-    Raises:
-        DataFault: The folder cannot be listed at all, or a part's name leads to two meanings.
     """
     found = ClassFolders()
     walk = _Walk(root, reading, found.findings)
@@ -94,7 +90,7 @@ def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> Cla
     for folder, part in tops.items():
         _take(walk, folder, part, found)
     if split:
-        _unlabelled_parts(source, walk, split, found)
+        _unlabelled_parts(walk, split, found)
     beside = [] if split else [walk.name(p) for p in walk.loose(top)]
     found.findings += [
         finding("ignored-file", name, "it lies beside the class folders, in none of them") for name in beside
@@ -138,20 +134,18 @@ def part_folders(names: Sequence[str]) -> dict[str, str]:
 
 
 def _unwrapped(walk: _Walk, found: ClassFolders) -> Path:
-    """The folder whose folders are the classes or parts: a lone folder without images of its own only wraps them."""
+    """The folder whose folders are the classes or parts: lone folders without images of their own only wrap them."""
     top = walk.root
     for _ in range(DEEPEST_WRAPPING):
         folders = [folder for folder in walk.folders(top) if walk.images(folder)]
-        if len(folders) != 1 or walk.loose(top) or walk.loose(folders[0]):
+        if walk.loose(top) or not folders:
+            return walk.root
+        if len(folders) > 1 or part_folders([folders[0].name]):
             break
-        inner = [folder for folder in walk.folders(folders[0]) if walk.images(folder)]
-        if len(inner) < 2 and not part_folders([folder.name for folder in inner]):
-            break
-        if part_folders([folders[0].name]):
-            break  # train/ alone is a part
         top = folders[0]
-    if top != walk.root:
-        found.remarks.append(f"The classes are the folders in {walk.name(top)}/, which wraps them.")
+    if top == walk.root or walk.loose(top):
+        return walk.root
+    found.remarks.append(f"The classes are the folders in {walk.name(top)}/, which wraps them.")
     return top
 
 
@@ -206,7 +200,7 @@ def _mixed(
         found.rows += [Row(path, name) for path in walk.images(folder)]
 
 
-def _unlabelled_parts(source: str, walk: _Walk, split: dict[Path, str], found: ClassFolders) -> None:
+def _unlabelled_parts(walk: _Walk, split: dict[Path, str], found: ClassFolders) -> None:
     """Parts that hold images without class folders: they cannot be learned or judged by."""
     for folder, part in split.items():
         loose = walk.loose(folder)
@@ -214,10 +208,10 @@ def _unlabelled_parts(source: str, walk: _Walk, split: dict[Path, str], found: C
             continue
         name = walk.name(folder)
         if part == TRAINING and not any(row.part == TRAINING for row in found.rows):
-            raise DataFault(
-                f"{source}: {name}/ has images but no class folders.",
-                f"Put each class in its own folder ({name}/gun/1.png, {name}/blade/2.png).",
-            )
+            remedy = f"Put each class in its own folder ({name}/gun/1.png, {name}/blade/2.png)."
+            why = f"{name}/ has images but no class folders."
+            found.findings.append(finding("no-classes", name, why, remedy=remedy))
+            continue
         found.findings += [
             finding("ignored-file", walk.name(path), "it lies in a part, in no class folder")
             for path in loose

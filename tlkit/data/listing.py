@@ -22,6 +22,9 @@ from tlkit.data.image_tables import read_image_table
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault
 
+# One of these makes a table one of boxes.
+BOX_COLUMNS = frozenset(("left", "xmin", "x_min", "x1", "bbox", "region_shape_attributes"))
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -53,7 +56,7 @@ def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PL
         UsageFault: The source has an unknown prefix.
     """
     if _has_boxes(source):
-        return _list_boxes(source, unlabelled)
+        return _list_boxes(source, unlabelled, reading)
     if source.lower().endswith(".csv") and Path(source).is_file():
         return _list_csv(source, Path(source), reading)
     if ":" not in source and Path(source).is_dir():
@@ -74,7 +77,7 @@ def _list_elsewhere(source: str, unlabelled: str) -> Listing:
         if not source.startswith("tfds:"):
             raise
         try:
-            return _list_boxes(source, unlabelled)
+            return _list_boxes(source, unlabelled, PLAIN)
         except DataFault:
             raise fault from None
 
@@ -112,11 +115,11 @@ def _has_boxes(source: str) -> bool:
     if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml"}:
         return True
     if place.suffix.lower() == ".csv" and place.is_file():
-        return "path" not in header_of(place)
+        return not BOX_COLUMNS.isdisjoint(name.strip().casefold() for name in header_of(place))
     return ":" not in source and place.is_dir() and bool(formats_in(place))
 
 
-def _list_boxes(source: str, unlabelled: str) -> Listing:
+def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
     place = Path(source)
     try:
         boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
@@ -132,7 +135,7 @@ def _list_boxes(source: str, unlabelled: str) -> Listing:
         below, others = images_below(root)
         paths = sorted({*paths, *below})
         findings += [fault for fault in others if fault.kind != "ignored-file"]
-    images, objects = _described(source, root, paths, boxes)
+    images, objects = _described(source, root, [path for path in paths if reading.wants(path)], boxes)
     return Listing(images, objects, "boxes", tuple(f for f in findings if f.kind != "unreadable-image"))
 
 

@@ -54,9 +54,9 @@ __all__ = [
 ]
 
 BUILT_IN = ("xray:crops",)
-REFUSED = frozenset(
-    ("mixed-layout", "csv-row", "missing-file", "listed-twice", "label-spelling")
-)  # by training
+REFUSED = frozenset(  # by training
+    ("mixed-layout", "no-classes", "csv-row", "missing-file", "listed-twice", "label-spelling")
+)
 
 
 def read_images(source: str, *, download: bool = False, least: int = 2, reading: Reading = PLAIN) -> Images:

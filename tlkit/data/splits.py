@@ -129,10 +129,11 @@ def split_images(
         UsageFault: `group` is no regular expression.
     """
     _check_paths(images)
-    notes: list[str] = []
+    notes = list(images.remarks)
     declared = declared_groups(images, group)
     if manifest is not None:
-        images, inspections, declared, notes = _by_manifest(images, inspections, declared, manifest)
+        images, inspections, declared, left = _by_manifest(images, inspections, declared, manifest)
+        notes += left
     if hold_out is not None:
         images = _held_out(images, hold_out)
     hashes = tuple(inspection.sha256 for inspection in inspections)
