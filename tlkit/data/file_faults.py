@@ -19,11 +19,10 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data.findings import ERROR, Finding, finding
-from tlkit.data.formats import NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, refusal
+from tlkit.data.formats import BITS_PER_SAMPLE, NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, refusal
 from tlkit.data.inspection import MAXIMUM_PIXELS, THUMBNAIL, load_reduced, reason, thumbnail_of
 
 ORIENTATION = 0x0112
-BITS_PER_SAMPLE = 258  # TIFF tag
 TURNS = {
     2: "mirrored",
     3: "turned by 180 degrees",
@@ -129,6 +128,8 @@ def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Findin
             stream.seek(0)
             load_reduced(image)
             found += _pixel_faults(stream, image, path)
+            if any(fault.kind == "unsupported-values" for fault in found):
+                return None, found
             thumbnail = thumbnail_of(image)
     except Image.DecompressionBombError as fault:
         return None, [finding("decompression-bomb", path, str(fault).split(",", maxsplit=1)[0])]
