@@ -219,6 +219,17 @@ def near_copy_across_classes(root):
     save(root, "disc/two.jpg", smooth(1).rotate(90), quality=80)
 
 
+def two_tone(root):
+    pixels = np.zeros((40, 40), np.uint8)
+    pixels[10:30, 5:25] = 255
+    Image.fromarray(pixels).save(root / "bar" / "mask.png")
+
+
+def twin_names(root):
+    for number in range(6):
+        draw(2, number + 50).save(root / "disc" / f"{number}_thumb.png")
+
+
 def run_folder(root):
     run = root / "saved_models" / "small-cnn-photos" / "1"
     run.mkdir(parents=True)
@@ -245,6 +256,7 @@ FOLDER_PLANTS = {
     "extreme-aspect": (long_picture, "bar/long.png"),
     "extreme-size": (tiny_picture, "bar/tiny.png"),
     "constant": (constant, "bar/grey.jpg"),
+    "two-tone": (two_tone, "bar/mask.png"),
     "symlink-loop": (symlink_loop, "bar/again"),
     "broken-link": (broken_link, "bar/gone.png"),
     "ignored-link": (ignored_link, "bar/more"),
@@ -256,6 +268,7 @@ FOLDER_PLANTS = {
     "windows-name": (named("aux.png"), "bar/aux.png"),
     "name-collision": (collision, "bar/A.png"),
     "label-spelling": (spelling, "Bar "),
+    "twin-names": (twin_names, "disc/0_thumb.png"),
     "no-classes": (no_classes, None),
     "mixed-layout": (mixed_layout, "train"),
     "one-class": (one_class, "bar"),

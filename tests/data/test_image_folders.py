@@ -9,8 +9,8 @@ import pytest
 
 from tests.conftest import draw
 from tlkit.data.image_folders import part_folders
-from tlkit.data.image_records import Reading
 from tlkit.data.listing import list_source
+from tlkit.data.reading import Reading
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault
 
@@ -140,10 +140,10 @@ def test_include_and_exclude_choose_images(place):
 
 def test_files_that_are_not_read_are_counted_and_named(place):
     root = place("cat/0.png", "dog/0.png")
-    for name in ("cat/1.heic", "cat/2.HEIC", "dog/notes.txt"):
+    for name in ("cat/1.dcm", "cat/2.DCM", "dog/notes.txt"):
         (root / name).write_bytes(b"x")
     (remark,) = read_images(str(root)).remarks
-    assert remark == "Files that are not read: 2 .heic and 1 .txt (the first: cat/1.heic)."
+    assert remark == "Files that are not read: 2 .dcm and 1 .txt (the first: cat/1.dcm)."
 
 
 def test_a_file_without_suffix_that_begins_like_an_image_is_read(place):
@@ -192,3 +192,30 @@ def test_running_inside_the_source_twice(place, monkeypatch):
         assert json.loads(done.stdout)["classes"] == ["bar", "disc"]
         run_in(root / "saved_models" / "small-cnn-photos" / str(number))
     shutil.rmtree(root / "saved_models")
+
+
+@pytest.mark.parametrize(
+    ("ending", "pattern"),
+    [
+        ("_mask.png", "*_mask*.png"),
+        (".jpg", "*.png"),
+        ("-thumb.png", "*-thumb*.png"),
+        ("_flip2.png", "*_flip*.png"),
+    ],
+)
+def test_masks_and_copies_beside_their_images_are_a_finding(place, ending, pattern):
+    names = [f"{kind}/{n}" for kind in ("cat", "dog") for n in range(4)]
+    root = place(*[f"{name}.png" for name in names], *[f"{name}{ending}" for name in names])
+    images = read_images(str(root))
+    (remark,) = images.remarks
+    assert "8 of 16 images lie beside one of the same name but for its ending" in remark
+    assert f"--exclude '{pattern}'" in remark
+    assert [f.kind for f in list_source(str(root)).findings] == ["twin-names"]
+    left = read_images(str(root), reading=Reading(exclude=(pattern,)))
+    assert len(left) == 8
+
+
+@pytest.mark.parametrize("names", [("1", "10", "100"), ("gun", "gun2", "gun3"), ("a", "ab", "abc")])
+def test_numbers_are_no_endings_and_few_are_no_finding(place, names):
+    root = place(*[f"{kind}/{name}.png" for kind in ("cat", "dog") for name in names], *cats_and_dogs("."))
+    assert all("ending" not in remark for remark in read_images(str(root)).remarks)

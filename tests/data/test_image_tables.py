@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tlkit.data.check import check_source
-from tlkit.data.image_records import Reading
 from tlkit.data.listing import list_source
+from tlkit.data.reading import Reading
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault
 

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from tlkit.data.image_records import Reading
+from tlkit.data.reading import Reading
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault, UsageFault
 

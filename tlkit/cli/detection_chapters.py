@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tlkit.data.box_augmentation import BoxAugmentation
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
-    from tlkit.data.image_records import Reading
+    from tlkit.data.reading import Reading
     from tlkit.models.anchors import Anchors
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase

@@ -13,7 +13,7 @@ from tlkit.cli.options import GROUP, READING, json_option, reading_of, runs_opti
 from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
-from tlkit.data.image_records import Reading
+from tlkit.data.reading import Reading
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 

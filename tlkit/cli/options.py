@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from tlkit.data.image_records import Reading
+from tlkit.data.reading import Reading
 from tlkit.results.run_folder import RUNS
 
 READING = ("include", "exclude", "path_column", "label_column", "suffix")  # fields of `Reading`

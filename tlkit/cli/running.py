@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any
 
 from tlkit.cli.console import Console, Step, TrainingTable
-from tlkit.data.image_records import PLAIN, Reading
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.errors import DataFault
 from tlkit.results.run_folder import RunFolder, plain
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from tlkit.data.file_faults import Look, look_at_files
 from tlkit.data.findings import ERROR, WARNING, Finding, ordered
-from tlkit.data.image_records import PLAIN, Reading
 from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import declared_groups

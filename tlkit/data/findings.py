@@ -59,6 +59,7 @@ KINDS = {
     "extreme-aspect": Kind(WARNING, "is very long or very wide", "Cut it: it is squeezed to a square."),
     "extreme-size": Kind(WARNING, "is very small or very large", "Look at it; scale or cut it."),
     "constant": Kind(WARNING, "shows one even tone", "Look at it, and remove it if it shows nothing."),
+    "two-tone": Kind(WARNING, "shows two tones only", "Look at it: a mask is left out with --exclude."),
     # --- names and places ---
     "symlink-loop": Kind(ERROR, "links to a folder that holds it", "Remove the link."),
     "broken-link": Kind(ERROR, "links to nothing", "Remove the link or restore what it points at."),
@@ -76,6 +77,9 @@ KINDS = {
     ),
     "label-spelling": Kind(
         ERROR, "are labels that differ in case or blanks only", "Make them one class, or name them apart."
+    ),
+    "twin-names": Kind(
+        WARNING, "have the names of others but for an ending", "Leave them out if they are masks: --exclude."
     ),
     # --- a source's layout ---
     "no-classes": Kind(ERROR, "has no class folders", "Put each class in its own folder (photos/gun/1.png)."),

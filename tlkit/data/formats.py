@@ -6,12 +6,19 @@ colours, an animated WebP. Such files would stop a training at the first batch t
 
 from __future__ import annotations
 
+import importlib
 import zlib
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image
+
+# HEIC, as phones store photographs, is read where the extra is installed: pip install 'tlkit[heif]'.
+HEIF_SUFFIXES = frozenset((".heic", ".heif")) if find_spec("pillow_heif") else frozenset()
+if HEIF_SUFFIXES:
+    importlib.import_module("pillow_heif").register_heif_opener()
 
 NATIVE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"))
 NATIVE_FORMATS = frozenset(("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP"))  # MPO: a JPEG with further pictures
@@ -25,6 +32,7 @@ SUFFIXES = {
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
     "JPEG2000": (".jp2", ".j2k"),
+    "HEIF": (".heic", ".heif"),
     "PPM": (".pgm", ".ppm", ".pbm", ".pnm"),
 }
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # values a pixel, by colour type

@@ -16,15 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.data.findings import Finding, finding
-from tlkit.data.image_records import (
-    PART_NAMES,
-    PLAIN,
-    TRAINING,
-    Reading,
-    Row,
-    begins_like_an_image,
-    is_image,
-)
+from tlkit.data.image_records import PART_NAMES, TRAINING, Row, begins_like_an_image, is_image
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.text import count, listed
 
 LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot

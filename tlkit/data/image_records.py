@@ -1,13 +1,14 @@
-"""Labelled images as a source lists them: the rows, what they become, and how a person wants them read."""
+"""Labelled images as a source lists them: the rows, and what they become."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
+
+from tlkit.data.formats import HEIF_SUFFIXES
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 PARTS = (TRAINING, VALIDATION, TEST)
@@ -39,40 +40,10 @@ IMAGE_SUFFIXES = frozenset(
         ".tif",
         ".tiff",
         ".webp",
+        *HEIF_SUFFIXES,
     )
 )
 STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")  # of image files
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How a person wants a source of labelled images read.
-
-    Attributes:
-        include: Patterns (`*`, `?`, `[ab]`) on the path or the file's name: only images that one fits are read.
-        exclude: Images that one fits are not read.
-        path_column: The column of a table that names the files; None: told by its name.
-        label_column: The column of the class.
-        suffix: What the names of a table lack, such as ".jpg".
-    """
-
-    include: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    path_column: str | None = None
-    label_column: str | None = None
-    suffix: str | None = None
-
-    def wants(self, path: str) -> bool:
-        """Whether a POSIX path relative to the source is read."""
-        name = PurePosixPath(path).name
-
-        def fits(patterns: tuple[str, ...]) -> bool:
-            return any(fnmatchcase(path, one) or fnmatchcase(name, one) for one in patterns)
-
-        return (not self.include or fits(self.include)) and not fits(self.exclude)
-
-
-PLAIN = Reading()
 
 
 @dataclass(frozen=True)

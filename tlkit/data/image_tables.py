@@ -14,16 +14,9 @@ from pathlib import Path
 
 from tlkit.data.csv_tables import Table, read_table
 from tlkit.data.findings import ERROR, WARNING, Finding, finding
-from tlkit.data.image_records import (
-    PART_NAMES,
-    PLAIN,
-    TEST,
-    TRAINING,
-    VALIDATION,
-    Reading,
-    Row,
-)
+from tlkit.data.image_records import PART_NAMES, TEST, TRAINING, VALIDATION, Row
 from tlkit.data.named_files import NamedFiles, Unusable
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.text import count, did_you_mean, listed
 from tlkit.errors import DataFault
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tlkit.data.image_records import PLAIN, Reading
 from tlkit.data.inspection import Inspection, inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.more import add_synthetic
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.sources import Images, read_images
 from tlkit.data.splits import Split, split_images
 from tlkit.errors import DataFault

@@ -17,8 +17,10 @@ from tlkit.data.box_tables import header_of
 from tlkit.data.boxes import Boxes, find_faults, read_boxes
 from tlkit.data.findings import Finding, finding
 from tlkit.data.image_folders import images_below, read_class_folders
-from tlkit.data.image_records import PLAIN, Images, Reading, Row, describe
+from tlkit.data.image_records import Images, Row, describe
 from tlkit.data.image_tables import read_image_table
+from tlkit.data.naming_faults import twin_names
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault
 
@@ -65,6 +67,8 @@ def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PL
 
 
 def _listed(images: Images, findings: list[Finding]) -> Listing:
+    twins = twin_names(images.paths)
+    findings = [*findings, *([twins] if twins else [])]
     objects = tuple((images.class_names[label],) for label in images.labels)
     return Listing(images, objects, "classes", tuple(findings))
 

@@ -24,17 +24,16 @@ from tlkit.data.image_records import (
     IMAGE_SUFFIXES,
     PART_NAMES,
     PARTS,
-    PLAIN,
     TEST,
     TRAINING,
     VALIDATION,
     Images,
-    Reading,
     Row,
     describe,
 )
 from tlkit.data.image_tables import read_image_table
-from tlkit.data.naming_faults import label_faults
+from tlkit.data.naming_faults import label_faults, twin_names
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.text import did_you_mean
 from tlkit.errors import DataFault, UsageFault
 
@@ -88,7 +87,8 @@ def read_images(source: str, *, download: bool = False, least: int = 2, reading:
     else:
         images = _read_folder(source, Path(source), reading, loose=least == 1)
     _check_classes(images, least)
-    return images
+    twins = twin_names(images.paths)
+    return replace(images, remarks=(*images.remarks, f"{twins.sentence} {twins.remedy}")) if twins else images
 
 
 def refuse_first(findings: Iterable[Finding], names: Iterable[str]) -> None:
