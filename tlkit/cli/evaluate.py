@@ -63,8 +63,8 @@ EXAMPLES = """
 def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool, **options: Any) -> None:
     """Measure a finished run on images that it has not learned from.
 
-    Images whose content is in the run's training or validation part are left out and counted; on the run's
-    own source what remains is its test part, in the run's own groups. Labels are matched by name.
+    Images whose content or declared group is in the run's training or validation part are left out and counted; on
+    the run's own source what remains is its test part, in the run's own groups. Labels are matched by name.
     """
     path = find_run(run, runs)
     card = read_card(path)
@@ -127,13 +127,30 @@ def _evaluate_classifier(
             f"All {len(images)} images of {source} are in the training or validation part of {path}.",
             "Give images that the run has not seen.",
         )
-    excluded = len(images) - len(kept)
     if group is None and own:
         group = card["options"].get("group")
     groups = groups_of(images, inspections, group)
-    images, groups = images.take(kept), tuple(groups[i] for i in kept)
+    learned = _learned_groups(path)
+    new = [i for i in kept if groups[i] not in learned]
+    if not new:
+        raise DataFault(
+            f"All images of {source} are of groups in the training or validation part of {path}.",
+            "Give images of groups that the run has not seen.",
+        )
+    excluded, excluded_groups = len(images) - len(new), len({groups[i] for i in kept} & learned)
+    images, groups = images.take(new), tuple(groups[i] for i in new)
     measures = judge(path, card, images, groups, batch)
-    return {"run": path, "source": source, "excluded": excluded, "skipped": skipped, **measures}
+    counts = {"excluded": excluded, "excluded_groups": excluded_groups}
+    return {"run": path, "source": source, **counts, "skipped": skipped, **measures}
+
+
+def _learned_groups(path: Path) -> set[str]:
+    """Declared groups in the parts that the run learned from or was chosen by; the names of contents are none."""
+    from tlkit.data.splits import is_declared, read_manifest
+
+    manifest = path / "split.csv"
+    rows = read_manifest(manifest).values() if manifest.is_file() else []
+    return {row["group"] for row in rows if row["part"] != "test" and is_declared(row.get("group"))}
 
 
 def unseen(path: Path, inspections: list[Inspection]) -> list[int]:
@@ -190,7 +207,8 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
 
 def _show_text(outcome: dict[str, Any]) -> None:
     click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
-    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded)")
+    of_groups = f", of {outcome['excluded_groups']} learned groups too" if outcome["excluded_groups"] else ""
+    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{of_groups})")
     for file in outcome["skipped"]:
         click.echo(f"left out: {file['path']} {file['reason']}")
     for name in AVERAGES:
