@@ -160,6 +160,27 @@ def test_copies_of_training_images_are_left_out_under_any_name(finished, others,
     assert tlkit_command("evaluate", finished.run, others, "--json").json["excluded"] == 1
 
 
+def test_groups_that_were_learned_from_are_left_out_and_counted(finished, others, tlkit_command, tmp_path):
+    run = shutil.copytree(finished.run, tmp_path / "grouped")
+    rows = manifest(run)
+    groups = {
+        row["path"]: "100" if row["part"] == "training" else "7"
+        for row in rows
+        if row["part"] != "validation"
+    }
+    with (run / "split.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(row | {"group": groups.get(row["path"], row["group"])} for row in rows)
+    answer = tlkit_command("evaluate", run, others, "--group", r"(\d+)\.png", "--json").json
+    assert (answer["n"], answer["excluded"], answer["excluded_groups"]) == (6, 2, 1)
+    said = tlkit_command("evaluate", run, others, "--group", r"(\d+)\.png").out
+    assert "n: 6 in 3 groups (2 excluded, of 1 learned groups too)" in said
+    assert tlkit_command("evaluate", run, others, "--json").json["excluded"] == 0
+    none = tlkit_command("evaluate", run, others, "--group", "(100)|(1)")
+    assert none.code == 0
+
+
 def test_as_text(finished, others, tlkit_command):
     (others / "disc" / "torn.png").write_bytes(b"")
     said = tlkit_command("evaluate", finished.run, others, "--group", r"(\d)\.png", "--skip-bad")

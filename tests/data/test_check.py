@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import zlib
 
@@ -219,6 +220,24 @@ def near_copy_across_classes(root):
     save(root, "disc/two.jpg", smooth(1).rotate(90), quality=80)
 
 
+def two_tone(root):
+    pixels = np.zeros((40, 40), np.uint8)
+    pixels[10:30, 5:25] = 255
+    Image.fromarray(pixels).save(root / "bar" / "mask.png")
+
+
+def twin_names(root):
+    for number in range(6):
+        draw(2, number + 50).save(root / "disc" / f"{number}_thumb.png")
+
+
+def run_folder(root):
+    run = root / "saved_models" / "small-cnn-photos" / "1"
+    run.mkdir(parents=True)
+    for name in ("options.json", "recipe.py"):
+        (run / name).write_text("{}")
+
+
 FOLDER_PLANTS = {
     "unreadable": (unreadable, "bar/0.png"),
     "not-a-file": (not_a_file, "bar/pipe.png"),
@@ -238,16 +257,19 @@ FOLDER_PLANTS = {
     "extreme-aspect": (long_picture, "bar/long.png"),
     "extreme-size": (tiny_picture, "bar/tiny.png"),
     "constant": (constant, "bar/grey.jpg"),
+    "two-tone": (two_tone, "bar/mask.png"),
     "symlink-loop": (symlink_loop, "bar/again"),
     "broken-link": (broken_link, "bar/gone.png"),
     "ignored-link": (ignored_link, "bar/more"),
     "ignored-file": (ignored_file, "bar/picture.dat"),
+    "run-folder": (run_folder, "saved_models"),
     "undecodable-name": (named(os.fsdecode(b"caf\xe9.png")), f"bar/{os.fsdecode(b'caf')}\udce9.png"),
     "unicode-name": (named("cañón.png"), "bar/cañón.png"),
     "blank-name": (named("my gun.png"), "bar/my gun.png"),
     "windows-name": (named("aux.png"), "bar/aux.png"),
     "name-collision": (collision, "bar/A.png"),
     "label-spelling": (spelling, "Bar "),
+    "twin-names": (twin_names, "disc/0_thumb.png"),
     "no-classes": (no_classes, None),
     "mixed-layout": (mixed_layout, "train"),
     "one-class": (one_class, "bar"),
@@ -443,6 +465,51 @@ def test_the_remedy_names_the_group_that_names_tell(folder):
         r"Keep them together: --group '.*?(\d+_\d+)|.+' does so for 8 of 8 families."
     }
     assert check_source(str(folder), group=r".*?(\d+_\d+)|.+").findings == ()
+
+
+def scheme(kind, scan, view):
+    """Names of many schemes, of which the expected group is the scan."""
+    return {
+        "IM-0172-0001": f"IM-{scan:04}-{view:04}.png",
+        "patient3_view1": f"patient{scan}_view{view}.png",
+        "scan": f"{kind}{scan:03}_{'abcd'[view]}.png",
+        "BloodImage": f"{'UPDN'[view]}B{scan}_{scan + 40}.png",
+        "counter": f"{scan * 4 + view}.png",
+    }
+
+
+@pytest.mark.parametrize("name", ["IM-0172-0001", "patient3_view1", "scan", "BloodImage", "counter"])
+def test_a_proposed_group_keeps_scans_together_and_nothing_else(folder, name):
+    """Each scan has four files, two of which look the same; 12 scans of one class, 12 of another."""
+    scan_of = {}
+    for file in folder.glob("*/*.png"):
+        file.unlink()
+    for kind, base in (("bar", 0), ("disc", 100)):
+        for scan in range(base, base + 12):
+            for view in range(4):
+                place = f"{kind}/{scheme(kind, scan, view)[name]}"
+                scan_of[place] = scan
+                save(folder, place, smooth(scan * 10 + (0 if view < 2 else view)).rotate(180 * (view == 1)))
+    remedies = {f.remedy for f in check_source(str(folder)).findings if f.kind == "turned-copy"}
+    (remedy,) = remedies
+    if name == "counter":
+        assert "cannot be told from these names" in remedy
+        return
+    pattern = re.search("--group '(.*?)' does", remedy)[1]
+    found = {path: re.search(pattern, path) for path in scan_of}
+    groups = {path: next((g for g in m.groups() if g), m[0]) for path, m in found.items()}
+    for path, scan in scan_of.items():
+        assert {scan_of[other] for other in groups if groups[other] == groups[path]} == {scan}
+
+
+def test_a_picture_number_is_no_group(folder):
+    """IM-0172-0001.jpeg: two views look alike across patients by chance; the view's number groups nothing."""
+    for patient in range(20):
+        for view in range(3):
+            save(folder, f"bar/IM-{patient:04}-{view:04}.png", smooth(patient * 7 + view))
+    save(folder, "bar/IM-0050-0001.png", smooth(1).rotate(180))
+    (found,) = [f for f in check_source(str(folder)).findings if f.kind == "turned-copy"]
+    assert "cannot be told from these names" in found.remedy
 
 
 # --- boxes ---

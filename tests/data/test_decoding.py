@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tlkit.data.decoding import decode, decode_and_resize, native, read_contents, read_file, resize
+from tlkit.data.depth import read_picture
 from tlkit.data.headers import first_numbers, orientation
+from tlkit.data.inspection import inspect_file
 
 SCALAR = [tf.TensorSpec([], tf.string)]
 decode_graph = tf.function(decode, SCALAR, autograph=False)
@@ -135,6 +138,52 @@ def test_a_turned_file_equals_its_upright_copy(value):
     one, other = encode(stored, "JPEG", exif=exif, **options), encode(upright, "JPEG", **options)
     assert largest_difference(decode_graph(one), decode_graph(other)) == 0
     assert largest_difference(resized_graph(one), resized_graph(other)) == 0
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("value", range(1, 9))
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_a_turned_png_or_webp_is_what_pillow_turns(form, value, order):
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x010F], exif[0x0112] = "maker", value
+    contents = encode(scene(), form, exif=exif, **({"lossless": True} if form == "WEBP" else {}))
+    assert largest_difference(decode_graph(contents), as_pillow_sees(contents)) == 0
+    assert decode_graph(contents).shape[:2] == ((61, 45) if value >= 5 else (45, 61))
+
+
+def png_chunk(name: bytes, contents: bytes) -> bytes:
+    return struct.pack(">I", len(contents)) + name + contents + struct.pack(">I", zlib.crc32(name + contents))
+
+
+def test_a_png_is_turned_by_an_entry_behind_its_pixels_and_16_bits_are_turned_too():
+    exif = png_chunk(b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0")
+    deep = Image.fromarray(np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000)
+    for image in (scene(), deep):
+        plain = encode(image, "PNG")
+        behind = plain[:-12] + exif + plain[-12:]
+        expected = np.rot90(decode_graph(plain).numpy(), -1)
+        assert largest_difference(decode_graph(behind), expected) == 0
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+def test_damaged_entries_of_png_and_webp_give_a_picture_or_a_refusal(form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = bytearray(encode(scene(), form, exif=exif))
+    start = whole.index(b"eXIf" if form == "PNG" else b"EXIF")
+    generator, outcomes = np.random.default_rng(1), []
+    for _ in range(100):
+        damaged = whole.copy()
+        for place in generator.integers(start - 4, start + 30, 3):
+            damaged[place % len(damaged)] = generator.integers(256)
+        try:
+            outcomes.append(resized_graph(bytes(damaged)).shape == (16, 16, 3))
+        except tf.errors.InvalidArgumentError:
+            outcomes.append(False)
+    assert sum(outcomes) > (
+        0 if form == "PNG" else 80
+    )  # a PNG's checksum is wrong then, which TensorFlow may refuse
 
 
 def test_orientation_behind_other_metadata():
@@ -306,6 +355,35 @@ def test_files_of_rare_formats_come_through_pillow(tmp_path):
         assert not native(Path(name).suffix)
         contents = read_file(tf.constant(str(tmp_path / name)))
         assert largest_difference(decode_graph(contents), picture.convert("RGB")) == 0
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_tiff_that_counts_from_white_is_not_shown_inverted(tmp_path, bits):
+    """Written byte by byte (TIFF 6.0 section 4): 2 x 1 pixels, 0 (white) and the largest value (black)."""
+    data = {8: b"\0\xff", 16: b"\0\0\xff\xff"}[bits]
+    tags = [
+        (256, 4, 2),
+        (257, 4, 1),
+        (258, 3, bits),
+        (259, 3, 1),
+        (262, 3, 0),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, 1),
+    ]
+    tags += [(279, 4, len(data))]
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
+    data = data.ljust(8, b"\0")
+    head = b"II*\0" + struct.pack("<I", 16) + data
+    (tmp_path / "white.tif").write_bytes(head + struct.pack("<H", len(tags)) + directory + bytes(4))
+    shown = decode_graph(read_contents(tmp_path / "white.tif")).numpy()[0, :, 0]
+    assert shown.tolist() == [255, 0]
+    deep = read_picture(tmp_path / "white.tif", 1)[0, :, 0]
+    assert deep.tolist() == [1.0, 0.0]
+    assert (
+        inspect_file(tmp_path / "white.tif").thumbnail[0, 0]
+        > inspect_file(tmp_path / "white.tif").thumbnail[0, -1]
+    )
 
 
 def test_native_files_are_read_as_they_are(tmp_path):

@@ -8,8 +8,17 @@ import tensorflow as tf
 from PIL import Image
 
 from tlkit.data.augment import Augmentation, Augmenter
-from tlkit.data.images import Order, class_weights, pixel_batches, plain_batches, training_batches, weighted
+from tlkit.data.images import (
+    Order,
+    class_weights,
+    decoded,
+    pixel_batches,
+    plain_batches,
+    training_batches,
+    weighted,
+)
 from tlkit.data.sources import read_images
+from tlkit.errors import DataFault
 
 LABELS = np.array([0] * 30 + [1] * 10, np.int32)
 MUCH = Augmentation("both", 30.0, 0.2, 0.2, 1, "mixup")
@@ -168,3 +177,10 @@ def test_mixing_mixes_labels_that_still_sum_to_one(mix):
     light = mixed.numpy().mean((1, 2, 3)) / 255  # the share of white pixels is the share of class 1
     off = 0.02 if mix == "mixup" else 0.2  # CutMix's box is cut off at the border, its label is not
     assert light == pytest.approx(targets.numpy()[:, 1], abs=off)
+
+
+def test_a_file_that_does_not_decode_after_all_is_named(make_folder):
+    images = read_images(str(make_folder(bar=2, disc=2)))
+    (images.root / "disc" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n torn since the look")
+    with pytest.raises(DataFault, match=r"disc/0\.png cannot be decoded"):
+        decoded(images, 16)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+from tlkit.data.reading import Reading
 from tlkit.data.sources import read_images
 from tlkit.errors import DataFault, UsageFault
 
@@ -130,9 +131,15 @@ def test_bad_csv_rows_are_named_by_line(make_folder, row, message):
 
 
 def test_csv_without_label_column_names_the_columns_it_has(make_folder):
-    file = write_csv(make_folder() / "labels.csv", [("file", "class"), ("bar/0.png", "b")])
-    with pytest.raises(DataFault, match=r"no column path \(columns: file, class\)"):
+    rows = [("place", "kind", "note"), ("bar/0.png", "b", "x"), ("disc/0.png", "d", "y")]
+    file = write_csv(make_folder() / "labels.csv", rows)
+    with pytest.raises(DataFault, match=r"no column label \(columns: place, kind and note\)") as caught:
         read_images(file)
+    assert "--label-column NAME" in caught.value.remedy
+    read = read_images(file, reading=Reading(label_column="kind"))
+    assert (read.class_names, set(read.columns)) == (("b", "d"), {"note"})
+    with pytest.raises(DataFault, match=r"(?s)--label-column kin: .*Did you mean kind"):
+        read_images(file, reading=Reading(label_column="kin"))
 
 
 def test_unknown_built_in_source_names_the_known_one():

@@ -15,7 +15,7 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, runs_option
+from tlkit.cli.options import GROUP, json_option, reading_of, runs_option, with_reading_options
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
 from tlkit.errors import DataFault, UsageFault
@@ -53,6 +53,7 @@ EXAMPLES = """
     metavar="FILE",
     help="Write the files to look at as CSV.",
 )
+@with_reading_options
 @runs_option
 @json_option
 def check(
@@ -63,6 +64,7 @@ def check(
     fix_list: Path | None,
     runs: Path,
     as_json: bool,
+    **reading: Any,
 ) -> None:
     """Find what is wrong with a data set.
 
@@ -81,6 +83,7 @@ def check(
             group=group,
             unlabelled=unlabelled,
             parts=parts,
+            reading=reading_of(reading),
             begin=lambda total: bar.enter_context(Console().progress("checking", total)),
         )
     judged = None
@@ -126,6 +129,7 @@ def _outcome(found: Check, run: Path | None, judged: int | None) -> dict[str, An
         "images": len(found.paths),
         "classes": {printable(name): count for name, count in found.counts.items()},
         "parts": found.parts,
+        "remarks": [printable(sentence) for sentence in found.remarks],
         "errors": found.errors,
         "warnings": found.warnings,
         "run": run,
@@ -157,6 +161,8 @@ def _show_text(found: Check, judged: int | None) -> None:
     more = f" and {len(found.counts) - 8} more classes" if len(found.counts) > 8 else ""
     parts = f"; {', '.join(f'{count} {part}' for part, count in found.parts.items())}" if found.parts else ""
     click.echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
+    for sentence in found.remarks:
+        click.echo(printable(sentence))
     if judged is not None:
         click.echo(
             f"label-error: told from {judged:,} images that the run has not trained on; none for the others"

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, runs_option
+from tlkit.cli.options import GROUP, READING, json_option, reading_of, runs_option, with_reading_options
 from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
+from tlkit.data.reading import Reading
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 
@@ -56,13 +57,14 @@ EXAMPLES = """
     type=click.Choice(["refuse", "drop"]),
     help="Of a detector: boxes of classes that the run does not know.  [default: refuse]",
 )
+@with_reading_options
 @runs_option
 @json_option
 def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool, **options: Any) -> None:
     """Measure a finished run on images that it has not learned from.
 
-    Images whose content is in the run's training or validation part are left out and counted; on the run's
-    own source what remains is its test part, in the run's own groups. Labels are matched by name.
+    Images whose content or declared group is in the run's training or validation part are left out and counted; on
+    the run's own source what remains is its test part, in the run's own groups. Labels are matched by name.
     """
     path = find_run(run, runs)
     card = read_card(path)
@@ -70,7 +72,10 @@ def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool
         from tlkit.cli.boxes_judged import Judged, evaluate_detector
 
         _refuse(
-            options, ("skip_bad", "download"), "does not apply to pictures with boxes", "Use --faults clip."
+            options,
+            ("skip_bad", "download", *READING),
+            "does not apply to pictures with boxes",
+            "Use --faults clip.",
         )
         how = Judged(
             path,
@@ -86,9 +91,7 @@ def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool
     _refuse(
         options, ("faults", "unlabelled", "unknown"), f"is for detectors, and {path} is none", "Leave it out."
     )
-    outcome = _evaluate_classifier(
-        path, card, source, options["group"], options["skip_bad"], options["download"], batch or 32
-    )
+    outcome = _evaluate_classifier(path, card, source, options, batch or 32)
     if as_json:
         show(outcome, as_json=True)
     else:
@@ -105,31 +108,49 @@ def _evaluate_classifier(
     path: Path,
     card: dict[str, Any],
     source: str,
-    group: str | None,
-    skip_bad: bool,
-    download: bool,
+    options: dict[str, Any],
     batch: int,
 ) -> dict[str, Any]:
     from tlkit.data.ingredients import openable
     from tlkit.data.sources import read_images
     from tlkit.data.splits import groups_of
 
-    images, inspections, skipped = openable(
-        read_images(source, download=download, least=1), skip_bad=skip_bad
-    )
+    group, own = options["group"], source == card.get("source")
+    reading = reading_of(options)
+    if own and reading == Reading():
+        reading = reading_of(card["options"])
+    images = read_images(source, download=options["download"], least=1, reading=reading)
+    images, inspections, skipped = openable(images, skip_bad=options["skip_bad"])
     kept = unseen(path, inspections)
     if not kept:
         raise DataFault(
             f"All {len(images)} images of {source} are in the training or validation part of {path}.",
             "Give images that the run has not seen.",
         )
-    excluded = len(images) - len(kept)
-    if group is None and source == card.get("source"):
+    if group is None and own:
         group = card["options"].get("group")
     groups = groups_of(images, inspections, group)
-    images, groups = images.take(kept), tuple(groups[i] for i in kept)
+    learned = _learned_groups(path)
+    new = [i for i in kept if groups[i] not in learned]
+    if not new:
+        raise DataFault(
+            f"All images of {source} are of groups in the training or validation part of {path}.",
+            "Give images of groups that the run has not seen.",
+        )
+    excluded, excluded_groups = len(images) - len(new), len({groups[i] for i in kept} & learned)
+    images, groups = images.take(new), tuple(groups[i] for i in new)
     measures = judge(path, card, images, groups, batch)
-    return {"run": path, "source": source, "excluded": excluded, "skipped": skipped, **measures}
+    counts = {"excluded": excluded, "excluded_groups": excluded_groups}
+    return {"run": path, "source": source, **counts, "skipped": skipped, **measures}
+
+
+def _learned_groups(path: Path) -> set[str]:
+    """Declared groups in the parts that the run learned from or was chosen by; the names of contents are none."""
+    from tlkit.data.splits import is_declared, read_manifest
+
+    manifest = path / "split.csv"
+    rows = read_manifest(manifest).values() if manifest.is_file() else []
+    return {row["group"] for row in rows if row["part"] != "test" and is_declared(row.get("group"))}
 
 
 def unseen(path: Path, inspections: list[Inspection]) -> list[int]:
@@ -186,7 +207,8 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
 
 def _show_text(outcome: dict[str, Any]) -> None:
     click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
-    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded)")
+    of_groups = f", of {outcome['excluded_groups']} learned groups too" if outcome["excluded_groups"] else ""
+    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{of_groups})")
     for file in outcome["skipped"]:
         click.echo(f"left out: {file['path']} {file['reason']}")
     for name in AVERAGES:

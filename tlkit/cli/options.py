@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from tlkit.data.reading import Reading
 from tlkit.results.run_folder import RUNS
 
+READING = ("include", "exclude", "path_column", "label_column", "suffix")  # fields of `Reading`
 _FILE = click.Path(path_type=Path)
 GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
 
@@ -48,7 +51,37 @@ def split_options() -> list[click.Option]:
             help="Add a run's synthetic pictures to training; may be repeated.",
         ),
         _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),
+        *reading_options(),
     ]
+
+
+def reading_options() -> list[click.Option]:
+    """Which images of a source are read, and which columns of a table say what; the fields of `Reading`."""
+    return [
+        _data(
+            "--include", multiple=True, metavar="PATTERN", help="Read only these images ('*_rgb.png', 'a/*')."
+        ),
+        _data(
+            "--exclude", multiple=True, metavar="PATTERN", help="Leave images out ('*_mask.png', 'masks/*')."
+        ),
+        _data("--path-column", metavar="NAME", help="Column of a CSV source that names the files."),
+        _data("--label-column", metavar="NAME", help="Column of a CSV source that holds the classes."),
+        _data("--suffix", metavar=".EXT", help="What the files' names in a CSV source lack, such as .jpg."),
+    ]
+
+
+def with_reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`reading_options` for a verb; `reading_of` makes one value of what they got."""
+    for option in reversed(reading_options()):
+        function.__dict__.setdefault("__click_params__", []).append(option)
+    return function
+
+
+def reading_of(options: Mapping[str, Any]) -> Reading:
+    """How a source is to be read, from options by name; those of a run of an earlier version may be absent."""
+    given: dict[str, Any] = {name: options[name] for name in READING if options.get(name)}
+    patterns: dict[str, Any] = {name: tuple(given.pop(name, ())) for name in ("include", "exclude")}
+    return replace(Reading(), **given, **patterns)
 
 
 def run_options() -> list[click.Option]:

@@ -23,7 +23,7 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.device import check_device
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import run_options, split_options
+from tlkit.cli.options import reading_of, run_options, split_options
 from tlkit.cli.outcome import cook
 from tlkit.cli.running import Run, SplitOptions
 from tlkit.data.naming_faults import refused_by_windows
@@ -149,7 +149,9 @@ class RecipeCommand(SectionedCommand):
             console=console,
             seed=options["seed"],
             device=options["device"],
-            split=SplitOptions(**{key: options[key] for key in _SPLIT if key in options}),
+            split=SplitOptions(
+                **{key: options[key] for key in _SPLIT if key in options}, reading=reading_of(options)
+            ),
             created=created,
             **state,
         )

@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any
 
 from tlkit.cli.console import Console, Step, TrainingTable
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.errors import DataFault
 from tlkit.results.environments import joined
 from tlkit.results.run_folder import RunFolder, plain
@@ -38,6 +39,7 @@ class SplitOptions:
         skip_bad: Leave unreadable images out instead of refusing.
         download: Let `tfds:` sources be downloaded.
         more: Runs whose synthetic pictures join the training part, as the person names them.
+        reading: Which images of the source are read, and which columns of a table say what.
     """
 
     group: str | None = None
@@ -47,6 +49,7 @@ class SplitOptions:
     skip_bad: bool = False
     download: bool = False
     more: tuple[str, ...] = ()
+    reading: Reading = PLAIN
 
 
 @dataclass

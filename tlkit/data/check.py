@@ -18,6 +18,7 @@ from tlkit.data.file_faults import Look, look_at_files
 from tlkit.data.findings import ERROR, WARNING, Finding, ordered
 from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import declared_groups
@@ -37,6 +38,7 @@ class Check:
         counts: Pictures, or boxes, of each class.
         parts: Pictures of each declared part.
         findings: Errors first.
+        remarks: How the source was read and what of it was not, in sentences.
     """
 
     source: str
@@ -48,6 +50,7 @@ class Check:
     counts: dict[str, int]
     parts: dict[str, int]
     findings: tuple[Finding, ...]
+    remarks: tuple[str, ...] = ()
 
     @property
     def errors(self) -> int:
@@ -66,6 +69,7 @@ def check_source(
     group: str | None = None,
     unlabelled: str = "error",
     parts: Mapping[str, str] | None = None,
+    reading: Reading = PLAIN,
     workers: int = 4,
     begin: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Check:
@@ -76,6 +80,7 @@ def check_source(
         group: As for `split_images`: near copies of one group and part are expected.
         unlabelled: What a picture without boxes is, as for `read_boxes`.
         parts: Part by sha256, such as a run's, for a source that declares none.
+        reading: As for `read_images`.
         workers: Threads that read files.
         begin: Called with the number of pictures; gives what is called with the number done.
 
@@ -83,7 +88,7 @@ def check_source(
         DataFault: There is nothing at that place, or `group` does not match.
         UsageFault: The source has an unknown prefix, or `group` is no regular expression.
     """
-    listing = list_source(source, unlabelled=unlabelled)
+    listing = list_source(source, unlabelled=unlabelled, reading=reading)
     images = listing.images
     groups = declared_groups(images, group)
     looks, thumbnails = look_at_files(images.root, images.paths, workers, begin(len(images)))
@@ -106,6 +111,7 @@ def check_source(
         counts=dict.fromkeys(images.class_names, 0) | Counter(n for some in listing.objects for n in some),
         parts=dict(Counter(side for side in sides if side)),
         findings=ordered(findings),
+        remarks=images.remarks,
     )
 
 

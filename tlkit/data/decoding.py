@@ -1,7 +1,7 @@
 """The one decoder: from the bytes of a file to RGB pixels, as TensorFlow operations only.
 
 Training maps it over files and the exported model carries it inside, so both see the same pixels by
-construction. It does what `tf.io.decode_image` leaves out: it turns a JPEG upright, keeps the upper bits
+construction. It does what `tf.io.decode_image` leaves out: it turns an image upright, keeps the upper bits
 of 16-bit PNG, looks up the palette of a BMP, and decodes a large JPEG at a fraction of its size.
 Formats that TensorFlow does not know (TIFF, PGM, ...) are read from files through Pillow; bytes of such a
 format are refused.
@@ -18,8 +18,17 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tlkit.data.formats import NATIVE_SUFFIXES
-from tlkit.data.headers import equal, first_numbers, little, numbers, orientation, rare_branch
+from tlkit.data.formats import NATIVE_SUFFIXES, black_level, deep_levels
+from tlkit.data.headers import (
+    equal,
+    first_numbers,
+    little,
+    numbers,
+    orientation,
+    png_orientation,
+    rare_branch,
+    webp_orientation,
+)
 
 JPEG_START = (0xFF, 0xD8, 0xFF)
 PNG_START = tuple(b"\x89PNG\r\n\x1a\n")
@@ -87,7 +96,7 @@ def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
     """Decode a picture: string scalar (bytes of a file) -> uint8 [h, w, 3], RGB, upright.
 
     JPEG, PNG, BMP, GIF (first frame) and WebP. Grey becomes R = G = B, transparency is dropped, 16-bit
-    values v become (v + 128) // 257. A JPEG is turned as its EXIF orientation says; where that is
+    values v become (v + 128) // 257. A JPEG, PNG or WebP is turned as its EXIF orientation says; where that is
     malformed it stays as it is stored.
 
     Args:
@@ -121,7 +130,15 @@ def _decode_other(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
         lambda: _decode_palette_bmp(contents, head),
         lambda: tf.io.decode_image(contents, channels=3, expand_animations=False),
     ]
-    return tf.switch_case(kind, branches)
+    image = tf.switch_case(kind, branches)
+    value = tf.case(
+        [
+            (equal(head[:8], PNG_START), lambda: png_orientation(contents)),
+            (equal(head[8:12], tuple(b"WEBP")), lambda: webp_orientation(contents, head)),
+        ],
+        default=lambda: 1,
+    )
+    return tf.cond(value > 1, lambda: _turn(image, value), lambda: image)
 
 
 def _decode_deep_png(contents: tf.Tensor) -> tf.Tensor:
@@ -181,7 +198,8 @@ def _as_png(path: Path) -> bytes:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
             with Image.open(path) as file:
-                image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file))
+                black = black_level(file)
+                image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file), black)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
         raise ValueError(f"{path} cannot be read: {fault}") from fault
     stream = io.BytesIO()
@@ -189,10 +207,7 @@ def _as_png(path: Path) -> bytes:
     return stream.getvalue()
 
 
-def _eight_or_sixteen_bit(image: Image.Image) -> Image.Image:
+def _eight_or_sixteen_bit(image: Image.Image, black: int | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image)
-        if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-            raise OSError(f"its values ({values.min()} to {values.max()}) are not 8 or 16 bit integers")
-        return Image.fromarray(values.astype(np.uint16))
+        return Image.fromarray(deep_levels(image, black))
     return image if image.mode == "L" else image.convert("RGB")

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from tlkit.data.formats import black_level, deep_levels
 from tlkit.errors import DataFault
 
 Fit = Literal["resize", "pad"]
@@ -64,7 +65,8 @@ def read_picture(file: Path | str, channels: int, draft: tuple[int, int] | None 
     """
     with _opened(file) as image:
         image.draft(None, draft)
-        return _with_channels(_levels(_upright(image)), channels)
+        black = black_level(image)
+        return _with_channels(_levels(_upright(image), black), channels)
 
 
 def picture_bits(files: Sequence[Path | str]) -> int:
@@ -150,13 +152,10 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _levels(image: Image.Image) -> np.ndarray:
+def _levels(image: Image.Image, black: int | None) -> np.ndarray:
     """Float32 [h, w, 1] or [h, w, 3], 0..1."""
     if image.mode.startswith(("I", "F")):
-        deep = np.asarray(image).astype(np.float32)  # also turns the bytes of big-endian TIFF
-        if image.mode == "F" or deep.min() < 0 or deep.max() > 65535:
-            raise OSError(f"its values ({deep.min():g} to {deep.max():g}) are not 8 or 16 bit integers")
-        return deep[..., None] / np.float32(65535)
+        return deep_levels(image, black)[..., None].astype(np.float32) / np.float32(65535)
     if image.mode in _GREY_MODES:
         return np.asarray(image.convert("L"), np.float32)[..., None] / np.float32(255)
     return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)

@@ -19,11 +19,10 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data.findings import ERROR, Finding, finding
-from tlkit.data.formats import NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, refusal
+from tlkit.data.formats import BITS_PER_SAMPLE, NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, refusal
 from tlkit.data.inspection import MAXIMUM_PIXELS, THUMBNAIL, load_reduced, reason, thumbnail_of
 
 ORIENTATION = 0x0112
-BITS_PER_SAMPLE = 258  # TIFF tag
 TURNS = {
     2: "mirrored",
     3: "turned by 180 degrees",
@@ -39,6 +38,7 @@ SLICE = 500  # files that wait for a thread at a time
 MOST_ASPECT = 8.0
 LEAST_SIDE, MOST_PIXELS = 10, 50_000_000
 EVEN = 2  # grey levels of 256 between the darkest and the brightest pixel
+TONE, TWO_TONES = 7, 0.98  # levels that count as one tone; the share of pixels in a mask's two
 NARROW = 8192  # 13 of 16 bits: becomes 0 to 31 of 255
 
 
@@ -129,6 +129,8 @@ def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Findin
             stream.seek(0)
             load_reduced(image)
             found += _pixel_faults(stream, image, path)
+            if any(fault.kind == "unsupported-values" for fault in found):
+                return None, found
             thumbnail = thumbnail_of(image)
     except Image.DecompressionBombError as fault:
         return None, [finding("decompression-bomb", path, str(fault).split(",", maxsplit=1)[0])]
@@ -229,6 +231,8 @@ def _pixel_faults(stream: BinaryIO, image: Image.Image, path: str) -> Iterator[F
             return
     if _even(image) and _even_in_full(stream, image):
         yield finding("constant", path)
+    elif _two_tone(image):
+        yield finding("two-tone", path)
 
 
 def _transparent(image: Image.Image) -> bool:
@@ -252,6 +256,16 @@ def _even(image: Image.Image) -> bool:
     found = np.array(image.getextrema(), np.float64).reshape(-1, 2)
     scale = 257 if image.mode.startswith("I") else 1
     return bool((found[:, 1] - found[:, 0] <= EVEN * scale).all())
+
+
+def _two_tone(image: Image.Image) -> bool:
+    """Whether nearly all pixels are as dark as the darkest or as bright as the brightest, and these differ."""
+    if image.mode.startswith(("I", "F")):
+        return False
+    tones = np.array(image.convert("L").histogram())
+    low, high = np.flatnonzero(tones)[[0, -1]]
+    near = tones[low : low + TONE].sum() + tones[high - TONE + 1 : high + 1].sum()
+    return bool(high - low > 4 * TONE and near >= TWO_TONES * tones.sum())
 
 
 def _even_in_full(stream: BinaryIO, image: Image.Image) -> bool:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tlkit.data.text import listed
+
 ERROR, WARNING = "error", "warning"
 
 
@@ -57,11 +59,15 @@ KINDS = {
     "extreme-aspect": Kind(WARNING, "is very long or very wide", "Cut it: it is squeezed to a square."),
     "extreme-size": Kind(WARNING, "is very small or very large", "Look at it; scale or cut it."),
     "constant": Kind(WARNING, "shows one even tone", "Look at it, and remove it if it shows nothing."),
+    "two-tone": Kind(WARNING, "shows two tones only", "Look at it: a mask is left out with --exclude."),
     # --- names and places ---
     "symlink-loop": Kind(ERROR, "links to a folder that holds it", "Remove the link."),
     "broken-link": Kind(ERROR, "links to nothing", "Remove the link or restore what it points at."),
     "ignored-link": Kind(WARNING, "is a linked folder that is not followed", "Put its files in its place."),
     "ignored-file": Kind(WARNING, "is not used", "Move it away, or give it the suffix of its format."),
+    "run-folder": Kind(
+        WARNING, "holds runs of tlkit and is no class", "Nothing; or keep runs elsewhere: --runs."
+    ),
     "undecodable-name": Kind(ERROR, "has a name that is not UTF-8", _RENAME),
     "unicode-name": Kind(WARNING, "has a name beyond ASCII", _RENAME),
     "blank-name": Kind(WARNING, "has blanks in its name", _RENAME),
@@ -71,6 +77,9 @@ KINDS = {
     ),
     "label-spelling": Kind(
         ERROR, "are labels that differ in case or blanks only", "Make them one class, or name them apart."
+    ),
+    "twin-names": Kind(
+        WARNING, "have the names of others but for an ending", "Leave them out if they are masks: --exclude."
     ),
     # --- a source's layout ---
     "no-classes": Kind(ERROR, "has no class folders", "Put each class in its own folder (photos/gun/1.png)."),
@@ -156,7 +165,9 @@ def finding(
     """
     names = (paths,) if isinstance(paths, str) else tuple(paths)
     known = KINDS[kind]
-    said = detail if detail.endswith(".") else f"{_some(names)} {known.title}{detail and ': '}{detail}."
+    said = (
+        detail if detail.endswith(".") else f"{listed(names, most=3)} {known.title}{detail and ': '}{detail}."
+    )
     return Finding(kind, severity or known.severity, names, said, remedy or known.remedy)
 
 
@@ -166,10 +177,3 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(
         sorted(findings, key=lambda f: (f.severity != ERROR, place.get(f.kind, len(place)), f.kind, f.paths))
     )
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    """`a, b and c`, or `a, b, c and 4 more`."""
-    if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""

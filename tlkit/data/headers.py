@@ -2,9 +2,11 @@
 
 A JPEG is a row of segments: FF, a marker, the length in two bytes, contents. Metadata stand before the
 tables and the picture; one of them may be "Exif", which holds a small TIFF whose first directory may say how
-the camera was held. Everything here is bounded and reads zeros beyond the end, so that no file can hang it.
+the camera was held. A PNG keeps the same TIFF in its chunk eXIf, before or behind the pixels, a WebP in its chunk
+EXIF. Everything here is bounded and reads zeros beyond the end, so that no file can hang it.
 
-Source: Exif 2.32 (CIPA DC-008-2019), TIFF 6.0 section 2, JPEG (ITU-T T.81 annex B).
+Source: Exif 2.32 (CIPA DC-008-2019), TIFF 6.0 section 2, JPEG (ITU-T T.81 annex B), PNG third edition section
+11.3.4.5, WebP container specification (RFC 9649 section 2.7).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import tensorflow as tf
 EXIF_START = tuple(b"Exif\0\0")
 ORIENTATION = 0x0112
 MOST_SEGMENTS, MOST_ENTRIES = 64, 128  # real files have about 10 and 20
+PNG_EXIF = (b"eXIfII*\0", b"eXIfMM\0*")  # a PNG's chunk, its TIFF in either order of bytes
 
 
 def numbers(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
@@ -78,10 +81,67 @@ def _is_metadata(marker: tf.Tensor) -> tf.Tensor:
     return ((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE)
 
 
+def png_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """How a PNG is to be turned, as `orientation`: string scalar, the whole file -> int32 1..8."""
+    pattern = b"eXIf(II\\*\\x00|MM\\x00\\*)"  # a search for bytes, some 7 % of the time that decoding takes
+    without = tf.strings.regex_replace(contents, pattern, "", replace_global=False)
+    has_exif = tf.strings.length(without) != tf.strings.length(contents)
+    return tf.cond(has_exif, lambda: _png_orientation(contents), lambda: 1)
+
+
+@rare_branch
+def _png_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """The chunk is its length (4 bytes), `eXIf`, a TIFF; found by its name and the TIFF's first bytes."""
+    starts = [tf.strings.length(tf.strings.split(contents, sep=mark)[0]) for mark in PNG_EXIF]
+    start = tf.reduce_min(tf.stack(starts))
+    size = big(numbers(contents, start - 4, 4))
+    return _tiff_orientation(tf.strings.substr(contents, start + 4, tf.maximum(size, 0)))
+
+
+def webp_orientation(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+    """How a WebP is to be turned, as `orientation`; only an extended one (VP8X) with its fourth flag has a say."""
+    has_exif = equal(head[12:16], tuple(b"VP8X")) & (head[20] // 8 % 2 == 1)
+    return tf.cond(has_exif, lambda: _webp_orientation(contents), lambda: 1)
+
+
+@rare_branch
+def _webp_orientation(contents: tf.Tensor) -> tf.Tensor:
+    """Walk over the RIFF's chunks: name, length (little end first), contents, filled up to an even length."""
+
+    def step(position: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        chunk = numbers(contents, position, 14)
+        size, is_exif = little(chunk[4:8]), equal(chunk[:4], tuple(b"EXIF"))
+        skipped = tf.where(
+            equal(chunk[8:14], EXIF_START), 6, 0
+        )  # some writers put a JPEG's mark before the TIFF
+        beyond = (size < 0) | (position + 8 + size >= tf.strings.length(contents))
+        following = tf.where(is_exif | beyond, -1, position + 8 + size + size % 2)
+        return (
+            following,
+            tf.where(is_exif, position + 8 + skipped, start),
+            tf.where(is_exif, tf.maximum(size - skipped, 0), length),
+        )
+
+    _, start, length = tf.while_loop(
+        lambda position, _start, _length: position >= 0,
+        step,
+        (tf.constant(12), tf.constant(0), tf.constant(0)),
+        maximum_iterations=MOST_SEGMENTS,
+        parallel_iterations=1,
+    )
+    return _tiff_orientation(
+        tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), length)
+    )
+
+
 @rare_branch
 def _orientation(contents: tf.Tensor) -> tf.Tensor:
     """`orientation` of a JPEG that has metadata."""
-    tiff = _exif_block(contents)
+    return _tiff_orientation(_exif_block(contents))
+
+
+def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
+    """The orientation that a TIFF's first directory gives, int32 1..8; 1 when it says nothing sensible."""
     head = numbers(tiff, 0, 8)
     is_little = equal(head[:4], tuple(b"II*\0"))
     is_tiff = is_little | equal(head[:4], tuple(b"MM\0*"))

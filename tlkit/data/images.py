@@ -17,6 +17,7 @@ import tensorflow as tf
 from tlkit.data.augment import Augmentation, Augmenter
 from tlkit.data.decoding import decode_and_resize, read_file
 from tlkit.data.sources import Images
+from tlkit.errors import DataFault
 
 MEMORY = 512 * 1024 * 1024  # bytes; decoded images of a part up to this size stay in memory
 
@@ -151,13 +152,31 @@ def _bytes(images: Images, image_size: int) -> int:
 
 
 def decoded(images: Images, image_size: int) -> np.ndarray:
-    """uint8 [n, s, s, 3]: all images, in the order of the paths."""
+    """uint8 [n, s, s, 3]: all images, in the order of the paths.
+
+    Raises:
+        DataFault: A file that passed the look does not decode after all; it is named.
+    """
     pixels = np.empty((len(images), image_size, image_size, 3), np.uint8)
     done = 0
-    for batch in pixel_batches(images.files(), image_size):
-        pixels[done : done + len(batch)] = batch.numpy()
-        done += len(batch)
+    try:
+        for batch in pixel_batches(images.files(), image_size):
+            pixels[done : done + len(batch)] = batch.numpy()
+            done += len(batch)
+    except tf.errors.InvalidArgumentError:
+        raise _undecodable(images.files(), image_size) from None
     return pixels
+
+
+def _undecodable(files: list[str], image_size: int) -> DataFault:
+    """The first file that the decoder refuses, as a fault that names it."""
+    read = _read_one(image_size)
+    for file in files:
+        try:
+            read(tf.constant(file))
+        except tf.errors.InvalidArgumentError:
+            break
+    return DataFault(f"{file} cannot be decoded.", "Save it again as PNG or JPEG, or take it out.")
 
 
 def weighted(data: tf.data.Dataset, labels: np.ndarray, classes: int, balance: str) -> tf.data.Dataset:

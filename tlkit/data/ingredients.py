@@ -9,6 +9,7 @@ from pathlib import Path
 from tlkit.data.inspection import Inspection, inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.more import add_synthetic
+from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.sources import Images, read_images
 from tlkit.data.splits import Split, split_images
 from tlkit.errors import DataFault
@@ -41,6 +42,7 @@ def read_ingredients(
     download: bool = False,
     more: Sequence[Path] = (),
     least: int = 2,
+    reading: Reading = PLAIN,
 ) -> Ingredients:
     """Read a SOURCE, refuse what does not open, and deal the images out.
 
@@ -55,11 +57,12 @@ def read_ingredients(
         download: Let `tfds:` fetch.
         more: Folders of runs whose synthetic pictures join the training part.
         least: As for `read_images`.
+        reading: As for `read_images`.
 
     Raises:
         DataFault: See `read_images`, `split_images` and `add_synthetic`; or files do not open and `skip_bad` is off.
     """
-    images = read_images(source, download=download, least=least)
+    images = read_images(source, download=download, least=least, reading=reading)
     images, inspections, skipped = openable(images, skip_bad=skip_bad)
     split = split_images(
         images,

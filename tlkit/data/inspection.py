@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from tlkit.data.formats import refusal
+from tlkit.data.formats import black_level, deep_levels, refusal
 
 THUMBNAIL = 32  # pixels a side
 MAXIMUM_PIXELS = 250_000_000
@@ -89,18 +89,16 @@ def load_reduced(image: Image.Image) -> None:
 
 
 def thumbnail_of(image: Image.Image) -> np.ndarray:
-    """A loaded picture, upright, grey and small: uint8 [32, 32]."""
-    upright = ImageOps.exif_transpose(image)
+    """A loaded image, upright, grey and small: uint8 [32, 32].
+
+    Raises:
+        ValueError: Its values are not 8 or 16 bit integers; the text is the end of a sentence.
+    """
+    black, upright = black_level(image), ImageOps.exif_transpose(image)
     if upright.mode.startswith(("I", "F")):
-        upright = _to_eight_bits(upright)
+        levels = deep_levels(upright, black)
+        upright = Image.fromarray(((levels.astype(np.uint32) + 128) // 257).astype(np.uint8))
     return np.asarray(upright.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BILINEAR))
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, np.float64)
-    if image.mode.startswith("I;16") or (image.mode == "I" and values.max(initial=0) > 255):
-        values = values / 257.0
-    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
 def reason(fault: Exception) -> str:

@@ -9,7 +9,10 @@ import numpy as np
 from tlkit.data.inspection import Inspection
 from tlkit.data.near_copies import near_copies
 from tlkit.data.sources import TRAINING, Images
+from tlkit.data.text import count
 from tlkit.errors import DataFault
+
+__all__ = ["count", "crossing_notes", "label_conflict_notes", "near_copy_notes"]
 
 
 def crossing_notes(
@@ -70,8 +73,3 @@ def label_conflict_notes(images: Images, hashes: Sequence[str]) -> list[str]:
         f"{count(len(odd), 'picture')} with two different labels: {images.paths[one]} and {images.paths[two]} "
         "are the same file."
     ]
-
-
-def count(number: int, noun: str) -> str:
-    """`1 image`, `2 images`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

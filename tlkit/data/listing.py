@@ -6,10 +6,6 @@ and the rest is listed all the same. On a source without faults both list the sa
 
 from __future__ import annotations
 
-import csv
-import errno
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,12 +15,17 @@ from tlkit.data.box_formats import formats_in
 from tlkit.data.box_records import Fault
 from tlkit.data.box_tables import header_of
 from tlkit.data.boxes import Boxes, find_faults, read_boxes
-from tlkit.data.findings import ERROR, WARNING, Finding, finding
-from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, Images, Row, csv_row, describe, read_images
+from tlkit.data.findings import Finding, finding
+from tlkit.data.image_folders import images_below, read_class_folders
+from tlkit.data.image_records import Images, Row, describe
+from tlkit.data.image_tables import read_image_table
+from tlkit.data.naming_faults import twin_names
+from tlkit.data.reading import PLAIN, Reading
+from tlkit.data.sources import read_images
 from tlkit.errors import DataFault
 
-LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot
-STARTS = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")  # of picture files
+# One of these makes a table one of boxes.
+BOX_COLUMNS = frozenset(("left", "xmin", "x_min", "x1", "bbox", "region_shape_attributes"))
 
 
 @dataclass(frozen=True)
@@ -44,27 +45,30 @@ class Listing:
     findings: tuple[Finding, ...]
 
 
-def list_source(source: str, *, unlabelled: str = "error") -> Listing:
+def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PLAIN) -> Listing:
     """List the pictures of a SOURCE.
 
     Args:
         source: As for `read_images` or `read_boxes`.
         unlabelled: What a picture without boxes is, as for `read_boxes`.
+        reading: As for `read_images`.
 
     Raises:
         DataFault: There is nothing at that place, or nothing that could be listed.
         UsageFault: The source has an unknown prefix.
     """
     if _has_boxes(source):
-        return _list_boxes(source, unlabelled)
+        return _list_boxes(source, unlabelled, reading)
     if source.lower().endswith(".csv") and Path(source).is_file():
-        return _list_csv(source, Path(source))
+        return _list_csv(source, Path(source), reading)
     if ":" not in source and Path(source).is_dir():
-        return _list_folder(source, Path(source))
+        return _list_folder(source, Path(source), reading)
     return _list_elsewhere(source, unlabelled)
 
 
 def _listed(images: Images, findings: list[Finding]) -> Listing:
+    twins = twin_names(images.paths)
+    findings = [*findings, *([twins] if twins else [])]
     objects = tuple((images.class_names[label],) for label in images.labels)
     return Listing(images, objects, "classes", tuple(findings))
 
@@ -77,7 +81,7 @@ def _list_elsewhere(source: str, unlabelled: str) -> Listing:
         if not source.startswith("tfds:"):
             raise
         try:
-            return _list_boxes(source, unlabelled)
+            return _list_boxes(source, unlabelled, PLAIN)
         except DataFault:
             raise fault from None
 
@@ -85,155 +89,25 @@ def _list_elsewhere(source: str, unlabelled: str) -> Listing:
 # --- folders ---
 
 
-def _list_folder(source: str, root: Path) -> Listing:
-    findings: list[Finding] = []
-    folders = _class_folders(root, root, findings)
-    if not folders:
-        return _list_loose(source, root, findings)
-    split = [p for p in folders if p.name.lower() in PART_NAMES]
-    beside = [
-        Row(path, p.name) for p in folders if p not in split for path in _pictures_below(p, root, findings)
-    ]
-    names = {row.label for row in beside} if split else {p.name for p in folders}
-    rows = list(beside)
-    for top in split:
-        for folder in _class_folders(top, root, findings):
-            names.add(folder.name)
-            part = PART_NAMES[top.name.lower()]
-            rows += [Row(path, folder.name, part) for path in _pictures_below(folder, root, findings)]
-    if split and beside:
-        tops = sorted({row.path.split("/")[0] for row in beside})
-        shown = f"{', '.join(p.name for p in split)} and {', '.join(tops[:3])} lie side by side."
-        findings.append(finding("mixed-layout", [*(p.name for p in split), *tops], shown))
-    findings += [
-        finding("ignored-file", name, "it lies beside the class folders, in none of them")
-        for name in _loose(root)
-    ]
-    return _listed(describe(source, root, rows, sorted(names)), findings)
-
-
-def _list_loose(source: str, root: Path, findings: list[Finding]) -> Listing:
-    """A folder of pictures without class folders is one class, as for recipes that imitate it."""
-    names = _loose(root)
-    if not names:
-        return _listed(read_images(source), findings)  # which says why not
-    findings.append(finding("no-classes", source))
-    label = root.resolve().name
-    return _listed(describe(source, root, [Row(name, label) for name in names], [label]), findings)
-
-
-def _loose(root: Path) -> list[str]:
-    return sorted(p.name for p in root.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
-
-
-def _class_folders(folder: Path, root: Path, findings: list[Finding]) -> list[Path]:
-    return [p for p in _entries(folder, root, findings) if p.is_dir() and not p.name.startswith("_")]
-
-
-def _pictures_below(folder: Path, root: Path, findings: list[Finding]) -> list[str]:
-    """Paths of the pictures below a class folder; links, locked folders and other files become findings."""
-    found, waiting = [], [folder]
-    while waiting:
-        for entry in _entries(waiting.pop(), root, findings):
-            path = entry.relative_to(root).as_posix()
-            if entry.is_dir():
-                if not entry.is_symlink():
-                    waiting.append(entry)
-                else:
-                    findings.append(finding("ignored-link", path))
-            elif entry.suffix.lower() in IMAGE_SUFFIXES:
-                found.append(path)
-            elif entry.name.lower() not in LITTER:
-                findings.append(_ignored_file(entry, path))
-    return found
-
-
-def _entries(folder: Path, root: Path, findings: list[Finding]) -> list[Path]:
-    """What lies in a folder, sorted, without hidden entries and links that lead nowhere or back."""
-    name = folder.relative_to(root).as_posix()
-    try:
-        if not folder.stat().st_mode & 0o444 or not os.access(folder, os.R_OK | os.X_OK):
-            findings.append(finding("unreadable", name))
-            return []
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
-    except OSError as error:
-        findings.append(finding("unreadable", name, error.strerror or str(error)))
-        return []
-    faults = {entry: _link_fault(entry, root) for entry in entries if entry.is_symlink()}
-    findings += [fault for fault in faults.values() if fault]
-    return [entry for entry in entries if not faults.get(entry)]
-
-
-def _link_fault(link: Path, root: Path) -> Finding | None:
-    path = link.relative_to(root).as_posix()
-    try:
-        target = link.resolve(strict=True)
-    except RuntimeError:  # how Python 3.11 and 3.12 call a link to itself
-        return finding("symlink-loop", path)
-    except OSError as error:
-        return finding("symlink-loop" if error.errno == errno.ELOOP else "broken-link", path)
-    loops = target.is_dir() and target in (link.parent.resolve(), *link.parent.resolve().parents)
-    return finding("symlink-loop", path) if loops else None
-
-
-def _ignored_file(file: Path, path: str) -> Finding:
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(8) if file.is_file() else b""
-    except OSError:
-        return finding("ignored-file", path)
-    is_picture = any(start.startswith(known) for known in STARTS)
-    detail = "it is a picture, but its suffix names none" if is_picture else "it is no picture"
-    return finding("ignored-file", path, detail)
+def _list_folder(source: str, root: Path, reading: Reading) -> Listing:
+    found = read_class_folders(source, root, reading)
+    if not found.names:
+        return _listed(read_images(source, reading=reading), found.findings)  # which says why not
+    findings = [*found.findings]
+    if found.loose:
+        findings.append(finding("no-classes", source))
+    return _listed(describe(source, root, found.rows, found.names, remarks=found.remarks), findings)
 
 
 # --- CSV ---
 
 
-def _list_csv(source: str, file: Path) -> Listing:
-    try:
-        return _listed(read_images(source, least=1), [*_twice(file)])
-    except DataFault as fault:
-        rows, findings = _usable_rows(source, file)
-        if not rows:
-            raise fault from None
-    names = sorted({row.label for row in rows})
-    return _listed(describe(source, file.parent, rows, names), [*findings, *_twice(file)])
-
-
-def _table(file: Path) -> list[dict]:
-    with file.open(newline="", encoding="utf-8-sig") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _usable_rows(source: str, file: Path) -> tuple[list[Row], list[Finding]]:
-    """The lines that can be used, and what is wrong with the others; nothing of a file that is no such table."""
-    rows, findings = [], []
-    try:
-        table = _table(file)
-    except (UnicodeDecodeError, csv.Error):
-        return [], []
-    if not table or not {"path", "label"} <= set(table[0]):
-        return [], []
-    for line, cells in enumerate(table, 2):
-        try:
-            rows.append(csv_row(source, file.parent, line, cells))
-        except DataFault as fault:
-            path = (cells["path"] or "").strip() or f"{file.name} line {line}"
-            kind = "missing-file" if fault.problem.endswith("does not exist.") else "csv-row"
-            findings.append(finding(kind, path, fault.problem, remedy=fault.remedy))
-    return rows, findings
-
-
-def _twice(file: Path) -> Iterator[Finding]:
-    lines: dict[str, list[str]] = {}
-    for cells in _table(file):
-        lines.setdefault((cells.get("path") or "").strip(), []).append((cells.get("label") or "").strip())
-    for path, labels in lines.items():
-        if path and len(labels) > 1:
-            differ = len(set(labels)) > 1
-            detail = f"{len(labels)} times" + (f", as {' and '.join(sorted(set(labels)))}" if differ else "")
-            yield finding("listed-twice", path, detail, severity=ERROR if differ else WARNING)
+def _list_csv(source: str, file: Path, reading: Reading) -> Listing:
+    table = read_image_table(source, file, reading)
+    if not table.rows:
+        raise DataFault(table.findings[0].sentence, table.findings[0].remedy)
+    images = describe(source, file.parent, table.rows, table.names, table.columns, table.remarks)
+    return _listed(images, table.findings)
 
 
 # --- boxes ---
@@ -245,11 +119,11 @@ def _has_boxes(source: str) -> bool:
     if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml"}:
         return True
     if place.suffix.lower() == ".csv" and place.is_file():
-        return "path" not in header_of(place)
+        return not BOX_COLUMNS.isdisjoint(name.strip().casefold() for name in header_of(place))
     return ":" not in source and place.is_dir() and bool(formats_in(place))
 
 
-def _list_boxes(source: str, unlabelled: str) -> Listing:
+def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
     place = Path(source)
     try:
         boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
@@ -262,10 +136,10 @@ def _list_boxes(source: str, unlabelled: str) -> Listing:
     root = boxes.root if boxes else place if place.is_dir() else place.parent
     paths = list(boxes.paths) if boxes else []
     if place.is_dir():  # all its pictures, also those that no annotation names or that do not open
-        others: list[Finding] = []
-        paths = sorted({*paths, *_pictures_below(root, root, others)})
+        below, others = images_below(root)
+        paths = sorted({*paths, *below})
         findings += [fault for fault in others if fault.kind != "ignored-file"]
-    images, objects = _described(source, root, paths, boxes)
+    images, objects = _described(source, root, [path for path in paths if reading.wants(path)], boxes)
     return Listing(images, objects, "boxes", tuple(f for f in findings if f.kind != "unreadable-image"))
 
 

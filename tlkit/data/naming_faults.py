@@ -6,6 +6,7 @@ is letters a to z, digits, hyphen and underscore.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
@@ -17,6 +18,10 @@ RESERVED = frozenset(
     ("CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "123456789¹²³"))
 )
 HOSTILE = frozenset('<>:"|?*\\') | frozenset(map(chr, range(32)))
+_ENDING = re.compile(
+    r"([_\-. ]?[A-Za-z]+)[_\-]?\d*$"
+)  # behind the name of another image: _mask, -thumb, _flip2
+LEAST_TWINS, TWINS = 3, 0.1  # how many, as a number and as a share of all
 LONGEST_PATH = 240  # of Windows' 260, some for the folder above
 INVISIBLE = frozenset(("Cc", "Cf"))  # control, and format such as zero-width or right-to-left marks
 
@@ -45,6 +50,38 @@ def name_faults(paths: Sequence[str]) -> Iterator[Finding]:
         if len(path) > LONGEST_PATH:
             yield finding("windows-name", path, f"the path has {len(path)} characters, more than 240")
     yield from _collisions(seen)
+
+
+def twin_names(paths: Sequence[str]) -> Finding | None:
+    """Images that lie beside another of the same name but for an ending (1.jpg and 1_mask.png, 1.jpg and 1.png).
+
+    Masks, thumbnails and changed copies are named so, and a classifier would learn them as images of their own.
+    """
+    known = {PurePosixPath(path).with_suffix("").as_posix() for path in paths}
+    twins: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    for path in paths:
+        stem = PurePosixPath(path).with_suffix("").as_posix()
+        if stem in first and PurePosixPath(path).suffix != PurePosixPath(first[stem]).suffix:
+            twins.setdefault(f"*{PurePosixPath(path).suffix}", []).append(path)
+        first.setdefault(stem, path)
+        ending = _ENDING.search(stem)
+        if ending and stem[: ending.start()] in known:
+            pattern = f"*{ending[1]}*{PurePosixPath(path).suffix}".replace("**", "*")
+            twins.setdefault(pattern, []).append(path)
+    pattern, some = max(twins.items(), key=lambda one: len(one[1]), default=("", []))
+    if len(some) < max(LEAST_TWINS, TWINS * len(paths)):
+        return None
+    why = (
+        f"{len(some)} of {len(paths)} images lie beside one of the same name but for its ending ({some[0]}): masks, "
+        "thumbnails or changed copies?"
+    )
+    return finding(
+        "twin-names",
+        some,
+        why,
+        remedy=f"If they are no images to learn, leave them out: --exclude '{pattern}'.",
+    )
 
 
 def _as_read(label: str) -> str:

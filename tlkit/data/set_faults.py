@@ -15,6 +15,7 @@ from tlkit.data.sources import PARTS, TRAINING
 FEW = 10  # different pictures of a class: fewer leave one or two to be judged on
 LEAST = 3  # one for each part
 IMBALANCE = 5.0  # times the smallest class
+KEPT, ALIKE = 0.9, 0.6  # shares of families, and of groups, for an expression that is proposed
 NUMBERS = (r"(\d+_\d+)", r"(\d+-\d+)", r"(\d+)\D*$", r"(\d+)")  # what names of one thing may share
 
 
@@ -176,21 +177,39 @@ def _members_of(family: list[NearCopy], hashes: Sequence[str], same: dict[str, l
     return [i for index in chosen for i in same[hashes[index]]]
 
 
-def _grouping(paths: Sequence[str], labels: Sequence[Hashable], whole: list[list[int]]) -> str | None:
-    """A remedy that names the `--group` which keeps most families together, if names tell one."""
-    best, kept = None, len(whole) // 2
+def _grouping(paths: Sequence[str], labels: Sequence[Hashable], whole: list[list[int]]) -> str:
+    """A remedy that names the `--group` which keeps the families together; or that names do not tell one.
+
+    A wrong group is worse than none, so an expression is proposed only if it keeps at least `KEPT` of the families
+    together, most of the groups that it makes hold copies that were seen, and these groups are of like size. A plain
+    counter (it starts again in every class) is none.
+    """
+    family_of = {i: number for number, members in enumerate(whole) for i in members}
+    best, kept = None, 0
     for pattern in NUMBERS:
         found = [re.search(pattern, path) for path in paths]
-        suits_all = all(found)
         keys = [match[1] if match else path for match, path in zip(found, paths, strict=True)]
-        if any(len({labels[i] for i in members}) > 1 for members in _members(keys).values()):
-            continue  # a plain counter: it starts again in every class
+        groups = [members for members in _members(keys).values() if len(members) > 1]
+        if any(len({labels[i] for i in members}) > 1 for members in groups):
+            continue
         together = sum(len({keys[i] for i in members}) == 1 for members in whole)
-        if together > kept and len(set(keys)) > len(whole) / 2:
-            best, kept = pattern if suits_all else f".*?{pattern}|.+", together
+        if together >= KEPT * len(whole) and together > kept and _plausible(groups, family_of):
+            best, kept = pattern if all(found) else f".*?{pattern}|.+", together
     if best is None:
-        return None
+        return "Keep one of each; which images belong together cannot be told from these names (--group takes it)."
     return f"Keep them together: --group '{best}' does so for {kept} of {len(whole)} families."
+
+
+def _plausible(groups: list[list[int]], family_of: dict[int, int]) -> bool:
+    """Whether groups hold copies that were seen, most of them, and are of like size, most of them."""
+    if not groups:
+        return False
+    seen = [Counter(family_of[i] for i in members if i in family_of) for members in groups]
+    alike = sum(bool(found) and found.most_common(1)[0][1] > 1 for found in seen)
+    sizes = sorted(map(len, groups))
+    middle = sizes[len(sizes) // 2]
+    like = sum(middle / 2 <= size <= 2 * middle for size in sizes)
+    return alike >= ALIKE * len(groups) and like >= ALIKE * len(groups)
 
 
 def _kinds(

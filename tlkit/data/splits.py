@@ -129,10 +129,11 @@ def split_images(
         UsageFault: `group` is no regular expression.
     """
     _check_paths(images)
-    notes: list[str] = []
+    notes = list(images.remarks)
     declared = declared_groups(images, group)
     if manifest is not None:
-        images, inspections, declared, notes = _by_manifest(images, inspections, declared, manifest)
+        images, inspections, declared, left = _by_manifest(images, inspections, declared, manifest)
+        notes += left
     if hold_out is not None:
         images = _held_out(images, hold_out)
     hashes = tuple(inspection.sha256 for inspection in inspections)
@@ -174,6 +175,11 @@ def _held_out(images: Images, hold_out: str) -> Images:
 
 
 # --- groups ---
+
+
+def is_declared(group: str | None) -> bool:
+    """Whether a group's name was declared, and is not that of a content."""
+    return bool(group) and not _CONTENT.fullmatch(str(group))
 
 
 def groups_of(images: Images, inspections: list[Inspection], group: str | None = None) -> tuple[str, ...]:
@@ -365,5 +371,5 @@ def _by_manifest(
     groups = tuple(rows[path].get("group") or declared[i] for i, path in zip(kept, taken.paths, strict=True))
     left = len(images) - len(kept)
     notes = [f"{count(left, 'image')} not listed in {file.name} left out."] if left else []
-    plain = tuple(g if g and not _CONTENT.fullmatch(g) else None for g in groups)
+    plain = tuple(g if is_declared(g) else None for g in groups)
     return replace(taken, parts=parts, groups=groups), [inspections[i] for i in kept], plain, notes

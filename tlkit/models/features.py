@@ -20,7 +20,7 @@ from tlkit.data.augment import Augmentation, Augmenter
 from tlkit.data.images import fold, pixel_batches
 from tlkit.models.feature_cache import FeatureCache, feature_folder
 
-VERSION = 3  # raise it when decoding or preprocessing changes what a file's features are
+VERSION = 4  # raise it when decoding or preprocessing changes what a file's features are
 BATCH = 32
 ROWS = BATCH + 1  # of a network's step, whatever is asked
 Change = Callable[

@@ -1,0 +1,24 @@
+"""Words for people: names in a row, and what a mistyped name may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def listed(names: Sequence[str], most: int = 8) -> str:
+    """`a, b and c`; of more than `most`, the first ones and how many there are besides."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`Did you mean gun?`, or nothing where no known name is near."""
+    near = difflib.get_close_matches(name, sorted(set(known) - {name}), 1)
+    return f"Did you mean {near[0]}?" if near else ""
+
+
+def count(number: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
