@@ -255,7 +255,7 @@ def test_old_detectors_predict_are_evaluated_and_go_on(name, old_code, monkeypat
         f"runs/{name}/1",
         *(f"scenes/{number:02}.png" for number in range(6)),
         "--threshold",
-        "0",
+        "0.004",
     ]
     judged = ["evaluate", f"runs/{name}/1", "scenes"]
     before = [old_code.call(*words) for words in (asked, judged)]
