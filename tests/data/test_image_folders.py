@@ -219,3 +219,16 @@ def test_masks_and_copies_beside_their_images_are_a_finding(place, ending, patte
 def test_numbers_are_no_endings_and_few_are_no_finding(place, names):
     root = place(*[f"{kind}/{name}.png" for kind in ("cat", "dog") for name in names], *cats_and_dogs("."))
     assert all("ending" not in remark for remark in read_images(str(root)).remarks)
+
+
+def test_readme_lists_what_is_read():
+    from pathlib import Path
+
+    from tlkit.data.formats import IMAGE_SUFFIXES
+
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    listed = text.partition("<!-- suffixes -->`")[2].partition("`<!-- end -->")[0].split()
+    optional = {".avif", ".heic", ".heif", ".j2k", ".jp2"}  # as this Pillow was built and what is installed
+    assert set(listed) - optional == IMAGE_SUFFIXES - optional
+    assert set(listed) >= IMAGE_SUFFIXES
+    assert listed == sorted(listed)
