@@ -290,7 +290,7 @@ def test_what_evaluate_refuses(run, classifier, bags, tmp_path, tlkit_command):
         shutil.copy(bags / name, only)
     said = tlkit_command("evaluate", run, only)
     assert said.code == 3
-    assert f"All {len(seen)} pictures of {only} are in the training or validation part of {run}." in said.err
+    assert f"All {len(seen)} images of {only} are in the training or validation part of {run}." in said.err
     for option in ("--skip-bad", "--download"):
         said = tlkit_command("evaluate", run, bags, option)
         assert (said.code, said.err.splitlines()[0]) == (

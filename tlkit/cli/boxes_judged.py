@@ -71,21 +71,16 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
     Raises:
         DataFault: See `evaluate_detector`.
     """
-    from tlkit.cli.evaluate import unseen
+    from tlkit.cli.evaluate import left_to_judge
     from tlkit.data.box_splits import box_groups
     from tlkit.data.inspection import inspect_files
 
     boxes = read_as_run(asked.card, asked.source, asked.faults, asked.unlabelled)
     boxes, dropped = with_classes(boxes, asked.run, asked.card.get("classes") or (), drop=asked.drop)
     inspections = inspect_files(boxes.files())
-    kept = unseen(asked.run, inspections)
-    if not kept:
-        raise DataFault(
-            f"All {len(boxes)} pictures of {asked.source} are in the training or validation part of {asked.run}.",
-            "Give pictures that the run has not seen.",
-        )
     groups = box_groups(boxes, inspections, asked.group or own_options(asked.card, asked.source).get("group"))
-    facts = {"excluded": len(boxes) - len(kept), "dropped": dropped, "notes": list(boxes.notes)}
+    kept, excluded = left_to_judge(asked.run, asked.source, inspections, groups)
+    facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes)}
     return boxes.take(kept), tuple(groups[i] for i in kept), facts
 
 
@@ -182,8 +177,12 @@ def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int
 
 
 def _show_text(outcome: dict[str, Any]) -> None:
+    from tlkit.cli.evaluate import learned_groups
+
     click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
-    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded)")
+    click.echo(
+        f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{learned_groups(outcome)})"
+    )
     click.echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
     if outcome["dropped"]:
         click.echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")

@@ -82,6 +82,7 @@ def _environment(device: str) -> dict[str, Any]:
     from tensorflow.python.framework import config
 
     from tlkit import __version__
+    from tlkit.data.decoding import DECODING
 
     threading = tf.config.threading
     return {
@@ -100,6 +101,7 @@ def _environment(device: str) -> dict[str, Any]:
             threading.get_inter_op_parallelism_threads(),
         ],
         "onednn": computes_with_onednn(),
+        "decoding": DECODING,
         "deterministic": config.is_op_determinism_enabled(),
         "seeded": ["python", "numpy", "tensorflow", "keras"],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,46 +122,60 @@ def _evaluate_classifier(
         reading = reading_of(card["options"])
     images = read_images(source, download=options["download"], least=1, reading=reading)
     images, inspections, skipped = openable(images, skip_bad=options["skip_bad"])
-    kept = unseen(path, inspections)
-    if not kept:
-        raise DataFault(
-            f"All {len(images)} images of {source} are in the training or validation part of {path}.",
-            "Give images that the run has not seen.",
-        )
     if group is None and own:
         group = card["options"].get("group")
     groups = groups_of(images, inspections, group)
-    learned = _learned_groups(path)
-    new = [i for i in kept if groups[i] not in learned]
-    if not new:
-        raise DataFault(
-            f"All images of {source} are of groups in the training or validation part of {path}.",
-            "Give images of groups that the run has not seen.",
-        )
-    excluded, excluded_groups = len(images) - len(new), len({groups[i] for i in kept} & learned)
-    images, groups = images.take(new), tuple(groups[i] for i in new)
+    kept, excluded = left_to_judge(path, source, inspections, groups)
+    images, groups = images.take(kept), tuple(groups[i] for i in kept)
     measures = judge(path, card, images, groups, batch)
-    counts = {"excluded": excluded, "excluded_groups": excluded_groups}
-    return {"run": path, "source": source, **counts, "skipped": skipped, **measures}
+    return {"run": path, "source": source, **excluded, "skipped": skipped, **measures}
 
 
-def _learned_groups(path: Path) -> set[str]:
-    """Declared groups in the parts that the run learned from or was chosen by; the names of contents are none."""
-    from tlkit.data.splits import is_declared, read_manifest
+def left_to_judge(
+    path: Path, source: str, inspections: list[Inspection], groups: Sequence[str]
+) -> tuple[list[int], dict[str, int]]:
+    """The images whose content and declared group are in no part that the run learned from or was chosen by.
 
-    manifest = path / "split.csv"
-    rows = read_manifest(manifest).values() if manifest.is_file() else []
-    return {row["group"] for row in rows if row["part"] != "test" and is_declared(row.get("group"))}
+    Args:
+        path: Of the run.
+        source: Of the images, as typed.
+        inspections: What was seen in each file, [n].
+        groups: [n]; the names of contents are no declared groups.
+
+    Returns:
+        Indices of these images; and, for the answer, how many others there are and of how many learned groups.
+
+    Raises:
+        DataFault: None is left.
+    """
+    from tlkit.data.splits import is_declared
+
+    names = {str(row["group"]) for row in _learned(path) if is_declared(row.get("group"))}
+    new = unseen(path, inspections)
+    kept = [i for i in new if groups[i] not in names]
+    if not kept:
+        of_groups = "of groups " if new else ""
+        raise DataFault(
+            f"All {len(groups)} images of {source} are {of_groups}in the training or validation part of {path}.",
+            f"Give images {of_groups}that the run has not seen.",
+        )
+    counts = {"excluded": len(groups) - len(kept), "excluded_groups": len({groups[i] for i in new} & names)}
+    return kept, counts
 
 
 def unseen(path: Path, inspections: list[Inspection]) -> list[int]:
     """Indices of the images whose content is in no part that the run learned from or was chosen by."""
+    seen = {row["sha256"] for row in _learned(path)}
+    return [index for index, inspection in enumerate(inspections) if inspection.sha256 not in seen]
+
+
+def _learned(path: Path) -> list[dict[str, str]]:
+    """Lines of a run's manifest but for its test part; none where it made none."""
     from tlkit.data.splits import read_manifest
 
     manifest = path / "split.csv"
     rows = read_manifest(manifest).values() if manifest.is_file() else []
-    seen = {row["sha256"] for row in rows if row["part"] != "test"}
-    return [index for index, inspection in enumerate(inspections) if inspection.sha256 not in seen]
+    return [row for row in rows if row["part"] != "test"]
 
 
 def judge(
@@ -207,8 +222,8 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
 
 def _show_text(outcome: dict[str, Any]) -> None:
     click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
-    of_groups = f", of {outcome['excluded_groups']} learned groups too" if outcome["excluded_groups"] else ""
-    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{of_groups})")
+    excluded = f"{outcome['excluded']} excluded{learned_groups(outcome)}"
+    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({excluded})")
     for file in outcome["skipped"]:
         click.echo(f"left out: {file['path']} {file['reason']}")
     for name in AVERAGES:
@@ -221,6 +236,12 @@ def _show_text(outcome: dict[str, Any]) -> None:
         [name, *(_figure(row[column]) for column in COLUMNS)] for name, row in outcome["per_class"].items()
     ]
     show_table(["class", *COLUMNS], rows)
+
+
+def learned_groups(outcome: dict[str, Any]) -> str:
+    """How many groups were left out because the run learned from them; nothing where there are none."""
+    number = outcome.get("excluded_groups")
+    return f", some of {number} learned group{'s' * (number > 1)}" if number else ""
 
 
 def _figure(value: float | None) -> str | None:

@@ -30,6 +30,7 @@ from tlkit.data.headers import (
     webp_orientation,
 )
 
+DECODING = 2  # raise it when a file gives other pixels; it stands in cards and in the names of feature caches
 JPEG_START = (0xFF, 0xD8, 0xFF)
 PNG_START = tuple(b"\x89PNG\r\n\x1a\n")
 JPEG_RATIOS = (1, 2, 4, 8)  # what libjpeg can leave out in the frequency domain

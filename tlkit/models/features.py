@@ -17,10 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.augment import Augmentation, Augmenter
+from tlkit.data.decoding import DECODING
 from tlkit.data.images import fold, pixel_batches
 from tlkit.models.feature_cache import FeatureCache, feature_folder
 
-VERSION = 4  # raise it when decoding or preprocessing changes what a file's features are
+VERSION = (
+    3  # raise it when preprocessing changes what a file's features are; decoding has a number of its own
+)
 BATCH = 32
 ROWS = BATCH + 1  # of a network's step, whatever is asked
 Change = Callable[
@@ -127,7 +130,7 @@ class Extractor:
             "image_size": str(self.size),
             "width": str(self.width),
         }
-        digest = hashlib.sha256(f"{VERSION} {self.features.digest}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{VERSION}.{DECODING} {self.features.digest}".encode()).hexdigest()
         self.cache = FeatureCache((cache or feature_folder()) / f"{digest[:32]}.sqlite", facts, say)
         self.computed = 0  # images that went through the network since this was made
 

@@ -10,8 +10,10 @@ from typing import Any
 
 # What of the machine the bits of a result depend on, and whose arithmetic it is. Other facts are told of only.
 MACHINE = ("device", "processor", "instructions", "threads", "pools", "onednn")
-LIBRARIES = ("numpy", "tensorflow", "keras")
+LIBRARIES = ("numpy", "tensorflow", "keras", "decoding")
+FIRST_DECODING = 1  # of runs that do not say which version of the decoder read their files
 CHANGES = "changes"  # sentences, in the environment of a run that was gone on with in another one
+_TITLES = {"decoding": "The version of tlkit's decoder (which pixels a file gives)"}
 _WRITTEN = {
     "0": False,
     "1": True,
@@ -27,10 +29,12 @@ def changed_facts(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]
         now: What `prepare_tensorflow` returned.
     """
     changed = {}
+    if "decoding" in now:
+        before = {"decoding": FIRST_DECODING, **before}
     for name, value in before.items():
         was, is_now = _known(name, value), _known(name, now.get(name))
         if name != CHANGES and None not in (was, is_now) and was != is_now:
-            changed[name] = f"{name} was {_shown(was)} and is {_shown(is_now)}."
+            changed[name] = f"{_TITLES.get(name, name)} was {_shown(was)} and is {_shown(is_now)}."
     return changed
 
 
