@@ -81,6 +81,11 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "skip_bad": False,
         "download": False,
         "more": [],
+        "include": [],
+        "exclude": [],
+        "path_column": None,
+        "label_column": None,
+        "suffix": None,
         "name": "toy-photos",
         "runs": "saved_models",
         "seed": 0,
@@ -273,11 +278,29 @@ def test_warnings_go_to_the_log_only(kitchen, tlkit_command):
 
 def test_split_options_reach_the_recipe(kitchen, tlkit_command):
     text = TOY.replace(
-        "    run.record(", "    run.result(vars(run.split) | {'dry': run.dry_run})\n    run.record("
+        "    run.record(",
+        "    run.result(vars(run.split) | {'reading': vars(run.split.reading), 'dry': run.dry_run})\n    run.record(",
     )
     (kitchen / "recipes" / "toy.py").write_text(text)
     options = ["--group", "(a)", "--split", "x.csv", "--allow-leak", "--skip-bad", "--download", "--json"]
+    options += [
+        "--exclude",
+        "*_mask.png",
+        "--exclude",
+        "masks/*",
+        "--label-column",
+        "breed",
+        "--suffix",
+        ".jpg",
+    ]
     answer = tlkit_command("run", "toy", "photos", *options).json
+    assert answer["reading"] == {
+        "include": [],
+        "exclude": ["*_mask.png", "masks/*"],
+        "path_column": None,
+        "label_column": "breed",
+        "suffix": ".jpg",
+    }
     given = {key: answer[key] for key in ("group", "manifest", "allow_leak", "skip_bad", "download", "dry")}
     assert given == {
         "group": "(a)",

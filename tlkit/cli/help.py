@@ -44,7 +44,7 @@ class SectionedCommand(click.Command):
         try:
             rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            raise describe_missing(error, ctx, typed) from None
+            raise describe_missing(error, ctx, typed) from error
         for parameter in self.params:
             value = ctx.params.get(str(parameter.name))
             for one in value if isinstance(value, tuple) else (value,):
@@ -105,7 +105,7 @@ class LazyGroup(click.Group):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            raise describe_missing(error, ctx, typed) from None
+            raise describe_missing(error, ctx, typed) from error
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

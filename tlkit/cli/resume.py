@@ -31,9 +31,12 @@ class _ResumeCommand(SectionedCommand):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
+        except click.UsageError as error:
+            missing = error.__cause__
+            if not isinstance(missing, click.NoSuchOption):
+                raise
             raise UsageFault(
-                f"{error.option_name}: a resumed run keeps the options that it was started with.",
+                f"{missing.option_name}: a resumed run keeps the options that it was started with.",
                 "Leave it out, or start a new run with tlkit run.",
             ) from error
 
