@@ -308,7 +308,6 @@ def test_backslashes_are_slashes():
 @pytest.mark.parametrize(
     ("first", "said"),
     [
-        (f"{HEADER}\n../a.png,1,1,5,5,gun\n", "is no path inside"),
         ("image,left,top,right,class\na.png,1,1,5,gun\n", "has no column bottom"),
         (f"{HEADER},group\na.png,1,1,5,5,gun,1\na.png,1,1,6,5,gun,2\n", "a.png has group 1 and 2"),
         (f"{HEADER},split\na.png,1,1,5,5,gun,dev\n", "split dev is unknown"),
@@ -320,6 +319,17 @@ def test_tables_that_cannot_be(first, said, tmp_path):
     (root / "boxes.csv").write_text(first)
     with pytest.raises(DataFault, match=said):
         read_boxes(root, faults="clip")
+
+
+def test_where_no_image_is_left_nothing_is_read(tmp_path):
+    root = table(tmp_path / "s")
+    (root / "boxes.csv").write_text(f"{HEADER}\n../other.png,1,1,5,5,gun\n")
+    with pytest.raises(DataFault, match=r"boxes.csv line 2: ../other.png is no path inside the source"):
+        read_boxes(root)
+    with pytest.raises(
+        DataFault, match=r"s has no image that can be used. boxes.csv line 2: ../other.png is no path"
+    ):
+        read_boxes(root, faults="clip", unlabelled="skip")
 
 
 def test_a_flood_of_boxes_is_refused(monkeypatch, tmp_path):

@@ -203,11 +203,16 @@ def test_open_images_by_name_with_group_boxes(tmp_path):
 
 def test_two_open_images_tables_are_a_question(tmp_path):
     image(tmp_path / "a.png")
-    for name in ("train.csv", "val.csv"):
+    for name in ("boxes.csv-old.csv", "val.csv"):
         text(tmp_path / name, "ImageID,LabelName,XMin,XMax,YMin,YMax\na,gun,0,1,0,1\n")
-    with pytest.raises(DataFault, match="2 tables of boxes: train.csv, val.csv"):
+    with pytest.raises(
+        DataFault, match=r"2 tables of boxes, not all of them named after a part: .*, val.csv"
+    ):
         read_boxes(tmp_path)
     assert len(read_boxes(tmp_path / "val.csv")) == 1
+    (tmp_path / "boxes.csv-old.csv").rename(tmp_path / "train.csv")
+    with pytest.raises(DataFault, match=r"1 image both in training and in validation, such as a.png"):
+        read_boxes(tmp_path)
 
 
 def test_hidden_files_say_nothing(tmp_path):

@@ -53,7 +53,9 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
     more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
     if options.pop("skip_bad"):
         raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
-    options.pop("download")
+    if options.pop("download"):
+        remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
+        raise UsageFault("--download does not apply to pictures with boxes.", remedy)
     boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split.split)

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
+from tlkit.data.box_finder import IMAGE_FOLDERS, Finder, checked_name, files_like, set_root
+from tlkit.data.box_parts import part_named, part_of_file, settled
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
@@ -17,12 +20,9 @@ from tlkit.data.box_records import (
     Record,
     is_hidden,
     number,
-    pictures_below,
     read_text,
-    safe_path,
     truth,
 )
-from tlkit.data.sources import PART_NAMES
 from tlkit.errors import DataFault
 
 MOST_JSON = 2_000_000_000  # bytes
@@ -35,10 +35,13 @@ def is_coco(file: Path) -> bool:
     return head.lstrip().startswith("{") and not re.search(r"^(captions|panoptic|stuff)_", file.name)
 
 
+PLACES = ("*.json", "annotations/*.json", "*/*.json", "*/annotations/*.json", "*/labels/*.json")
+
+
 def coco_files(folder: Path) -> list[Path]:
     """The annotation files of a folder: at its top, in annotations/, or one in each of its folders."""
-    for pattern in ("*.json", "annotations/*.json", "Annotations/*.json", "*/*.json"):
-        seen = [file for file in sorted(folder.glob(pattern)) if not is_hidden(file.relative_to(folder))]
+    for pattern in PLACES:
+        seen = [file for file in files_like(folder, pattern) if not is_hidden(file.relative_to(folder))]
         files = [file for file in seen if is_coco(file) and _complete(file)]
         boxes = [file for file in files if file.name.startswith("instances")] or files
         if boxes:
@@ -66,25 +69,30 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no COCO JSON.
     """
-    several = len(files) > 1
-    found = Annotations("COCO", folder, [], ())
+    found, finder = Annotations("COCO", folder, [], ()), Finder(folder)
     names: list[str] = []
+    bases: dict[str, None] = {}
+    listed: dict[str, list[str]] = {}
     for file in files:
         data = _loaded(file)
-        listed = _listed(file, data)
-        base = _base(file, listed)
-        found.root = folder if several else base
-        prefix = _prefix(base, folder) if several else ""
+        part = part_of_file(file.name, _folders(file, folder)) if len(files) > 1 else None
+        paths, base = _paths(found, finder, file, data, part)
+        bases[base] = None
         categories = _categories(file, data)
         names += [name for _, name in sorted(categories.items()) if name not in names]
-        images = _images(found, file, data, [prefix + path for path in listed], _part(file, folder, several))
+        images = _images(found, file, data, paths, part)
         _add_annotations(found, file, data, images, categories)
-        known = {image.path for image in found.images}
-        if whole:
-            found.unlabelled += [prefix + p for p in pictures_below(base) if prefix + p not in known]
+        beside = finder.below(base) if whole else []
+        found.unlabelled += beside
+        if part:
+            listed.setdefault(part, []).extend(path for path in paths if path)
+            found.parts.update(dict.fromkeys(beside, part))
     found.class_names = tuple(names)
-    known = {image.path for image in found.images}
+    found.parts.update(settled(f"{folder.name}'s COCO files", listed, twice=False)[0])
+    known = {image.path for image in found.images} | finder.doubtful
     found.unlabelled = sorted({path for path in found.unlabelled if path not in known})
+    finder.tell(found)
+    set_root(found, folder, next(iter(bases)) if len(files) == 1 else "")
     return found
 
 
@@ -104,39 +112,54 @@ def _loaded(file: Path) -> dict[str, Any]:
     return data
 
 
-def _listed(file: Path, data: dict[str, Any]) -> list[str]:
-    """The safe paths of its images."""
-    rows = enumerate(data["images"])
-    return [safe_path(f"{file.name} image {index}", str(_get(entry, "file_name"))) for index, entry in rows]
-
-
 def _get(entry: Any, key: str) -> Any:
     """A number or text of an entry; nothing where there is something else, which could not be a key."""
     value = entry.get(key, "") if isinstance(entry, dict) else ""
     return value if isinstance(value, (str, int, float)) else ""
 
 
-def _base(file: Path, listed: list[str]) -> Path:
-    """The folder that the file's image names are relative to: where most of the first hundred are."""
-    tokens = re.split(r"[^A-Za-z0-9]+", file.stem)
-    above = [file.parent] + ([file.parent.parent] if file.parent.name.lower() == "annotations" else [])
-    near = [place / name for place in above for name in (".", "images", "JPEGImages", *tokens[::-1], "data")]
-    places = [Path(place) for place in near if place.is_dir()]
-    return max(places, key=lambda place: sum((place / path).is_file() for path in listed[:100]))
+def _folders(file: Path, folder: Path) -> tuple[str, ...]:
+    """The folders of a file below the source, outermost first."""
+    return file.relative_to(folder).parts[:-1]
 
 
-def _prefix(base: Path, folder: Path) -> str:
-    relative = base.relative_to(folder).as_posix()
-    return "" if relative == "." else f"{relative}/"
+def _paths(
+    found: Annotations, finder: Finder, file: Path, data: dict[str, Any], part: str | None
+) -> tuple[list[str | None], str]:
+    """The paths of a file's images, None for those that are not there; and the folder that their names are relative to.
+
+    That folder is the one where most of them are, of those that tools use; where names are found elsewhere, it is
+    the source.
+    """
+    rows = [(f"image {_get(entry, 'id')}", str(_get(entry, "file_name"))) for entry in data["images"]]
+    names = [checked_name(f"{file.name} {row}", name) for row, name in rows]
+    places = _places(file, finder.folder)
+    base = finder.best_place([name.replace("\\", "/") for name in names], places)
+    likely = [base, *places] if base is not None else places
+    matches = [finder.named(name, likely, part) for name in names]
+    every = zip(rows, names, matches, strict=True)
+    paths = [finder.take(found, file.name, row, name, match) for (row, _), name, match in every]
+    start = f"{base}/" if base else ""
+    return paths, base or "" if all(path.startswith(start) for path in paths if path) else ""
 
 
-def _part(file: Path, folder: Path, several: bool) -> str | None:
-    """The part that a file's name or folder says, when there are several files."""
-    if not several:
-        return None
-    words = re.findall(r"[a-z]+", file.stem.lower())
-    words += [file.parent.name.lower()] if file.parent != folder else []
-    return next((PART_NAMES[word] for word in words if word in PART_NAMES), None)
+def _places(file: Path, folder: Path) -> list[str]:
+    """Folders, relative to the source, that a file's image names can be relative to; the likeliest first.
+
+    Beside the file, and in each folder above it: `<subset>`, `images/<subset>` and the like, where the words of the
+    file's name, or of its folders, are the subset.
+    """
+    inner = _folders(file, folder)
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", file.stem)[::-1] if word]
+    subsets = dict.fromkeys([*words, file.stem, *(name for name in inner[::-1] if part_named(name))])
+    places: list[str] = []
+    for depth in range(len(inner), -1, -1):
+        above = "/".join(inner[:depth])
+        near = [".", *IMAGE_FOLDERS]
+        near += [place for s in subsets for place in (s, *(f"{n}/{s}" for n in IMAGE_FOLDERS))]
+        near += [f"{s}/{n}" for s in subsets for n in IMAGE_FOLDERS]
+        places += [normpath(f"{above}/{place}" if above else place) for place in near]
+    return ["" if place == "." else place for place in dict.fromkeys(places)]
 
 
 def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
@@ -152,21 +175,20 @@ def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
 
 
 def _images(
-    found: Annotations, file: Path, data: dict[str, Any], paths: list[str], part: str | None
+    found: Annotations, file: Path, data: dict[str, Any], paths: list[str | None], part: str | None
 ) -> dict[Any, Annotated | None]:
     """The images by their number; None for those whose picture is not there."""
     known = {image.path: image for image in found.images}
     images: dict[Any, Annotated | None] = {}
     for entry, path in zip(data["images"], paths, strict=True):
         where = f"{file.name} image {_get(entry, 'id')}"
-        if path in known:
+        if path is None:
+            images[_get(entry, "id")] = None
+        elif path in known:
             found.faults.append(
                 Fault("duplicate", where, f"{path} is listed twice", "its boxes are put together")
             )
             images[_get(entry, "id")] = known[path]
-        elif not (found.root / path).is_file():
-            found.missing_image(where, f"{path} does not exist")
-            images[_get(entry, "id")] = None
         else:
             size = (_whole(_get(entry, "width")), _whole(_get(entry, "height")))
             known[path] = images[_get(entry, "id")] = Annotated(path, where, size=size, part=part)

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tlkit.data.box_coco import coco_files, read_coco
-from tlkit.data.box_records import Annotations
-from tlkit.data.box_tables import header_of, read_csv, read_gdxray, read_open_images
+from tlkit.data.box_finder import files_like, is_label_folder
+from tlkit.data.box_lists import source_of
+from tlkit.data.box_records import Annotations, is_hidden
+from tlkit.data.box_tables import header_of, part_of_table, read_csv, read_gdxray, read_open_images
 from tlkit.data.box_voc import read_voc, voc_files
 from tlkit.data.box_yolo import read_yolo, yolo_files
 from tlkit.errors import DataFault
@@ -71,20 +73,31 @@ def _readers(folder: Path) -> dict[str, Reader]:
         found["VOC"] = lambda: read_voc(voc, folder, whole=True)
     if next(folder.rglob("ground_truth.txt"), None):
         found["GDXray"] = lambda: read_gdxray(folder, whole=True)
-    if tables := [file for file in sorted(folder.glob("*.csv")) if _is_open_images(file)]:
-        found["Open Images"] = lambda: _read_only_table(tables, folder)
+    if tables := _open_images_tables(folder):
+        found["Open Images"] = lambda: _read_tables(tables, folder)
     if "GDXray" not in found and (yolo := yolo_files(folder)):
         found["YOLO"] = lambda: read_yolo(yolo, folder, whole=True)
     return found
 
 
-def _read_only_table(tables: list[Path], folder: Path) -> Annotations:
-    if len(tables) > 1:
-        names = ", ".join(file.name for file in tables)
+def _open_images_tables(folder: Path) -> list[Path]:
+    """The tables of Open Images at the top of a folder, else one or two folders below."""
+    for pattern in ("*.csv", "*/*.csv", "*/*/*.csv"):
+        seen = [file for file in files_like(folder, pattern) if not is_hidden(file.relative_to(folder))]
+        if tables := [file for file in seen if _is_open_images(file)]:
+            return tables
+    return []
+
+
+def _read_tables(tables: list[Path], folder: Path) -> Annotations:
+    """One table, or one for each part."""
+    if len(tables) > 1 and not all(part_of_table(file, folder) for file in tables):
+        names = ", ".join(file.relative_to(folder).as_posix() for file in tables)
         raise DataFault(
-            f"{folder} has {len(tables)} tables of boxes: {names}.", "Name one instead of the folder."
+            f"{folder} has {len(tables)} tables of boxes, not all of them named after a part: {names}.",
+            "Name one instead of the folder, or call them train, validation and test.",
         )
-    return read_open_images(tables[0], folder, whole=True)
+    return read_open_images(tables, folder, whole=True)
 
 
 def _is_open_images(file: Path) -> bool:
@@ -96,12 +109,27 @@ def _read_file(source: str, file: Path) -> Annotations:
     suffix = file.suffix.lower()
     if suffix == ".csv":
         if _is_open_images(file):
-            return read_open_images(file, file.parent, whole=False)
+            return read_open_images([file], file.parent, whole=False)
         return read_csv(file, whole=False)
     if suffix == ".json":
-        return read_coco([file], file.parent, whole=False)
+        above = file.parent.parent if is_label_folder(file.resolve().parent.name) else file.parent
+        return read_coco([file], above, whole=False)
     if suffix in {".yaml", ".yml"}:
-        return read_yolo(yolo_files(file.parent), file.parent, whole=True)
+        return _read_yaml(file)
     if file.name == "ground_truth.txt":
         return read_gdxray(file.parent, whole=True)
     raise DataFault(f"{source} is no file of boxes.", f"A SOURCE of boxes is a folder with {KNOWN}.")
+
+
+def _read_yaml(file: Path) -> Annotations:
+    """A named data.yaml: the labels of the folder that it speaks of, with its own names and parts."""
+    folder, note = source_of(file)
+    files = yolo_files(folder)
+    if not files:
+        raise DataFault(
+            note or f"{file}: there are no labels below {folder}.",
+            "Name the folder that holds the images and their labels, with this file in it.",
+        )
+    found = read_yolo(files, folder, whole=True, source=file)
+    found.notes += [note] if note else []
+    return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.data.paths import inner_path, is_text
-from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, TRAINING
+from tlkit.data.sources import IMAGE_SUFFIXES
 from tlkit.errors import DataFault, shortened
 
 MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
@@ -95,6 +95,8 @@ class Annotations:
         normalised: Corners are shares of the image's sides, not pixels.
         unlabelled: Pictures of the source, relative to the root, that no annotation names.
         faults: What the reader had to leave out.
+        parts: Part of each path that the source's lists or files declare, unlabelled pictures included.
+        notes: How images were found and parts declared where that is not plain, as sentences.
     """
 
     form: str
@@ -104,6 +106,8 @@ class Annotations:
     normalised: bool = False
     unlabelled: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def missing_image(self, where: str, what: str) -> None:
         """Note an annotation whose picture is not there."""
@@ -171,17 +175,6 @@ def number(text: object) -> float:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return float("nan")
-
-
-def add_parts_of_paths(images: list[Annotated]) -> None:
-    """Give images the part that the first folder of their path names.
-
-    Only where no image has a part yet, every path names one, and training is among them.
-    """
-    named = [PART_NAMES.get(image.path.split("/")[0].lower()) for image in images]
-    if None not in named and TRAINING in named and not any(image.part for image in images):
-        for image, part in zip(images, named, strict=True):
-            image.part = part
 
 
 def truth(text: object) -> bool:

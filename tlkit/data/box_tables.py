@@ -7,6 +7,8 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
+from tlkit.data.box_finder import IMAGE_FOLDERS, Finder, checked_name, files_like, neighbours
+from tlkit.data.box_parts import part_of_file, settled
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
@@ -16,7 +18,6 @@ from tlkit.data.box_records import (
     number,
     pictures_below,
     read_text,
-    safe_path,
     truth,
 )
 from tlkit.data.sources import PART_NAMES
@@ -91,20 +92,27 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
         "boxes.csv", file.parent, [], name_list(names) if names.is_file() else None, normalised=False
     )
     images: dict[str, Annotated] = {}
-    absent: set[str] = set()
+    paths: dict[str, str | None] = {}
+    finder = Finder(file.parent)
     for where, row in table(file):
-        path = safe_path(where, row[image_column])
-        if path not in images and path not in absent:
-            if not (file.parent / path).is_file():
-                absent.add(path)
-                found.missing_image(where, f"{path} does not exist")
-                continue
-            images[path] = Annotated(path, where)
-        if path in images:
-            _add_row(found, images[path], where, row, row[class_column])
+        name = row[image_column]
+        if name not in paths:
+            paths[name] = _path(found, finder, file, where, name)
+        path = paths[name]
+        if path is not None:
+            image = images.setdefault(path, Annotated(path, where))
+            _add_row(found, image, where, row, row[class_column])
     found.images = list(images.values())
-    found.unlabelled = [p for p in pictures_below(file.parent) if p not in images] if whole else []
+    known = images.keys() | finder.doubtful
+    found.unlabelled = [path for path in finder.images if path not in known] if whole else []
+    finder.tell(found)
     return found
+
+
+def _path(found: Annotations, finder: Finder, file: Path, where: str, name: str) -> str | None:
+    """The path of a table's image; None, and a fault, where it is not there."""
+    match = finder.named(checked_name(where, name), ("", *IMAGE_FOLDERS))
+    return finder.take(found, file.name, where.removeprefix(f"{file.name} "), name, match)
 
 
 def _add_row(found: Annotations, image: Annotated, where: str, row: dict[str, str], name: str) -> None:
@@ -136,52 +144,85 @@ def _image_facts(image: Annotated, where: str, row: dict[str, str]) -> None:
 # --- Open Images ---
 
 
-def read_open_images(file: Path, folder: Path, *, whole: bool) -> Annotations:
+def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """Rows of ImageID,...,LabelName,...,XMin,XMax,YMin,YMax,... in shares of the sides.
 
-    Pictures are found by their names anywhere below the folder. `class-descriptions*.csv` (LabelName,DisplayName,
-    as published with or without a header) gives readable names. Boxes around groups count as difficult.
+    Pictures are found by their names anywhere below the folder, first in the one that is called as the table's part.
+    `class-descriptions*.csv` (LabelName,DisplayName, as published with or without a header) or `classes.csv` gives
+    readable names. Boxes around groups count as difficult.
 
     Args:
-        file: The table.
+        files: The tables; of several, the name of each says its part (train-annotations-bbox.csv), or its folder.
         folder: Where the pictures and the class descriptions lie.
         whole: Pictures without a row are unlabelled.
 
+    Raises:
+        DataFault: A table is no CSV, or two of them list one image.
+
     Source: https://storage.googleapis.com/openimages/web/download_v7.html
     """
-    found = Annotations("Open Images", folder, [], normalised=True)
-    pictures = list(pictures_below(folder))
-    by_stem = {path.rsplit("/", 1)[-1].rsplit(".", 1)[0]: path for path in pictures}
+    found, finder = Annotations("Open Images", folder, [], normalised=True), Finder(folder)
     readable = _descriptions(folder)
     images: dict[str, Annotated] = {}
-    absent: set[str] = set()
-    for where, row in table(file):
-        identity = safe_path(where, row.get("ImageID", ""))
-        if identity not in by_stem:
-            if identity not in absent:
-                found.missing_image(where, f"there is no picture of {identity}")
-            absent.add(identity)
-            continue
-        path = by_stem[identity]
-        image = images.setdefault(path, Annotated(path, where))
-        left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
-        name = row.get("LabelName", "")
-        image.add(
-            Record(where, readable.get(name, name), (left, top, right, bottom), truth(row.get("IsGroupOf")))
-        )
+    listed: dict[str, list[str]] = {}
+    for file in files:
+        part = part_of_table(file, folder) if len(files) > 1 else None
+        paths: dict[str, str | None] = {}
+        for where, row in table(file):
+            identity = row.get("ImageID", "")
+            if identity not in paths:
+                paths[identity] = _picture(found, finder, file, where, identity, part)
+            path = paths[identity]
+            if path is not None:
+                image = images.setdefault(path, Annotated(path, where))
+                image.add(_open_images_box(where, row, readable))
+        if part:
+            listed.setdefault(part, []).extend(path for path in paths.values() if path)
     found.images = list(images.values())
-    found.unlabelled = [path for path in pictures if path not in images] if whole else []
+    known = images.keys() | finder.doubtful
+    found.unlabelled = [path for path in finder.images if path not in known] if whole else []
+    found.parts, _ = settled(f"{folder.name}'s tables", listed, twice=False)
+    finder.tell(found)
     return found
+
+
+def part_of_table(file: Path, folder: Path) -> str | None:
+    """The part that an Open Images table's name, or a folder above it, says."""
+    return part_of_file(file.name, file.relative_to(folder).parts[:-1])
+
+
+def _picture(
+    found: Annotations, finder: Finder, file: Path, where: str, identity: str, part: str | None
+) -> str | None:
+    """The path of the picture of an ImageID; its name has no suffix."""
+    checked_name(where, identity)
+    above = file.relative_to(finder.folder).parent.as_posix()
+    subsets = [name for name in PART_NAMES if part and PART_NAMES[name] == part]
+    places = [f"{one}/{two}" for name in subsets for one, two in ((name, "data"), ("images", name))]
+    match = finder.stem(identity, ["", *subsets, *places, *neighbours("" if above == "." else above)], part)
+    if not match.paths:
+        found.missing_image(where, f"there is no picture of {identity}")
+        return None
+    return finder.take(
+        found, file.name, where.removeprefix(f"{file.name} "), identity, match._replace(exact=True)
+    )
+
+
+def _open_images_box(where: str, row: dict[str, str], readable: dict[str, str]) -> Record:
+    left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
+    name = row.get("LabelName", "")
+    return Record(where, readable.get(name, name), (left, top, right, bottom), truth(row.get("IsGroupOf")))
 
 
 def _descriptions(folder: Path) -> dict[str, str]:
     names: dict[str, str] = {}
-    for file in sorted(folder.glob("*class-descriptions*.csv")):
-        rows = csv.reader(io.StringIO(read_text(file)))
-        try:
-            names.update({row[0].strip(): row[1].strip() for row in rows if len(row) > 1})
-        except csv.Error as fault:
-            raise DataFault(f"{file} is no CSV: {fault}.", "Save it as CSV, UTF-8.") from None
+    for pattern in ("*class-descriptions*.csv", "*/*class-descriptions*.csv", "**/metadata/classes.csv"):
+        for file in files_like(folder, pattern):
+            rows = csv.reader(io.StringIO(read_text(file)))
+            try:
+                names.update({row[0].strip(): row[1].strip() for row in rows if len(row) > 1})
+            except csv.Error as fault:
+                raise DataFault(f"{file} is no CSV: {fault}.", "Save it as CSV, UTF-8.") from None
     return names
 
 

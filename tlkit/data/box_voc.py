@@ -9,10 +9,23 @@ Source: Everingham et al., The Pascal visual object classes (VOC) challenge (201
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from tlkit.data.box_finder import (
+    Finder,
+    Index,
+    Match,
+    files_like,
+    is_image_folder,
+    is_label_folder,
+    neighbours,
+    set_root,
+    tail,
+    without_suffix,
+)
+from tlkit.data.box_parts import absent_note, part_of_path, settled
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
@@ -21,15 +34,14 @@ from tlkit.data.box_records import (
     is_hidden,
     name_list,
     number,
-    pictures_below,
     read_text,
     truth,
 )
-from tlkit.data.sources import PART_NAMES
+from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES
 from tlkit.errors import DataFault
 
-ANNOTATION_FOLDERS = ("Annotations", "annotations", "xmls", "xml", "labels")
-IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
+MASKS = ("SegmentationClass", "SegmentationObject")  # pictures of VOC's data sets that are no images
+LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main
 MOST_XML = 16_000_000  # bytes
 MOST_LEVELS = 100  # VOC has four
 COUNTED_FROM_ONE = re.compile(r"The VOC20\d\d Database")
@@ -78,9 +90,10 @@ def parsed_xml(file: Path) -> Element:
 
 
 def voc_files(folder: Path) -> list[Path]:
-    """The XML files of a folder: in Annotations/ or its like, else anywhere below."""
-    for place in [folder / name for name in ANNOTATION_FOLDERS if (folder / name).is_dir()] + [folder]:
-        files = [file for file in sorted(place.rglob("*.xml")) if not is_hidden(file.relative_to(place))]
+    """The XML files below a folder: those in Annotations/ or its like at its top, else all."""
+    tops = sorted(place for place in folder.iterdir() if place.is_dir() and is_label_folder(place.name))
+    for place in [*tops, folder]:
+        files = [file for file in files_like(place, "**/*.xml") if not is_hidden(file.relative_to(place))]
         if files:
             return files
     return []
@@ -89,8 +102,8 @@ def voc_files(folder: Path) -> list[Path]:
 def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """One XML file an image, in Annotations/ with the pictures in JPEGImages/ (or images/), or side by side.
 
-    The picture of an annotation has its name; where there is none, the one that `<filename>` says. ImageSets/Main
-    gives parts.
+    The picture of an annotation has its name, or the one that `<filename>` says: beside it, in the folder of pictures
+    that belongs to its own, or, where only one is called so, anywhere below. ImageSets/Main gives parts.
 
     Args:
         files: The XML files.
@@ -100,57 +113,62 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no XML, or an image name leaves the folder.
     """
-    root = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), folder)
-    above = next((folder / n for n in ANNOTATION_FOLDERS if files[0].is_relative_to(folder / n)), None)
-    above = above or (root if files[0].is_relative_to(root) else folder)
     names = folder / "classes.txt"
-    found = Annotations("VOC", root, [], name_list(names) if names.is_file() else None)
-    pictures = list(pictures_below(root))
-    index = _Pictures(pictures)
+    found = Annotations("VOC", folder, [], name_list(names) if names.is_file() else None)
+    finder = Finder(folder)
     for file in files:
         where = file.relative_to(folder).as_posix()
         element = parsed_xml(file)
         if element.tag != "annotation":
             continue
-        path = index.of(where, file.relative_to(above).with_suffix("").as_posix(), element)
-        if path is None:
-            said = (element.findtext("filename") or file.stem).strip()
-            found.missing_image(where, f"its picture {said} does not exist")
-        else:
+        path = _picture(found, finder, where, element)
+        if path is not None:
             found.images.append(_image(found, where, path, element))
     _merge_repeated(found)
-    known = {image.path for image in found.images}
-    found.unlabelled = [path for path in pictures if path not in known] if whole else []
-    _add_parts(found, folder)
+    known = {image.path for image in found.images} | finder.doubtful
+    left = [path for path in finder.images if path not in known and not set(MASKS) & set(path.split("/"))]
+    found.unlabelled = left if whole else []
+    finder.tell(found)
+    declare_lists(found, finder)
+    set_root(found, folder, _root(found))
     return found
 
 
-class _Pictures:
-    """Finds the picture of an annotation among paths relative to the folder of pictures."""
+def _picture(found: Annotations, finder: Finder, where: str, element: Element) -> str | None:
+    """The path of an annotation's picture; None, and a fault, where there is none or where several fit.
 
-    def __init__(self, paths: list[str]) -> None:
-        self.paths = set(paths)
-        self.by_stem: dict[str, list[str]] = {}
-        self.by_name: dict[str, list[str]] = {}
-        for path in paths:
-            self.by_stem.setdefault(path.rsplit(".", 1)[0], []).append(path)
-            self.by_name.setdefault(path.rsplit("/", 1)[-1], []).append(path)
+    Its own name counts first: `<filename>` is often that of the picture before it was renamed.
 
-    def of(self, where: str, stem: str, element: Element) -> str | None:
-        """Its path, or None.
+    Raises:
+        DataFault: `<filename>` climbs out of its folder.
+    """
+    stem, said = without_suffix(where), _file_name(where, element)
+    places = list(dict.fromkeys(neighbours(stem.rpartition("/")[0])))
+    own = stem.rpartition("/")[2]
+    part = part_of_path(where)
+    matches = [finder.stem(f"{place}/{own}" if place else own, part=part) for place in places]
+    near = next((match for match in matches if match.exact and match.paths), None)
+    if near is None and said:
+        near = finder.named(said, places, part)
+        near = near if near.exact and near.paths else None
+    match = near or matches[0]
+    if not match.paths and said:
+        match = finder.named(said, places, part)
+    if not match.paths and said:
+        suffix = PurePosixPath(said).suffix.lower()
+        match = finder.stem(without_suffix(said) if suffix in IMAGE_SUFFIXES else said, places, part)
+    if len(match.paths) > 1:
+        match = _told_apart(match, said, element)
+    return finder.take(found, where, "", "its picture" if len(match.paths) > 1 else said or own, match)
 
-        Raises:
-            DataFault: The name leaves the folder, or several pictures fit.
-        """
-        said = _file_name(where, element)
-        same = self.by_stem.get(stem, [])
-        if len(same) > 1:
-            same = [path for path in same if path.rsplit("/", 1)[-1] == said] or same
-        # The annotation's own name counts first: <filename> is often that of the picture before it was renamed.
-        fits = same or self.by_name.get(said, [])
-        if len(fits) > 1:
-            raise DataFault(f"{where} could belong to {fits[0]} or {fits[1]}.", "Rename one of them.")
-        return fits[0] if fits else None
+
+def _told_apart(match: Match, said: str, element: Element) -> Match:
+    """Of several pictures the one whose name, or path on another computer, the annotation gives."""
+    named = tuple(path for path in match.paths if path.rpartition("/")[2] == said)
+    if len(named) == 1:
+        return Match(named, match.exact)
+    whole = element.findtext("path") or f"{element.findtext('folder') or ''}/{said}"
+    return Match(Index(named or match.paths).ending(tail(whole)) or match.paths, match.exact)
 
 
 def _file_name(where: str, element: Element) -> str:
@@ -163,6 +181,13 @@ def _file_name(where: str, element: Element) -> str:
     if ".." in said.split("/"):
         raise DataFault(f"{where}: {said} is no path inside the source.", "Give the picture's name.")
     return said.rsplit("/", 1)[-1]
+
+
+def _root(found: Annotations) -> str:
+    """The folder of pictures at the top of the source, if all lie in one."""
+    tops = {image.path.partition("/")[0] for image in found.images}
+    top = tops.pop() if len(tops) == 1 else ""
+    return top if is_image_folder(top) else ""
 
 
 def _image(found: Annotations, where: str, path: str, element: Element) -> Annotated:
@@ -203,12 +228,42 @@ def _merge_repeated(found: Annotations) -> None:
     found.images = list(first.values())
 
 
-def _add_parts(found: Annotations, folder: Path) -> None:
-    """The parts that ImageSets/Main lists, names without suffix, one a line."""
-    part_of: dict[str, str] = {}
-    for name in ("train", "val", "test"):
-        file = folder / "ImageSets" / "Main" / f"{name}.txt"
-        lines = read_text(file).splitlines() if file.is_file() else []
-        part_of.update({line.split()[0]: PART_NAMES[name] for line in lines if line.split()})
-    for image in found.images:
-        image.part = part_of.get(image.path.rsplit(".", 1)[0])
+def declare_lists(found: Annotations, finder: Finder) -> None:
+    """Declare the parts that ImageSets/Main lists, names without suffix, one a line; of each devkit below.
+
+    trainval.txt is for training, but for what val.txt lists, or, where only train.txt is beside it, what that does
+    not.
+
+    Raises:
+        DataFault: An image is listed in two parts.
+    """
+    for main in sorted({file.parent for file in files_like(finder.folder, "**/ImageSets/Main/*.txt")}):
+        base = main.parent.parent.relative_to(finder.folder).as_posix()
+        lists = {name: _listed(found, finder, main / f"{name}.txt", base) for name in LISTS}
+        both = lists.pop("trainval")
+        if lists["train"] and not lists["val"]:
+            lists["val"] = [path for path in both if path not in set(lists["train"])]
+        taken = {*lists["train"], *lists["val"]}
+        lists["train"] += [path for path in both if path not in taken]
+        where = main.relative_to(finder.folder).as_posix()
+        parts, notes = settled(where, {PART_NAMES[name]: paths for name, paths in lists.items()})
+        found.parts.update(parts)
+        found.notes += notes
+
+
+def _listed(found: Annotations, finder: Finder, file: Path, base: str) -> list[str]:
+    """The images that a list names; those that are not there are counted in a note."""
+    lines = [line.strip() for line in read_text(file).splitlines()] if file.is_file() else []
+    places = list(neighbours("Annotations" if base == "." else f"{base}/Annotations"))
+    paths: list[str] = []
+    lost: list[str] = []
+    for line in filter(None, lines):
+        names = dict.fromkeys([line.strip('"'), re.sub(r"\s+-?[01]$", "", line).strip('"')])
+        fits = [match.paths for name in names if (match := finder.stem(name, places)).exact and match.paths]
+        fits += [match.paths for name in names if (match := finder.named(name, places)).exact and match.paths]
+        paths += fits[0] if fits else ()
+        lost += [] if fits else [line]
+    if lost:
+        where = file.relative_to(finder.folder).as_posix()
+        found.notes.append(absent_note(where, lost))
+    return paths

@@ -52,7 +52,10 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     with new_folder(folder, boxes.root) as aside:
         _place_images(boxes, aside / IMAGES[form], link=link)
         annotate(boxes, aside, form)
-        unlike = difference(boxes, read_boxes(aside))
+        try:
+            unlike = difference(boxes, read_boxes(aside))
+        except DataFault as fault:  # of the folder under its name for now, which the person never sees
+            unlike = fault.problem.replace(str(aside), str(folder)).removesuffix(".")
         if unlike:
             raise RunFailed(f"{boxes.source} does not survive as {form}: {unlike}.", "Please report this.")
     return folder

@@ -6,17 +6,30 @@ Numbers of many digits are read exactly, so that pixels written by `tlkit conver
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal
 from pathlib import Path, PurePosixPath
 
+from tlkit.data.box_finder import (
+    Finder,
+    Index,
+    Match,
+    files_like,
+    folders_above,
+    neighbours,
+    set_root,
+    without_suffix,
+)
+from tlkit.data.box_lists import declare_parts
+from tlkit.data.box_parts import part_of_path
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
     Fault,
     Record,
     checked_names,
+    is_hidden,
     name_list,
     number,
     pictures_below,
@@ -24,19 +37,23 @@ from tlkit.data.box_records import (
     truth,
 )
 from tlkit.data.box_tables import table
+from tlkit.data.box_yaml import unquoted, yaml_pieces
 from tlkit.errors import DataFault
 
-NAME_LISTS = (
-    "classes.txt",
-    "obj.names",
-    "*.names",
-    "labels/classes.txt",
-    "images/classes.txt",
-    "data/*.names",
+NAME_FILES = (
+    ("data.yaml", "data.yml"),
+    ("dataset.yaml", "dataset.yml"),
+    ("*.yaml", "*.yml"),
+    ("classes.txt", "obj.names", "*.names", "_darknet.labels"),
+    ("labels/classes.txt", "images/classes.txt", "data/*.names"),
+    ("*/*.yaml", "*/*.yml"),
+    ("*/classes.txt", "*/*.names", "*/_darknet.labels"),
+    ("*/*/*.yaml", "*/*/*.yml", "*/*/classes.txt", "*/*/*.names"),
 )
-NAME_TABLES = ("data.yaml", "dataset.yaml", "*.yaml", "*.yml")
+YAML = {".yaml", ".yml"}
 NO_LABELS = re.compile(
-    r"(classes|train|trainval|val|valid|validation|test|readme.*|notes.*|license.*)\.txt", re.I
+    r"(classes|(autosplit_)?(train|trainval|val|valid|validation|test)|readme.*|notes.*|license.*|requirements)\.txt",
+    re.I,
 )
 ATTRIBUTES = "attributes.csv"  # beside labels/: what a line has no room for
 EXACT = Context(prec=60)
@@ -54,63 +71,153 @@ def label_place(path: str) -> str:
 
 
 def yolo_files(folder: Path) -> list[Path]:
-    """The label files of a folder: in folders called labels, or beside pictures when there is a list of names."""
-    files = [
-        file
-        for file in sorted(folder.rglob("*.txt"))
-        if "labels" in file.relative_to(folder).parts[:-1] and not NO_LABELS.fullmatch(file.name)
-    ]
-    if files or names_file(folder) is None:
-        return files
-    places = {(folder / path).parent for path in pictures_below(folder)}
-    return [
-        f for place in sorted(places) for f in sorted(place.glob("*.txt")) if not NO_LABELS.fullmatch(f.name)
-    ]
+    """The label files below a folder: those in folders called labels.
+
+    Where there is none, but a list of names: those beside pictures, else those anywhere that are called as a picture.
+    """
+    texts = [file for file in files_like(folder, "**/*.txt") if not is_hidden(file.relative_to(folder))]
+    files = [file for file in texts if _in_labels(file.relative_to(folder).as_posix())]
+    plain = [file for file in files if not NO_LABELS.fullmatch(file.name)]
+    if not plain and not names_files(folder):
+        return []
+    pictures = [folder / path for path in pictures_below(folder)]
+    stems = {picture.stem.casefold() for picture in pictures}
+    if plain:  # labels/test.txt belongs to a picture, if one is called so
+        return (
+            plain
+            if len(plain) == len(files)
+            else [f for f in files if f in plain or f.stem.casefold() in stems]
+        )
+    texts = [file for file in texts if not NO_LABELS.fullmatch(file.name)]
+    places = {picture.parent for picture in pictures}
+    beside = [file for file in texts if file.parent in places]
+    return beside or [file for file in texts if file.stem.casefold() in stems]
 
 
-def names_file(folder: Path) -> Path | None:
-    """The file that names the classes: data.yaml, obj.names or classes.txt."""
-    found = (file for pattern in (*NAME_TABLES, *NAME_LISTS) for file in sorted(folder.glob(pattern)))
-    return next((f for f in found if f.suffix not in {".yaml", ".yml"} or "names:" in read_text(f)), None)
+def _in_labels(path: str) -> bool:
+    return "labels" in path.casefold().split("/")[:-1]
 
 
-def read_yolo(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
+def names_files(folder: Path) -> list[Path]:
+    """The files that could name the classes: data.yaml, obj.names, classes.txt or their like, the nearest only."""
+    for patterns in NAME_FILES:
+        seen = [file for pattern in patterns for file in files_like(folder, pattern)]
+        seen = [file for file in seen if not is_hidden(file.relative_to(folder))]
+        if found := [f for f in seen if f.suffix.lower() not in YAML or "names:" in read_text(f)]:
+            return found
+    return []
+
+
+def names_in(file: Path) -> tuple[str, ...]:
+    """The class names of a data.yaml or of a list of names."""
+    return yaml_names(file) if file.suffix.lower() in YAML else name_list(file)
+
+
+def _names_file(folder: Path) -> Path:
+    """The file that names the classes.
+
+    Raises:
+        DataFault: There is none, or several that differ.
+    """
+    files = names_files(folder)
+    if not files:
+        raise DataFault(
+            f"{folder} has YOLO labels but no names of classes.", "Add classes.txt, one name a line."
+        )
+    other = next((file for file in files if names_in(file) != names_in(files[0])), None)
+    if other is not None:
+        one, two = (file.relative_to(folder).as_posix() for file in (files[0], other))
+        remedy = f"Name the one that is meant: {other}." if other.suffix.lower() in YAML else "Keep one."
+        raise DataFault(
+            f"{folder} has two files that name classes, and they differ: {one} and {two}.", remedy
+        )
+    return files[0]
+
+
+def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | None = None) -> Annotations:
     """Label files in labels/ beside images/, or beside the pictures, and a list of class names.
 
-    An empty file is a negative image; a picture without a file is unlabelled.
+    An empty file is a negative image; a picture without a file is unlabelled. data.yaml, obj.data or lists of images
+    declare parts.
 
     Args:
         files: The label files.
         folder: The source.
         whole: Pictures without a label file are unlabelled.
+        source: The file that names the classes; None: look for it.
 
     Raises:
-        DataFault: No file names the classes.
+        DataFault: No file names the classes, or several do, differently.
     """
-    source = names_file(folder)
-    if source is None:
-        raise DataFault(
-            f"{folder} has YOLO labels but no names of classes.", "Add classes.txt, one name a line."
-        )
-    names = yaml_names(source) if source.suffix in {".yaml", ".yml"} else name_list(source)
-    root = folder / "images" if (folder / "images").is_dir() else folder
-    above = "images/" if root != folder else ""
-    found = Annotations("YOLO", root, [], names, normalised=True)
-    pictures = list(pictures_below(root))
-    left = {file.relative_to(folder).as_posix(): file for file in files}
+    source = source or _names_file(folder)
+    names = names_in(source)
+    found, finder = Annotations("YOLO", folder, [], names, normalised=True), Finder(folder)
+    labels = _labels_of(found, finder, files)
+    prefix = _root(finder.images, labels)
     attributes = _attributes(folder)
-    for path in pictures:
-        place = label_place(above + path)
-        file = left.pop(place, None) or left.pop(above + str(PurePosixPath(path).with_suffix(".txt")), None)
-        if file is None:
-            found.unlabelled += [path] if whole else []
-            continue
+    for path, file in labels.items():
+        place = file.relative_to(folder).as_posix()
         image = Annotated(path, place)
-        _add_lines(found, image, file, place, names, attributes.get(path, {}))
+        _add_lines(found, image, file, place, names, attributes.get(path.removeprefix(f"{prefix}/"), {}))
         found.images.append(image)
-    for where in left:
-        found.missing_image(where, "its picture does not exist")
+    without = [path for path in finder.images if path not in labels and path not in finder.doubtful]
+    found.unlabelled = without if whole else []
+    finder.tell(found)
+    declare_parts(found, finder, source)
+    set_root(found, folder, prefix)
     return found
+
+
+def _labels_of(found: Annotations, finder: Finder, files: list[Path]) -> dict[str, Path]:
+    """Path of each picture that has labels -> its file; a fault for files without picture, or with several."""
+    own = Index(finder.images, stems=True)
+    claims: dict[str, list[str]] = {}
+    far: list[str] = []
+    for file in files:
+        place = file.relative_to(finder.folder).as_posix()
+        near = (own.at(name) for name in _picture_stems(without_suffix(place)))
+        claims[place] = list(next(filter(None, near), ()))
+        far += [] if claims[place] else [place]
+    taken = {path for paths in claims.values() for path in paths}
+    for place in far:
+        stem = without_suffix(place)
+        match = finder.stem(
+            stem.rpartition("/")[2], neighbours(place.rpartition("/")[0]), part_of_path(place)
+        )
+        claims[place] = [path for path in match.paths if path not in taken]
+    labels: dict[str, Path] = {}
+    for place, paths in claims.items():
+        name = "its picture"
+        path = finder.take(found, place, "", name, Match(tuple(paths), exact=place not in far))
+        if path is not None and path in labels:
+            first = labels[path].relative_to(finder.folder).as_posix()
+            found.missing_image(place, f"its picture {path} has {first} already")
+        elif path is not None:
+            labels[path] = finder.folder / place
+    return labels
+
+
+def _picture_stems(stem: str) -> Iterator[str]:
+    """Where the picture of a label file may lie: `images` for one of its folders `labels`, the last first; beside it."""
+    pieces = stem.split("/")
+    for place in reversed(range(len(pieces) - 1)):
+        if pieces[place].casefold() == "labels":
+            yield "/".join([*pieces[:place], "images", *pieces[place + 1 :]])
+    yield stem
+
+
+def _root(pictures: list[str], labels: Iterable[str]) -> str:
+    """The one folder called images that holds all labelled pictures; none where it belongs to a part."""
+    tops = {
+        above
+        for path in pictures
+        for above in folders_above(path)
+        if above.rpartition("/")[2].casefold() == "images"
+    }
+    tops = {top for top in tops if not any(other != top and top.startswith(f"{other}/") for other in tops)}
+    top = tops.pop() if len(tops) == 1 else ""
+    inside = top and all(path.startswith(f"{top}/") for path in labels)
+    return top if inside and part_of_path(f"{top}/") is None else ""
 
 
 def _add_lines(
@@ -180,44 +287,17 @@ def _attributes(folder: Path) -> dict[str, dict[int, dict[str, str]]]:
 def yaml_names(file: Path) -> tuple[str, ...]:
     """The entry `names` of a data.yaml: a list or a table from number to name, on one line or on several.
 
-    Only this entry is understood, so no YAML of others is ever run.
-
     Raises:
         DataFault: It has no such entry, or its numbers are not 0, 1, 2, ...
     """
-    match = re.search(r"^names:[ \t]*(.*(?:\n(?:[ \t\-].*|[ \t]*))*)", read_text(file), re.M)
-    body = match[1].strip() if match else ""
-    if body.startswith(("[", "{")):
-        entries = _between_commas(re.split(r"[]}](?=\s|$)", body[1:])[0])
-    else:
-        lines = (_COMMENT.sub(r"\1", line).strip() for line in body.splitlines())
-        entries = [line.removeprefix("-").strip() for line in lines if line]
     names: list[str] = []
-    for entry in entries:
+    for entry in yaml_pieces(read_text(file), "names"):
         numbered = re.fullmatch(r"""['"]?(\d+)['"]?\s*:\s*(.+)""", entry)
         if numbered and (numbered[1].lstrip("0") or "0") != str(len(names)):
             raise DataFault(
                 f"{file} names class {numbered[1]} where {len(names)} is due.", "Number them 0, 1, 2."
             )
-        names.append(_unquoted(numbered[2] if numbered else entry))
+        names.append(unquoted(numbered[2] if numbered else entry))
     if not names:
         raise DataFault(f"{file} has no class names.", "Write names: [gun, knife].")
     return checked_names(str(file), names)
-
-
-_COMMENT = re.compile(r"""^((?:[^'"]|'[^']*'|"(?:\\.|[^"\\])*")*?)(?:^|\s)#.*$""")
-
-
-def _unquoted(text: str) -> str:
-    if len(text) > 1 and text[0] == text[-1] == '"':
-        try:
-            return str(json.loads(text))
-        except json.JSONDecodeError:
-            return text[1:-1]
-    return text[1:-1].replace("''", "'") if len(text) > 1 and text[0] == text[-1] == "'" else text
-
-
-def _between_commas(text: str) -> list[str]:
-    """Pieces between commas; a quoted piece may hold commas."""
-    pieces = re.findall(r"""((?:[^,'"]|'[^']*'|"[^"]*")+)""", " ".join(text.split()))
-    return [piece.strip() for piece in pieces if piece.strip()]

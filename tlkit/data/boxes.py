@@ -17,7 +17,8 @@ import numpy as np
 from tlkit.data import box_faults
 from tlkit.data.box_formats import read_annotations
 from tlkit.data.box_groups import read_groups
-from tlkit.data.box_records import Annotated, Annotations, Fault, add_parts_of_paths
+from tlkit.data.box_parts import give_declared_parts, give_parts_of_folders
+from tlkit.data.box_records import Annotated, Annotations, Fault
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
@@ -41,7 +42,9 @@ class Boxes:
         parts: [n] the source's own split or None.
         columns: Further facts of the images by name, each [n].
         box_columns: Further facts of the boxes by name, such as "occlusion", each [n] of [m] texts.
-        notes: What was clipped, dropped or left out, as sentences.
+        notes: How images were found and parts declared where that is not plain, and what was clipped, dropped or left
+            out, as sentences.
+        layout: The first of these: about the source as it lies there, not about faults.
     """
 
     source: str
@@ -57,6 +60,7 @@ class Boxes:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -90,6 +94,7 @@ class Boxes:
             columns={name: pick(values) for name, values in self.columns.items()},
             box_columns={name: pick(values) for name, values in self.box_columns.items()},
             notes=self.notes,
+            layout=self.layout,
         )
 
     def counts(self) -> dict[str, int]:
@@ -130,6 +135,11 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     if faults == "clip":  # what a picture without annotation shows nobody can mend from here
         found = [fault for fault in found if fault.kind == "unlabelled-image"]
     box_faults.refuse(str(source), found, hint)
+    if not len(boxes):
+        why = boxes.notes[0] if boxes.notes else "None is left."
+        raise DataFault(
+            f"{source} has no image that can be used. {why}", "Mend its faults: tlkit check lists all."
+        )
     return boxes
 
 
@@ -153,8 +163,9 @@ def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Fault], str]:
     place = _folder(source)
     annotations = read_annotations(source, place)
     faults = [*annotations.faults, *box_faults.unlabelled_faults(annotations, unlabelled)]
+    give_declared_parts(annotations)
     read_groups(place, annotations)
-    add_parts_of_paths(annotations.images)
+    give_parts_of_folders(annotations)
     images = sorted(annotations.images, key=lambda image: image.path)
     sizes = box_faults.picture_sizes([annotations.root / image.path for image in images])
     readable = []
@@ -245,7 +256,8 @@ def _boxes(
         box_columns={
             name: tuple(tuple(r.extras.get(name, "") for r in some) for some in records) for name in extras
         },
-        notes=notes,
+        notes=(*annotations.notes, *notes),
+        layout=tuple(annotations.notes),
     )
 
 

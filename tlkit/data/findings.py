@@ -7,7 +7,7 @@ no exit code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 ERROR, WARNING = "error", "warning"
@@ -22,6 +22,7 @@ class Kind(NamedTuple):
 
 
 _COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
+_ANNOTATED_AGAIN = "Get the file again from where it came, or remove it and its annotation."
 _SAVE_AGAIN = "Save it again as 8-bit RGB or grey PNG or JPEG."
 _RENAME = "Rename it: letters a-z, digits, - and _ are the same everywhere."
 _BOX = "Mend it, or let recipes clip or drop it: --faults clip."
@@ -77,6 +78,12 @@ KINDS = {
     "mixed-layout": Kind(
         ERROR, "mixes split and class folders", "Keep one: train/, validation/, test/, or class folders."
     ),
+    "layout": Kind(WARNING, "is not laid out plainly", "Nothing, if that is meant."),
+    "undeclared-part": Kind(
+        WARNING,
+        "is a part that is not declared",
+        "Nothing, if meant: recipes deal it out of training, by group.",
+    ),
     "csv-row": Kind(ERROR, "is a line that cannot be used", "Correct the line."),
     "listed-twice": Kind(ERROR, "is listed more than once", "Keep one of its lines."),
     # --- boxes, as training refuses them ---
@@ -85,7 +92,7 @@ KINDS = {
     "unlabelled-image": Kind(
         ERROR, "has no annotation", "Annotate it, or say what it is: --unlabelled negative or skip."
     ),
-    "unreadable-image": Kind(ERROR, "is annotated and does not open", _COPY_AGAIN),
+    "unreadable-image": Kind(ERROR, "is annotated and does not open", _ANNOTATED_AGAIN),
     "image-size": Kind(ERROR, "is not of the size that its annotation says", _BOX),
     "unknown-class": Kind(ERROR, "has a class beyond the names", "Correct the class, or add its name."),
     "class-names": Kind(ERROR, "are spellings of one class", "Spell a class in one way."),
@@ -158,6 +165,11 @@ def finding(
     known = KINDS[kind]
     said = detail if detail.endswith(".") else f"{_some(names)} {known.title}{detail and ': '}{detail}."
     return Finding(kind, severity or known.severity, names, said, remedy or known.remedy)
+
+
+def about_boxes(found: Finding) -> Finding:
+    """The finding with a remedy that pictures with boxes have, whose recipes know no --skip-bad."""
+    return replace(found, remedy=_ANNOTATED_AGAIN) if found.remedy == _COPY_AGAIN else found
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

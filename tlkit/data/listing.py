@@ -36,12 +36,14 @@ class Listing:
         objects: [n] the classes on each picture: its label, or the class of each of its boxes.
         form: "classes" or "boxes".
         findings: What stood in the way.
+        used: [n] whether recipes would read the picture; empty: all.
     """
 
     images: Images
     objects: tuple[tuple[str, ...], ...]
     form: str
     findings: tuple[Finding, ...]
+    used: tuple[bool, ...] = ()
 
 
 def list_source(source: str, *, unlabelled: str = "error") -> Listing:
@@ -251,14 +253,15 @@ def _has_boxes(source: str) -> bool:
 
 def _list_boxes(source: str, unlabelled: str) -> Listing:
     place = Path(source)
+    boxes, findings = None, []
     try:
-        boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
         findings = [_box_finding(fault) for fault in find_faults(source, unlabelled=unlabelled)]
+        boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
+        findings += [finding("layout", source, note) for note in boxes.layout]
     except DataFault as fault:
         if not place.exists():
             raise
-        boxes = None
-        findings = [finding("annotations", source, fault.problem, remedy=fault.remedy)]
+        findings = [*findings, finding("annotations", source, fault.problem, remedy=fault.remedy)]
     root = boxes.root if boxes else place if place.is_dir() else place.parent
     paths = list(boxes.paths) if boxes else []
     if place.is_dir():  # all its pictures, also those that no annotation names or that do not open
@@ -266,7 +269,9 @@ def _list_boxes(source: str, unlabelled: str) -> Listing:
         paths = sorted({*paths, *_pictures_below(root, root, others)})
         findings += [fault for fault in others if fault.kind != "ignored-file"]
     images, objects = _described(source, root, paths, boxes)
-    return Listing(images, objects, "boxes", tuple(f for f in findings if f.kind != "unreadable-image"))
+    known = set(boxes.paths) if boxes else set()
+    told = tuple(found for found in findings if found.kind != "unreadable-image")
+    return Listing(images, objects, "boxes", told, tuple(path in known for path in images.paths))
 
 
 def _box_finding(fault: Fault) -> Finding:
