@@ -16,6 +16,7 @@ from PIL import Image
 
 from tlkit.data.box_formats import formats_in
 from tlkit.data.box_splits import split_boxes
+from tlkit.data.box_writers import write_boxes
 from tlkit.data.boxes import read_boxes
 from tlkit.data.check import check_source
 from tlkit.data.findings import ERROR
@@ -195,6 +196,25 @@ def coco_supervisely(top):
 
 
 @layout
+def coco_same_names(top):
+    """train/ and val/ with equal names and equal numbers of images."""
+    for part, names, box in (("train", ["0.jpg", "1.jpg"], A), ("val", ["0.jpg"], B)):
+        for name in names:
+            draw(top / part / name)
+        coco(top / f"annotations/instances_{part}.json", names, box)
+    return parted(["train/0.jpg", "train/1.jpg"]) | parted(validation=["val/0.jpg"], box=B)
+
+
+@layout
+def coco_without_suffix(top):
+    """Names without suffix, and of the format before pictures were saved anew."""
+    for name in ("1.jpg", "2.5.jpg", "3.png"):
+        draw(top / "images" / name)
+    coco(top / "annotations.json", ["1", "2.5", "3.tif"])
+    return parted(none=["images/1.jpg", "images/2.5.jpg", "images/3.png"])
+
+
+@layout
 def coco_capitals(top):
     """Folders and suffixes in another case than the file says."""
     for part in ("Train", "Val"):
@@ -294,6 +314,17 @@ def voc_told_by_path(top):
         draw(top / folder / "1.jpg")
         voc(top / "xml" / f"{number}.xml", "1.jpg", box, more=f"<path>/home/x/{folder}/1.jpg</path>")
     return parted(none=["left/1.jpg"]) | parted(none=["right/1.jpg"], box=B)
+
+
+@layout
+def voc_fiftyone(top):
+    """FiftyOne's VOC: data/ and labels/; lists of stems beside them."""
+    for name in ("a", "b"):
+        draw(top / f"data/{name}.jpg")
+        voc(top / f"labels/{name}.xml", f"{name}.jpg")
+    write(top / "train.txt", "a\n")
+    write(top / "val.txt", "b.jpg\n")
+    return parted(["a.jpg"], ["b.jpg"])
 
 
 @layout
@@ -607,14 +638,18 @@ def test_what_is_found_elsewhere_is_said(tmp_path):
 
 def test_equal_parts_and_absent_folders_are_said(tmp_path):
     _, source = made("yolo_coco128", tmp_path / "coco128")
+    assert said_of(source) == ("coco128.yaml: all parts are the same images, which is no split.",)
+    _, source = made("yolo_lists_of_folders", tmp_path / "voc")
+    text = (source / "VOC.yaml").read_text().replace("test: [images/test2007]", "test: images/test2007/")
+    write(source / "VOC.yaml", text)
     assert said_of(source) == (
-        "coco128.yaml: training and validation are the same images, which count as training.",
+        "VOC.yaml: validation and test are the same images, which count as validation.",
     )
     _, source = made("yolo_roboflow", tmp_path / "roboflow")
     assert said_of(source) == (
         "data.yaml: test: ../test/images has no images in the source: it declares no part.",
     )
-    _, source = made("voc_trainval_test", tmp_path / "voc")
+    _, source = made("voc_trainval_test", tmp_path / "devkit")
     write(source / "ImageSets/Main/test.txt", "000003\n000004\n999999\n")
     assert said_of(source) == ("ImageSets/Main/test.txt lists 1 image that is not there, such as 999999.",)
 
@@ -666,6 +701,15 @@ def test_images_that_a_split_does_not_name_are_training_and_said(tmp_path):
     assert "undeclared-part" in {found.kind for found in check_source(str(tmp_path)).findings}
 
 
+def test_yolo_that_is_written_declares_the_parts(tmp_path):
+    _, source = made("coco_same_names", tmp_path / "bags")
+    folder = write_boxes(read_boxes(source), tmp_path / "yolo", "yolo")
+    assert (folder / "data.yaml").read_text().startswith("path: .\ntrain: train.txt\nval: val.txt\nnames:\n")
+    assert (folder / "train.txt").read_text() == "./images/train/0.jpg\n./images/train/1.jpg\n"
+    (folder / "groups.csv").unlink()  # which says it too
+    assert read_boxes(folder).parts == ("training", "training", "validation")
+
+
 def test_an_empty_picture_has_the_part_of_its_list(tmp_path):
     _, source = made("yolo_train_lists", tmp_path / "bags")
     (source / "labels/all/3.txt").unlink()
@@ -694,6 +738,15 @@ def test_two_files_of_one_name_are_never_guessed(tmp_path):
     boxes = read_boxes(tmp_path, faults="clip", unlabelled="negative")
     assert boxes.paths == ("2.jpg",)  # neither of the two counts as empty
     assert "could be left/1.jpg or right/1.jpg: left out." in boxes.notes[0]
+
+
+def test_one_image_for_two_names_is_never_guessed(tmp_path):
+    draw(tmp_path / "images/1.jpg")
+    coco(tmp_path / "a.json", [r"..\upload\4\1.jpg", r"..\upload\5\1.jpg"])
+    refused(
+        tmp_path,
+        r"a.json: .*4.1.jpg and .*5.1.jpg both could be images/1.jpg, the only image that is called so",
+    )
 
 
 def test_labels_that_belong_to_two_pictures(tmp_path):

@@ -18,6 +18,7 @@ from tlkit.data.box_parts import part_of_path
 from tlkit.data.box_records import Annotations, is_hidden, pictures_below, safe_path
 from tlkit.data.leaks import count
 from tlkit.data.paths import is_text
+from tlkit.errors import DataFault
 
 IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img", "pictures", "data")  # as tools call them, in any case
 SAMPLE = 200  # names that tell where all of a file's lie
@@ -131,6 +132,7 @@ class Finder:
         self._files, self._stems = Index(self.images), Index(self.images, stems=True)
         self._folders = Index({above for path in self.images for above in folders_above(path)})
         self._far: dict[str, list[tuple[str, str]]] = {}
+        self._near: dict[str, set[str]] = {}
 
     def named(self, name: str, places: Iterable[str] = ("",), part: str | None = None) -> Match:
         """The images that a name with its suffix could mean.
@@ -160,6 +162,10 @@ class Finder:
         if self.lies_elsewhere(plain, places) or self._is_gone(plain, places):
             return Match()
         alike = index.ending(pieces)
+        if not alike and pieces and index is self._files:  # saved in another format since
+            alike = self._stems.ending([*pieces[:-1], without_suffix(pieces[-1])]) or self._stems.ending(
+                pieces
+            )
         fits = tuple(path for path in alike if not part or part_of_path(path) in {None, part})
         return Match(fits, exact=False)
 
@@ -246,6 +252,7 @@ class Finder:
         if len(match.paths) == 1:
             if not match.exact:
                 self._far.setdefault(file, []).append((name, match.paths[0]))
+            self._near.setdefault(match.paths[0], set()).add(name.strip())
             return match.paths[0]
         self.doubtful.update(match.paths)
         found.missing_image(where, self.lost(name, match))
@@ -264,7 +271,19 @@ class Finder:
         return f"{said} does not exist"
 
     def tell(self, found: Annotations) -> None:
-        """Note which names were found elsewhere than they say, one sentence an annotation file."""
+        """Note which names were found elsewhere than they say, one sentence an annotation file.
+
+        Raises:
+            DataFault: One image was found so for two names.
+        """
+        for file, some in self._far.items():
+            for _, path in some:
+                names = sorted(self._near[path])
+                if len(names) > 1:
+                    raise DataFault(
+                        f"{file}: {names[0]} and {names[1]} both could be {path}, the only image that is called so.",
+                        "Write each image's path below the source.",
+                    )
         several = len(self._far) > 3
         pairs = [pair for some in self._far.values() for pair in some]
         groups = {"annotations": pairs} if several else self._far

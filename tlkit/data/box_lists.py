@@ -35,7 +35,7 @@ def declare_parts(found: Annotations, finder: Finder, source: Path) -> None:
     """
     file, entries = declared(finder.folder, source)
     if file is None:
-        _declare_bare_lists(found, finder)
+        declare_bare_lists(found, finder)
         return
     where = _said(file, finder.folder)
     places = places_of(file, finder.folder, entries.get("path", []))
@@ -107,12 +107,22 @@ def places_of(file: Path, folder: Path, path: Sequence[str]) -> list[str]:
     return ["" if place == "." else place for place in dict.fromkeys(places)]
 
 
-def _declare_bare_lists(found: Annotations, finder: Finder) -> None:
-    """Lists called train.txt, val.txt and test.txt at the top of the source, whose lines are images of it."""
+def declare_bare_lists(found: Annotations, finder: Finder) -> None:
+    """Lists called train.txt, val.txt and test.txt at the top of the source, whose lines are images of it.
+
+    Args:
+        found: Its paths are relative to the finder's folder.
+        finder: Of the source.
+
+    Raises:
+        DataFault: As for `declare_parts`.
+    """
     parts: dict[str, list[str]] = {}
     names = []
     for key in KEYS:
-        for file in files_like(finder.folder, f"{key}.txt"):
+        for file in [
+            f for above in ("", "ImageSets/") for f in files_like(finder.folder, f"{above}{key}.txt")
+        ]:
             lists = _Lists(found, finder, file.name, [""])
             paths, _ = lists.of_file(file)
             parts.setdefault(PART_NAMES[key], []).extend(paths)

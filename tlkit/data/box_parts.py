@@ -74,8 +74,11 @@ def settled(
                 f"{where}: {count(len(both), 'image')} both in {given[both[0]]} and in {part}, such as {both[0]}.",
                 "Take what is in both out of one of them.",
             )
-        earlier[part] = paths
+        if paths:
+            earlier[part] = paths
         given.update(dict.fromkeys(paths, part))
+    if notes and len(earlier) == 1:
+        return {}, [f"{where}: all parts are the same images, which is no split."]
     return given, notes
 
 

@@ -25,6 +25,7 @@ from tlkit.data.box_finder import (
     tail,
     without_suffix,
 )
+from tlkit.data.box_lists import declare_bare_lists
 from tlkit.data.box_parts import absent_note, part_of_path, settled
 from tlkit.data.box_records import (
     Annotated,
@@ -129,7 +130,7 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     left = [path for path in finder.images if path not in known and not set(MASKS) & set(path.split("/"))]
     found.unlabelled = left if whole else []
     finder.tell(found)
-    declare_lists(found, finder)
+    _declare_lists(found, finder)
     set_root(found, folder, _root(found))
     return found
 
@@ -228,7 +229,7 @@ def _merge_repeated(found: Annotations) -> None:
     found.images = list(first.values())
 
 
-def declare_lists(found: Annotations, finder: Finder) -> None:
+def _declare_lists(found: Annotations, finder: Finder) -> None:
     """Declare the parts that ImageSets/Main lists, names without suffix, one a line; of each devkit below.
 
     trainval.txt is for training, but for what val.txt lists, or, where only train.txt is beside it, what that does
@@ -249,6 +250,8 @@ def declare_lists(found: Annotations, finder: Finder) -> None:
         parts, notes = settled(where, {PART_NAMES[name]: paths for name, paths in lists.items()})
         found.parts.update(parts)
         found.notes += notes
+    if not found.parts:
+        declare_bare_lists(found, finder)
 
 
 def _listed(found: Annotations, finder: Finder, file: Path, base: str) -> list[str]:

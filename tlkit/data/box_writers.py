@@ -24,6 +24,7 @@ from tlkit.data.box_coco import is_outline_area
 from tlkit.data.box_records import number
 from tlkit.data.box_yolo import EXACT, label_place
 from tlkit.data.boxes import Boxes, difference, read_boxes
+from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
 
@@ -258,9 +259,8 @@ def _voc_lines(boxes: Boxes, i: int) -> Iterator[str]:
 def _write_yolo(boxes: Boxes, folder: Path) -> None:
     _write_names(boxes, folder)
     names = "".join(f"  {k}: {json.dumps(n, ensure_ascii=False)}\n" for k, n in enumerate(boxes.class_names))
-    (folder / "data.yaml").write_text(
-        f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8"
-    )
+    parts = _write_lists(boxes, folder) or "train: images\nval: images\n"
+    (folder / "data.yaml").write_text(f"path: .\n{parts}names:\n{names}", encoding="utf-8")
     for i, path in enumerate(boxes.paths):
         file = folder / label_place(f"images/{path}")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -276,6 +276,18 @@ def _write_yolo(boxes: Boxes, folder: Path) -> None:
             for j in range(len(boxes.xyxy[i]))
         )
         _write_table(folder / "attributes.csv", ("image", "box", "difficult", *boxes.box_columns), rows)
+
+
+def _write_lists(boxes: Boxes, folder: Path) -> str:
+    """train.txt and its like for the parts that are declared; their lines of data.yaml."""
+    entries = ""
+    for part, key in ((TRAINING, "train"), (VALIDATION, "val"), (TEST, "test")):
+        paths = [path for path, own in zip(boxes.paths, boxes.parts, strict=True) if own == part]
+        if paths:
+            text = "".join(f"./images/{path}\n" for path in paths)
+            (folder / f"{key}.txt").write_text(text, encoding="utf-8")
+            entries += f"{key}: {key}.txt\n"
+    return entries
 
 
 def yolo_box(box: np.ndarray, size: tuple[int, int]) -> list[str]:
