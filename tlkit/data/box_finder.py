@@ -15,7 +15,7 @@ from posixpath import normpath
 from typing import NamedTuple
 
 from tlkit.data.box_parts import part_of_path
-from tlkit.data.box_records import Annotations, is_hidden, pictures_below, safe_path
+from tlkit.data.box_records import Annotations, files_below, is_hidden, is_picture, safe_path
 from tlkit.data.leaks import count
 from tlkit.data.paths import is_text
 from tlkit.errors import DataFault
@@ -119,6 +119,7 @@ class Finder:
     Attributes:
         folder: Where to look.
         images: Sorted POSIX paths of the images below it, hidden ones and links that lead out of it left out.
+        others: Those of other files.
         links: Links, of files or folders, that lead out and are not followed.
         doubtful: Images that an annotation could mean beside another.
     """
@@ -126,8 +127,11 @@ class Finder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._top = folder.resolve().as_posix()
-        self.links = set(links_out(folder))
-        self.images = [path for path in pictures_below(folder) if path not in self.links]
+        files, links = files_below(folder)
+        self.links = {link for link in links if _leads_out(folder / link, folder.resolve())}
+        files = [path for path in files if path not in self.links]
+        self.images = [path for path in files if is_picture(path)]
+        self.others = [path for path in files if not is_picture(path)]
         self.doubtful: set[str] = set()
         self._files, self._stems = Index(self.images), Index(self.images, stems=True)
         self._folders = Index({above for path in self.images for above in folders_above(path)})
@@ -336,7 +340,7 @@ def neighbours(folder: str) -> Iterator[str]:
 
 
 def files_like(folder: Path, pattern: str) -> list[Path]:
-    """The files below a folder that fit a pattern whose letters stand for both cases, sorted."""
+    """The files of a folder that fit a pattern whose letters stand for both cases, sorted."""
     either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
     return [file for file in sorted(folder.glob(either)) if file.is_file()]
 
@@ -348,18 +352,11 @@ def folders_above(path: str) -> Iterator[str]:
         yield path
 
 
-def links_out(folder: Path) -> Iterator[str]:
-    """POSIX paths of links below a folder that lead out of it; links are not followed to find more."""
-    top = folder.resolve()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_symlink():
-            continue
-        try:
-            inside = path.resolve().is_relative_to(top)
-        except (OSError, RuntimeError):  # a link to itself
-            inside = True
-        if not inside:
-            yield path.relative_to(folder).as_posix()
+def _leads_out(link: Path, top: Path) -> bool:
+    try:
+        return not link.resolve().is_relative_to(top)
+    except (OSError, RuntimeError):  # a link to itself
+        return False
 
 
 def _is_in(name: str, link: str) -> bool:

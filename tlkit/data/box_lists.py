@@ -13,7 +13,7 @@ from posixpath import normpath
 
 from tlkit.data.box_finder import Finder, Index, files_like, tail
 from tlkit.data.box_parts import absent_note, settled
-from tlkit.data.box_records import Annotations, is_hidden, read_text
+from tlkit.data.box_records import Annotations, read_text
 from tlkit.data.box_yaml import yaml_texts
 from tlkit.data.sources import PART_NAMES
 from tlkit.errors import DataFault
@@ -137,9 +137,7 @@ class _Lists:
 
     def __init__(self, found: Annotations, finder: Finder, where: str, places: list[str]) -> None:
         self.found, self.finder, self.where, self.places = found, finder, where, places
-        texts = finder.folder.rglob("*.[tT][xX][tT]")
-        inner = (file.relative_to(finder.folder) for file in texts if not file.is_symlink())
-        self.texts = Index(sorted(file.as_posix() for file in inner if not is_hidden(file)))
+        self.texts = Index(path for path in finder.others if path.lower().endswith(".txt"))
 
     def images(self, key: str, entry: str) -> list[str]:
         """The images of one entry; a note where it names none."""

@@ -6,9 +6,10 @@ Every format becomes `Annotations`. Coordinates are kept as float64 until the si
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tlkit.data.paths import inner_path, is_text
@@ -139,14 +140,41 @@ def is_hidden(path: Path) -> bool:
     return any(piece.startswith(".") for piece in path.parts)
 
 
+def files_below(folder: Path) -> tuple[list[str], list[str]]:
+    """POSIX paths of the files below a folder, relative to it and sorted, and of the links there.
+
+    Hidden files and folders are passed over. A link to a file is among both; a linked folder is not entered.
+    """
+    files: list[str] = []
+    links: list[str] = []
+    waiting = [""]
+    while waiting:
+        above = waiting.pop()
+        try:
+            entries = list(os.scandir(folder / above))
+        except OSError:  # locked, or gone; tlkit check names it
+            continue
+        for entry in entries:
+            path = f"{above}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append(path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{path}/")
+            elif entry.is_file():
+                files.append(path)
+    return sorted(files, key=lambda path: path.split("/")), sorted(links)
+
+
+def is_picture(path: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
 def pictures_below(folder: Path) -> Iterator[str]:
     """POSIX paths of the pictures below a folder, relative to it, sorted; hidden ones are passed over."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        relative = path.relative_to(folder)
-        if not is_hidden(relative) and path.is_file():
-            yield relative.as_posix()
+    return filter(is_picture, files_below(folder)[0])
 
 
 def read_text(file: Path, most: int = 64_000_000) -> str:

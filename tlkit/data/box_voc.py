@@ -17,7 +17,6 @@ from tlkit.data.box_finder import (
     Finder,
     Index,
     Match,
-    files_like,
     is_image_folder,
     is_label_folder,
     neighbours,
@@ -32,7 +31,7 @@ from tlkit.data.box_records import (
     Annotations,
     Fault,
     Record,
-    is_hidden,
+    files_below,
     name_list,
     number,
     read_text,
@@ -94,9 +93,8 @@ def voc_files(folder: Path) -> list[Path]:
     """The XML files below a folder: those in Annotations/ or its like at its top, else all."""
     tops = sorted(place for place in folder.iterdir() if place.is_dir() and is_label_folder(place.name))
     for place in [*tops, folder]:
-        files = [file for file in files_like(place, "**/*.xml") if not is_hidden(file.relative_to(place))]
-        if files:
-            return files
+        if paths := [path for path in files_below(place)[0] if path.lower().endswith(".xml")]:
+            return [place / path for path in paths]
     return []
 
 
@@ -143,16 +141,14 @@ def _picture(found: Annotations, finder: Finder, where: str, element: Element) -
     Raises:
         DataFault: `<filename>` climbs out of its folder.
     """
-    stem, said = without_suffix(where), _file_name(where, element)
-    places = list(dict.fromkeys(neighbours(stem.rpartition("/")[0])))
+    stem, said, part = without_suffix(where), _file_name(where, element), part_of_path(where)
     own = stem.rpartition("/")[2]
-    part = part_of_path(where)
-    matches = [finder.stem(f"{place}/{own}" if place else own, part=part) for place in places]
-    near = next((match for match in matches if match.exact and match.paths), None)
-    if near is None and said:
-        near = finder.named(said, places, part)
-        near = near if near.exact and near.paths else None
-    match = near or matches[0]
+    places = list(dict.fromkeys(neighbours(stem.rpartition("/")[0])))
+    match = finder.stem(own, places, part)
+    if said and not (match.exact and match.paths):
+        match = finder.named(said, places, part)
+    if not (match.exact and match.paths):
+        match = finder.stem(stem, (), part)
     if not match.paths and said:
         match = finder.named(said, places, part)
     if not match.paths and said:
@@ -238,7 +234,9 @@ def _declare_lists(found: Annotations, finder: Finder) -> None:
     Raises:
         DataFault: An image is listed in two parts.
     """
-    for main in sorted({file.parent for file in files_like(finder.folder, "**/ImageSets/Main/*.txt")}):
+    lists_of = re.compile(r"((?:.*/)?ImageSets/Main)/[^/]*\.txt", re.I)
+    mains = {finder.folder / match[1] for path in finder.others if (match := lists_of.fullmatch(path))}
+    for main in sorted(mains):
         base = main.parent.parent.relative_to(finder.folder).as_posix()
         lists = {name: _listed(found, finder, main / f"{name}.txt", base) for name in LISTS}
         both = lists.pop("trainval")

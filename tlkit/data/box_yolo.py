@@ -29,10 +29,11 @@ from tlkit.data.box_records import (
     Fault,
     Record,
     checked_names,
+    files_below,
     is_hidden,
+    is_picture,
     name_list,
     number,
-    pictures_below,
     read_text,
     truth,
 )
@@ -75,23 +76,26 @@ def yolo_files(folder: Path) -> list[Path]:
 
     Where there is none, but a list of names: those beside pictures, else those anywhere that are called as a picture.
     """
-    texts = [file for file in files_like(folder, "**/*.txt") if not is_hidden(file.relative_to(folder))]
-    files = [file for file in texts if _in_labels(file.relative_to(folder).as_posix())]
-    plain = [file for file in files if not NO_LABELS.fullmatch(file.name)]
+    every = files_below(folder)[0]
+    texts = [path for path in every if path.lower().endswith(".txt")]
+    files = [path for path in texts if _in_labels(path)]
+    plain = [path for path in files if not NO_LABELS.fullmatch(path.rpartition("/")[2])]
     if not plain and not names_files(folder):
         return []
-    pictures = [folder / path for path in pictures_below(folder)]
-    stems = {picture.stem.casefold() for picture in pictures}
-    if plain:  # labels/test.txt belongs to a picture, if one is called so
-        return (
-            plain
-            if len(plain) == len(files)
-            else [f for f in files if f in plain or f.stem.casefold() in stems]
-        )
-    texts = [file for file in texts if not NO_LABELS.fullmatch(file.name)]
-    places = {picture.parent for picture in pictures}
-    beside = [file for file in texts if file.parent in places]
-    return beside or [file for file in texts if file.stem.casefold() in stems]
+    pictures = [path for path in every if is_picture(path)]
+    stems = {_stem(path) for path in pictures}
+    if len(plain) < len(files):  # labels/test.txt belongs to a picture, if one is called so
+        odd = set(files) - set(plain)
+        plain = [path for path in files if path not in odd or _stem(path) in stems] if plain else []
+    if not plain:
+        texts = [path for path in texts if not NO_LABELS.fullmatch(path.rpartition("/")[2])]
+        places = {path.rpartition("/")[0] for path in pictures}
+        plain = [path for path in texts if path.rpartition("/")[0] in places]
+    return [folder / path for path in plain or [path for path in texts if _stem(path) in stems]]
+
+
+def _stem(path: str) -> str:
+    return without_suffix(path).rpartition("/")[2].casefold()
 
 
 def _in_labels(path: str) -> bool:
