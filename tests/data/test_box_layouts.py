@@ -632,6 +632,12 @@ def test_what_is_found_elsewhere_is_said(tmp_path):
         "3 images of result.json found by name elsewhere below the source: ..\\..\\label-studio"
     )
     assert note.endswith("cb0618f0-bag_0.jpg is images/cb0618f0-bag_0.jpg, for example.")
+    _, stems = made("voc_stem_elsewhere", tmp_path / "stems")
+    (note,) = said_of(stems)  # the name that was found, not that in <filename>
+    assert note == (
+        "3 images of annotations found by name elsewhere below the source: Annotation/0000.xml is train/0000.jpg, "
+        "for example."
+    )
     _, plain = made("coco_images_subset", tmp_path / "plain")
     assert said_of(plain) == ()
 

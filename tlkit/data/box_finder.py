@@ -288,7 +288,9 @@ class Finder:
                         f"{file}: {names[0]} and {names[1]} both could be {path}, the only image that is called so.",
                         "Write each image's path below the source.",
                     )
-        several = len(self._far) > 3
+        several = len(self._far) > max(
+            1, *(len(some) for some in self._far.values()), 0
+        )  # a file for each image
         pairs = [pair for some in self._far.values() for pair in some]
         groups = {"annotations": pairs} if several else self._far
         for file, some in groups.items():

@@ -156,7 +156,11 @@ def _picture(found: Annotations, finder: Finder, where: str, element: Element) -
         match = finder.stem(without_suffix(said) if suffix in IMAGE_SUFFIXES else said, places, part)
     if len(match.paths) > 1:
         match = _told_apart(match, said, element)
-    return finder.take(found, where, "", "its picture" if len(match.paths) > 1 else said or own, match)
+    if len(match.paths) == 1:
+        path = match.paths[0]
+        stem_fits = without_suffix(path).rpartition("/")[2].casefold() == own.casefold()
+        return finder.take(found, where, "", where if stem_fits else said, match)
+    return finder.take(found, where, "", "its picture" if match.paths else said or own, match)
 
 
 def _told_apart(match: Match, said: str, element: Element) -> Match:

@@ -120,8 +120,8 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     Args:
         source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
             YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`; or `tfds:NAME`,
-            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups; folders
-            called train, validation and test give parts.
+            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups. Parts are
+            those that the source declares: data.yaml, lists, names of files and folders.
         faults: What to do about boxes and files that cannot be: "refuse", or "clip" (clip or drop, and say so).
         unlabelled: What a picture without annotation is: "error" (a fault), "negative" or "skip".
 
