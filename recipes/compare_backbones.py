@@ -30,7 +30,7 @@ from tlkit.cli import choices
 def compare_backbones(run, source, backbones, heads, folds, select, negative, leaky):
     # Ingredients
     split = tlkit.deal(run, source)
-    run.stop_if_dry({"images": len(split.images), "backbones": list(backbones), "heads": list(heads)})
+    run.stop_if_dry(tlkit.plan_contest(split, backbones, heads))
 
     # Cooking and tasting
     rows = tlkit.contest(run, split, backbones, heads, folds, select, negative, leaky=leaky)

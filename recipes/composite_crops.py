@@ -28,7 +28,7 @@ from tlkit.cli import game_choices
 def composite_crops(run, source, how):
     # Ingredients
     split = tlkit.deal(run, source)
-    run.stop_if_dry({"classes": list(split.images.class_names)})
+    run.stop_if_dry(composites.plan(split))
     crops = composites.read_crops(run, split, how)
 
     # Cooking

@@ -24,12 +24,8 @@ from tlkit.cli import projection_chapters as projection
 
 @tlkit.recipe(split=True)
 @click.argument("source")
-@click.option(
-    "--epochs", nargs=2, type=click.IntRange(0), default=(5, 20), show_default=True, metavar="HEAD ALL"
-)
-@click.option(
-    "--learning-rates", nargs=2, type=float, default=(1e-3, 5e-4), show_default=True, metavar="HEAD ALL"
-)
+@choices.epochs(5, 20)
+@choices.learning_rates(1e-3, 5e-4)
 @click.option("--propose-anchors", is_flag=True, help="Anchors that fit the training boxes (k-means).")
 @choices.boxes()
 @choices.network("efficientnet-lite0", "imagenet", 320)
@@ -66,7 +62,7 @@ def detect_retinanet(
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(detection.plan(run, phases))
+    run.stop_if_dry(detection.plan(run, phases, detector))
 
     # Cooking
     detection.fit(run, detector, split, phases, fitting, augmentation, tip)

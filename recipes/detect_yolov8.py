@@ -24,12 +24,8 @@ from tlkit.cli import projection_chapters as projection
 
 @tlkit.recipe(split=True)
 @click.argument("source")
-@click.option(
-    "--epochs", nargs=2, type=click.IntRange(0), default=(0, 40), show_default=True, metavar="HEAD ALL"
-)
-@click.option(
-    "--learning-rates", nargs=2, type=float, default=(1e-3, 1e-3), show_default=True, metavar="HEAD ALL"
-)
+@choices.epochs(0, 40)
+@choices.learning_rates(1e-3, 1e-3)
 @choices.boxes()
 @choices.network("yolov8-xs", "none", 320)
 @choices.fitting()
@@ -62,7 +58,7 @@ def detect_yolov8(
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(detection.plan(run, phases))
+    run.stop_if_dry(detection.plan(run, phases, detector))
 
     # Cooking
     detection.fit(run, detector, split, phases, fitting, augmentation, tip)

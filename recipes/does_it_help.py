@@ -28,7 +28,7 @@ from tlkit.cli import choices, game_choices
 def does_it_help(run, source, question, backbone, weights, image_size):
     # Ingredients
     split = tlkit.deal(run, source)
-    run.stop_if_dry({"classes": list(split.images.class_names), "question": question.name})
+    run.stop_if_dry(benefit.plan(split, question))
 
     # Preparation
     featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size)

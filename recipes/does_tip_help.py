@@ -29,12 +29,8 @@ from tlkit.cli import tip_chapters as tip
 
 @tlkit.recipe(split=True)
 @click.argument("source")
-@click.option(
-    "--epochs", nargs=2, type=click.IntRange(0), default=(0, 40), show_default=True, metavar="HEAD ALL"
-)
-@click.option(
-    "--learning-rates", nargs=2, type=float, default=(1e-3, 1e-3), show_default=True, metavar="HEAD ALL"
-)
+@choices.epochs(0, 40)
+@choices.learning_rates(1e-3, 1e-3)
 @choices.tip()
 @choices.boxes()
 @choices.network("yolov8-xs", "none", 320)

@@ -44,7 +44,7 @@ def extract_features(run, source, layer, layers, engine, parquet, backbone, weig
 
     # Preparation
     featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size, layer, engine)
-    run.stop_if_dry({"images": len(split.images), "features": featurizer.width})
+    run.stop_if_dry(tlkit.plan_features(run, split, featurizer))
 
     # Cooking
     features = tlkit.extract(run, split, featurizer)

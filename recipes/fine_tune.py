@@ -67,7 +67,7 @@ def fine_tune(
     phases = [
         tlkit.Phase(stage, stage, *how) for stage, *how in zip(stages, epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(tlkit.plan(run, split, phases))
+    run.stop_if_dry(tlkit.plan(run, split, phases, model, views))
 
     # Cooking
     tlkit.fit(run, model, split, phases, fitting, augmentation, views=views)

@@ -29,7 +29,7 @@ def fit_head(run, source, heads, folds, select, backbone, weights, image_size, n
     split = tlkit.deal(run, source)
 
     # Preparation
-    run.stop_if_dry({"images": len(split.images), "heads": list(heads), "folds": folds})
+    run.stop_if_dry(tlkit.plan_head(run, split, backbone, weights, image_size, heads, folds))
 
     # Cooking
     model, raw = tlkit.fit_head(run, split, backbone, weights, image_size, heads, folds, select)

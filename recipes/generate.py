@@ -22,7 +22,7 @@ from tlkit.cli import generate_chapters as chapters
 def generate(run, source, classes, samples, truncation):
     # Ingredients
     generator = chapters.find_generator(run, source, classes)
-    run.stop_if_dry({"classes": list(generator.class_names), "samples": samples})
+    run.stop_if_dry(chapters.plan(generator, samples))
 
     # Cooking
     made = chapters.make_pictures(run, generator, samples, truncation)

@@ -35,7 +35,7 @@ def slide_window(run, source, faults, unlabelled, classifier, negative, windows)
 
     # Preparation
     detector = sliding.prepare_windows(run, split, classifier, negative, windows)
-    run.stop_if_dry(detection.plan(run))
+    run.stop_if_dry(sliding.plan(run, detector))
 
     # Tasting
     detecting = sliding.choose_threshold(run, detector, split)

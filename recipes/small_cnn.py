@@ -46,7 +46,7 @@ def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentat
     # Preparation
     model = tlkit.prepare_small_cnn(run, split, image_size)
     phases = [tlkit.Phase("training", "all", epochs, learning_rate)]
-    run.stop_if_dry(tlkit.plan(run, split, phases))
+    run.stop_if_dry(tlkit.plan(run, split, phases, model))
 
     # Cooking
     tlkit.fit(run, model, split, phases, fitting, augmentation)

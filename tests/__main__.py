@@ -1,39 +1,67 @@
-"""One word runs every check: `python -m tests` (format, lint, types, tests), `--fix` formats, `--slow` runs all."""
+"""One word runs every check: `python -m tests` (format, lint, types, tests).
+
+`--fix` formats and mends; `--slow` runs the long proofs too; `--other-onednn` runs the tests marked `onednn` alone, under
+the setting of TF_ENABLE_ONEDNN_OPTS that is not in force here. Which one is depends on the processor, so TensorFlow is
+asked; where it does not say, they run under both. All other arguments are pytest's.
+"""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+SWITCHES = ("--fix", "--slow", "--other-onednn")
+USUAL = "not slow and not gpu and not network"
+# Prints 1 where TensorFlow computes with oneDNN, 0 where it does not, nothing where it does not say.
+ASK = "from tlkit.cli.device import computes_with_onednn as on; print({True: 1, False: 0}.get(on(), ''))"
 
 
-def steps(arguments: list[str]) -> list[list[str]]:
-    """The commands to run, in order."""
-    fix, slow = "--fix" in arguments, "--slow" in arguments
-    others = [a for a in arguments if a not in ("--fix", "--slow")]
-    everything = (
-        ["-m", "not gpu and not network", "--override-ini=addopts=-q --strict-markers"] if slow else []
-    )
-    workers = str(min(4, os.cpu_count() or 1))  # a file stays with one of them, and so do its fixtures
+def steps(arguments: list[str]) -> list[tuple[list[str], dict[str, str]]]:
+    """The commands to run, in order, each with what it changes in the environment."""
+    fix, slow, other = (switch in arguments for switch in SWITCHES)
+    pytest = pytest_command([a for a in arguments if a not in SWITCHES], slow=slow)
+    if other:
+        marked = [*pytest, "-m", f"onednn and {USUAL}"]
+        return [(marked, {"TF_ENABLE_ONEDNN_OPTS": setting}) for setting in other_settings()]
     tools = [
         ["ruff", "format", *([] if fix else ["--check"]), "."],
         ["ruff", "check", *(["--fix"] if fix else []), "."],
         ["mypy"],
-        ["pytest", "-n", workers, "--dist", "loadfile", *everything, *others],
+        pytest,
     ]
-    return tools[:2] if fix else tools
+    return [(tool, {}) for tool in (tools[:2] if fix else tools)]
+
+
+def pytest_command(others: list[str], *, slow: bool) -> list[str]:
+    """Pytest on as many processes as there are cores, at most 4."""
+    everything = ["-m", "not gpu and not network", "--override-ini=addopts=-q --strict-markers"]
+    # A file stays with one process, and so do its fixtures. conftest.py puts long files first, and xdist leaves them there.
+    workers = ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile", "--no-loadscope-reorder"]
+    return ["pytest", *workers, *(everything if slow else []), *others]
+
+
+def other_settings() -> list[str]:
+    """The settings of TF_ENABLE_ONEDNN_OPTS, "0" or "1", but for the one in force."""
+    asked = subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, check=True)
+    return [setting for setting in ("0", "1") if setting != asked.stdout.strip()]
 
 
 def main() -> int:
     """Run every step even when one fails; the exit code says whether all passed."""
     failed = []
-    for step in steps(sys.argv[1:]):
-        print(f"\n== {' '.join(step)}", flush=True)
-        if subprocess.run([sys.executable, "-m", *step], cwd=ROOT, check=False).returncode:
+    for step, changed in steps(sys.argv[1:]):
+        words = [*(f"{name}={value}" for name, value in changed.items()), *step]
+        print(f"\n== {' '.join(words)}", flush=True)
+        began = time.monotonic()
+        if subprocess.run(
+            [sys.executable, "-m", *step], cwd=ROOT, check=False, env=os.environ | changed
+        ).returncode:
             failed.append(step[0])
+        print(f"{step[0]}: {time.monotonic() - began:.0f} s", flush=True)
     print(f"\n{'failed: ' + ', '.join(failed) if failed else 'all checks passed'}")
     return int(bool(failed))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,21 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+# Files that take a processor 20 seconds or more, the longest first: begun late, one would leave the other processes idle.
+LONG = (
+    "tests/test_every_recipe.py",
+    "tests/cli/test_feature_recipes.py",
+    "tests/models/test_detector_training.py",
+    "tests/cli/test_kill_points.py",
+    "tests/cli/test_detection_recipes.py",
+    "tests/models/test_classic.py",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the tests of long files first, in the order of `LONG`; all others stay in theirs."""
+    order = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(LONG)))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -74,12 +90,33 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
-    """Run `tlkit run fine-tune` once, all three phases, on pictures drawn here."""
+    """Run `tlkit run fine-tune` once, all three phases, on pictures drawn here.
+
+    Once for all processes of pytest-xdist: the first that asks makes it, the others wait. Nobody may change it.
+    """
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "finished"
+    try:
+        root.mkdir()
+    except FileExistsError:
+        output, said = wait_for(root / "answer.json")
+    else:
+        output, said = None, "It failed in another process."
+        try:
+            output, said = fine_tune(root)
+        finally:
+            (root / "answer.part").write_text(json.dumps([output, said]))
+            (root / "answer.part").rename(root / "answer.json")
+    assert output, said
+    return Finished(Path(output["run"]), root / "shapes", output, said)
+
+
+def fine_tune(root: Path) -> tuple[dict, str]:
+    """What the recipe prints as JSON and what it says, with its source and runs in `root`."""
     from click.testing import CliRunner
 
     from tlkit.cli.main import main
 
-    root = tmp_path_factory.mktemp("finished")
     source = root / "shapes"
     for label, kind in enumerate(("bar", "disc", "frame")):
         (source / kind).mkdir(parents=True)
@@ -100,5 +137,13 @@ def finished(tmp_path_factory) -> Finished:
     ]
     result = CliRunner().invoke(main, ["run", "fine-tune", str(source), *options])
     assert result.exit_code == 0, result.stderr
-    output = json.loads(result.stdout)
-    return Finished(Path(output["run"]), source, output, result.stderr)
+    return json.loads(result.stdout), result.stderr
+
+
+def wait_for(file: Path) -> list:
+    """What another process writes there as JSON, at most 15 minutes from now."""
+    for _ in range(9000):
+        if file.exists():
+            return json.loads(file.read_text())
+        time.sleep(0.1)
+    pytest.fail(f"{file} is not there after 15 minutes")

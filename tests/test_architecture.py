@@ -10,14 +10,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may import what stands before it
+FACES = ["keras_objects"]  # modules of the package itself: each may import any floor, and none is imported
 # Inside a folder a module imports only modules above it.
 ORDER = {
     "data": "cache catalogue gdxray paths class_names compositing xray_* xray clutter superimposition headers formats decoding sources inspection near_copies leaks declared_parts splits more ingredients augmentation augment images depth box_records box_parts box_finder box_yaml box_lists box_tables box_coco box_voc box_yolo box_groups box_faults box_catalogue box_formats boxes box_writers box_splits box_more backgrounds box_crops findings file_faults naming_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
     "models": "settings foreign preprocessing published torch_file lite0 classic_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
     "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers explain anatomy walk checkpoints guard replays training phases diffaugment dcgan stylegan_layers stylegan game latents playing "
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
-    "results": "intervals calibration measures canvas charts pictures anatomy_pictures events run_folder sameness board evaluation evidence verdict "
-    "report page benefit benefit_charts contest contest_charts projector serving conversion detection_matches detection_curves detection_intervals detection detection_benefit detection_pictures label_errors "
+    "results": "intervals calibration measures canvas charts pictures anatomy_pictures events run_folder environments sameness board evaluation evidence verdict "
+    "report page benefit benefit_charts contest contest_charts projector signatures serving conversion detection_matches detection_curves detection_intervals detection detection_benefit detection_pictures label_errors "
     "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving detector_conversion detector_evaluation detection_files",
 }
 SLOW = {
@@ -77,9 +78,12 @@ def rank(folder, module):
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_imports_point_one_way(path):
     own = name_of(path)
-    if len(own) < 2:
+    targets = [i.split(".") for i in imports(path) if i.startswith("tlkit.")]
+    faces = [".".join(target) for target in targets if target[1] in FACES]
+    assert not faces, f"{'.'.join(own)} imports {', '.join(faces)}, which is a face"
+    if len(own) < 2 or own[1] in FACES:
         return
-    for target in (i.split(".") for i in imports(path) if i.startswith("tlkit.")):
+    for target in targets:
         if target[1] not in FOLDERS:
             continue  # a name of the package itself
         assert FOLDERS.index(target[1]) <= FOLDERS.index(own[1]), (
@@ -130,6 +134,11 @@ def test_tensorflow_is_not_needed_to_import_the_package():
     assert done.stdout.strip() == "False"
 
 
+def test_every_module_of_the_package_itself_is_known():
+    modules = {path.stem for path in (ROOT / "tlkit").glob("*.py")} - {"__init__"}
+    assert modules == {"errors", *FACES}
+
+
 def test_every_lazy_name_leads_somewhere():
     import tlkit
 
@@ -141,6 +150,7 @@ def test_the_top_level_is_as_agreed():
     agreed = {
         "setup.cfg",
         "pyproject.toml",
+        "MANIFEST.in",
         "README.md",
         "LICENSE",
         "CHANGELOG.md",

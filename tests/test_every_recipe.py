@@ -18,7 +18,8 @@ from tlkit.cli.main import main
 ROOT = Path(__file__).resolve().parents[1]
 RECIPES = sorted(p for p in (ROOT / "recipes").glob("*.py") if p.stem != "__init__")
 COVERED = {
-    *("fine_tune", "small_cnn"),  # run by a test below
+    "fine_tune",  # run by the fixture `finished`
+    "small_cnn",  # by tests/cli/test_kill_points.py
     *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/test_feature_recipes.py
     "look_inside",  # by tests/cli/test_look_inside.py
     *("synthesize_dcgan", "synthesize_stylegan"),  # by tests/cli/test_synthesis_recipes.py
@@ -70,6 +71,7 @@ def test_the_person_sees_data_weights_table_and_result(finished):
         assert " ".join(words.split()) in " ".join(finished.said.split()), words
 
 
+@pytest.mark.onednn
 def test_easy_shapes_are_learned(finished):
     card = json.loads((finished.run / "card.json").read_text())
     assert card["measures"]["test"]["accuracy"] == finished.output["accuracy"] >= 0.8
@@ -131,6 +133,7 @@ def test_predict_names_the_classes(finished):
     assert {p["label"] for p in predictions} <= {"bar", "disc", "frame"}
 
 
+@pytest.mark.onednn
 def test_evaluating_on_its_own_source_leaves_the_test_part(finished):
     result = CliRunner().invoke(main, ["evaluate", str(finished.run), str(finished.source), "--json"])
     assert result.exit_code == 0, result.stderr
@@ -155,6 +158,7 @@ def test_compare_shows_the_run(finished):
     assert f"{finished.output['accuracy']}"[:4] in result.stdout
 
 
+@pytest.mark.slow  # by default tests/cli/test_kill_points.py compares two runs of it, one of them killed between
 def test_small_cnn_runs_and_repeats_itself_bit_for_bit(make_folder, tmp_path):
     source = make_folder("photos", bar=10, disc=10)
     cards = []

@@ -40,10 +40,12 @@ def test_the_two_headings_hold_one_block_of_one_line(title, runs):
     assert "pip install" in blocks[0]
 
 
-def test_ci_runs_the_test_command_and_nothing_else():
+def test_ci_runs_the_test_command_and_then_the_other_onednn_setting():
     script = (ROOT / ".ci" / "run").read_text()
     assert "## Test it" in script
     assert "README.md" in script
+    environment = re.search(r"\S+/bin/python -m tests$", chapter("Test it"), re.MULTILINE)[0]
+    assert f'"$command" "{environment} --other-onednn"' in script
 
 
 def parse(words, group):
@@ -77,10 +79,14 @@ def test_there_are_commands_to_check():
 
 
 def test_the_python_in_the_readme_runs(finished, monkeypatch, capsys):
-    code = next(text for language, text in BLOCKS if language == "python")
+    codes = [text for language, text in BLOCKS if language == "python"]
+    assert len(codes) == 2
     picture = next((finished.source / "bar").glob("*.png"))
-    code = code.replace("saved_models/fine-tune-crops/1", str(finished.run)).replace("x.png", str(picture))
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - that is the point
+    for code in codes:
+        mended = code.replace("saved_models/fine-tune-crops/1", str(finished.run)).replace(
+            "x.png", str(picture)
+        )
+        exec(compile(mended, "README.md", "exec"), {})  # noqa: S102 - that is the point
     assert "b'disc'" in capsys.readouterr().out
 
 
@@ -88,6 +94,15 @@ def test_every_recipe_stands_in_the_table_and_nothing_is_left_to_fill_in():
     for path in (ROOT / "recipes").glob("[a-z]*.py"):
         assert f"| `{path.stem.replace('_', '-')}` |" in README
     assert not re.findall(r"@[A-Z]+@|TODO|TBD", README)
+
+
+def test_the_kinds_of_faults_are_counted_from_their_table():
+    from tlkit.data.findings import KINDS
+
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    told = re.findall(r"(\d+) kinds", README + changelog)
+    assert len(told) == 3
+    assert set(told) == {str(len(KINDS))}
 
 
 def test_exit_codes_are_those_of_the_errors():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import platform
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.benchmarks import (
     heads,
     measuring,
     memory,
+    onednn,
     peer,
 )
 from tests.benchmarks import check as check_benchmark
@@ -94,6 +96,11 @@ def test_composites_run():
 
 def test_guard_runs():
     check(guard.measure("", 1, steps=1))
+
+
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN is a setting on x86 only")
+def test_onednn_runs():
+    check(onednn.measure("", 1, network="mobilenet-v2-0.35", size=32))
 
 
 def test_windows_run():

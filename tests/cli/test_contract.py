@@ -27,6 +27,7 @@ FAILING = {
     "predict": (["nothing", "x.png"], 2),
     "evaluate": (["nothing", "nowhere/"], 2),
     "compare": (["nothing"], 2),
+    "runs": (["--runs", "nowhere"], 2),
     "export": (["nothing", "--format", "onnx"], 2),
     "convert": (["nowhere/", "there", "--to", "coco"], 3),
     "cache": (["--trim", "-1"], 2),

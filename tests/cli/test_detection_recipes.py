@@ -25,6 +25,7 @@ def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
     check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))
 
 
+@pytest.mark.onednn
 def test_a_finished_detector_keeps_every_promise(finished_detector):
     check(finished_detector)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -42,8 +43,9 @@ def test_the_start_is_quiet_seeded_and_written_down():
     assert said[0].endswith(" threads (as --device cpu asks).")
     assert set(environment) == {
         "python", "platform", "processor", "numpy", "tensorflow", "keras", "tlkit", "device", "threads", "pools",
-        "onednn", "deterministic", "seeded",
+        "onednn", "deterministic", "seeded", "instructions",
     }  # fmt: skip
+    assert environment["onednn"] in {True, False}
     assert environment["deterministic"] is True
     assert (deterministic, backend) == (True, "tensorflow")
     import random
@@ -133,6 +135,26 @@ def test_a_processor_says_whether_it_has_bfloat16(flags, expected, tmp_path):
     listing.write_text(f"processor\t: 0\n{flags}\n\nprocessor\t: 1\n")
     assert device.computes_bfloat16(listing) is expected
     assert device.computes_bfloat16(tmp_path / "none") is None
+
+
+def test_the_instructions_for_arithmetic_are_listed(tmp_path):
+    listing = tmp_path / "cpuinfo"
+    listing.write_text("flags\t\t: fpu fma avx2 sse amx_tile\n")
+    assert device.instructions(listing) == ["amx_tile", "avx2", "fma"]
+    assert device.instructions(tmp_path / "none") is None
+
+
+def test_whether_onednn_computes_is_null_where_tensorflow_does_not_say(monkeypatch):
+    assert device.computes_with_onednn() in {True, False}
+    monkeypatch.setitem(sys.modules, "tensorflow.python.util._pywrap_util_port", None)  # import fails
+    assert device.computes_with_onednn() is None
+
+
+@pytest.mark.slow  # two processes import TensorFlow
+@pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="oneDNN is a setting on x86 only")
+@pytest.mark.parametrize(("setting", "expected"), [("0", False), ("1", True)])
+def test_whether_onednn_computes_is_what_is_in_force(setting, expected):
+    assert json.loads(start("cpu", TF_ENABLE_ONEDNN_OPTS=setting).stdout)[1]["onednn"] is expected
 
 
 @pytest.mark.parametrize("has", [True, False, None])

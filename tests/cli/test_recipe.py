@@ -134,7 +134,8 @@ def test_the_current_folder_gives_its_name(kitchen, monkeypatch):
 
 def test_a_dry_run_leaves_nothing(kitchen, tlkit_command):
     said = tlkit_command("run", "toy", "photos", "--dry-run")
-    assert (said.code, said.out) == (0, "images: 4\n")
+    assert (said.code, said.out) == (0, "images  4\n")
+    assert said.err.endswith("Nothing was learned, and nothing is left. Without --dry-run it starts.\n")
     assert tlkit_command("run", "toy", "photos", "--dry-run", "--json").json == {
         "schema_version": 1,
         "status": "dry-run",

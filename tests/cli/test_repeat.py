@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from tests.cli.test_kill_points import NET, RECIPES, shapes  # noqa: F401 (a fixture)
 from tests.cli.test_synthesis_recipes import JUDGED, TINY, threats  # noqa: F401 (a fixture)
+from tlkit.cli.device import computes_with_onednn
 from tlkit.results.run_folder import read_card
-from tlkit.results.sameness import compared, first_difference, timeless, weights_of
+from tlkit.results.sameness import Distance, compared, distances, first_difference, timeless, weights_of
 
 
 def test_the_same_run_again_is_the_same(kitchen, tlkit_command):
@@ -46,6 +48,63 @@ def test_a_difference_is_named_and_the_repeat_stays(kitchen, tlkit_command):
     assert (run.parent / "2" / "card.json").is_file()
 
 
+@pytest.fixture
+def counted(kitchen, tlkit_command):
+    """A run of the toy, and a way to change its card and the second row of its metrics."""
+    tlkit_command("run", "toy", "photos", "--epochs", "2")
+    run = kitchen / "saved_models" / "toy-photos" / "1"
+
+    def change(**entries):
+        (run / "card.json").write_text(json.dumps({**read_card(run), **entries}))
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        rows[1]["epoch"] = 2.5
+        (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    return change
+
+
+@pytest.mark.onednn
+def test_a_machine_that_computes_otherwise_is_no_difference_of_the_run(counted, tlkit_command):
+    now = computes_with_onednn()
+    counted(environment={"onednn": not now, "keras": "2.0"})
+    said = tlkit_command("repeat", "toy-photos/1", "--discard", "--json")
+    assert said.code == 0
+    assert said.json["status"] == "computed otherwise"
+    words = ("on", "off") if not now else ("off", "on")
+    assert said.json["otherwise"] == ["onednn was {} and is {}.".format(*words)]
+    assert len(said.json["notes"]) == 2
+    first = "metrics.jsonl, line 2: epoch is 2.5 against 2."
+    assert said.json["differences"] == [
+        {"file": "metrics.jsonl", "first": first, "numbers": 2, "differ": 1, "largest": 0.5}
+    ]
+    assert Path(said.json["repeat"], "card.json").is_file()
+    said = tlkit_command("repeat", "toy-photos/1")
+    assert said.code == 0
+    assert said.out.startswith(
+        f"computed otherwise: {'onednn was {} and is {}.'.format(*words)} The same bits are"
+    )
+    assert first in said.out
+
+
+def test_other_data_and_an_unknown_setting_excuse_nothing(counted, tlkit_command):
+    counted(environment={"onednn": not computes_with_onednn()}, classes=["a", "c"])
+    said = tlkit_command("repeat", "toy-photos/1")
+    assert said.code == 1
+    assert "are not the same" in said.err
+    counted(environment={"onednn": "default"}, classes=["a", "b"])
+    said = tlkit_command("repeat", "toy-photos/1")
+    assert said.code == 1
+    assert "Note: " not in said.err
+    assert "Report it: on a CPU this is a fault." in said.err
+
+
+def test_a_run_computed_in_two_settings_is_told_of(counted, tlkit_command):
+    counted(environment={"changes": ["threads was 2 and is 4."]})
+    said = tlkit_command("repeat", "toy-photos/1", "--json")
+    assert said.json["status"] == "computed otherwise"
+    assert said.json["otherwise"] == ["the run was resumed, and by then threads was 2 and is 4."]
+
+
 def test_a_recipe_that_has_changed_since_is_said(kitchen, tlkit_command):
     tlkit_command("run", "toy", "photos")
     recipe = kitchen / "recipes" / "toy.py"
@@ -72,7 +131,7 @@ def test_a_repeat_that_fails_is_told_like_any_run(kitchen, tlkit_command):
     assert said.json["error"]["problem"] == "photos/ has images but no class folders."
 
 
-@pytest.mark.slow  # by default tests/test_every_recipe.py runs the same network twice
+@pytest.mark.slow  # by default tests/cli/test_kill_points.py compares two runs of this network
 def test_a_network_repeats_and_what_was_different_is_said_before(shapes, tmp_path, tlkit_command):  # noqa: F811
     """Versions of another day are said; the weights of another run are not the same."""
     name, *options = RECIPES["cnn"]
@@ -114,6 +173,7 @@ def test_weights_are_compared_bit_for_bit(tmp_path):
         keras_file(run / "model.keras", kernel)
     wanted = "model.keras, layers/dense/vars/0 differs in 1 of 2 values, by up to 2.4e-07."
     assert first_difference(*runs) == wanted
+    assert distances(*runs) == [Distance("model.keras", wanted, 2, 1, 2.0**-22)]
     keras_file(runs[1] / "model.keras", [1.0, 2.0])
     assert first_difference(*runs) is None
 
@@ -170,4 +230,10 @@ def test_files_are_compared_by_what_they_hold(tmp_path):
     (runs[1] / "index.csv").write_text("path\nb\n")
     (runs[1] / "metrics.jsonl").write_text(json.dumps({"loss": 2.0}) + "\n")
     assert first_difference(*runs) == "metrics.jsonl, line 1: loss is 1.0 against 2.0."
+    assert [(d.file, d.numbers, d.differ, d.largest) for d in distances(*runs)] == [
+        ("metrics.jsonl", 1, 1, 1.0),  # seconds are left out
+        ("card.json", 0, 0, None),  # one has a number more
+        ("features.npy", 4, 1, 0.5),
+        ("index.csv", 0, 0, None),  # no numbers
+    ]
     assert timeless([{"seconds": 1, "a": {"images_per_second": 2, "b": 3}}]) == [{"a": {"b": 3}}]

@@ -8,14 +8,17 @@ import pytest
 from tests.cli.test_kill_points import RECIPES, shapes  # noqa: F401 (a fixture)
 
 
+@pytest.mark.onednn
 def test_a_rate_beyond_all_bounds_is_caught_named_and_replayed(shapes, tmp_path, tlkit_command):  # noqa: F811
-    """The first step throws the weights to 1e38; the second one's loss is no number."""
+    """The first step throws the weights to 1e38, which add up to infinity; what they make of a batch, the processor
+    decides: with oneDNN a fused relu of NaN is 0."""
     words = ["--learning-rate", 1e38, "--warmup", 0, "--epochs", 3, "--batch", 6, "--runs", tmp_path]
     said = tlkit_command("run", "small-cnn", shapes, *words)
     assert said.code == 1
     folder = tmp_path / "small-cnn-shapes" / "unfinished-1"
     replay = folder / "checkpoints" / "training" / "replay"
-    assert "became NaN or infinite in phase training, epoch 1, step 2, with these files: " in said.err
+    cause = "Weights were NaN, infinite or too large to be added up before phase training, epoch 1, step 2: "
+    assert f"{cause}convolution_1/kernel, " in said.err
     assert f"tlkit replay {replay} repeats the step and says more. The unfinished run stays." in said.err
     assert "tlkit resume" not in said.err
     (shapes / "bar").rename(shapes / "moved")  # neither recipe nor images are needed
@@ -33,15 +36,14 @@ def test_a_rate_beyond_all_bounds_is_caught_named_and_replayed(shapes, tmp_path,
     )
     assert len(found["files"]) == 6
     assert found["files"][0].split("/")[0] in {"bar", "disc"}
-    assert found["loss"]["loss"] in {"nan", "inf"}
     assert found["gradients"]["of"] == 6
-    assert "convolution_1/kernel" in found["gradients"]["not_finite"]
-    assert found["inputs"] == found["weights"] == []
+    assert {"convolution_1/kernel", "convolution_2/kernel"} <= set(found["weights"])
+    assert found["inputs"] == []
     text = tlkit_command("replay", replay)
     assert (
         text.out.splitlines()[0] == "phase training, epoch 1, step 2, learning rate 1e+38: not finite again."
     )
-    assert "  loss: " in text.out
+    assert "  weights before the step: convolution_1/kernel, " in text.out
     with np.load(replay / "variables.npz") as stored:
         arrays = {name: np.where(np.abs(stored[name]) > 1e30, 0, stored[name]) for name in stored.files}
     np.savez(replay / "variables.npz", **arrays)
@@ -69,10 +71,7 @@ def test_each_stage_of_fine_tuning_is_replayed(stage, shapes, tmp_path, tlkit_co
     assert f"in phase {name}, epoch 1, step 2" in said.err
     said = tlkit_command("replay", "fine-tune-shapes", "--runs", tmp_path, "--json")
     assert said.code == 0, said.err
-    if name == "head":  # logits of 1e38 make a loss that is too large for a number, and slopes that are not
-        assert said.json["loss"]["loss"] in {"inf", "nan"}
-    else:
-        assert said.json["gradients"]["not_finite"]
+    assert "logits/kernel" in said.json["weights"]
     assert said.json["phase"] == name
 
 
@@ -84,5 +83,5 @@ def test_a_detector_is_replayed(bags, tmp_path, tlkit_command):
     assert said.code == 1, said.err
     said = tlkit_command("replay", "detect-retinanet-bags", "--runs", tmp_path, "--json")
     assert said.code == 0, said.err
-    assert said.json["gradients"]["not_finite"]
+    assert said.json["weights"]
     assert 2 <= len(said.json["files"]) <= 4

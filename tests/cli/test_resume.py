@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from tlkit.cli.device import computes_with_onednn
+
 
 @pytest.fixture
 def stopped(kitchen, tlkit_command):
@@ -35,6 +37,44 @@ def test_it_goes_on(text, stopped, kitchen, tlkit_command):
     assert (
         json.loads((finished / "card.json").read_text())["seconds"] > 10.0
     )  # the first epoch's ten count too
+
+
+@pytest.fixture
+def computing(kitchen, tlkit_command):
+    """As `stopped`, of a recipe that starts TensorFlow; and a way to change the environment it was stopped in."""
+    recipe = kitchen / "recipes" / "toy.py"
+    recipe.write_text(
+        recipe.read_text().replace("    run.say(f", "    run.start_tensorflow()\n    run.say(f", 1)
+    )
+    tlkit_command("run", "toy", "photos", "--ending", "late")
+    options = kitchen / "saved_models" / "toy-photos" / "unfinished-1" / "options.json"
+
+    def change(**facts):
+        settings = json.loads(options.read_text())
+        settings["environment"].update(facts)
+        options.write_text(json.dumps(settings))
+
+    return change
+
+
+@pytest.mark.onednn
+def test_a_machine_that_computes_otherwise_goes_on_and_says_so(computing, kitchen, tlkit_command):
+    now = computes_with_onednn()
+    computing(onednn=not now)
+    said = tlkit_command("resume", "toy-photos")
+    assert said.code == 0
+    changed = f"onednn was {'off' if now else 'on'} and is {'on' if now else 'off'}."
+    assert f"Note: {changed} The run goes on and may differ in its last digits" in said.err
+    card = json.loads((kitchen / "saved_models" / "toy-photos" / "1" / "card.json").read_text())
+    assert card["environment"]["onednn"] is now
+    assert card["environment"]["changes"] == [changed]
+
+
+def test_the_same_machine_and_an_unknown_setting_are_no_change(computing, kitchen, tlkit_command):
+    computing(onednn="default")
+    assert "Note: " not in tlkit_command("resume", "toy-photos").err
+    card = json.loads((kitchen / "saved_models" / "toy-photos" / "1" / "card.json").read_text())
+    assert "changes" not in card["environment"]
 
 
 def test_a_finished_run_has_nothing_left(kitchen, tlkit_command):

@@ -57,6 +57,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.onednn
 def test_a_finished_game_keeps_every_promise(game):
     folder = Path(game["run"])
     for name in ("saved_model.pb", "model.keras", "recipe.py", "options.json", "card.json", "metrics.jsonl", "log.txt",
@@ -85,6 +86,7 @@ def test_it_learns_from_the_training_part_of_its_class_only(game):
     assert {(parts[row["sha256"]]["part"], row["label"]) for row in learned} == {("training", "disc")}
 
 
+@pytest.mark.onednn
 def test_the_saved_model_makes_what_generate_writes(game, runs):
     from tlkit.results.generator_serving import ServedGenerator
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.windows import reserved
 from tlkit.data.naming_faults import refused_by_windows
 from tlkit.data.paths import inner_path
 
@@ -59,11 +60,11 @@ def test_every_way_out_is_closed(text):
 
 @given(NAMES)
 def test_names_that_windows_keeps_for_itself_are_known(name):
-    if PureWindowsPath(name).is_reserved():
+    if reserved(name):
         assert refused_by_windows(name)
 
 
 @pytest.mark.parametrize("name", ["con", "NUL.png", "aux.tar.gz", "Com1", "lpt9.csv", "prn "])
 def test_devices_are_named(name):
-    assert PureWindowsPath(name).is_reserved()
+    assert reserved(name)
     assert "is a device there" in refused_by_windows(name)

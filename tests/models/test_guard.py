@@ -1,7 +1,11 @@
-"""The guard: a step with NaN changes nothing, is named with its files, and is the same when it is replayed."""
+"""The guard: a step with NaN changes nothing, is named with its files, and is the same when it is replayed.
+
+All of it holds under both settings of TF_ENABLE_ONEDNN_OPTS: with oneDNN a fused relu of NaN is 0.
+"""
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 
@@ -10,15 +14,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.models import test_training
 from tests.models.test_game import PLAY, make, pictures
 from tests.models.test_training import X, Y, fit_toy, same, values
 from tlkit.data.images import Order
 from tlkit.errors import RunFailed, UsageFault
 from tlkit.models import replays
-from tlkit.models.guard import Findings, Guard, examples_not_finite, finite
+from tlkit.models.guard import Findings, Guard, examples_not_finite, finite, floats, look
 from tlkit.models.playing import fit_game, pictures_of_step
 from tlkit.models.replaying import repeat_step
-from tlkit.models.training import Fitting
+from tlkit.models.training import Fitting, Watchers, not_finite_fault
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -33,6 +38,30 @@ class LostSlope(keras.layers.Layer):
 def lost(x):
     """Zeros whose gradient is NaN."""
     return tf.zeros_like(x), lambda slope: slope * math.nan
+
+
+@keras.saving.register_keras_serializable("tests")
+class Swallow(keras.layers.Layer):
+    """What is not finite becomes 0, as in oneDNN's fused relu, on every processor."""
+
+    def call(self, x):
+        return tf.where(tf.math.is_finite(x), x, 0.0)
+
+
+def swallowing_model(scaled=False):
+    """Neither its loss nor its gradients tell of what is not finite in the batch or in its first kernel."""
+    keras.utils.set_random_seed(3)
+    x = inputs = keras.Input((6,))
+    x = Swallow()(keras.layers.Dense(5, name="early")(Swallow()(x)))
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(x))
+    optimizer = keras.optimizers.Adam(0.01)
+    model.compile(
+        keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer,
+        "categorical_crossentropy",
+        jit_compile=False,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def guarded_model(lost=False, clip=None):
@@ -75,6 +104,37 @@ def test_a_step_with_infinity_changes_nothing_and_a_sound_one_is_the_same_as_eve
     assert same(everything(plain), everything(watched))
     assert not same(start, everything(watched))
     assert "train_step" not in vars(watched)  # what the guard replaced is back
+
+
+@pytest.mark.onednn
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("place", ["batch", "weights"])
+def test_what_enters_is_asked_although_loss_and_gradients_are_finite(place, scaled):
+    model, batch = swallowing_model(scaled), POISONED if place == "batch" else BATCH
+    if place == "weights":
+        kernel = model.get_layer("early").kernel
+        kernel.assign(np.where(np.arange(5) == 2, np.nan, values([kernel])[0]))
+    start = [np.nan_to_num(value) for value in everything(model)]
+    with Guard(model):
+        loss = float(tf.function(model.train_step)(batch)["loss"])
+    assert math.isnan(loss)
+    assert same(start, [np.nan_to_num(value) for value in everything(model)])
+    found = look(model, batch)
+    assert math.isfinite(found.loss["loss"])  # or this test shows nothing
+    assert found.gradients == found.outputs == ()
+    assert found.inputs == ((5,) if place == "batch" else ())
+    assert found.weights == (("early/kernel",) if place == "weights" else ())
+    assert not found.sound
+
+
+def test_pixels_are_not_asked():
+    batch = {
+        "pixels": tf.zeros([2, 4], tf.uint8),
+        "boxes": tf.zeros([2, 3, 4]),
+        "classes": tf.zeros([2], tf.int32),
+    }
+    assert [tensor.shape for tensor in floats((batch, None))] == [(2, 3, 4)]
+    assert bool(finite([tf.fill([70_000], tf.constant(1, tf.float16))]))  # though their sum is no float16
 
 
 @pytest.mark.parametrize("clip", [None, 0.1])
@@ -133,8 +193,26 @@ def test_findings_are_told_in_words():
     ]
     assert not found.sound
     assert Findings({"loss": 1.0}, (), 3).sound
+    assert not Findings({"loss": 1.0}, (), 3, weights=("w",)).sound
+    assert not Findings({"loss": 1.0}, (), 3, inputs=(0,)).sound
 
 
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (Findings({"loss": math.nan}, ("w",), 1, ("w",), (1,)), "The batch held NaN or infinity in step 1: b.png."),
+        (Findings({"loss": math.nan}, ("w",), 1, ("w",)), "Weights were NaN, infinite or too large to be added up before step 1: w."),
+        (Findings({"loss": math.inf}, ("w",), 1), "The loss became NaN or infinite in step 1, with these files: a.png, b.png."),
+        (Findings({"loss": 1.0}, ("w",), 1), "A gradient became NaN or infinite in step 1, with these files: a.png, b.png."),
+    ],
+)  # fmt: skip
+def test_a_fault_names_the_cause_and_not_what_followed(found, expected, tmp_path):
+    fault = not_finite_fault("step 1", ("a.png", "b.png"), found, tmp_path, 0.1)
+    assert fault.problem == expected
+    assert f"tlkit replay {tmp_path / 'replay'} repeats the step and says more." in fault.remedy
+
+
+@pytest.mark.onednn
 def test_a_diverged_phase_keeps_its_step_and_the_replay_says_the_same(tmp_path):
     bad = X.copy()
     bad[17] = np.nan
@@ -142,7 +220,9 @@ def test_a_diverged_phase_keeps_its_step_and_the_replay_says_the_same(tmp_path):
     step = next(s for s in range(order.steps) if 17 in order.of_step(0, s))
     with pytest.raises(RunFailed, match=r"tlkit replay .*replay repeats the step") as caught:
         fit_toy(tmp_path, x=bad)
-    assert f"phase p, epoch 1, step {step + 1}" in str(caught.value)
+    assert f"The batch held NaN or infinity in phase p, epoch 1, step {step + 1}: 17.png." in str(
+        caught.value
+    )
     folder = replays.find_replays(tmp_path)[0]
     kept = replays.read(folder)
     assert (kept.phase, kept.epoch, kept.step, kept.seed) == ("p", 1, step + 1, 7)
@@ -153,12 +233,49 @@ def test_a_diverged_phase_keeps_its_step_and_the_replay_says_the_same(tmp_path):
     with np.load(folder / "variables.npz") as stored:  # the weights before the step are sound
         assert all(np.isfinite(stored[name]).all() for name in stored.files if name != "state")
     found = repeat_step(folder)
-    assert math.isnan(found.loss["loss"])
-    assert (len(found.gradients), found.asked) == (4, 4)
-    place = kept.files.index("17.png")
-    assert found.inputs == found.outputs == (place,)
-    assert found.weights == ()
-    assert kept.found.gradients == found.gradients
+    assert found.inputs == (kept.files.index("17.png"),)
+    assert (found.asked, found.weights) == (4, ())
+    assert not found.sound
+    assert repr(kept.found) == repr(found)  # what followed from it, which the processor decides, too
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    """The toy's first kernel gets a NaN after some step: spoil(number, as watchers count) -> watchers."""
+    model = test_training.toy()
+    monkeypatch.setattr(test_training, "toy", lambda: model)
+
+    def watchers(number):
+        steps = itertools.count(1)
+
+        def step(_done, _steps):
+            if next(steps) == number:
+                kernel = model.layers[1].kernel
+                kernel.assign(np.where(np.arange(8) == 3, np.nan, values([kernel])[0]))
+
+        return Watchers(step=step)
+
+    return watchers
+
+
+@pytest.mark.onednn
+def test_weights_that_are_lost_within_an_epoch_are_named_and_replayed(spoil, tmp_path):
+    with pytest.raises(
+        RunFailed, match=r"too large to be added up before phase p, epoch 2, step 3: dense\S*/kernel\."
+    ):
+        fit_toy(tmp_path, watchers=spoil(7))
+    found = repeat_step(replays.find_replays(tmp_path)[0])
+    assert [unnumbered([name]) for name in found.weights] == [["dense/kernel"]]
+    assert found.inputs == ()
+
+
+def test_weights_that_are_lost_in_an_epochs_last_step_are_not_kept(spoil, tmp_path):
+    with pytest.raises(RunFailed, match=r"in phase p, by the end of epoch 1: dense\S*/kernel\.") as caught:
+        fit_toy(tmp_path, watchers=spoil(5))
+    assert "lower learning rate (now 0.05)" in caught.value.remedy
+    assert not (tmp_path / "last.npz").exists()
+    with np.load(tmp_path / "best.npz") as stored:  # as the phase began
+        assert all(np.isfinite(stored[name]).all() for name in stored.files if name != "state")
 
 
 def unnumbered(names):
@@ -190,10 +307,8 @@ def test_a_game_that_fails_twice_keeps_its_step(tmp_path):
     assert (kept.phase, kept.step) == ("game", 4)
     found = repeat_step(folder)
     assert unnumbered(found.weights) == ["generator/dense/kernel"]
-    assert math.isnan(found.loss["critic_loss"])
-    assert math.isnan(found.loss["generator_loss"])
+    assert not found.sound
     assert unnumbered(found.gradients) == unnumbered(kept.found.gradients)
-    assert len(found.gradients) == found.asked
 
 
 def test_a_damaged_replay_is_named(tmp_path):

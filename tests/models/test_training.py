@@ -260,18 +260,6 @@ def test_cosine_warms_up_and_falls_to_nothing(tmp_path):
     assert rates[-1] == pytest.approx(0, abs=1e-6)
 
 
-def test_nan_stops_with_phase_epoch_step_and_files(tmp_path):
-    bad = X.copy()
-    bad[17] = np.nan
-    order = Order(Y[:40], 8, 7, "p")
-    step = next(s for s in range(order.steps) if 17 in order.of_step(0, s))
-    with pytest.raises(
-        RunFailed, match=f"phase p, epoch 1, step {step + 1}, with these files: .*17.png"
-    ) as caught:
-        fit_toy(tmp_path, x=bad)
-    assert caught.value.exit_code == 1
-
-
 def test_a_damaged_checkpoint_is_refused(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         fit_toy(tmp_path, stop_after=3)

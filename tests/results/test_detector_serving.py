@@ -61,6 +61,7 @@ def files(tmp_path_factory):
     return [*wide.files(), *high.files()]
 
 
+@pytest.mark.onednn
 def test_the_same_boxes_as_in_keras_for_every_form_of_a_picture(detector, run, files):
     found = check_detector_parity(detector, run, files, HOW)
     assert found["largest_difference"] <= TOLERANCE
@@ -94,6 +95,7 @@ def test_a_picture_twice_as_large_has_boxes_twice_as_large(run, files, tmp_path)
     assert twice.boxes == pytest.approx(2 * once.boxes, abs=1.0)
 
 
+@pytest.mark.onednn
 def test_signatures_answer_alike_and_pad(run, files):
     loaded = tf.saved_model.load(str(run))
     contents = tf.constant([Path(file).read_bytes() for file in files[:2]])
@@ -108,6 +110,7 @@ def test_signatures_answer_alike_and_pad(run, files):
     assert answer["boxes"].shape == (2, HOW.most, 4)
     rows = loaded.signatures["instances"](contents)
     assert set(rows) == {"boxes", "scores", "labels", "count"}
+    assert loaded.signatures["classes"]()["classes"].numpy().tolist() == [name.encode() for name in NAMES]
     pixels = np.stack([np.asarray(Image.open(file)) for file in files[:2]])
     seen = loaded.signatures["pixels"](tf.constant(pixels))
     for name in ("boxes", "scores", "count"):

@@ -36,6 +36,7 @@ def painted(generator, latents, labels, truncation=1.0):
     return np.clip(np.asarray(pictures) * 0.5 + 0.5, 0, 1)
 
 
+@pytest.mark.onednn
 def test_latents_give_the_pictures_of_the_keras_model(made):
     generator, _, served = made
     latents = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
@@ -47,6 +48,7 @@ def test_latents_give_the_pictures_of_the_keras_model(made):
     assert expected.std(axis=0).mean() > 0.01  # they differ, so the comparison says something
 
 
+@pytest.mark.onednn
 def test_parity_is_measured_and_a_changed_model_is_found(made):
     generator, folder, _ = made
     found = check_generator_parity(generator, folder)
@@ -129,13 +131,15 @@ def test_colour_has_8_bits_whatever_is_asked_and_names_may_be_absent(tmp_path):
     assert answer["label"].numpy().tolist() == [b""]
 
 
+@pytest.mark.onednn
 def test_signatures_are_as_documented(made):
     model = tf.saved_model.load(str(made[1]))
-    assert set(model.signatures) == {"serving_default", "generate", "from_latents"}
+    assert set(model.signatures) == {"serving_default", "generate", "from_latents", "classes"}
     inputs = {name: set(one.structured_input_signature[1]) for name, one in model.signatures.items()}
     assert inputs["generate"] == inputs["serving_default"] == {"seed", "n", "truncation", "label"}
     assert inputs["from_latents"] == {"latents", "truncation", "label"}
     assert set(model.signatures["generate"].structured_outputs) == {"pictures", "png", "label", "classes"}
+    assert model.signatures["classes"]()["classes"].numpy().tolist() == [name.encode() for name in CLASSES]
 
 
 def test_weights_are_stored_once(made):

@@ -91,6 +91,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow  # by default tests/test_every_recipe.py asks a finished run in such a process
 def test_it_answers_in_a_process_with_tensorflow_and_nothing_of_ours(model, run, files):
     command = [sys.executable, "-I", "-c", ALONE, str(run), str(files[0])]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
@@ -103,6 +104,7 @@ def test_it_answers_in_a_process_with_tensorflow_and_nothing_of_ours(model, run,
     assert np.abs(answer["probability"] - expected).max() <= 1e-5
 
 
+@pytest.mark.onednn
 def test_signatures_and_their_shapes(loaded):
     shapes = {
         name: {
@@ -117,13 +119,16 @@ def test_signatures_and_their_shapes(loaded):
         "pixels": whole,
         "instances": {"probability": probability, "label": label},
         "features": {"features": ("float32", [None, 8])},
+        "classes": {"classes": ("string", [3])},
     }
+    assert [name.decode() for name in loaded.signatures["classes"]()["classes"].numpy()] == list(CLASSES)
     inputs = {name: one.structured_input_signature[1] for name, one in loaded.signatures.items()}
     assert inputs["serving_default"]["image_bytes"].shape.as_list() == [None]
     assert inputs["pixels"]["images"].shape.as_list() == [None, None, None, 3]
     assert inputs["pixels"]["images"].dtype == tf.uint8
 
 
+@pytest.mark.onednn
 def test_all_signatures_agree(model, loaded, files):
     names = loaded.signatures
     answer = names["serving_default"](contents_of(files))
@@ -164,6 +169,7 @@ def test_weights_are_stored_once(model, run):
 # --- parity ---
 
 
+@pytest.mark.onednn
 def test_parity_over_all_forms_of_a_picture(model, run, files):
     found = check_parity(model, run, files)
     assert found["largest_difference"] <= found["tolerance"] == 1e-5
@@ -190,6 +196,7 @@ def test_variants_are_what_they_are_called(files, tmp_path):
 # --- files ---
 
 
+@pytest.mark.onednn
 def test_files_get_names_in_their_order(model, run, files, tmp_path):
     Image.open(files[3]).convert("L").save(tmp_path / "rare.pgm")
     paths = [*reversed(files), tmp_path / "rare.pgm"]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.device import set_precision
+from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
 from tlkit.errors import DataFault
 
@@ -97,7 +98,11 @@ def prepare_subject(
 
 def plan(run: Run, subject: Subject) -> dict[str, Any]:
     """What `--dry-run` shows: the network and the layers whose maps would be drawn."""
-    return {"model": run.card()["model"], "layers": subject.names}
+    return {
+        "model": run.card()["model"],
+        "layers": subject.names,
+        "time": untold("one picture goes through the network a few times; most of it is drawing."),
+    }
 
 
 def draw(run: Run, subject: Subject) -> list[tuple[str, str]]:

@@ -9,10 +9,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, computed_once, needs_game
+from tlkit.cli.estimates import untold
 from tlkit.cli.feature_chapters import extract
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
-from tlkit.data.sources import TEST, TRAINING, VALIDATION
+from tlkit.data.sources import PARTS, TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, UsageFault
 from tlkit.models.settings import LEAST_PICTURES
 
@@ -98,6 +99,19 @@ class Evidence:
         pool = self.of(TRAINING, shown=True)
         order = np.random.default_rng([self.run.seed, repeat]).permutation(len(pool))
         return np.sort(pool[order[:number]])
+
+
+def plan(split: Split, question: Question) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    return {
+        "classes": list(split.images.class_names),
+        "images": {part: len(split.indices(part)) for part in PARTS},
+        "question": question.name,
+        "numbers": list(question.numbers),
+        "arms": [NOTHING, *(arm for arm in question.arms if arm != NOTHING)],
+        "repeats": question.repeats,
+        "time": untold("it is nearly all that of the games; the first number and repeat says it."),
+    }
 
 
 # --- Cooking ---

@@ -13,6 +13,7 @@ import click
 from tlkit.cli.boxes_found import chosen_threshold
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
+from tlkit.cli.drawing import draw_first
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
 from tlkit.data.class_names import place_of
@@ -100,6 +101,7 @@ def read_as_run(
     from tlkit.data.boxes import read_boxes
 
     own = own_options(card, source)
+    draw_first(Console(), source)
     return read_boxes(
         source,
         faults=faults or own.get("faults") or "refuse",

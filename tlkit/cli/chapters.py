@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.batches import halved_if_need_be
 from tlkit.cli.device import set_precision
+from tlkit.cli.estimates import training_time
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -145,14 +146,29 @@ def _record_model(
     )
 
 
-def plan(run: Run, split: Split, phases: Sequence[Phase]) -> dict[str, Any]:
-    """What `--dry-run` shows: data, model and phases."""
+def plan(
+    run: Run, split: Split, phases: Sequence[Phase], model: keras.Model | None = None, views: int = 1
+) -> dict[str, Any]:
+    """What `--dry-run` shows: data, model, phases, and the time that they will take.
+
+    Args:
+        run: Of the recipe.
+        split: What is learned from.
+        phases: Of the training.
+        model: What learns; without it there is no time.
+        views: As for `fit`.
+    """
     card = run.card()
+    parts = {part: summary["n"] for part, summary in card["data"]["parts"].items()}
+    time = None
+    if run.dry_run and model is not None:
+        time = training_time(model, card["model"]["image_size"], parts, phases, views=views, cached_head=True)
     return {
         "classes": list(split.images.class_names),
-        "images": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
+        "images": parts,
         "model": card["model"],
         "phases": [asdict(phase) for phase in phases],
+        "time": time,
         "warnings": card["data"]["warnings"],
     }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlkit.cli.console import Console
+from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import GROUP, json_option, runs_option
 from tlkit.cli.outcome import show
@@ -71,6 +72,7 @@ def check(
     from tlkit.data.check import check_source
     from tlkit.results.run_folder import find_run
 
+    draw_first(Console(), source)
     path = find_run(run, runs) if run else None
     parts = _parts_of(path) if path else None
     with ExitStack() as bar:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_results import check_room
 from tlkit.data.leaks import count
-from tlkit.data.sources import TRAINING, VALIDATION
+from tlkit.data.sources import PARTS, TRAINING, VALIDATION
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ class Crops(NamedTuple):
 
     threats: dict[str, list[tuple[int, np.ndarray]]]
     others: list[tuple[int, np.ndarray]]
+
+
+def plan(split: Split) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    return {
+        "classes": list(split.images.class_names),
+        "images": {part: len(split.indices(part)) for part in PARTS},
+        "time": untold("it goes with the composites, some hundred a minute, and the look at every crop."),
+    }
 
 
 def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:

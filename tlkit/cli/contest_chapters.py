@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.estimates import untold
 from tlkit.cli.feature_chapters import built_extractor, choose_head, extract
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
     from tlkit.models.features import Featurizer
 
 Rows = list[dict[str, Any]]
+
+
+def plan_contest(split: Split, extractors: Sequence[str], heads: Sequence[str]) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    return {
+        "classes": list(split.images.class_names),
+        "images": len(split.images),
+        "backbones": list(extractors),
+        "heads": list(heads),
+        "time": untold(
+            f"it is the sum of {len(extractors)} extractors, each as extract-features --dry-run tells of it; what "
+            "the cache has takes none."
+        ),
+    }
 
 
 def contest(

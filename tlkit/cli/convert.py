@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tlkit.cli.console import Console
+from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
@@ -71,6 +72,7 @@ def convert(
     from tlkit.data.box_writers import write_boxes
     from tlkit.data.boxes import read_boxes
 
+    draw_first(Console(), source)
     boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
     summary = boxes.summary()
     if form == CROPS:

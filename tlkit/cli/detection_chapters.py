@@ -13,6 +13,8 @@ from tlkit.cli.detection_reporter import Reporter
 from tlkit.cli.detection_results import write_detector_page
 from tlkit.cli.detection_tasting import choose_threshold, judge
 from tlkit.cli.device import set_precision
+from tlkit.cli.drawing import draw_first, drawn_or_sample
+from tlkit.cli.estimates import training_time
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -37,8 +39,12 @@ PARITY_PICTURES = 8
 # --- Ingredients ---
 
 
-def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = "error") -> BoxSplit:
+def deal_boxes(
+    run: Run, source: str, faults: str = "refuse", unlabelled: str = "error", *, whole: bool = False
+) -> BoxSplit:
     """Read pictures with boxes, refuse what would corrupt the result, deal them out and keep the manifest.
+
+    In a dry run some bags stand for built-in ones that are not drawn yet, unless the `whole` set is asked for.
 
     Raises:
         DataFault, UsageFault: See `read_boxes`, `split_boxes` and `add_composites`; or an option does not apply to
@@ -56,7 +62,10 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
     if options.pop("download"):
         remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
         raise UsageFault("--download does not apply to pictures with boxes.", remedy)
-    boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
+    if whole:
+        draw_first(run.console, source)
+    place = source if whole else drawn_or_sample(run, source)
+    boxes = read_boxes(place, faults=faults, unlabelled=unlabelled)
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split.split)
     parts = split.summary()
@@ -70,6 +79,8 @@ def deal_boxes(run: Run, source: str, faults: str = "refuse", unlabelled: str = 
             "added": added,
         },
     )
+    if run.sampled > 1:  # what there is to say would be of the sample
+        return split
     sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
     empty = sum(parts[part]["negative"] for part in PARTS)
     boxes_in_all = sum(map(len, split.boxes.xyxy))
@@ -221,16 +232,27 @@ def _record_detector(
     run.say(f"Weights: {origin.sentence}.")
 
 
-def plan(run: Run, phases: Sequence[Phase] = ()) -> dict[str, Any]:
-    """What `--dry-run` shows; a recipe that trains nothing has no phases."""
+def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = None) -> dict[str, Any]:
+    """What `--dry-run` shows, with the time where the detector is given; what trains nothing has no phases."""
     card = run.card()
+    parts = pictures_of(run, "data")
     shown = {
         "classes": card["classes"],
-        "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
+        "pictures": parts,
         "model": card["model"],
         **({"tip": card["tip"]} if "tip" in card else {}),
     }
-    return {**shown, "phases": [asdict(phase) for phase in phases]} if phases else shown
+    if not phases:
+        return shown
+    time = None
+    if run.dry_run and detector is not None:
+        time = training_time(detector, card["model"]["image_size"], parts, phases)
+    return {**shown, "phases": [asdict(phase) for phase in phases], "time": time}
+
+
+def pictures_of(run: Run, entry: str) -> dict[str, int]:
+    """Pictures in each part by an entry of the card; of a set that is not drawn, all that will be."""
+    return {part: found["n"] * run.sampled for part, found in run.card()[entry]["parts"].items()}
 
 
 # --- Cooking ---

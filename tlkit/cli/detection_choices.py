@@ -15,6 +15,32 @@ from tlkit.errors import UsageFault
 Choice = click.Choice
 
 
+def epochs(head: int, everything: int) -> Decorator:
+    """--epochs, by its own name: of the phases head and all."""
+    return click.option(
+        "--epochs",
+        nargs=2,
+        type=click.IntRange(0),
+        default=(head, everything),
+        show_default=True,
+        metavar="HEAD ALL",
+        help="Most epochs of each phase; 0 leaves it out.",
+    )
+
+
+def learning_rates(head: float, everything: float) -> Decorator:
+    """--learning-rates, by its own name: of the phases head and all."""
+    return click.option(
+        "--learning-rates",
+        nargs=2,
+        type=click.FloatRange(0, min_open=True),
+        default=(head, everything),
+        show_default=True,
+        metavar="HEAD ALL",
+        help="Largest rate of each phase.",
+    )
+
+
 def boxes() -> Decorator:
     """--faults, --unlabelled, each by its own name."""
     rows = [

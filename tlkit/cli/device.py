@@ -22,6 +22,8 @@ from typing import Any
 from tlkit.errors import RunFailed
 
 BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # what x86 and Arm call it among a processor's flags
+ARITHMETIC = BFLOAT16 | {"avx", "avx2", "fma", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni"}
+ARITHMETIC |= {"avx512_fp16", "amx_tile", "amx_int8", "asimd", "asimdhp", "asimddp", "i8mm", "sve", "sve2"}
 CPUS = Path("/proc/cpuinfo")
 _GPU_NODES = ("/dev/nvidia[0-9]*", "/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
@@ -51,9 +53,9 @@ def prepare_tensorflow(
         verbose: Whether TensorFlow's own chatter is let through.
 
     Returns:
-        The environment for the card: python, platform, processor, numpy, tensorflow, keras, tlkit, device, threads
-        (processors that this process may use), pools (threads within and between operations, 0 as many as fit),
-        onednn, deterministic, seeded (whose random numbers follow from the seed).
+        The environment for the card: python, platform, processor, instructions, numpy, tensorflow, keras, tlkit,
+        device, threads (processors that this process may use), pools (threads within and between operations, 0 as
+        many as fit), onednn (whether it computes), deterministic, seeded (whose random numbers follow from the seed).
 
     Raises:
         RunFailed: `gpu` is wanted and TensorFlow sees none.
@@ -86,6 +88,7 @@ def _environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": processor(),
+        "instructions": instructions(),
         "numpy": np.__version__,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
@@ -96,10 +99,32 @@ def _environment(device: str) -> dict[str, Any]:
             threading.get_intra_op_parallelism_threads(),
             threading.get_inter_op_parallelism_threads(),
         ],
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "onednn": computes_with_onednn(),
         "deterministic": config.is_op_determinism_enabled(),
         "seeded": ["python", "numpy", "tensorflow", "keras"],
     }
+
+
+def computes_with_onednn() -> bool | None:
+    """Whether oneDNN computes in this process; None where TensorFlow does not say.
+
+    TF_ENABLE_ONEDNN_OPTS alone does not tell: unset, TensorFlow decides by the processor. What it decided stands in a
+    module that is no part of its public interface, so it may be gone in another release.
+    """
+    try:
+        from tensorflow.python.util._pywrap_util_port import IsMklEnabled
+    except ImportError:
+        return None
+    return bool(IsMklEnabled())
+
+
+def instructions(listing: Path = CPUS) -> list[str] | None:
+    """The processor's instructions for arithmetic, by which libraries choose how to add up; None without a list.
+
+    Processors of several makes are listed under one name in a cloud.
+    """
+    flags = _listed(("flags", "Features"), listing)
+    return None if flags is None else sorted(ARITHMETIC & set(flags.split()))
 
 
 def computes_bfloat16(listing: Path = CPUS) -> bool | None:

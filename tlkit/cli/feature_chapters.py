@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli.estimates import feature_time
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.data.leaks import count
 from tlkit.errors import UsageFault
@@ -81,6 +82,57 @@ def show_layers(run: Run, backbone: str, image_size: int | None) -> None:
 
     rows = list_layers(backbone, image_size)
     raise DryRunDone({"layers": [dict(zip(("name", "kind", "shape"), row, strict=True)) for row in rows]})
+
+
+def plan_features(run: Run, split: Split, featurizer: Featurizer) -> dict[str, Any]:
+    """What `--dry-run` shows of features that would be computed."""
+    shown = {
+        "classes": list(split.images.class_names),
+        "images": len(split.images),
+        "features": featurizer.width,
+        "model": run.card().get("model"),
+    }
+    return {**shown, "time": feature_time(featurizer, len(split.images))} if run.dry_run else shown
+
+
+def plan_head(
+    run: Run,
+    split: Split,
+    backbone: str,
+    weights: str,
+    image_size: int | None,
+    heads: Sequence[str],
+    folds: int,
+) -> dict[str, Any]:
+    """What `--dry-run` shows of a head that would be fitted; then the backbone is built and its pace measured.
+
+    Raises:
+        UsageFault, ModelFault: The backbone or its weights cannot be had.
+    """
+    shown = {
+        "classes": list(split.images.class_names),
+        "images": len(split.images),
+        "heads": list(heads),
+        "folds": folds,
+    }
+    if not run.dry_run:
+        return shown
+    found, size = _servable(backbone, weights, image_size)
+    run.start_tensorflow()
+    import keras
+
+    from tlkit.models.classifier import build_features
+    from tlkit.models.features import NetworkFeatures
+
+    images, pooled, origin = build_features(found.name, size, found.weights)
+    featurizer = NetworkFeatures(keras.Model(images, pooled), backbone)
+    model = {"backbone": found.name, "weights": asdict(origin), "image_size": size, "width": featurizer.width}
+    time = feature_time(featurizer, len(split.images))
+    return {
+        **shown,
+        "model": model,
+        "time": f"{time} Choosing the head comes on top, most of all that of an mlp.",
+    }
 
 
 # --- Cooking ---

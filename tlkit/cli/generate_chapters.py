@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_chapters import SHOWN
 from tlkit.cli.synthesis_results import write_fakes
@@ -59,6 +60,16 @@ def find_generator(run: Run, source: str, classes: Sequence[str]) -> Generator:
 
     served = ServedGenerator.load(folder)
     return Generator(folder, card, served, tuple(n for n in known if not classes or n in classes))
+
+
+def plan(generator: Generator, samples: int) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    return {
+        "generator": f"{generator.folder.parent.name}/{generator.folder.name}",
+        "classes": list(generator.class_names),
+        "samples": samples,
+        "time": untold("it is some milliseconds a picture, and more for large ones."),
+    }
 
 
 def make_pictures(run: Run, generator: Generator, samples: int, truncation: float) -> list[np.ndarray]:

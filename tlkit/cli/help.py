@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from tlkit.cli.hints import check_several, describe_missing
+
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
@@ -36,8 +38,13 @@ class SectionedCommand(click.Command):
         )
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse NaN and infinity, which click takes for numbers in any range."""
-        rest = super().parse_args(ctx, args)
+        """Refuse NaN and infinity, which click takes for numbers in any range, and say what was meant."""
+        check_several(ctx, self.params, args)
+        typed = list(args)
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise describe_missing(error, ctx, typed) from None
         for parameter in self.params:
             value = ctx.params.get(str(parameter.name))
             for one in value if isinstance(value, tuple) else (value,):
@@ -91,6 +98,14 @@ class LazyGroup(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """All names, in the order of the help."""
         return [name for commands in self.sections().values() for name in commands]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """For an option that is not there, raise with what it might have been."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise describe_missing(error, ctx, typed) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -27,6 +27,7 @@ VERBS = {
         "replay": "Repeat the step at which a run met NaN or infinity.",
     },
     "Use and judge": {
+        "runs": "List the runs, the newest first.",
         "predict": "Name what is on images, or find it, with a finished run.",
         "evaluate": "Measure a finished run on images that it has not learned from.",
         "compare": "Put runs side by side in one table.",

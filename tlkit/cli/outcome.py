@@ -19,6 +19,7 @@ import click
 
 from tlkit.cli.console import Console
 from tlkit.cli.interruption import Stopped, stoppable
+from tlkit.cli.plans import show_plan
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.cli.tables import show_table
 from tlkit.errors import DataFault, RunFailed, TlkitError
@@ -68,6 +69,10 @@ def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> 
     except DryRunDone as done:
         outcome = {"status": "dry-run", **done.summary}
         _remove(run)
+        if done.planned and not as_json:
+            show_plan(done.summary)
+            run.say("Nothing was learned, and nothing is left. Without --dry-run it starts.")
+            return
     except Stopped as stopped:
         last_words(stopped.exit_code)
         raise click.exceptions.Exit(stopped.exit_code) from stopped

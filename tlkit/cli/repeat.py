@@ -20,8 +20,9 @@ from tlkit.cli.outcome import show
 from tlkit.cli.recipe_files import find_recipes, load_recipe, read_recipe
 from tlkit.cli.resume import check_recipe, read_settings, working_folder
 from tlkit.errors import RunFailed
+from tlkit.results.environments import CHANGES, MACHINE, changed_facts
 from tlkit.results.run_folder import find_run, read_card
-from tlkit.results.sameness import compared, first_difference
+from tlkit.results.sameness import compared, data_difference, distances, first_difference
 
 if TYPE_CHECKING:
     from tlkit.cli.recipe import RecipeCommand
@@ -44,18 +45,27 @@ def repeat(run: str, discard: bool, runs: Path, as_json: bool, verbose: bool) ->
     The run's own copy of the recipe and its options are used, and the new run gets the next number under the same
     name. Compared are the data's hashes, metrics, weights, predictions and every other file but times and drawings.
     Exit code 0 if all are the same, 1 if not. On a GPU results may differ in their last digits.
+
+    Where the machine computes otherwise than that of the run (another processor, number of threads or setting of
+    oneDNN), the same bits are not to be expected: if the data are the same, the answer is "computed otherwise" with how
+    far apart the numbers are, and exit code 0.
     """
     path = find_run(run, runs).resolve()
     card, settings = read_card(path), read_settings(path)
     check_recipe(path, settings)
     command = load_recipe(read_recipe(path / "recipe.py"))
     command.name = settings["recipe"]
-    notes = [*_changed_recipe(path, settings), *_changed_environment(card, settings, verbose=verbose)]
+    changed = _changed_environment(card, settings, verbose=verbose)
+    notes = [*_changed_recipe(path, settings), *changed.values()]
     for note in notes:
         Console().say(f"Note: {note}")
     with working_folder(settings["working_folder"], path):
         new = _run_again(command, settings["options"], path, as_json=as_json, verbose=verbose).resolve()
     difference = first_difference(path, new)
+    otherwise = [changed[name] for name in (*MACHINE, CHANGES) if name in changed]
+    if difference and otherwise and not data_difference(path, new):
+        _tell_apart(path, new, notes, otherwise, as_json=as_json)
+        return
     if difference:
         raise RunFailed(f"{path} and its repeat {new} are not the same: {difference}", _remedy(card, notes))
     files = compared(path, new)
@@ -69,6 +79,37 @@ def repeat(run: str, discard: bool, runs: Path, as_json: bool, verbose: bool) ->
     )
 
 
+def _tell_apart(path: Path, new: Path, notes: list[str], otherwise: list[str], *, as_json: bool) -> None:
+    """Say how far apart a run and its repeat are that were computed by two machines or settings."""
+    found = distances(path, new)
+    if as_json:
+        apart = [distance._asdict() for distance in found]
+        answer: dict[str, Any] = {"status": "computed otherwise", "run": path, "repeat": new, "notes": notes}
+        show(
+            {**answer, "otherwise": otherwise, "differences": apart, "files": compared(path, new)},
+            as_json=True,
+        )
+        return
+    rows = [
+        {
+            "file": distance.file,
+            "numbers that differ": f"{distance.differ} of {distance.numbers}" if distance.numbers else "-",
+            "by up to": "-" if distance.largest is None else f"{distance.largest:.2g}",
+            "first": distance.first,
+        }
+        for distance in found
+    ]
+    show(
+        {
+            "computed otherwise": f"{' '.join(otherwise)} The same bits are not to be expected, and this is no fault.",
+            "run": path,
+            "repeat": new,
+            "differences": rows,
+        },
+        as_json=False,
+    )
+
+
 def _changed_recipe(path: Path, settings: dict[str, Any]) -> Iterator[str]:
     """A sentence where the recipe of that name is another by now."""
     now = find_recipes().get(settings["recipe"])
@@ -76,15 +117,16 @@ def _changed_recipe(path: Path, settings: dict[str, Any]) -> Iterator[str]:
         yield f"the recipe {settings['recipe']} has changed since; the run's own copy is used."
 
 
-def _changed_environment(card: dict[str, Any], settings: dict[str, Any], *, verbose: bool) -> Iterator[str]:
-    """A sentence for everything that the bits may depend on and that is not what it was."""
+def _changed_environment(card: dict[str, Any], settings: dict[str, Any], *, verbose: bool) -> dict[str, str]:
+    """Name -> sentence for everything that the bits may depend on and that is not what it was."""
     before = card.get("environment") or {}
     if not before:  # a recipe without TensorFlow
-        return
+        return {}
     now = prepare_tensorflow(card["seed"], settings["options"]["device"], verbose=verbose)
-    for name, value in before.items():
-        if now.get(name) != value:
-            yield f"{name} was {value} and is {now.get(name)}."
+    changed = changed_facts(before, now)
+    if before.get(CHANGES):
+        changed[CHANGES] = f"the run was resumed, and by then {' '.join(before[CHANGES])}"
+    return changed
 
 
 def _run_again(

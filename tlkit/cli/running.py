@@ -14,15 +14,16 @@ from typing import Any
 
 from tlkit.cli.console import Console, Step, TrainingTable
 from tlkit.errors import DataFault
+from tlkit.results.environments import joined
 from tlkit.results.run_folder import RunFolder, plain
 
 
 class DryRunDone(Exception):
-    """A dry run has seen what it wanted to see."""
+    """A dry run has seen what it wanted to see; `planned` says that its summary is the plan of a run."""
 
-    def __init__(self, summary: dict[str, Any]) -> None:
+    def __init__(self, summary: dict[str, Any], *, planned: bool = False) -> None:
         super().__init__("dry run")
-        self.summary = summary
+        self.summary, self.planned = summary, planned
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class Run:
         verbose: Whether third parties may talk.
         created: Start of the first attempt, UTC, ISO 8601.
         environment: What `start_tensorflow` found; empty before.
+        sampled: In a dry run on a set that is not drawn yet: how many of its images stand behind each that was.
     """
 
     recipe: str
@@ -79,6 +81,7 @@ class Run:
     verbose: bool = False
     created: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
+    sampled: int = 1
 
     def __post_init__(self) -> None:
         self._started = monotonic()
@@ -132,18 +135,29 @@ class Run:
     def start_tensorflow(self) -> None:
         """Import TensorFlow quietly, choose the device, seed everything; call it before the first model.
 
+        What it computes with is written down at once; a resumed run says what of it has changed.
+
         Raises:
             RunFailed: `--device gpu` and there is none.
         """
         from tlkit.cli.device import prepare_tensorflow
 
-        if not self.environment:
-            self.environment = prepare_tensorflow(self.seed, self.device, say=self.say, verbose=self.verbose)
+        if self.environment:
+            return
+        found = prepare_tensorflow(self.seed, self.device, say=self.say, verbose=self.verbose)
+        settings = json.loads((self.folder.path / "options.json").read_text(encoding="utf-8"))
+        self.environment, changed = joined(settings.get("environment") or {}, found)
+        if changed:
+            self.say(
+                f"Note: {' '.join(changed)} The run goes on and may differ in its last digits from one that was not "
+                "stopped; card.json and the report say so."
+            )
+        self.folder.write_json("options.json", {**settings, "environment": self.environment})
 
     def stop_if_dry(self, summary: dict[str, Any]) -> None:
         """End a dry run here, after the checks, and show `summary`; otherwise do nothing."""
         if self.dry_run:
-            raise DryRunDone(summary)
+            raise DryRunDone(summary, planned=True)
 
     def record(self, **entries: Any) -> dict[str, Any]:
         """Add entries to the card, such as `classes`, `model`, `data`, `phases`, `measures`, `parity`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tlkit.cli.chapters import deal
 from tlkit.cli.device import precision_policy
+from tlkit.cli.estimates import told, untold
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TRAINING
@@ -260,4 +261,16 @@ def plan(run: Run, subject: Subject, length: Length) -> dict[str, Any]:
         "pictures": {part: len(found) for part, found in subject.pictures.items()},
         "model": run.card()["model"],
         "length": asdict(length),
+        "time": _time(length),
     }
+
+
+def _time(length: Length) -> str:
+    if length.minutes:
+        return told(
+            length.minutes * 60,
+            "then --minutes ends the game, if its steps are not over; judging comes on top.",
+        )
+    return untold(
+        "the first checkpoint shows how many steps a second this machine takes; --minutes ends it in time."
+    )

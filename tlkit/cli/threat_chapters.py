@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.chapters import deal
+from tlkit.cli.drawing import drawn_or_sample
+from tlkit.cli.estimates import untold
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.cli.threat_composites import Crop, Maker, Superimposing, Threats
@@ -184,7 +186,7 @@ def deal_bags(
     from tlkit.data.box_more import BAG_SPLIT
     from tlkit.data.box_splits import split_boxes
 
-    boxes = read_backgrounds(source, faults=faults, unlabelled=unlabelled)
+    boxes = read_backgrounds(drawn_or_sample(run, source), faults=faults, unlabelled=unlabelled)
     split = split_boxes(boxes, seed=run.seed, group=how.bag_group, manifest=how.bag_split)
     (run.folder.path / BAG_SPLIT).write_text(split.manifest, encoding="utf-8")
     for warning in split.warnings:
@@ -196,6 +198,8 @@ def deal_bags(
         if not len(bags):
             kind = "empty bag" if how.only_empty_bags else "bag"
             raise DataFault(f"{source} has no {kind} in its {part} part.", "Give more, or another --part.")
+        if run.sampled > 1:  # what there is to say would be of the sample
+            continue
         found = bags.summary()
         run.say(
             f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
@@ -212,7 +216,8 @@ def plan(run: Run, how: Superimposing) -> dict[str, Any]:
         "part": how.part,
         "threats": card["threats"],
         "crops": {part: card["data"]["parts"][part]["n"] for part in how.parts},
-        "bags": {part: card["bags"]["parts"][part]["n"] for part in how.parts},
+        "bags": {part: card["bags"]["parts"][part]["n"] * run.sampled for part in how.parts},
+        "time": untold("a composite takes some milliseconds, the look at crops and bags before it more."),
     }
 
 

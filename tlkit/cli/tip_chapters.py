@@ -13,6 +13,7 @@ from tlkit.cli import detection_chapters as detection
 from tlkit.cli.benefit_arms import CELLS, computed_once
 from tlkit.cli.benefit_chapters import Telling, write_cells
 from tlkit.cli.detection_reporter import Reporter
+from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
 from tlkit.cli.threat_chapters import draw_some
 from tlkit.cli.tip_arms import TipQuestion, gather
@@ -70,7 +71,7 @@ def gather_evidence(
             f"--more {run.split.more[0]} would be in every arm, and what is added is the question.",
             "Name crops with --threats and runs that synthesise with --fakes.",
         )
-    split = detection.deal_boxes(run, source, faults, unlabelled)
+    split = detection.deal_boxes(run, source, faults, unlabelled, whole=True)
     evidence = TipEvidence(run, split, question, gather(run, split, question))
     for sentence in _few_groups(evidence):
         run.say(f"Warning: {sentence}")
@@ -115,6 +116,7 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
         "arms": list(evidence.question.every_arm),
         **shown,
         "phases": [asdict(phase) for phase in training.phases],
+        "time": untold("each training says its own; the first, times how many there are, is what to expect."),
     }
 
 

@@ -7,9 +7,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.cli import detection_chapters as detection
 from tlkit.cli import detection_tasting as tasting
+from tlkit.cli.estimates import window_time
 from tlkit.cli.running import Run
-from tlkit.data.sources import TEST, TRAINING
+from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, ModelFault
 
 if TYPE_CHECKING:
@@ -141,6 +143,15 @@ def _record(
             "windows": {**asdict(windows), **facts},
         },
     )
+
+
+def plan(run: Run, detector: WindowDetector) -> dict[str, Any]:
+    """What `--dry-run` shows: the time is that of the windows of validation and test pictures."""
+    shown = detection.plan(run)
+    if not run.dry_run:
+        return shown
+    pictures = shown["pictures"][VALIDATION] + shown["pictures"][TEST]
+    return {**shown, "time": window_time(detector, run.card()["model"]["windows"], pictures)}
 
 
 # --- Tasting ---

@@ -182,7 +182,7 @@ def _as_png(path: Path) -> bytes:
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
             with Image.open(path) as file:
                 image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file))
-    except (OSError, SyntaxError, Image.DecompressionBombError) as fault:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
         raise ValueError(f"{path} cannot be read: {fault}") from fault
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=1)

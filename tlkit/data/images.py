@@ -180,7 +180,9 @@ def plain_batches(images: Images, image_size: int, batch: int = 32, memory: int 
 
 def pixel_batches(files: list[str], image_size: int, batch: int = 32) -> tf.data.Dataset:
     """uint8 [b, s, s, 3] of files, in order."""
-    data = tf.data.Dataset.from_tensor_slices(files)
+    data = tf.data.Dataset.from_tensor_slices(
+        tf.constant(files, tf.string)
+    )  # strings, even if there are none
     data = data.map(_read_one(image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(2)
 

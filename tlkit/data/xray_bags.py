@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,16 +30,31 @@ from tlkit.data.xray_physics import Detector, add_scatter, polychromatic_transmi
 from tlkit.data.xray_shadow import View, extent, project
 from tlkit.errors import UsageFault
 
-__all__ = ["CLASSES", "Bag", "bags_folder", "difficulty", "draw_bag", "draw_bags", "write_bags"]
+__all__ = [
+    "CLASSES",
+    "Bag",
+    "bags_folder",
+    "bags_to_draw",
+    "difficulty",
+    "draw_bag",
+    "draw_bags",
+    "write_bags",
+    "write_sample",
+]
 VERSION = "1"  # changes whenever a seed draws other pictures; names the cache folder
 SOURCE = "xray:bags"
 COUNT = 2000
 SIZE = 416
 VIEWS = 2  # pictures of one bag: the size of a group
 PARTS = ("training",) * 7 + ("validation", "test", "test")  # of bag number g, g modulo 10
+# Bags that stand for the set where it is not drawn: one for each place in PARTS, every class, some empty.
+SAMPLE = (1, 3, 6, 14, 20, 25, 28, 39, 42, 47)
 TAKEN = 0.2  # share of the beam that a thing (no cloth, no wall) must take to count as lying over a threat
 OVERLAPPED = 0.1  # share of a threat that things must lie over for it to count as overlapped
 COLUMNS = ("image", "left", "top", "right", "bottom", "class", "group", "part", "occlusion")
+
+
+Progress = Callable[[int], None]
 
 
 class Bag(NamedTuple):
@@ -221,7 +236,15 @@ def _relative_sizes(bag: Bag) -> np.ndarray:
 # ---- the set ----
 
 
-def write_bags(folder: Path, count: int = COUNT, seed: int = 0, size: int = SIZE, depth: int = 8) -> None:
+def write_bags(
+    folder: Path,
+    count: int = COUNT,
+    seed: int = 0,
+    size: int = SIZE,
+    depth: int = 8,
+    *,
+    progress: Progress = lambda _done: None,
+) -> None:
     """Write a folder that appears whole or not at all: `images/*.png`, `boxes.csv`, `difficulty.json`.
 
     Args:
@@ -230,26 +253,37 @@ def write_bags(folder: Path, count: int = COUNT, seed: int = 0, size: int = SIZE
         seed: Another seed is another set.
         size: Longer side, pixels.
         depth: 8 or 16 bit.
+        progress: Told how many pictures are drawn.
     """
     _check(count, seed, size, depth)
-    folder_written_once(folder, lambda aside: _fill(aside, count, seed, size, depth))
+    folder_written_once(
+        folder, lambda aside: _fill(aside, draw_bags(count, seed, size, depth), progress=progress)
+    )
 
 
-def _fill(folder: Path, count: int, seed: int, size: int, depth: int) -> None:
+def write_sample(folder: Path) -> int:
+    """Write a folder like that of the built-in set with the few bags of SAMPLE; returns how many times it is larger."""
+    indices = [VIEWS * number + view for number in SAMPLE for view in range(VIEWS)]
+    _fill(folder, map(draw_bag, indices))
+    return COUNT // len(indices)
+
+
+def _fill(folder: Path, bags: Iterable[Bag], *, progress: Progress = lambda _done: None) -> None:
     (folder / "images").mkdir(parents=True)
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
-        found = difficulty(_written(folder, table, draw_bags(count, seed, size, depth)))
+        found = difficulty(_written(folder, table, bags, progress))
     (folder / "difficulty.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def _written(folder: Path, table: Any, bags: Iterable[Bag]) -> Iterator[Bag]:
+def _written(folder: Path, table: Any, bags: Iterable[Bag], progress: Progress) -> Iterator[Bag]:
     """Write each bag's PNG and rows as it passes."""
     for index, bag in enumerate(bags):
         path = f"images/{bag.group}-{index % VIEWS}.png"
         Image.fromarray(bag.picture).save(folder / path, optimize=False)
         table.writerows(_rows(path, bag))
+        progress(index + 1)
         yield bag
 
 
@@ -263,14 +297,23 @@ def _rows(path: str, bag: Bag) -> list[tuple[Any, ...]]:
     ]
 
 
-def bags_folder(source: str = SOURCE) -> Path:
-    """The folder of the built-in set, drawn into the cache on first use.
+def bags_to_draw() -> int:
+    """Pictures that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it."""
+    return 0 if _built_in().is_dir() else COUNT
+
+
+def _built_in() -> Path:
+    return cache_folder() / "xray" / f"bags-{VERSION}"
+
+
+def bags_folder(source: str = SOURCE, *, progress: Progress = lambda _done: None) -> Path:
+    """The folder of the built-in set, drawn into the cache on first use; `progress` is told of each picture.
 
     Raises:
         UsageFault: The source is another one.
     """
     if source != SOURCE:
         raise UsageFault(f"Source {source} is unknown.", f"The built-in bags are {SOURCE}.")
-    folder = cache_folder() / "xray" / f"bags-{VERSION}"
-    write_bags(folder)
+    folder = _built_in()
+    write_bags(folder, progress=progress)
     return folder

@@ -148,6 +148,8 @@ class Finder:
     def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Found]:
         """Detections in every picture of a data set, in the order of its paths."""
         found: list[Found] = []
+        if not len(boxes):
+            return found
         for pixels, _ in plain_box_batches(boxes, self.detector.size, batch):
             found += original(boxes, len(found), self.detect(pixels), self.detector.size)
         return found

@@ -110,7 +110,7 @@ def fit_detector(
 
     Raises:
         DataFault: There is nothing to learn from or nothing to select by.
-        RunFailed: The loss or a gradient became NaN or infinite (step and files are named, and a replay is kept), or
+        RunFailed: Batch, weights, loss or a gradient were NaN or infinite (the step is named, and a replay is kept), or
             a checkpoint is damaged.
         UsageFault: The checkpoints were begun with other settings.
     """
@@ -258,6 +258,7 @@ class _DetectorKeeper(Keeper):
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Judge, keep, tell."""
+        self.check_weights(epoch)
         due = (epoch + 1) % self.fitting.judge_every == 0 or epoch + 1 >= self.phase.epochs
         judged = self._judge(epoch) if due else {}
         self.state["epoch"] = epoch + 1

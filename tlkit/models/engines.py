@@ -58,6 +58,8 @@ class EngineFeatures:
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """uint8 [b, s, s, 3] -> float32 [b, d]."""
+        if not len(pixels):
+            return np.empty((0, self.width), np.float32)
         return np.asarray(self._run(np.ascontiguousarray(pixels)), np.float32)
 
 

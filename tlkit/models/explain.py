@@ -20,6 +20,8 @@ def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np
         None where the answer has no gradient: votes of nearest neighbours.
     """
     pooling = model.get_layer("features")
+    if not len(images):
+        return np.zeros((0, *pooling.input.shape[1:3]), np.float32)
     last_map = keras.Model(model.input, pooling.input)
     maps = tf.convert_to_tensor(last_map(tf.constant(images), training=False))
     with tf.GradientTape() as tape:

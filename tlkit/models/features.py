@@ -77,6 +77,8 @@ class NetworkFeatures:
         cache knew before (but for networks with squeeze-and-excitation, whose kernels cut a batch elsewhere too).
         """
         count = len(pixels)
+        if not count:
+            return np.empty((0, self.width), np.float32)
         rows = np.zeros((max(ROWS, count + 1), *pixels.shape[1:]), np.uint8)
         rows[:count] = pixels
         return self._run(rows).numpy()[:count]
@@ -93,7 +95,7 @@ def network_digest(model: keras.Model, layer: str = "pooled") -> str:
 
 def features_of_pictures(features: Featurizer, pictures: np.ndarray) -> np.ndarray:
     """Features float32 [n, d] of pictures float32 [n, s, s, c] in 0..1, grey or RGB, that are in no file."""
-    rows = []
+    rows = [np.empty((0, features.width), np.float32)]
     for start in range(0, len(pictures), BATCH):
         some = tf.constant(pictures[start : start + BATCH], tf.float32)
         some = some if some.shape[-1] == 3 else tf.image.grayscale_to_rgb(some)

@@ -22,7 +22,7 @@ from tlkit.data.images import fold
 from tlkit.errors import UsageFault
 from tlkit.models.dcgan import Networks
 from tlkit.models.diffaugment import augment, check_policy
-from tlkit.models.guard import Findings, examples_not_finite, finite, not_finite, only_if
+from tlkit.models.guard import Findings, examples_not_finite, finite, floats, not_finite, only_if
 from tlkit.models.settings import Play
 
 LOSSES = ("non-saturating", "hinge")
@@ -138,14 +138,20 @@ class Game(keras.Model):
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Let both players learn from real pictures float32 [b, s, s, c], -1..1, and labels int32 [b].
 
-        Where a loss or a gradient is not finite, nothing is learned, the step is not counted, and both losses are NaN.
+        Where a loss, a gradient, a weight or a real picture is not finite, nothing is learned, the step is not counted,
+        and both losses are NaN.
         """
         self.traces += 1
         found = self.slopes(*data)
         # under a loss scale gradients overflow as a matter of course, and the optimiser passes over them itself
         scaled = isinstance(self.critic_optimizer, keras.optimizers.LossScaleOptimizer)
         asked = [] if scaled else [*found.critic, *found.generator]
-        sound = finite([*found.losses.values(), *asked])
+        weights = [
+            variable.value
+            for player in (self.generator, self.critic)
+            for variable in player.trainable_variables
+        ]
+        sound = finite([*floats([*data, *weights]), *found.losses.values(), *asked])
         only_if(sound, lambda: self._learn(found))
         lost = {name: tf.where(sound, loss, math.nan) for name, loss in found.losses.items() if name != "r1"}
         return {

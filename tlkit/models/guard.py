@@ -1,4 +1,9 @@
-"""A guard against values that are not numbers: a step whose loss or gradients are NaN or infinite changes nothing.
+"""NaN guard: a training step in which anything is NaN or infinite changes nothing.
+
+Asked are the batch and the weights that learn as they enter the step, the loss and the gradients; all other variables
+at the end of an epoch, before anything of it is kept. The loss alone does not tell:
+with oneDNN, TensorFlow's fused relu of NaN is 0, max pooling passes NaN over on every processor, and relu6 of infinity
+is 6, so a network can swallow what is no number and learn on from nothing.
 
 What a step would have changed (weights, optimiser slots, statistics of batch normalisation, states of seeds) stays
 as it was before it, and its loss in the logs is NaN, which the loop around it reads anyway. So the step can be
@@ -25,15 +30,26 @@ def finite(tensors: Sequence[Any]) -> tf.Tensor:
     may add up to infinity; training is over then too.)
     """
     values = [t.values if isinstance(t, tf.IndexedSlices) else t for t in tensors if t is not None]
-    sums = [tf.cast(tf.reduce_sum(value), tf.float32) for value in values]
+    sums = [tf.cast(tf.reduce_sum(_wide(value)), tf.float32) for value in values]
     return tf.math.is_finite(tf.add_n(sums)) if sums else tf.constant(True)
+
+
+def _wide(value: Any) -> Any:
+    """float16 as float32, lest sound values add up to infinity."""
+    return tf.cast(value, tf.float32) if value.dtype == tf.float16 else value
+
+
+def floats(tree: Any) -> list[tf.Tensor]:
+    """The tensors and variables of a structure that can hold NaN; of a batch of images uint8, none of its pixels."""
+    leaves = (tf.convert_to_tensor(leaf) for leaf in tf.nest.flatten(tree) if leaf is not None)
+    return [leaf for leaf in leaves if leaf.dtype.is_floating]
 
 
 class Guard:
     """Guards the training steps of a compiled Keras model inside a `with`.
 
     Under a loss scale (float16) gradients overflow as a matter of course and the optimiser passes over them itself;
-    there the loss alone is asked.
+    there they are not asked.
 
     Args:
         model: Its `train_step` and optimiser are replaced for the length of the `with`; enter before `fit`.
@@ -65,15 +81,15 @@ class Guard:
     def apply(self, gradients: Sequence[Any], variables: Sequence[Any] | None = None) -> None:
         """Apply gradients if all is finite."""
         gradients = list(gradients)
-        if self.scaled:
-            self._sound = finite([self._loss])
-            self._apply(gradients, variables)
-            only_if(self._sound, lambda: None, self._restore)
-            return
-        limit = self.optimizer.global_clipnorm
+        limit = None if self.scaled else self.optimizer.global_clipnorm
+        asked: list[Any] = [] if self.scaled else gradients
         if limit:  # the norm that clips is finite only if all gradients are, so they are looked at once
             gradients, norm = tf.clip_by_global_norm(gradients, limit)
-        self._sound = finite([self._loss, norm] if limit else [self._loss, *gradients])
+            asked = [norm]
+        self._sound = finite([*self._entered, self._loss, *asked])
+        if self.scaled:
+            only_if(self._sound, lambda: self._apply(gradients, variables), self._restore)
+            return
         self.optimizer.global_clipnorm = None  # done
         try:
             only_if(self._sound, lambda: self._apply(gradients, variables), self._restore)
@@ -84,7 +100,11 @@ class Guard:
         """The model's own step; where it was not sound, everything as before and NaN as its loss."""
         moved = self.model.non_trainable_variables  # statistics and seeds move without the optimiser
         self._before = [(variable, tf.identity(variable.value)) for variable in moved]
-        self._sound = tf.constant(True)
+        weights = [
+            variable.value for variable in self.model.trainable_variables
+        ]  # what a step changes and uses
+        self._entered = [*floats(data), *floats(weights)]
+        self._sound = finite(self._entered)
         logs = self._step(data)
         loss = tf.convert_to_tensor(logs["loss"])
         return {**logs, "loss": tf.where(self._sound, loss, tf.constant(math.nan, loss.dtype))}
@@ -124,7 +144,7 @@ class Findings:
         loss: The step's loss, or the losses by name.
         gradients: Paths of the variables whose gradient was not finite.
         asked: How many gradients there are.
-        weights: Paths of the variables that were not finite before the step.
+        weights: Paths of the variables that were not finite before the step, or too large to be added up.
         inputs: Which examples of the batch, from 0, held values that were not finite.
         outputs: Which examples had outputs that were not finite.
     """
@@ -139,7 +159,8 @@ class Findings:
     @property
     def sound(self) -> bool:
         """Whether all was finite."""
-        return not self.gradients and all(math.isfinite(value) for value in self.loss.values())
+        lost = not all(math.isfinite(value) for value in self.loss.values())
+        return not (lost or self.gradients or self.weights or self.inputs)
 
     def sentences(self, files: Sequence[str] = ()) -> list[str]:
         """One line for each kind of thing that was not finite, for people; `files` names the examples."""
@@ -154,6 +175,10 @@ class Findings:
                 lines.append(f"{what} of: {listed([_named(files, place) for place in places])}")
         return lines
 
+    def named_inputs(self, files: Sequence[str] = ()) -> list[str]:
+        """The examples whose values were not finite as they entered, for people."""
+        return [_named(files, place) for place in self.inputs]
+
 
 def _named(files: Sequence[str], place: int) -> str:
     return files[place] if place < len(files) else f"example {place + 1}"
@@ -166,8 +191,8 @@ def listed(names: Sequence[str], most: int = 8) -> str:
 
 
 def not_finite(variables: Sequence[Any]) -> tuple[str, ...]:
-    """Paths of the variables that hold a value that is not finite."""
-    return tuple(v.path for v in variables if not _all_finite(keras.ops.convert_to_numpy(v)))
+    """Paths of the variables that are not finite, or too large to be added up: the guard's own question."""
+    return tuple(v.path for v in variables if not bool(finite(floats([v.value]))))
 
 
 def paths_not_finite(variables: Sequence[Any], gradients: Sequence[Any]) -> tuple[str, ...]:
@@ -221,6 +246,6 @@ def look(model: keras.Model, batch: Any, learned: Sequence[Any] | None = None) -
         gradients=paths_not_finite(learned, slopes),
         asked=len(learned),
         weights=weights,
-        inputs=examples_not_finite((x, share)),
+        inputs=examples_not_finite([leaf for leaf in (x, y, share) if leaf is not None]),
         outputs=examples_not_finite(found),
     )

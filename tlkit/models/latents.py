@@ -239,9 +239,13 @@ def mix_styles(
 def _styles(generator, given, labels, truncation) -> tf.Tensor:
     given = np.asarray(given)
     latents = (
-        np.concatenate([random_latents(generator, 1, int(s)) for s in given]) if given.ndim == 1 else given
+        np.concatenate([_no_latents(generator), *(random_latents(generator, 1, int(s)) for s in given)])
+        if given.ndim == 1
+        else given
     )
     latents = checked_latents(generator, latents)
+    if not len(latents):
+        return tf.constant(latents)  # no network is asked about nothing
     return generator.styles(tf.constant(latents), checked_labels(generator, labels, len(latents)), truncation)
 
 
@@ -280,6 +284,8 @@ def interpolate(
     generator = generator_of(source)
     latents = checked_latents(generator, latents)
     kinds = checked_labels(generator, labels, len(latents))
+    if not len(latents):
+        return sample(generator, latents)
     if space == "w" and isinstance(generator, StyleGenerator):
         stations = np.asarray(generator.styles(tf.constant(latents), tf.constant(kinds), truncation))
         walk = _walk(stations, frames, loop, lambda a, b, t: a + (b - a) * t)
@@ -342,6 +348,9 @@ def project(
         seed: Of the starts.
         label: The class, where the generator knows any.
         starts: How many random codes are tried first.
+
+    Raises:
+        UsageFault: The picture has another shape, or there is no start.
     """
     generator = generator_of(source)
     wanted = (generator.size, generator.size, generator.channels)
@@ -349,6 +358,8 @@ def project(
         raise UsageFault(
             f"A picture of shape {np.shape(picture)} cannot be projected.", f"It must be {wanted}."
         )
+    if starts < 1:
+        raise UsageFault(f"Of {starts} starts none can be the best.", "Try at least 1.")
     goal = tf.constant(np.asarray(picture, np.float32)[None] * 2 - 1)
     latents = tf.constant(random_latents(generator, starts, seed))
     kinds = tf.fill([starts], label)

@@ -21,7 +21,7 @@ from tlkit.data.images import Order, fold
 from tlkit.errors import RunFailed, UsageFault
 from tlkit.models import replays
 from tlkit.models.checkpoints import load_variables, save_variables
-from tlkit.models.guard import Findings, Guard, listed
+from tlkit.models.guard import Findings, Guard, listed, not_finite
 from tlkit.models.settings import Fitting, Phase
 
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 2
@@ -95,15 +95,24 @@ class ConfusionAccuracy(keras.metrics.Metric):
 def not_finite_fault(
     place: str, files: Sequence[str], found: Findings, folder: Path, learning_rate: float
 ) -> RunFailed:
-    """What to say of a step that was not finite and whose replay lies in `folder`."""
-    what = (
-        "A gradient" if found.gradients and all(np.isfinite(v) for v in found.loss.values()) else "The loss"
-    )
+    """What to say of a step that was not finite and whose replay lies in `folder`: the cause, whatever followed."""
+    more = f"tlkit replay {folder / replays.FOLDER} repeats the step and says more."
+    slower = f"Lower the learning rate (now {learning_rate:g})"
+    if found.inputs:
+        return RunFailed(
+            f"The batch held NaN or infinity in {place}: {listed(found.named_inputs(files))}.",
+            f"Mend these or leave them out; {more}",
+        )
+    if found.weights:
+        return RunFailed(
+            f"Weights were NaN, infinite or too large to be added up before {place}: {listed(found.weights)}.",
+            f"{slower}; {more}",
+        )
+    lost = not all(np.isfinite(value) for value in found.loss.values())
+    what = "A gradient" if found.gradients and not lost else "The loss"
     named = f", with these files: {listed(files)}." if files else "."
     return RunFailed(
-        f"{what} became NaN or infinite in {place}{named}",
-        f"Lower the learning rate (now {learning_rate:g}), or look at the files; tlkit replay "
-        f"{folder / replays.FOLDER} repeats the step and says more.",
+        f"{what} became NaN or infinite in {place}{named}", f"{slower}, or look at the files; {more}"
     )
 
 
@@ -180,7 +189,7 @@ def fit_phase(
         watchers: Who is told.
 
     Raises:
-        RunFailed: The loss or a gradient became NaN or infinite (step and files are named, and a replay is kept), or
+        RunFailed: Batch, weights, loss or a gradient were NaN or infinite (the step is named, and a replay is kept), or
             a checkpoint is damaged.
         UsageFault: The checkpoints were begun with other settings.
     """
@@ -266,7 +275,7 @@ class Keeper(keras.callbacks.Callback):
             state.assign(tf.cast(tf.abs(fold(seed, number)), state.dtype))
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Tell of the step, and stop where its loss, or by the guard a gradient, is no number."""
+        """Tell of the step, and stop where its loss, or by the guard anything else in it, is no number."""
         self.watchers.step(batch + 1, self.order.steps)
         if not np.isfinite(float((logs or {}).get("loss", 0.0))):
             self._diverged(batch)
@@ -278,6 +287,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Keep best and last, tell of the epoch, and decide whether to stop."""
         logs = logs or {}
+        self.check_weights(epoch)
         if not np.isfinite(logs["val_loss"]):
             raise RunFailed(
                 f"The validation loss became {logs['val_loss']} in phase {self.phase.name}, epoch {epoch + 1}.",
@@ -292,6 +302,20 @@ class Keeper(keras.callbacks.Callback):
         self.keep()
         if self.state["stopped"]:
             self.model.stop_training = True
+
+    def check_weights(self, epoch: int) -> None:
+        """Refuse to keep what an epoch, from 0, ended with if it is not finite; no step may follow that asks.
+
+        Raises:
+            RunFailed: A weight or the optimiser's memory of one is NaN, infinite or too large to be added up.
+        """
+        lost = not_finite([*self.model.variables, *self.model.optimizer.variables])
+        if lost:
+            raise RunFailed(
+                f"Weights, or what the optimiser keeps of them, became NaN, infinite or too large to be added up in "
+                f"phase {self.phase.name}, by the end of epoch {epoch + 1}: {listed(lost)}.",
+                f"Start the run again with a lower learning rate (now {self.phase.learning_rate:g}).",
+            )
 
     # --- the rest ---
 

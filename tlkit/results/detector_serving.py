@@ -19,6 +19,7 @@ from tlkit.models.detections import Detected, Finder, Found, check_detecting
 from tlkit.models.detector_settings import Detecting
 from tlkit.models.detectors import AnyDetector
 from tlkit.results.serving import BYTES, Loaded, write_variants
+from tlkit.results.signatures import CLASSES, classes_signature, unless_empty
 
 TOLERANCE = 1e-3  # between the Keras model and the SavedModel, in pixels and in score
 PER_PICTURE = ("boxes", "scores", "labels", "count")  # what has a batch axis
@@ -40,11 +41,13 @@ class DetectorService(tf.Module):
         self._size = detector.size
         finder = Finder(detector, detecting)
         self._detect, self._read = finder.detect, finder.read
+        self._detected = finder.detect.get_concrete_function().structured_outputs
 
     def signatures(self) -> dict[str, Any]:
-        """By name, the functions that the SavedModel offers; each takes one tensor."""
+        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
         images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
         return {
+            CLASSES: classes_signature(self._names),
             "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
             "instances": tf.function(self.from_instances, [BYTES], autograph=False),
             "pixels": tf.function(self.from_pixels, [images], autograph=False),
@@ -74,7 +77,7 @@ class DetectorService(tf.Module):
         return {**self._answer(read), "classes": tf.constant(self._names)}
 
     def _answer(self, read: Letterboxed) -> dict[str, tf.Tensor]:
-        found: Detected = self._detect(read.pixels)
+        found: Detected = unless_empty(read.pixels, lambda: self._detect(read.pixels), self._detected)
         names = tf.gather(
             tf.constant([*self._names, ""]), found.labels % (len(self._names) + 1)
         )  # -1: the last
@@ -87,7 +90,8 @@ def export_detector(detector: AnyDetector, folder: Path, detecting: Detecting | 
     """Write a detector as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` (bytes of files), `instances` (the same for row-wise REST), `pixels` (uint8 of any
-    size). Bytes that are no picture fail the whole call with InvalidArgumentError.
+    size), `classes` (nothing -> names). Bytes that are no picture fail the whole call with InvalidArgumentError; no
+    files at all give arrays of no rows.
 
     Args:
         detector: What to write, with the weights that it has.

@@ -25,7 +25,7 @@ def predict_files(
     model: keras.Model, files: list[str], *, batch: int = 32, progress: Callable[[int], None] | None = None
 ) -> np.ndarray:
     """Probabilities float32 [n, k] of files, in their order; decoded as in training and in serving."""
-    answers, done = [], 0
+    answers, done = [_no_answers(model)], 0
     for pixels in pixel_batches(files, model.input_shape[1], batch):
         answers.append(model.predict_on_batch(pixels))
         done += len(answers[-1])
@@ -37,7 +37,13 @@ def predict_files(
 def predict_features(model: keras.Model, features: np.ndarray, *, batch: int = 256) -> np.ndarray:
     """Probabilities float32 [n, k] of features [n, d] that the model's backbone gave before: its head alone."""
     head = head_model(model)
-    return np.concatenate([head(features[i : i + batch]).numpy() for i in range(0, len(features), batch)])
+    answers = [head(features[i : i + batch]).numpy() for i in range(0, len(features), batch)]
+    return np.concatenate([_no_answers(model), *answers])
+
+
+def _no_answers(model: keras.Model) -> np.ndarray:
+    """Float32 [0, k]: what is said of nothing, for which no network is asked."""
+    return np.empty((0, model.output_shape[-1]), np.float32)
 
 
 def calibrate(model: keras.Model, split: Split, probabilities: np.ndarray) -> tuple[float, np.ndarray]:

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tlkit.data.images import fold
+from tlkit.results.signatures import CLASSES, classes_signature
 
 AT_ONCE = 32  # pictures painted in one step; bounds memory, changes nothing
 ANY = -1  # as a label: any class
@@ -55,6 +56,7 @@ class GeneratorService(tf.Module):
         latents = tf.TensorSpec([None, None], tf.float32, name="latents")
         generate = tf.function(self.generate, [seed, count, truncation, label], autograph=False)
         return {
+            CLASSES: classes_signature(self._names),
             "serving_default": generate,
             "generate": generate,
             "from_latents": tf.function(self.from_latents, [latents, truncation, label], autograph=False),
@@ -121,7 +123,7 @@ class GeneratorService(tf.Module):
         }
 
     def _in_parts(self, paint: Callable[[slice], tf.Tensor], count: tf.Tensor) -> tf.Tensor:
-        """float32 [count, s, s, c], painted `AT_ONCE` at a time."""
+        """float32 [count, s, s, c], painted `AT_ONCE` at a time; where count is 0 the network is passed over."""
         parts = -(-count // AT_ONCE)
         made = tf.TensorArray(tf.float32, parts, element_shape=[None, *self._picture], infer_shape=False)
 

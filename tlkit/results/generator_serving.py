@@ -23,6 +23,7 @@ from tlkit.results.generator_graph import (
     painted,
     picture_seeds,
 )
+from tlkit.results.signatures import served_classes
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, of a range of 1
 
@@ -35,7 +36,8 @@ def export_generator(
     """Write a generator as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` and `generate` (seed, n, truncation, label), `from_latents` (latents, truncation,
-    label). A label, or latents, that do not fit fail the call with InvalidArgumentError, which says what fits.
+    label), `classes` (nothing -> names). A label, or latents, that do not fit fail the call with InvalidArgumentError,
+    which says what fits.
 
     Args:
         generator: See `GeneratorService`; the averaged one.
@@ -59,8 +61,7 @@ class ServedGenerator:
         self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
         self._generate: Signature = self._model.signatures["generate"]
         self._from_latents: Signature = self._model.signatures["from_latents"]
-        nothing = self.answer(0)
-        self.classes = tuple(name.decode() for name in nothing["classes"].numpy())
+        self.classes = served_classes(self._model, folder, lambda: self.answer(1))
 
     @classmethod
     def load(cls, folder: Path) -> ServedGenerator:

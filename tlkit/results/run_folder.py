@@ -225,6 +225,19 @@ def find_runs(text: str, runs: Path = RUNS) -> list[Path]:
     raise UsageFault(f"There is no run {text!r} in {runs}.", _suggest(text, runs))
 
 
+def every_run(runs: Path = RUNS) -> list[Path]:
+    """The folders of all runs, finished or not, by name and number; what is no run is left out."""
+    homes = sorted(entry for entry in runs.iterdir() if entry.is_dir()) if runs.is_dir() else []
+    found = [path for home in homes for path in home.iterdir() if _NUMBERED.fullmatch(path.name)]
+    kept = [path for path in found if any((path / file).is_file() for file in ("card.json", "options.json"))]
+    return sorted(kept, key=lambda path: (path.parent.name, int(path.name.rpartition("-")[2])))
+
+
+def is_unfinished(run: Path) -> bool:
+    """Whether a run's folder has no number yet."""
+    return _UNFINISHED.fullmatch(run.name) is not None
+
+
 def find_unfinished(text: str, runs: Path = RUNS) -> Path:
     """The unfinished run that a person means, or the finished one where there is nothing left to do.
 

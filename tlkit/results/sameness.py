@@ -6,19 +6,23 @@ are compared, in a form that differs from one writing to the next.
 
 from __future__ import annotations
 
+import csv
 import io
+import itertools
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 TIMES = {"seconds", "images_per_second"}
 # What tells of the run and not of what it came to.
 _ABOUT = {"log.txt", "options.json", "recipe.py", "report.html", "saved_model.pb", "fingerprint.pb"}
+_DATA, _RESULTS = ("data", "classes"), ("phases", "game", "measures", "calibration")  # of a card
 _DERIVED = {"tensorboard", "pictures", "variables", "assets", "checkpoints"}
 
 
@@ -38,6 +42,49 @@ def compared(one: Path, other: Path) -> list[str]:
     names = {name for run in (one, other) for name in _files(run)}
     first = ["split.csv", "metrics.jsonl", "last.keras", "model.keras", "predictions.csv"]
     return sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name))
+
+
+class Distance(NamedTuple):
+    """How far apart one file is in two runs.
+
+    Attributes:
+        file: POSIX path within a run.
+        first: A sentence on the first thing that differs.
+        numbers: How many numbers both hold in the same order; 0 where they cannot be set against each other.
+        differ: How many of these are not equal.
+        largest: The largest absolute difference; None without numbers.
+    """
+
+    file: str
+    first: str
+    numbers: int = 0
+    differ: int = 0
+    largest: float | None = None
+
+
+def distances(one: Path, other: Path) -> list[Distance]:
+    """How far apart two run folders are, a row for each file that differs, in the order of `compared`."""
+    found = []
+    for name in compared(one, other):
+        first = _difference(one / name, other / name, name)
+        if not first:
+            continue
+        sides = [_numbers(path / name) for path in (one, other)]
+        if not sides[0].size or sides[0].shape != sides[1].shape:
+            found.append(Distance(name, first))
+            continue
+        apart = np.abs(sides[0] - sides[1])
+        apart = apart[(sides[0] != sides[1]) & ~np.isnan(apart)]
+        found.append(Distance(name, first, sides[0].size, apart.size, float(apart.max(initial=0.0))))
+    return found
+
+
+def data_difference(one: Path, other: Path) -> str | None:
+    """A sentence where two run folders differ in what no processor computes: images, their parts, the classes."""
+    split = "split.csv"
+    dealt = any((run / split).is_file() for run in (one, other))
+    sentence = _difference(one / split, other / split, split) if dealt else None
+    return sentence or _cards(one / "card.json", other / "card.json", _DATA)
 
 
 def timeless(content: Any) -> Any:
@@ -95,10 +142,10 @@ def _rows(one: Path, other: Path, name: str) -> str | None:
     return None
 
 
-def _cards(one: Path, other: Path) -> str | None:
+def _cards(one: Path, other: Path, keys: Sequence[str] = (*_DATA, *_RESULTS)) -> str | None:
     """What a card says of results; the rest of it tells of the run."""
     cards = [timeless(json.loads(path.read_text(encoding="utf-8"))) for path in (one, other)]
-    for key in ("data", "classes", "phases", "game", "measures", "calibration"):
+    for key in keys:
         a, b = (card.get(key) for card in cards)
         if a != b:
             return f"card.json: {_entry({key: a}, {key: b})}."
@@ -114,6 +161,44 @@ def _entry(one: Any, other: Any, path: str = "") -> str:
         place = next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if a != b)
         return _entry(one[place], other[place], f"{path}[{place}]")
     return f"{path} is {one} against {other}"
+
+
+def _numbers(file: Path) -> np.ndarray:
+    """All numbers of a file that is compared, float64 [n], in their order; none where it holds or is none."""
+    readers: dict[str, Callable[[Path], Iterable[Any]]] = {
+        ".keras": lambda path: np.concatenate([np.zeros(0), *map(np.ravel, weights_of(path).values())]),
+        ".npy": lambda path: np.load(path, allow_pickle=False).ravel(),
+        ".jsonl": lambda path: _leaves([json.loads(line) for line in path.read_text("utf-8").splitlines()]),
+        ".json": lambda path: _leaves(_results(json.loads(path.read_text("utf-8")))),
+        ".csv": lambda path: _cells(path.read_text("utf-8")),
+    }
+    if not file.is_file() or file.suffix not in readers:
+        return np.zeros(0)
+    found = readers[file.suffix](file)
+    return np.asarray(found if isinstance(found, np.ndarray) else list(found), np.float64)
+
+
+def _results(content: Any) -> Any:
+    """Of a card what it says of results, of any other JSON all."""
+    whole = not isinstance(content, dict) or "environment" not in content
+    return content if whole else {key: content.get(key) for key in _RESULTS}
+
+
+def _leaves(content: Any) -> Iterator[float]:
+    """The numbers of JSON content that are no times."""
+    content = timeless(content)
+    if isinstance(content, dict | list):
+        for entry in content.values() if isinstance(content, dict) else content:
+            yield from _leaves(entry)
+    elif isinstance(content, int | float) and not isinstance(content, bool):
+        yield float(content)
+
+
+def _cells(text: str) -> Iterator[float]:
+    """The numbers among the cells of a table."""
+    for cell in itertools.chain.from_iterable(csv.reader(text.splitlines())):
+        with suppress(ValueError):
+            yield float(cell)
 
 
 def _arrays(one: Path, other: Path, name: str) -> str | None:

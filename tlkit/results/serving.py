@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from tlkit.data.inspection import inspect_file
 from tlkit.errors import DataFault, ModelFault
 from tlkit.models.classifier import class_names
 from tlkit.models.foreign import check_program
+from tlkit.results.signatures import CLASSES, classes_signature, served_classes, unless_empty
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, in probability
 
@@ -48,12 +49,14 @@ class Service(tf.Module):
         both = keras.Model(model.input, [model.get_layer("features").output, model.output])
         # Traced once, called by all signatures. A function: a Keras model held here would be stored too.
         self._network = tf.function(lambda images: both(images, training=False), [pixels], autograph=False)
+        self._outputs = self._network.get_concrete_function().structured_outputs
         self._pixels = tf.function(self._decode, [BYTES], autograph=False)
 
     def signatures(self) -> dict[str, Any]:
-        """By name, the functions that the SavedModel offers; each takes one tensor."""
+        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
         images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
         return {
+            CLASSES: classes_signature(self._names),
             "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
             "instances": tf.function(self.from_instances, [BYTES], autograph=False),
             "features": tf.function(self.features_of_bytes, [BYTES], autograph=False),
@@ -62,7 +65,7 @@ class Service(tf.Module):
 
     def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [n], each the contents of a file -> probability [n, k], label [n], classes [k]."""
-        return self._answer(self._network(self._pixels(image_bytes))[1])
+        return self._answer(self._asked(image_bytes, self._pixels)[1])
 
     def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `from_bytes` without classes, which have no batch axis.
@@ -75,11 +78,15 @@ class Service(tf.Module):
 
     def features_of_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [n] -> features float32 [n, d], what the network saw before it decided."""
-        return {"features": tf.cast(self._network(self._pixels(image_bytes))[0], tf.float32)}
+        return {"features": tf.cast(self._asked(image_bytes, self._pixels)[0], tf.float32)}
 
     def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """uint8 [n, h, w, 3], RGB, any size -> probability [n, k], label [n], classes [k]."""
-        return self._answer(self._network(resize(images, self._size))[1])
+        return self._answer(self._asked(images, lambda some: resize(some, self._size))[1])
+
+    def _asked(self, given: tf.Tensor, pixels: Callable[[tf.Tensor], tf.Tensor]) -> list[tf.Tensor]:
+        """Features and probability of what `pixels` makes of the n given; where n is 0 the network is passed over."""
+        return unless_empty(given, lambda: self._network(pixels(given)), self._outputs)
 
     def _decode(self, image_bytes: tf.Tensor) -> tf.Tensor:
         spec = tf.TensorSpec([self._size, self._size, 3], tf.uint8)
@@ -97,8 +104,8 @@ def export_saved_model(model: keras.Model, folder: Path) -> None:
     """Write a classifier as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` (bytes of files; what a call without a name gets), `instances` (the same for
-    row-wise REST), `features` (bytes -> embedding), `pixels` (uint8 of any size). Bytes that are no picture
-    fail the whole call with InvalidArgumentError.
+    row-wise REST), `features` (bytes -> embedding), `pixels` (uint8 of any size), `classes` (nothing -> names). Bytes
+    that are no picture fail the whole call with InvalidArgumentError; no files at all give arrays of no rows.
 
     Args:
         model: See `Service`.
@@ -141,8 +148,7 @@ class Loaded(ABC, Generic[Answer]):
         self._answer = self._model.signatures["serving_default"]
         if self.output not in self._answer.structured_outputs:
             raise KeyError(self.output)
-        nothing = self._answer(tf.constant([], tf.string))
-        self.classes = tuple(name.decode() for name in nothing["classes"].numpy())
+        self.classes = served_classes(self._model, folder, lambda: self._answer(_grey_png()))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -230,6 +236,11 @@ def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Pa
             following = chunks[number + 1] if number + 1 < len(chunks) else []
             waiting = [pool.submit(_read, path) for path in following]
             yield chunk, [one.result() for one in ready]
+
+
+def _grey_png() -> tf.Tensor:
+    """String [1]: the bytes of a drawn picture."""
+    return tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8)))[None]
 
 
 def _read(path: Path) -> bytes:

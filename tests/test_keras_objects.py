@@ -1,0 +1,142 @@
+"""`import tlkit.keras_objects` is all that a foreign process needs to read a `.keras` file of ours with Keras itself."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tests.models.detecting import NAMES
+from tests.models.test_heads import WIDTH, clouds, served
+from tests.models.test_windows import colour_classifier
+from tlkit.models.classic_layers import GroupedConvolution
+from tlkit.models.classifier import build_classifier
+from tlkit.models.dcgan import build_dcgan
+from tlkit.models.detectors import build_retinanet, build_yolov8
+from tlkit.models.heads import HEADS, fit_head, settings_of
+from tlkit.models.settings import Head
+from tlkit.models.small_cnn import build_small_cnn
+from tlkit.models.stylegan import build_stylegan
+from tlkit.models.window_settings import Windows
+from tlkit.models.windows import build_window_detector
+
+ROOT = Path(__file__).resolve().parents[1]
+# What a reader of the README writes, for every file of a folder; answers go beside the files.
+PROGRAM = """
+import sys
+from pathlib import Path
+import keras, numpy as np
+import tlkit.keras_objects
+
+for file in sorted(Path(sys.argv[1]).glob("*.keras")):
+    model = keras.saving.load_model(file)
+    asked = np.load(file.with_suffix(".npz"))
+    answers = keras.tree.flatten(model(*[asked[name] for name in asked.files]))
+    np.savez(file.with_suffix(".answers.npz"), *answers)
+"""
+
+
+def registered():
+    """Class or function -> the module that registers it, by the text of the source."""
+    found = {}
+    for path in (ROOT / "tlkit").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            decorators = [ast.unparse(one) for one in getattr(node, "decorator_list", [])]
+            if any("register_keras_serializable" in text for text in decorators):
+                found[node.name] = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return found
+
+
+def test_every_registered_class_stands_in_the_module():
+    from tlkit import keras_objects
+
+    found = registered()
+    assert len(found) >= 28
+    listed = {name: getattr(keras_objects, name).__module__ for name in keras_objects.__all__}
+    assert listed == found
+    assert {f"tlkit>{name}" for name in found} <= set(keras.saving.get_custom_objects())
+
+
+def test_nothing_is_registered_in_another_way():
+    """Such a class would escape the test above."""
+    for path in (ROOT / "tlkit").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        decorators = text.count("@keras.saving.register_keras_serializable(")
+        assert text.count("register_keras_serializable") == decorators, path
+        assert "get_custom_objects" not in text, path
+        assert "custom_object_scope" not in text, path
+
+
+def images(side: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (2, side, side, 3)).astype(np.uint8)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(2).normal(size=shape).astype(np.float32)
+
+
+def classifiers():
+    """Every kind of classifier that a run leaves: (name, model, what it is asked)."""
+    for backbone in ("efficientnet-lite0", "googlenet", "shufflenet", "mobilenet-0.25"):
+        model, _ = build_classifier(backbone, ("a", "b"), 64, weights="none", head=Head((4,), 0.1))
+        yield backbone, model, [images(64)]
+    yield "small-cnn", build_small_cnn(("a", "b")), [images(32)]
+    entry = keras.Input((8, 8, 4))
+    yield "alexnet", keras.Model(entry, GroupedConvolution(4, 3, groups=2)(entry)), [normal(2, 8, 8, 4)]
+    for head in HEADS:
+        features, labels = clouds(3)
+        yield head, served(fit_head(head, settings_of(head)[0], features, labels), 3), [normal(2, WIDTH)]
+
+
+def generators():
+    """Both kinds, with classes and without."""
+    for kind, build in (("dcgan", build_dcgan), ("stylegan", build_stylegan)):
+        for classes in (0, 2):
+            networks = build(32, latent=8, width=4, classes=classes)
+            labels = [np.array([0, 1])] if classes else []
+            yield f"{kind}-{classes}", networks.generator, [normal(2, 8), *labels]
+            yield f"{kind}-critic-{classes}", networks.critic, [normal(2, 32, 32, 1), *labels]
+
+
+def detectors():
+    """A RetinaNet on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
+    yield (
+        "retinanet",
+        build_retinanet(NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
+        [images(64)],
+    )
+    yield "yolov8", build_yolov8(NAMES, 64)[0], [images(64)]
+    windows = Windows(96, (0.2, 0.5), 2, step=0.5)
+    made, _ = build_window_detector(colour_classifier(), ("green", "red"), "other", windows)
+    yield "windows", made, [images(96)]
+
+
+def asked_elsewhere(folder: Path) -> None:
+    """Load every file of a folder in a process that knows Keras and `tlkit.keras_objects` alone, and ask it."""
+    command = [sys.executable, "-c", PROGRAM, str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_kind_of_model_is_read_and_answers_in_a_clean_process(finished, tmp_path):
+    expected = {}
+    for name, model, arguments in (*classifiers(), *generators(), *detectors()):
+        expected[name] = [np.asarray(one) for one in keras.tree.flatten(model(*arguments))]
+        model.save(tmp_path / f"{name}.keras")
+        np.savez(tmp_path / f"{name}.npz", *arguments)
+    for name in ("model", "last"):  # of a run: with an optimiser, a loss and a metric of ours
+        stored = finished.run / f"{name}.keras"
+        expected[name] = [keras.saving.load_model(stored)(images(64)).numpy()]
+        shutil.copy(stored, tmp_path)
+        np.savez(tmp_path / f"{name}.npz", images(64))
+    asked_elsewhere(tmp_path)
+    for name, answers in expected.items():
+        with np.load(tmp_path / f"{name}.answers.npz") as found:
+            assert len(found.files) == len(answers)
+            for one, other in zip(answers, found.values(), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5, err_msg=name)
