@@ -1,4 +1,4 @@
-"""Boxes in tables: boxes.csv, Open Images' CSV and GDXray's ground_truth.txt."""
+"""Boxes in tables: boxes.csv, TensorFlow's and others' CSV, Open Images' CSV and GDXray's ground_truth.txt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
-    Fault,
     Record,
     name_list,
     number,
@@ -23,8 +22,31 @@ from tlkit.data.sources import PART_NAMES
 from tlkit.errors import DataFault
 
 CORNERS = ("left", "top", "right", "bottom")
-OF_THE_IMAGE = {"group", "split", "part"}
-OF_A_BOX = {"image", "path", "class", "label", "difficult", *CORNERS, *OF_THE_IMAGE}
+SIDES = ("left", "top", "width", "height")
+OF_THE_IMAGE = {"group", "split", "part", "subset"}
+OF_A_BOX = {"difficult", *OF_THE_IMAGE}
+# What other tools call the columns, in any case; our own names come first.
+SPELLINGS = {
+    "image": (
+        "image",
+        "path",
+        "filename",
+        "file_name",
+        "image_path",
+        "img_path",
+        "image_name",
+        "image_filename",
+    ),
+    "class": ("class", "label", "class_name", "label_name", "category", "category_name"),
+    "left": ("left", "xmin", "x_min", "x1", "bbox_x", "bbox_left", "box_left"),
+    "top": ("top", "ymin", "y_min", "y1", "bbox_y", "bbox_top", "box_top"),
+    "right": ("right", "xmax", "x_max", "x2", "bbox_right", "box_right"),
+    "bottom": ("bottom", "ymax", "y_max", "y2", "bbox_bottom", "box_bottom"),
+    "width": ("bbox_width", "box_width", "bbox_w", "width", "w"),
+    "height": ("bbox_height", "box_height", "bbox_h", "height", "h"),
+    "image_width": ("image_width", "img_width", "width"),
+    "image_height": ("image_height", "img_height", "height"),
+}
 MOST_TABLE = 4_000_000_000  # bytes; Open Images' largest has 2.3 GB
 
 
@@ -37,6 +59,13 @@ def table(file: Path) -> Iterator[tuple[str, dict[str, str]]]:
     reader = csv.DictReader(io.StringIO(read_text(file, MOST_TABLE)), restval="")
     try:
         for row in reader:
+            more = row.get(None)  # type: ignore[call-overload]
+            if more and any(cell.strip() for cell in more):
+                raise DataFault(
+                    f"{file} line {reader.line_num} has {len(row) - 1 + len(more)} cells, and the header has "
+                    f"{len(row) - 1}.",
+                    "Write numbers with points, and put cells with commas into quotation marks.",
+                )
             yield (
                 f"{file.name} line {reader.line_num}",
                 {key.strip(): value.strip() for key, value in row.items() if key and isinstance(value, str)},
@@ -65,10 +94,61 @@ def header_of(file: Path) -> list[str]:
 # --- boxes.csv ---
 
 
+def box_columns(header: list[str]) -> dict[str, str]:
+    """What each column is -> its name in a table of boxes; without the box's own sides where right and bottom are there.
+
+    Args:
+        header: The names of the columns.
+    """
+    known = {name.casefold(): name for name in reversed(header)}
+    found = {
+        what: known[next(name for name in names if name in known)]
+        for what, names in SPELLINGS.items()
+        if any(name in known for name in names)
+    }
+    sides = {"width", "height"} if {"right", "bottom"} <= found.keys() else set()
+    for side in ("width", "height"):  # one column is not both the box's and the image's
+        if side not in sides and found.get(side) == found.get(f"image_{side}"):
+            sides.add(f"image_{side}")
+    return {what: name for what, name in found.items() if what not in sides}
+
+
+def is_box_table(file: Path) -> bool:
+    """Whether a CSV has the columns of boxes, in any tool's spelling."""
+    columns = box_columns(header_of(file))
+    return {"image", "class", *CORNERS} <= columns.keys() or {"image", "class", *SIDES} <= columns.keys()
+
+
+def _checked_columns(file: Path) -> dict[str, str]:
+    """`box_columns` of a file.
+
+    Raises:
+        DataFault: One is missing.
+    """
+    header = header_of(file)
+    for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(header) == 1 and mark in header[0]:
+            raise DataFault(
+                f"{file} is separated by {name}, not by commas.",
+                "Save it as CSV with commas between cells and points in numbers (10.5).",
+            )
+    columns = box_columns(header)
+    corners = SIDES if {"left", "top", "width", "height"} <= columns.keys() else CORNERS
+    for needed in ("image", *corners, "class"):
+        if needed not in columns:
+            raise DataFault(
+                f"{file} has no column {needed} (columns: {', '.join(header)}).",
+                "The first line must be image,left,top,right,bottom,class.",
+            )
+    return columns
+
+
 def read_csv(file: Path, *, whole: bool) -> Annotations:
     """Rows of image,left,top,right,bottom,class[,difficult][,group][,split][,...]; an empty box is a negative image.
 
-    Further columns are facts of the boxes. A `classes.txt` beside the file gives the order of the classes.
+    Other tools' names of columns do too, such as TensorFlow's filename,width,height,class,xmin,ymin,xmax,ymax, where
+    width and height are those of the image; or left, top, width and height of the box. Further columns are facts of
+    the boxes. A `classes.txt` beside the file gives the order of the classes.
 
     Args:
         file: The table; image paths are relative to its folder.
@@ -77,23 +157,15 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A column is missing, a path leaves the folder, or an image has two groups or parts.
     """
-    header = header_of(file)
-    image_column = "image" if "image" in header else "path"
-    class_column = "class" if "class" in header else "label"
-    for needed in (image_column if "path" in header else "image", *CORNERS, class_column):
-        if needed not in header:
-            raise DataFault(
-                f"{file} has no column {'class' if needed == 'label' else needed} (columns: {', '.join(header)}).",
-                "The first line must be image,left,top,right,bottom,class.",
-            )
+    columns = _checked_columns(file)
     names = file.parent / "classes.txt"
-    found = Annotations(
-        "boxes.csv", file.parent, [], name_list(names) if names.is_file() else None, normalised=False
-    )
+    form = "boxes.csv" if file.name == "boxes.csv" else "table"
+    found = Annotations(form, file.parent, [], name_list(names) if names.is_file() else None)
+    found.written = ",".join(CORNERS if "right" in columns else SIDES)
     images: dict[str, Annotated] = {}
     absent: set[str] = set()
     for where, row in table(file):
-        path = safe_path(where, row[image_column])
+        path = safe_path(where, row[columns["image"]])
         if path not in images and path not in absent:
             if not (file.parent / path).is_file():
                 absent.add(path)
@@ -101,29 +173,84 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
                 continue
             images[path] = Annotated(path, where)
         if path in images:
-            _add_row(found, images[path], where, row, row[class_column])
+            _add_row(found, images[path], where, row, columns)
     found.images = list(images.values())
     found.unlabelled = [p for p in pictures_below(file.parent) if p not in images] if whole else []
     return found
 
 
-def _add_row(found: Annotations, image: Annotated, where: str, row: dict[str, str], name: str) -> None:
+def read_tables(files: list[Path], folder: Path) -> Annotations:
+    """Several tables, as of TensorFlow's train_labels.csv and test_labels.csv; their names say the parts.
+
+    Args:
+        files: The tables; image paths are relative to the folder of each.
+        folder: The source.
+
+    Raises:
+        DataFault: As for `read_csv`.
+    """
+    found = Annotations("table", folder, [])
+    images: dict[str, Annotated] = {}
+    for file in files:
+        one = read_csv(file, whole=False)
+        above = file.parent.relative_to(folder)
+        words = [*file.stem.lower().replace("-", "_").split("_"), *(piece.lower() for piece in above.parts)]
+        part = next((PART_NAMES[word] for word in words if word in PART_NAMES), None)
+        found.faults += one.faults
+        found.written, found.class_names = one.written, found.class_names or one.class_names
+        for image in one.images:
+            image.path, image.part = (above / image.path).as_posix(), image.part or part
+            first = images.setdefault(image.path, image)
+            if first is not image:
+                found.spoil(first, "duplicate", image.where, f"{image.path} is listed in {first.where} too")
+    found.images = list(images.values())
+    found.unlabelled = [path for path in pictures_below(folder) if path not in images]
+    return found
+
+
+def _add_row(
+    found: Annotations, image: Annotated, where: str, row: dict[str, str], columns: dict[str, str]
+) -> None:
     _image_facts(image, where, row)
-    cells = [row[key] for key in CORNERS]
+    cells = [row[columns[key]] for key in found.written.split(",")]
+    name = row[columns["class"]]
+    _state_size(found, image, where, row, columns)
     if not any(cells) and not name:
         return
     if not name or (found.class_names is not None and name not in found.class_names):
         what = f"class {name} is not in classes.txt" if name else "the box has no class"
-        found.faults.append(Fault("unknown-class", where, what, "dropped"))
+        found.spoil(image, "unknown-class", where, what)
         return
     left, top, right, bottom = map(number, cells)
-    extras = {key: value for key, value in row.items() if key not in OF_A_BOX}
-    image.add(Record(where, name, (left, top, right, bottom), truth(row.get("difficult")), extras))
+    if "right" not in columns:
+        right, bottom = left + right, top + bottom
+    own = {*OF_A_BOX, *columns.values()}
+    extras = {key: value for key, value in row.items() if key not in own}
+    image.add(
+        Record(where, name, (left, top, right, bottom), truth(row.get("difficult")), extras, ",".join(cells))
+    )
+
+
+def _state_size(
+    found: Annotations, image: Annotated, where: str, row: dict[str, str], columns: dict[str, str]
+) -> None:
+    """Take the size of the image from its row, where the columns are not the sides of the box."""
+    if not {"image_width", "image_height"} <= columns.keys():
+        return
+    stated = [number(row[columns[side]]) for side in ("image_width", "image_height")]
+    if not all(0 < side < 1e9 for side in stated):
+        return
+    size = int(stated[0]), int(stated[1])
+    if image.size not in {None, size}:
+        found.spoil(
+            image, "image-size", where, f"says {size[0]}x{size[1]}, and {image.where} says another size"
+        )
+    image.size = image.size or size
 
 
 def _image_facts(image: Annotated, where: str, row: dict[str, str]) -> None:
     """Group and part, which every row of an image must agree on."""
-    split = (row.get("split") or row.get("part") or "").lower()
+    split = (row.get("split") or row.get("part") or row.get("subset") or "").lower()
     if split and split not in PART_NAMES:
         raise DataFault(f"{where}: split {split} is unknown.", "Use training, validation or test.")
     group, part = row.get("group") or None, PART_NAMES.get(split)

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
-from tlkit.data.findings import ERROR, Finding, finding
+from tlkit.data.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.near_copies import TURNS, NearCopy, families, linked_copies
 from tlkit.data.sources import PARTS, TRAINING
 
@@ -47,14 +47,18 @@ def class_faults(
         for name in some:
             different[name].add(key)
     for name in names:
-        if not counts[name]:
+        if (
+            not counts[name] and boxes
+        ):  # a list of names may have more than a set needs; a detector learns the others
+            yield finding("empty-class", name, f"{name} has no boxes.", severity=WARNING if counts else ERROR)
+        elif not counts[name]:
             yield finding("empty-class", name)
         elif len(different[name]) < FEW:
             grave = len(different[name]) < LEAST and not boxes and not any(parts)
             detail = f"{len(different[name])} that are not copies or of one group"
             yield finding("tiny-class", name, detail, severity=ERROR if grave else None)
     yield from _imbalance(counts, boxes=boxes)
-    yield from _absent(counts, objects, parts)
+    yield from _absent(counts, objects, parts, boxes=boxes)
 
 
 def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
@@ -70,7 +74,7 @@ def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
 
 
 def _absent(
-    counts: Counter[str], objects: Sequence[Sequence[str]], parts: Sequence[str | None]
+    counts: Counter[str], objects: Sequence[Sequence[str]], parts: Sequence[str | None], *, boxes: bool
 ) -> Iterator[Finding]:
     declared = [part for part in PARTS if part in parts]
     if not declared:
@@ -81,7 +85,7 @@ def _absent(
         present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
         for name in sorted(set(counts) - present):
             if counts[name]:
-                severity = ERROR if part == TRAINING else None  # judged and never learned
+                severity = ERROR if part == TRAINING and not boxes else None  # judged and never learned
                 yield finding("missing-in-part", name, f"none for {part}", severity=severity)
 
 
