@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tlkit.data.box_records import is_hidden
 
 LOOKED_AT = 5  # files of each suffix
-HEAD = 20_000  # characters
+HEAD, MOST = 20_000, 64_000_000  # characters
 _SAVE = "Export it as COCO, Pascal VOC or YOLO."
 
 
@@ -74,18 +74,24 @@ def _of(file: Path) -> tuple[str, str] | None:
         return kinds.get(suffix, "a TFRecord"), _SAVE
     try:
         with file.open(encoding="utf-8-sig", errors="replace") as stream:
-            head = stream.read(HEAD)
+            head = stream.read(MOST if suffix == ".json" else HEAD)
     except OSError:
         return None
     if suffix == ".json":
-        return next(
-            ((what, remedy) for pattern, what, remedy in JSONS if re.search(pattern, head, re.S)), None
-        )
+        return _json(head)
     if suffix == ".xml":
         return _xml(head)
     if suffix in {".csv", ".tsv"}:
         return _table(head.splitlines()[0] if head else "")
     return _text(head) if suffix == ".txt" else None
+
+
+def _json(text: str) -> tuple[str, str] | None:
+    if all(f'"{key}"' in text for key in ("images", "annotations", "categories")):
+        return None  # COCO's own, whole or broken
+    known = JSONS if '"annotations"' not in text else JSONS[:-1]
+    head = text[:HEAD]
+    return next(((what, remedy) for pattern, what, remedy in known if re.search(pattern, head, re.S)), None)
 
 
 def _xml(head: str) -> tuple[str, str] | None:
