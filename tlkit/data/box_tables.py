@@ -240,6 +240,10 @@ def _state_size(
     stated = [number(row[columns[side]]) for side in ("image_width", "image_height")]
     if not all(0 < side < 1e9 for side in stated):
         return
+    if "right" in columns:
+        left, top, right, bottom = (number(row[columns[key]]) for key in CORNERS)
+        if abs(right - left - stated[0]) <= 1 and abs(bottom - top - stated[1]) <= 1:
+            return  # the box's own sides
     size = int(stated[0]), int(stated[1])
     if image.size not in {None, size}:
         found.spoil(

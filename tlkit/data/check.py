@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from tlkit.data.file_faults import Look, look_at_files
-from tlkit.data.findings import ERROR, WARNING, Finding, ordered
+from tlkit.data.findings import COPY_AGAIN, ERROR, WARNING, WITH_BOXES, Finding, ordered
 from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
 from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults
@@ -91,7 +91,7 @@ def check_source(
     sides = _parts(images.parts, hashes, parts or {})
     findings = [
         *listing.findings,
-        *(found for look in looks for found in look.findings),
+        *_of_files(looks, boxes=listing.form == "boxes"),
         *name_faults(images.paths),
         *label_faults(images.class_names),
         *_set_faults(listing, looks, thumbnails, groups, sides),
@@ -107,6 +107,14 @@ def check_source(
         parts=dict(Counter(side for side in sides if side)),
         findings=ordered(findings),
     )
+
+
+def _of_files(looks: list[Look], *, boxes: bool) -> list[Finding]:
+    """What is wrong with single files; --skip-bad is for images without boxes."""
+    found = [one for look in looks for one in look.findings]
+    if not boxes:
+        return found
+    return [replace(one, remedy=WITH_BOXES) if one.remedy == COPY_AGAIN else one for one in found]
 
 
 def _set_faults(

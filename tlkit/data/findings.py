@@ -21,7 +21,8 @@ class Kind(NamedTuple):
     remedy: str
 
 
-_COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
+COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
+WITH_BOXES = "Get the file again from where it came, or remove it and its annotation."
 _SAVE_AGAIN = "Save it again as 8-bit RGB or grey PNG or JPEG."
 _RENAME = "Rename it: letters a-z, digits, - and _ are the same everywhere."
 _BOX = "Mend it, or let recipes leave its image out: --faults clip."
@@ -36,9 +37,9 @@ KINDS = {
     "unreadable": Kind(ERROR, "may not be read", "Give read permission (chmod u+r), or remove it."),
     "not-a-file": Kind(ERROR, "is no ordinary file", "Remove it, or put a picture in its place."),
     "missing-file": Kind(ERROR, "is listed and absent", "Correct the path or delete the line."),
-    "zero-byte": Kind(ERROR, "is empty (0 bytes)", _COPY_AGAIN),
-    "truncated": Kind(ERROR, "is cut short", _COPY_AGAIN),
-    "undecodable": Kind(ERROR, "is no picture, or a damaged one", _COPY_AGAIN),
+    "zero-byte": Kind(ERROR, "is empty (0 bytes)", COPY_AGAIN),
+    "truncated": Kind(ERROR, "is cut short", COPY_AGAIN),
+    "undecodable": Kind(ERROR, "is no picture, or a damaged one", COPY_AGAIN),
     "decompression-bomb": Kind(ERROR, "unpacks to far too much", "Remove it, or save it smaller."),
     "unsupported-values": Kind(ERROR, "has values that are not 8 or 16 bit integers", _SAVE_AGAIN),
     "wrong-extension": Kind(WARNING, "is of another format than its name says", "Rename it to its format."),
@@ -89,7 +90,7 @@ KINDS = {
     "unlabelled-image": Kind(
         ERROR, "has no annotation", "Annotate it, or say what it is: --unlabelled negative or skip."
     ),
-    "unreadable-image": Kind(ERROR, "is annotated and does not open", _COPY_AGAIN),
+    "unreadable-image": Kind(ERROR, "is annotated and does not open", WITH_BOXES),
     "image-size": Kind(ERROR, "is not of the size that its annotation says", _BOX),
     "unknown-class": Kind(
         ERROR,
