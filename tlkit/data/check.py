@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tlkit.data.file_faults import Look, look_at_files
-from tlkit.data.findings import COPY_AGAIN, ERROR, WARNING, WITH_BOXES, Finding, ordered
+from tlkit.data.findings import ERROR, WARNING, Finding, about_boxes, ordered
 from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
-from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults
+from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults, part_faults
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import declared_groups
 
@@ -89,9 +89,11 @@ def check_source(
     looks, thumbnails = look_at_files(images.root, images.paths, workers, begin(len(images)))
     hashes = tuple(look.sha256 for look in looks)
     sides = _parts(images.parts, hashes, parts or {})
+    if listing.used:
+        sides = tuple(side if used else None for side, used in zip(sides, listing.used, strict=True))
     findings = [
         *listing.findings,
-        *_of_files(looks, boxes=listing.form == "boxes"),
+        *(found for look in looks for found in look.findings),
         *name_faults(images.paths),
         *label_faults(images.class_names),
         *_set_faults(listing, looks, thumbnails, groups, sides),
@@ -105,16 +107,8 @@ def check_source(
         labels=_labels(listing),
         counts=dict.fromkeys(images.class_names, 0) | Counter(n for some in listing.objects for n in some),
         parts=dict(Counter(side for side in sides if side)),
-        findings=ordered(findings),
+        findings=ordered(map(about_boxes, findings) if listing.form == "boxes" else findings),
     )
-
-
-def _of_files(looks: list[Look], *, boxes: bool) -> list[Finding]:
-    """What is wrong with single files; --skip-bad is for images without boxes."""
-    found = [one for look in looks for one in look.findings]
-    if not boxes:
-        return found
-    return [replace(one, remedy=WITH_BOXES) if one.remedy == COPY_AGAIN else one for one in found]
 
 
 def _set_faults(
@@ -132,6 +126,7 @@ def _set_faults(
     opened = [look.thumbnail is not None for look in looks]
     return [
         *class_faults(images.class_names, listing.objects, keys, sides, boxes=listing.form == "boxes"),
+        *part_faults([part for part, used in zip(images.parts, listing.used, strict=False) if used]),
         *group_faults(images.paths, groups, sides),
         *copy_faults(images.paths, hashes, labels, sides),
         *near_copy_faults(images.paths, hashes, thumbnails, opened, labels, sides, groups),

@@ -7,7 +7,7 @@ no exit code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 ERROR, WARNING = "error", "warning"
@@ -21,8 +21,8 @@ class Kind(NamedTuple):
     remedy: str
 
 
-COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
-WITH_BOXES = "Get the file again from where it came, or remove it and its annotation."
+_COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
+_ANNOTATED_AGAIN = "Get the file again from where it came, or remove it and its annotation."
 _SAVE_AGAIN = "Save it again as 8-bit RGB or grey PNG or JPEG."
 _RENAME = "Rename it: letters a-z, digits, - and _ are the same everywhere."
 _BOX = "Mend it, or let recipes leave its image out: --faults clip."
@@ -37,9 +37,9 @@ KINDS = {
     "unreadable": Kind(ERROR, "may not be read", "Give read permission (chmod u+r), or remove it."),
     "not-a-file": Kind(ERROR, "is no ordinary file", "Remove it, or put a picture in its place."),
     "missing-file": Kind(ERROR, "is listed and absent", "Correct the path or delete the line."),
-    "zero-byte": Kind(ERROR, "is empty (0 bytes)", COPY_AGAIN),
-    "truncated": Kind(ERROR, "is cut short", COPY_AGAIN),
-    "undecodable": Kind(ERROR, "is no picture, or a damaged one", COPY_AGAIN),
+    "zero-byte": Kind(ERROR, "is empty (0 bytes)", _COPY_AGAIN),
+    "truncated": Kind(ERROR, "is cut short", _COPY_AGAIN),
+    "undecodable": Kind(ERROR, "is no picture, or a damaged one", _COPY_AGAIN),
     "decompression-bomb": Kind(ERROR, "unpacks to far too much", "Remove it, or save it smaller."),
     "unsupported-values": Kind(ERROR, "has values that are not 8 or 16 bit integers", _SAVE_AGAIN),
     "wrong-extension": Kind(WARNING, "is of another format than its name says", "Rename it to its format."),
@@ -82,6 +82,12 @@ KINDS = {
     "mixed-layout": Kind(
         ERROR, "mixes split and class folders", "Keep one: train/, validation/, test/, or class folders."
     ),
+    "layout": Kind(WARNING, "is not laid out plainly", "Nothing, if that is meant."),
+    "undeclared-part": Kind(
+        WARNING,
+        "is a part that is not declared",
+        "Nothing, if meant: recipes deal it out of training, by group.",
+    ),
     "csv-row": Kind(ERROR, "is a line that cannot be used", "Correct the line."),
     "listed-twice": Kind(ERROR, "is listed more than once", "Keep one of its lines."),
     # --- boxes, as training refuses them ---
@@ -90,7 +96,7 @@ KINDS = {
     "unlabelled-image": Kind(
         ERROR, "has no annotation", "Annotate it, or say what it is: --unlabelled negative or skip."
     ),
-    "unreadable-image": Kind(ERROR, "is annotated and does not open", WITH_BOXES),
+    "unreadable-image": Kind(ERROR, "is annotated and does not open", _ANNOTATED_AGAIN),
     "image-size": Kind(ERROR, "is not of the size that its annotation says", _BOX),
     "unknown-class": Kind(
         ERROR,
@@ -186,6 +192,11 @@ def finding(
     known = KINDS[kind]
     said = detail if detail.endswith(".") else f"{_some(names)} {known.title}{detail and ': '}{detail}."
     return Finding(kind, severity or known.severity, names, said, remedy or known.remedy)
+
+
+def about_boxes(found: Finding) -> Finding:
+    """The finding with a remedy that pictures with boxes have, whose recipes know no --skip-bad."""
+    return replace(found, remedy=_ANNOTATED_AGAIN) if found.remedy == _COPY_AGAIN else found
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -22,7 +22,16 @@ from tlkit.data.box_strangers import stranger_in
 from tlkit.data.box_tables import header_of, is_box_table
 from tlkit.data.boxes import Boxes, Examined, examine_boxes
 from tlkit.data.findings import ERROR, KINDS, WARNING, Finding, finding
-from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, Images, Row, csv_row, describe, read_images
+from tlkit.data.sources import (
+    IMAGE_SUFFIXES,
+    PART_NAMES,
+    TRAINING,
+    Images,
+    Row,
+    csv_row,
+    describe,
+    read_images,
+)
 from tlkit.errors import DataFault
 
 LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot
@@ -38,12 +47,14 @@ class Listing:
         objects: [n] the classes on each picture: its label, or the class of each of its boxes.
         form: "classes" or "boxes".
         findings: What stood in the way.
+        used: [n] whether recipes would read the picture; empty: all.
     """
 
     images: Images
     objects: tuple[tuple[str, ...], ...]
     form: str
     findings: tuple[Finding, ...]
+    used: tuple[bool, ...] = ()
 
 
 def list_source(source: str, *, unlabelled: str = "error") -> Listing:
@@ -277,7 +288,9 @@ def _list_boxes(source: str, unlabelled: str) -> Listing:
         paths = sorted({*paths, *_pictures_below(root, root, others)})
         findings += [fault for fault in others if fault.kind != "ignored-file"]
     images, objects = _described(source, root, paths, boxes)
-    return Listing(images, objects, "boxes", tuple(f for f in findings if f.kind != "unreadable-image"))
+    known = set(boxes.paths) if boxes else set()
+    told = tuple(found for found in findings if found.kind != "unreadable-image")
+    return Listing(images, objects, "boxes", told, tuple(path in known for path in images.paths))
 
 
 def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
@@ -289,6 +302,16 @@ def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
         boxes = examine_boxes(source, unlabelled="negative").boxes
     findings = [_box_finding(fault, found) for fault in faults]
     findings += [finding(one.kind, one.path, f"{one}: {one.done}.") for one in found.remarks]
+    learned = boxes.xyxy
+    if TRAINING in boxes.parts:
+        learned = tuple(
+            some for some, part in zip(boxes.xyxy, boxes.parts, strict=True) if part in {None, TRAINING}
+        )
+    if not any(map(len, learned)):
+        said = f"{source} has no box to learn from."
+        findings.append(
+            finding("empty-class", boxes.class_names, said, severity=ERROR, remedy="Give images with boxes.")
+        )
     if tiny := tiny_boxes(boxes, USUAL_SIZE):
         sides = [least_sides(boxes.take([i]), USUAL_SIZE) for i in range(len(boxes))]
         paths = [path for path, some in zip(boxes.paths, sides, strict=True) if (some < LEAST_SIDE).any()]

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterator, Sequence
 import numpy as np
 
 from tlkit.data.findings import ERROR, WARNING, Finding, finding
+from tlkit.data.leaks import count
 from tlkit.data.near_copies import TURNS, NearCopy, families, linked_copies
 from tlkit.data.sources import PARTS, TRAINING
 
@@ -47,18 +48,39 @@ def class_faults(
         for name in some:
             different[name].add(key)
     for name in names:
-        if (
-            not counts[name] and boxes
-        ):  # a list of names may have more than a set needs; a detector learns the others
-            yield finding("empty-class", name, f"{name} has no boxes.", severity=WARNING if counts else ERROR)
-        elif not counts[name]:
-            yield finding("empty-class", name)
+        if not counts[name]:
+            yield _empty_class(name, boxes=boxes)
         elif len(different[name]) < FEW:
             grave = len(different[name]) < LEAST and not boxes and not any(parts)
             detail = f"{len(different[name])} that are not copies or of one group"
             yield finding("tiny-class", name, detail, severity=ERROR if grave else None)
     yield from _imbalance(counts, boxes=boxes)
     yield from _absent(counts, objects, parts, boxes=boxes)
+
+
+def _empty_class(name: str, *, boxes: bool) -> Finding:
+    """A classifier refuses a class without pictures; of 80 names in a list of boxes, some may have none."""
+    if not boxes:
+        return finding("empty-class", name)
+    remedy = "Nothing, if meant; a detector never finds what it was not shown."
+    return finding("empty-class", name, f"Class {name} has no boxes.", severity=WARNING, remedy=remedy)
+
+
+def part_faults(parts: Sequence[str | None]) -> Iterator[Finding]:
+    """What a declared split leaves open, which recipes deal out of training.
+
+    Args:
+        parts: [n] declared part or None.
+    """
+    if TRAINING not in parts:
+        return
+    for part in PARTS:
+        if part not in parts:
+            yield finding("undeclared-part", part)
+    if None in parts:
+        unnamed = sum(part is None for part in parts)
+        detail = f"{count(unnamed, 'image')} in no declared part: recipes train on what has none."
+        yield finding("undeclared-part", "training", detail, remedy="Nothing, if meant; else list them.")
 
 
 def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
