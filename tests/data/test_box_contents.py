@@ -112,6 +112,7 @@ COCO_RIGHT = {
     "text ids of images": {"images": [{"id": str(i), "file_name": f"{i}.jpg"} for i in range(3)]},
     "ids 0.0": {"annotations": [ann(i, float(i), A_SIDES, 1.0) for i in range(3)]},
     "text ids of categories": {"categories": [{"id": "1", "name": "gun"}]},
+    "names for numbers of categories": {"annotations": [ann(i, i, A_SIDES, "gun") for i in range(3)]},
     "numbers as text": {"annotations": each([str(v) for v in A_SIDES])},
     "polygon without bbox": {"annotations": without_box(RING)},
     "one flat polygon": {"annotations": without_box(RING[0])},
@@ -226,6 +227,19 @@ def test_coco_ids_with_gaps_crowds_and_a_row_that_owns_nothing(tmp_path):
     assert got(boxes) == {"0.jpg": [("knife", *A), ("gun", *B)], "1.jpg": [("gun", *A)], "2.jpg": []}
     assert refusals(source) == set()  # a class without boxes is no fault for either
     assert "empty-class" in {one.kind for one in check_source(str(source)).findings}
+
+
+def test_a_box_over_the_edge_is_not_clipped_where_all_fit_in_another_order(tmp_path):
+    corners = (
+        [10, 20, 40, 60],
+        [20, 20, 110, 50],
+        [5, 5, 30, 30],
+    )  # left, top, right, bottom of some converter
+    source = coco(tmp_path, [ann(i, i, box) for i, box in enumerate(corners)])
+    with pytest.raises(DataFault, match="1 out-of-image") as refused:
+        read_boxes(source)
+    assert "All boxes fit if their numbers are left,top,right,bottom" in refused.value.remedy
+    assert read_boxes(source, faults="clip").paths == ("0.jpg", "2.jpg")
 
 
 # --- stated sizes and EXIF ---
@@ -571,6 +585,22 @@ def test_tables_that_are_no_csv_are_named(name, tmp_path):
     with pytest.raises(DataFault, match=said):
         read_boxes(tmp_path, faults="clip")
     assert refusals(tmp_path) == {"annotations"}
+
+
+def test_a_table_of_another_name_and_mark_is_named_too(tmp_path):
+    pictures(tmp_path)
+    (tmp_path / "labels.csv").write_text(BAD_TABLES["semicolons"][0])
+    with pytest.raises(DataFault, match="labels.csv is a table separated by semicolons, which is not read"):
+        read_boxes(tmp_path)
+
+
+def test_open_images_rows_without_a_class_leave_their_image_out(tmp_path):
+    pictures(tmp_path)
+    rows = [f"{i},x,{'' if i == 1 else 'gun'},1,{10 / 120},{40 / 120},0.25,0.75" for i in range(3)]
+    header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax"
+    (tmp_path / "train-annotations-bbox.csv").write_text("\n".join([header, *rows]))
+    assert refusals(tmp_path) == {"unknown-class"}
+    assert got(read_boxes(tmp_path, faults="clip")) == {path: THREE[path] for path in ("0.jpg", "2.jpg")}
 
 
 def test_a_table_in_windows_1252_is_named(tmp_path):

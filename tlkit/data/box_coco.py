@@ -223,6 +223,7 @@ def _add_annotations(
     images: dict[str, Annotated | None],
     categories: dict[str, str],
 ) -> None:
+    named = {name: name for name in categories.values()}  # some write the name for the number
     for index, entry in enumerate(data["annotations"]):
         where = f"{file.name} annotation {_identity(entry, 'id') or index}"
         image_id, category = _identity(entry, "image_id"), _identity(entry, "category_id")
@@ -230,11 +231,11 @@ def _add_annotations(
             found.missing_image(where, f"image {image_id} is not listed" if image_id else "it names no image")
         elif (image := images[image_id]) is None:
             continue
-        elif category not in categories:
+        elif category not in categories and category not in named:
             what = f"category {category} is not among the {len(categories)} categories"
             found.spoil(image, "unknown-class", where, what if category else "it has no category")
         else:
-            image.add(_record(where, entry, categories[category]))
+            image.add(_record(where, entry, categories.get(category) or named[category]))
 
 
 def _record(where: str, entry: dict[str, Any], name: str) -> Record:

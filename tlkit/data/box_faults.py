@@ -103,6 +103,14 @@ def checked_boxes(
     return clipped, usable, faults
 
 
+def unclipped(
+    boxes: np.ndarray, usable: np.ndarray, faults: list[Fault]
+) -> tuple[np.ndarray, np.ndarray, list[Fault]]:
+    """What `checked_boxes` returned, with images of clipped boxes left out."""
+    whole = [fault._replace(done=WHOLE) if fault.kind == "out-of-image" else fault for fault in faults]
+    return boxes, usable, whole
+
+
 def _looks_normalised(corners: np.ndarray) -> np.ndarray:
     """Within the picture's first pixel and not whole numbers: shares of the sides, most likely."""
     return (

@@ -19,6 +19,7 @@ from tlkit.data.box_records import (
     Annotated,
     Annotations,
     Record,
+    ends_of,
     is_hidden,
     name_list,
     number,
@@ -38,7 +39,7 @@ def labelme_files(folder: Path) -> list[Path]:
 
 
 def _is_labelme(file: Path) -> bool:
-    text = read_text(file, MOST_JSON)
+    text = ends_of(file)
     return '"shapes"' in text and ('"imagePath"' in text or '"imageHeight"' in text)
 
 

@@ -182,6 +182,18 @@ def read_text(file: Path, most: int = 64_000_000) -> str:
         raise DataFault(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from None
 
 
+def ends_of(file: Path, each: int = 200_000) -> str:
+    """The first and the last characters of a text file, for a look at what it is; empty where it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(each)
+            size = file.stat().st_size
+            stream.seek(max(len(head), size - each))
+            return (head + stream.read(each)).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
 def number(text: object) -> float:
     """A coordinate; NaN for what is none, which the check then names."""
     if isinstance(text, bool):

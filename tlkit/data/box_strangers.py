@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.data.box_records import is_hidden
+from tlkit.data.box_tables import box_columns
 
 LOOKED_AT = 5  # files of each suffix
 HEAD, MOST = 20_000, 64_000_000  # characters
@@ -102,6 +103,13 @@ def _xml(head: str) -> tuple[str, str] | None:
 
 def _table(header: str) -> tuple[str, str] | None:
     cells = re.split(r"[,;\t]", header.strip())
+    columns = {"image", "class", "left", "top"} <= box_columns([cell.strip(' "') for cell in cells]).keys()
+    if columns and not header.count(","):
+        mark = "semicolons" if ";" in header else "tabs"
+        return (
+            f"a table separated by {mark}",
+            "Save it as CSV with commas between cells and points in numbers (10.5).",
+        )
     numbers = sum(bool(re.fullmatch(r"-?\d+(\.\d+)?", cell.strip())) for cell in cells)
     if cells[0].strip() in {"TRAIN", "VALIDATION", "TEST", "UNASSIGNED"}:
         return "Google AutoML's CSV", _SAVE

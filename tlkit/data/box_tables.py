@@ -297,9 +297,11 @@ def read_open_images(file: Path, folder: Path, *, whole: bool) -> Annotations:
         image = images.setdefault(path, Annotated(path, where))
         left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
         name = row.get("LabelName", "")
-        image.add(
-            Record(where, readable.get(name, name), (left, top, right, bottom), truth(row.get("IsGroupOf")))
-        )
+        if not name:
+            found.spoil(image, "unknown-class", where, "the box has no LabelName")
+            continue
+        corners = left, top, right, bottom
+        image.add(Record(where, readable.get(name, name), corners, truth(row.get("IsGroupOf"))))
     found.images = list(images.values())
     found.unlabelled = [path for path in pictures if path not in images] if whole else []
     return found

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from tlkit.data.box_labelme import load_json
 from tlkit.data.box_lookup import Lookup
 from tlkit.data.box_outlines import NO_BOX, Corners, around
-from tlkit.data.box_records import Annotated, Annotations, Record, is_hidden, number, read_text
+from tlkit.data.box_records import Annotated, Annotations, Record, ends_of, is_hidden, number
 from tlkit.data.box_tables import header_of, table
 from tlkit.errors import DataFault
 
@@ -45,7 +45,7 @@ def is_via(file: Path) -> bool:
     """Whether a file is VIA's, by the names in it."""
     if file.suffix.lower() == ".csv":
         return set(header_of(file)) >= COLUMNS
-    text = read_text(file, 256_000_000)
+    text = ends_of(file)
     return '"regions"' in text and '"filename"' in text
 
 

@@ -247,6 +247,8 @@ def _described(
         sizes = np.concatenate([np.tile(form.size, (len(b), 1)) for (_, form), b in zip(readable, corners)])
         hint = box_faults.order_hint(every, sizes, annotations.written, normalised=normalised)
         doubt = bool(hint) and box_faults.most_misfit(every, sizes)
+        if hint:  # a box over the edge may be one of another order, which clipping would keep
+            checked = [box_faults.unclipped(*one) for one in checked]
     names = Counter(dict.fromkeys(annotations.class_names or (), 0))
     names.update(record.name for image, _ in readable for record in image.records)
     spelling, odd = box_faults.merged_names(names)
