@@ -227,7 +227,7 @@ def test_what_is_left_out_and_what_is_too_small_is_said_before_training(tmp_path
         "detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--faults", "clip", "--dry-run"
     )
     left_out, clipped, tiny = plan["warnings"]
-    assert left_out == "1 image left out, as boxes cannot be read (1 no-number): 3.png."
+    assert left_out == "1 image left out, as its annotation has no one meaning (1 no-number): 3.png."
     assert clipped == "1 out-of-image in 1 image, clipped: 4.png."
     assert sum(plan["pictures"].values()) == 11
     size = plan["model"]["image_size"]

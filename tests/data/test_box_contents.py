@@ -209,7 +209,7 @@ def test_coco_without_one_meaning_leaves_its_whole_image_out(name, tmp_path):
     assert got(mended) == {
         path: some for path, some in THREE.items() if path == "2.jpg" or (path == "1.jpg" and kind not in {"image-id", "duplicate"})
     }  # fmt: skip
-    assert "left out, as boxes cannot be read" in mended.told[0]
+    assert "no one meaning" in mended.told[0]
 
 
 def test_a_category_of_two_names_is_refused(tmp_path):

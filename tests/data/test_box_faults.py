@@ -82,7 +82,7 @@ def test_an_order_that_holds_for_most_boxes_is_no_matter_of_single_images(tmp_pa
         with pytest.raises(DataFault, match="3 inverted") as refused:
             read_boxes(root, faults=faults)
         assert refused.value.remedy.startswith(
-            "All boxes fit if their numbers are left,top,width,height. Write them so"
+            "All boxes fit if their numbers are left,top,width,height. Write them as this"
         )
 
 
@@ -90,7 +90,7 @@ def test_what_was_done_is_counted_in_a_sentence_each(tmp_path):
     rows = [*(f"{name}.png,5,5,5,9,gun" for name in "bcdef"), "a.png,-1,0,5,5,gun", "g.png,1,x,5,5,gun", GOOD]
     root = table(tmp_path / "s", *rows, names=[f"{name}.png" for name in "abcdefg"])
     assert read_boxes(root, faults="clip").told == (
-        "6 images left out, as boxes cannot be read (5 zero-size, 1 no-number): b.png, c.png, d.png and 3 more.",
+        "6 images left out, as annotations of them have no one meaning (5 zero-size, 1 no-number): b.png, c.png, d.png and 3 more.",
         "1 out-of-image in 1 image, clipped: a.png.",
         "1 duplicate in 1 image, dropped: a.png.",
     )

@@ -17,6 +17,7 @@ from tlkit.data.box_records import WHOLE, Annotated, Annotations, Fault
 from tlkit.errors import DataFault
 
 SHOWN = 10  # faults that are named in full; the others are counted
+OF_ALL = "Write them as this format has them; --faults clip does not mend what holds for all."
 NAMED = 3  # images of a sentence; the report lists all
 NEAR = 2e-6  # of a side: what six decimals of a normalised format may stand outside by rounding
 NOTHING = 1e-9  # pixels: what remains of a zero after (centre - width / 2) * side
@@ -264,7 +265,7 @@ def refuse(source: str, faults: Sequence[Fault], hint: str = "", *, doubt: bool 
         "whose boxes cannot be read are left out, which the report lists."
     )
     if doubt:
-        remedy = f"{hint}Write them so; --faults clip does not mend what holds for all."
+        remedy = f"{hint}{OF_ALL}"
     elif unlabelled and len(counts) == 1:
         remedy = "Say --unlabelled negative if they show none of the classes, or --unlabelled skip."
     elif unlabelled:
@@ -294,5 +295,6 @@ def _counted(done: str, some: list[Fault]) -> str:
     shown = ", ".join(paths[:NAMED]) + (f" and {len(paths) - NAMED} more" if len(paths) > NAMED else "")
     images = f"{len(paths)} image{'s' if len(paths) > 1 else ''}"
     if done == WHOLE:
-        return f"{images} left out, as boxes cannot be read ({of}): {shown}."
+        why = "annotations of them have" if len(paths) > 1 else "its annotation has"
+        return f"{images} left out, as {why} no one meaning ({of}): {shown}."
     return f"{of} in {images}, {done}: {shown}."

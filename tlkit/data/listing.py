@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.box_faults import OF_ALL
 from tlkit.data.box_formats import formats_in
 from tlkit.data.box_records import Fault
 from tlkit.data.box_sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
@@ -323,7 +324,7 @@ def _box_finding(fault: Fault, found: Examined) -> Finding:
     of_a_box = fault.kind not in {"missing-image", "unlabelled-image", "unreadable-image", "class-names"}
     remedy = f"{found.hint}{KINDS[fault.kind].remedy}" if found.hint and of_a_box else None
     if remedy and found.doubt:
-        remedy = f"{found.hint}Write them so; --faults clip does not mend what holds for all."
+        remedy = f"{found.hint}{OF_ALL}"
     return finding(fault.kind, fault.where, f"{fault}.", remedy=remedy)
 
 
