@@ -185,7 +185,9 @@ def _images(
             images.setdefault(identity, None)
             continue
         if path in known:
-            found.spoil(known[path], "duplicate", where, f"{path} is listed twice")
+            found.spoil(
+                known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}"
+            )
         else:
             size = (_whole(_get(entry, "width")), _whole(_get(entry, "height")))
             known[path] = Annotated(path, where, size=size, part=part)

@@ -83,7 +83,7 @@ def _add_image(
     if path is None:
         return
     if path in known:
-        found.spoil(known[path], "duplicate", where, f"{path} is listed twice")
+        found.spoil(known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}")
         return
     sides = [number(element.get(side)) for side in ("width", "height")]
     size = (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
