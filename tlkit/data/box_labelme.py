@@ -73,9 +73,13 @@ def load_json(file: Path) -> Any:
         DataFault: It is no JSON.
     """
     try:
-        return json.loads(read_text(file, MOST_JSON))
+        text = read_text(file, MOST_JSON)
+        data = json.loads(text)
+        if "\\u" in text:
+            json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
     except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
         raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
+    return data
 
 
 def _add_image(

@@ -116,7 +116,16 @@ def box_columns(header: list[str]) -> dict[str, str]:
 def is_box_table(file: Path) -> bool:
     """Whether a CSV has the columns of boxes, in any tool's spelling."""
     columns = box_columns(header_of(file))
-    return {"image", "class", *CORNERS} <= columns.keys() or {"image", "class", *SIDES} <= columns.keys()
+    return {"image", "class", *_numbers(columns)} <= columns.keys()
+
+
+def _numbers(columns: dict[str, str]) -> tuple[str, ...]:
+    """The columns of a box: corners, unless there is neither right nor bottom."""
+    return (
+        SIDES
+        if not columns.keys() & {"right", "bottom"} and {"width", "height"} <= columns.keys()
+        else CORNERS
+    )
 
 
 def _checked_columns(file: Path) -> dict[str, str]:
@@ -133,8 +142,7 @@ def _checked_columns(file: Path) -> dict[str, str]:
                 "Save it as CSV with commas between cells and points in numbers (10.5).",
             )
     columns = box_columns(header)
-    corners = SIDES if {"left", "top", "width", "height"} <= columns.keys() else CORNERS
-    for needed in ("image", *corners, "class"):
+    for needed in ("image", *_numbers(columns), "class"):
         if needed not in columns:
             raise DataFault(
                 f"{file} has no column {needed} (columns: {', '.join(header)}).",
@@ -161,7 +169,7 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
     names = file.parent / "classes.txt"
     form = "boxes.csv" if file.name == "boxes.csv" else "table"
     found = Annotations(form, file.parent, [], name_list(names) if names.is_file() else None)
-    found.written = ",".join(CORNERS if "right" in columns else SIDES)
+    found.written = ",".join(_numbers(columns))
     images: dict[str, Annotated] = {}
     absent: set[str] = set()
     for where, row in table(file):
