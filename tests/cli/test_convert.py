@@ -63,7 +63,7 @@ def test_people_read_a_table(bags, tmp_path, tlkit_command):
 
 def test_faults_are_refused_then_clipped_and_told(bags, tmp_path, tlkit_command):
     with (bags / "boxes.csv").open("a") as table:
-        table.write("a.png,50,20,70,30,gun\n" + "".join(f"a.png,5,{i},5,9,gun\n" for i in range(12)))
+        table.write("a.png,50,20,70,30,gun\n" + "".join(f"b.png,5,{i},5,9,gun\n" for i in range(12)))
     said = tlkit_command("convert", bags, tmp_path / "out", "--to", "voc")
     assert said.code == 3
     assert "boxes.csv line 5: box 50,20,70,30 reaches out of its image of 60x40" in said.err
@@ -71,7 +71,12 @@ def test_faults_are_refused_then_clipped_and_told(bags, tmp_path, tlkit_command)
     said = tlkit_command("convert", bags, tmp_path / "out", "--to", "voc", "--faults", "clip")
     assert said.code == 0
     assert "reaches out of its image of 60x40: clipped." in said.err
+    assert (
+        "1 image left out, as its annotation has no one meaning (10 zero-size, 2 inverted): b.png."
+        in said.err
+    )
     assert "And 3 more; --json lists all." in said.err
+    assert "b.png" not in read_boxes(tmp_path / "out").paths
     assert read_boxes(tmp_path / "out").xyxy[0].tolist() == [[1.5, 2, 30, 40], [50, 20, 60, 30]]
 
 

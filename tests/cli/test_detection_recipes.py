@@ -180,3 +180,58 @@ def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp
         "detect-yolov8", bags, "--runs", tmp_path / "runs", *SMALL, *options, "--dry-run", code=code
     )
     assert words in refused["error"]["problem"] + refused["error"]["remedy"]
+
+
+# --- annotations ---
+
+
+def annotated(root, *rows, side=40):
+    """Twelve pictures with a box each, and more rows."""
+    root.mkdir()
+    lines = ["image,left,top,right,bottom,class"]
+    for number in range(12):
+        grey = np.full((64, 96), 40 + 15 * number, np.uint8)
+        Image.fromarray(grey).save(root / f"{number}.png")
+        lines.append(f"{number}.png,10,12,{10 + side},{12 + side},gun")
+    (root / "boxes.csv").write_text("\n".join([*lines, *rows]))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ("3.png,1,2,NaN,9,gun", "no-number"),
+        ("3.png,60,50,20,10,gun", "inverted"),
+        ("3.png,5,5,5,9,gun", "zero-size"),
+        ("3.png,5,5,9,9,", "unknown-class"),
+        ("3.png,90,5,99,9,gun", "out-of-image"),
+        ("3.png,10,12,50,52,gun", "duplicate"),
+        ("nowhere.png,1,2,5,9,gun", "missing-image"),
+    ],
+)
+def test_check_and_a_run_refuse_the_same_annotations(row, kind, tmp_path, tlkit_command):
+    source = annotated(tmp_path / "bags", row)
+    said = tlkit_command("check", source, "--json")
+    errors = [one for one in json.loads(said.out)["findings"] if one["severity"] == "error"]
+    assert (said.code, [one["kind"] for one in errors]) == (3, [kind])
+    refused = run_recipe("detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--dry-run", code=3)[
+        "error"
+    ]
+    assert errors[0]["sentence"].removesuffix(".") in refused["problem"]
+    assert "--faults clip" in refused["remedy"]
+
+
+def test_what_is_left_out_and_what_is_too_small_is_said_before_training(tmp_path, monkeypatch, tlkit_command):
+    tiny_backbone(monkeypatch)
+    source = annotated(tmp_path / "bags", "3.png,1,2,NaN,9,gun", "4.png,90,5,99,9,gun", side=2)
+    plan = run_recipe(
+        "detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--faults", "clip", "--dry-run"
+    )
+    left_out, clipped, tiny = plan["warnings"]
+    assert left_out == "1 image left out, as its annotation has no one meaning (1 no-number): 3.png."
+    assert clipped == "1 out-of-image in 1 image, clipped: 4.png."
+    assert sum(plan["pictures"].values()) == 11
+    size = plan["model"]["image_size"]
+    assert f"are below 2 pixels at --image-size {size} and are ignored: take --image-size 96" in tiny
+    found = json.loads(tlkit_command("check", source, "--json").out)["findings"]
+    assert "tiny-boxes" not in {one["kind"] for one in found}  # they are 6.7 pixels at 320

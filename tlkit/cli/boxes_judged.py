@@ -85,7 +85,12 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
             "Give pictures that the run has not seen.",
         )
     groups = box_groups(boxes, inspections, asked.group or own_options(asked.card, asked.source).get("group"))
-    facts = {"excluded": len(boxes) - len(kept), "dropped": dropped, "notes": list(boxes.notes)}
+    facts = {
+        "excluded": len(boxes) - len(kept),
+        "dropped": dropped,
+        "notes": list(boxes.notes),
+        "told": list(boxes.told),
+    }
     return boxes.take(kept), tuple(groups[i] for i in kept), facts
 
 
@@ -187,8 +192,8 @@ def _show_text(outcome: dict[str, Any]) -> None:
     click.echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
     if outcome["dropped"]:
         click.echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
-    for note in outcome["notes"]:
-        Console().say(note)
+    for sentence in outcome["told"]:
+        Console().say(sentence)
     for name in HEAD:
         _show_measure(name, outcome[name], outcome["intervals"].get(name))
     for row in outcome["screening"]:

@@ -19,7 +19,7 @@ from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TEST, TRAINING
-from tlkit.errors import UsageFault
+from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
     import keras
@@ -69,12 +69,14 @@ def deal_boxes(
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split.split)
     parts = split.summary()
+    warnings = [*split.warnings, *_doubtful_classes(split)]
     run.record(
         classes=list(boxes.class_names),
         data={
             "split_sha256": split.digest,
             "parts": parts,
-            "warnings": list(split.warnings),
+            "warnings": warnings,
+            "mended": [fault._asdict() for fault in boxes.mended],
             "skipped": [],
             "added": added,
         },
@@ -88,9 +90,38 @@ def deal_boxes(
         f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
         f"{', '.join(boxes.class_names)}; {sizes}."
     )
-    for sentence in [*(f"Warning: {warning}" for warning in split.warnings), *say_composites(added)]:
+    for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
         run.say(sentence)
     return split
+
+
+def _doubtful_classes(split: BoxSplit) -> list[str]:
+    """What `tlkit check` says too of classes without boxes, or without any to learn from."""
+    learned, every = split.take(TRAINING).counts(), split.boxes.counts()
+    unlearned = [name for name, number in learned.items() if every[name] and not number]
+    return [
+        *(f"{name} has no boxes." for name, number in every.items() if not number),
+        *(f"{name} has no boxes in the training part, and cannot be learned." for name in unlearned),
+    ]
+
+
+def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
+    """Say which training boxes are too small to be learned at a size, before anything is learned.
+
+    Raises:
+        DataFault: There is no box to learn from.
+    """
+    from tlkit.data.box_sizes import tiny_boxes
+
+    training, source = split.take(TRAINING), split.boxes.source
+    if not any(map(len, training.xyxy)):
+        raise DataFault(
+            f"{source} has no box in its training part.", "Give images with boxes, or another --seed."
+        )
+    said = tiny_boxes(training, size)
+    if said and run.card().get("tiny_boxes") != said:  # a study builds many detectors
+        run.record(tiny_boxes=said)
+        run.say(f"Warning: {said}")
 
 
 # --- Preparation ---
@@ -133,6 +164,7 @@ def prepare_retinanet(
     from tlkit.models.detectors import build_retinanet
 
     set_precision(run.environment, precision, run.say)
+    look_at_training(run, split, size)
     training = split.take(TRAINING)
     anchors = propose_anchors(training, size) if propose else Anchors()
     if start:
@@ -175,6 +207,7 @@ def prepare_yolov8(
         UsageFault, ModelFault: Backbone, size or weights do not fit.
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
+    look_at_training(run, split, size)
     run.start_tensorflow()
     from tlkit.models.detectors import build_yolov8
 
@@ -239,6 +272,7 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
     shown = {
         "classes": card["classes"],
         "pictures": parts,
+        "warnings": [*card["data"]["warnings"], *filter(None, [card.get("tiny_boxes")])],
         "model": card["model"],
         **({"tip": card["tip"]} if "tip" in card else {}),
     }

@@ -49,7 +49,7 @@ def boxes() -> Decorator:
             Choice(["refuse", "clip"]),
             "refuse",
             None,
-            "Boxes outside, empty, double: refuse or mend.",
+            "Boxes that cannot be: refuse, or clip them or leave their images out.",
         ),
         ("unlabelled", Choice(["error", "negative", "skip"]), "error", None, "Pictures without annotation."),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tlkit.data import catalogue
-from tlkit.data.box_faults import picture_sizes
+from tlkit.data.box_frames import picture_sizes
 from tlkit.data.cache import cache_folder, folder_written_once
 from tlkit.errors import DataFault
 

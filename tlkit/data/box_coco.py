@@ -12,11 +12,11 @@ from posixpath import normpath
 from typing import Any
 
 from tlkit.data.box_finder import IMAGE_FOLDERS, Finder, checked_name, files_like, set_root
+from tlkit.data.box_outlines import NO_BOX, around_coco
 from tlkit.data.box_parts import part_named, part_of_file, settled
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
-    Fault,
     Record,
     is_hidden,
     number,
@@ -58,7 +58,8 @@ def _complete(file: Path) -> bool:
 def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """Images, categories and annotations of one file, or of several, whose names say the part.
 
-    Crowds count as difficult. An area that is not the box's own (COCO measures the object's outline) and attributes
+    Numbers and ids may be written as text. Without a bbox, the box around the segmentation is taken. Crowds count as
+    difficult. An area that is not the box's own (COCO measures the object's outline) and attributes
     become box columns.
 
     Args:
@@ -69,7 +70,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no COCO JSON.
     """
-    found, finder = Annotations("COCO", folder, [], ()), Finder(folder)
+    found, finder = Annotations("COCO", folder, [], (), written="left,top,width,height"), Finder(folder)
     names: list[str] = []
     bases: dict[str, None] = {}
     listed: dict[str, list[str]] = {}
@@ -79,7 +80,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         paths, base = _paths(found, finder, file, data, part)
         bases[base] = None
         categories = _categories(file, data)
-        names += [name for _, name in sorted(categories.items()) if name not in names]
+        names += [name for name in categories.values() if name not in names]
         images = _images(found, file, data, paths, part)
         _add_annotations(found, file, data, images, categories)
         beside = finder.below(base) if whole else []
@@ -162,74 +163,128 @@ def _places(file: Path, folder: Path) -> list[str]:
     return ["" if place == "." else place for place in dict.fromkeys(places)]
 
 
-def _categories(file: Path, data: dict[str, Any]) -> dict[int, str]:
-    categories = {}
+def _identity(entry: Any, key: str) -> str:
+    """A number or text that names something: 1, 1.0 and "1" are one."""
+    value = _get(entry, key)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def _categories(file: Path, data: dict[str, Any]) -> dict[str, str]:
+    """Names by id, in the order of the ids.
+
+    Raises:
+        DataFault: One has no id or no name, or an id has two names.
+    """
+    categories: dict[str, str] = {}
     for index, entry in enumerate(data["categories"]):
-        identity, name = _get(entry, "id"), str(_get(entry, "name")).strip()
-        if not isinstance(identity, int) or not name:
+        identity, name = _identity(entry, "id"), str(_get(entry, "name")).strip()
+        if not identity or not name:
             raise DataFault(
                 f"{file} category {index} has no number or no name.", 'Write {"id": 1, "name": "gun"}.'
             )
-        categories[identity] = name
-    return categories
+        if categories.setdefault(identity, name) != name:
+            raise DataFault(
+                f"{file} has category {identity} twice, as {categories[identity]} and as {name}.",
+                "Give every category a number of its own, and its annotations that number.",
+            )
+    return dict(sorted(categories.items(), key=lambda item: _in_order(item[0])))
+
+
+def _in_order(identity: str) -> tuple[int, str]:
+    return (int(identity), "") if identity.isdecimal() and len(identity) < 20 else (10**20, identity)
 
 
 def _images(
     found: Annotations, file: Path, data: dict[str, Any], paths: list[str | None], part: str | None
-) -> dict[Any, Annotated | None]:
-    """The images by their number; None for those whose picture is not there."""
+) -> dict[str, Annotated | None]:
+    """The images by their id; None for those whose picture is not there."""
     known = {image.path: image for image in found.images}
-    images: dict[Any, Annotated | None] = {}
+    images: dict[str, Annotated | None] = {}
     for entry, path in zip(data["images"], paths, strict=True):
-        where = f"{file.name} image {_get(entry, 'id')}"
+        identity = _identity(entry, "id")
+        where = f"{file.name} image {identity}"
         if path is None:
-            images[_get(entry, "id")] = None
-        elif path in known:
-            found.faults.append(
-                Fault("duplicate", where, f"{path} is listed twice", "its boxes are put together")
+            images.setdefault(identity, None)
+            continue
+        if path in known:
+            found.spoil(
+                known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}"
             )
-            images[_get(entry, "id")] = known[path]
         else:
             size = (_whole(_get(entry, "width")), _whole(_get(entry, "height")))
-            known[path] = images[_get(entry, "id")] = Annotated(path, where, size=size, part=part)
+            known[path] = Annotated(path, where, size=size, part=part)
             found.images.append(known[path])
+        _check_identity(found, where, known[path], identity, images)
+        images[identity] = known[path]
     return images
 
 
+def _check_identity(
+    found: Annotations, where: str, image: Annotated, identity: str, images: dict[str, Annotated | None]
+) -> None:
+    """Two images with one id: nobody can tell whose boxes are whose."""
+    if not identity:
+        found.spoil(image, "image-id", where, f"{image.path} has no id, so that no box can be its own")
+    elif identity in images and images[identity] is not image:
+        other = images[identity]
+        what = (
+            f"{image.path} has the id {identity} of {other.path if other else 'an image that is absent'} too"
+        )
+        found.spoil(image, "image-id", where, f"{what}, and nobody can tell whose box is whose")
+        if other:
+            found.spoil(other, "image-id", where, f"{other.path} has the id {identity} of {image.path} too")
+
+
 def _whole(value: Any) -> int:
-    return int(value) if isinstance(value, (int, float)) and 0 < value < 1e9 else 0
+    value = number(value)
+    return int(value) if 0 < value < 1e9 else 0
 
 
 def _add_annotations(
     found: Annotations,
     file: Path,
     data: dict[str, Any],
-    images: dict[Any, Annotated | None],
-    categories: dict[int, str],
+    images: dict[str, Annotated | None],
+    categories: dict[str, str],
 ) -> None:
+    named = {name: name for name in categories.values()}  # some write the name for the number
     for index, entry in enumerate(data["annotations"]):
-        where = f"{file.name} annotation {_get(entry, 'id') or index}"
-        image_id, category = _get(entry, "image_id"), _get(entry, "category_id")
+        where = f"{file.name} annotation {_identity(entry, 'id') or index}"
+        image_id, category = _identity(entry, "image_id"), _identity(entry, "category_id")
         if image_id not in images:
-            found.missing_image(where, f"image {image_id} is not listed")
-        elif category not in categories:
+            found.missing_image(where, f"image {image_id} is not listed" if image_id else "it names no image")
+        elif (image := images[image_id]) is None:
+            continue
+        elif category not in categories and category not in named:
             what = f"category {category} is not among the {len(categories)} categories"
-            found.faults.append(Fault("unknown-class", where, what, "dropped"))
-        elif (image := images[image_id]) is not None:
-            image.add(_record(where, entry, categories[category]))
+            found.spoil(image, "unknown-class", where, what if category else "it has no category")
+        else:
+            image.add(_record(where, entry, categories.get(category) or named[category]))
 
 
 def _record(where: str, entry: dict[str, Any], name: str) -> Record:
-    box = entry.get("bbox")
-    left, top, width, height = map(number, box if isinstance(box, list) and len(box) == 4 else [None] * 4)
+    corners, written = _corners(entry)
     attributes = entry.get("attributes")
     facts = attributes.items() if isinstance(attributes, dict) else ()
     extras = {name: str(value).strip() for name, value in facts if not isinstance(value, (list, dict))}
     area = number(entry.get("area"))
-    if is_outline_area(area, width * height):
+    if is_outline_area(area, (corners[2] - corners[0]) * (corners[3] - corners[1])):
         extras.setdefault("area", repr(area))
     ignored = truth(entry.get("iscrowd")) or truth(entry.get("ignore"))
-    return Record(where, name, (left, top, left + width, top + height), ignored, extras)
+    return Record(where, name, corners, ignored, extras, written)
+
+
+def _corners(entry: dict[str, Any]) -> tuple[tuple[float, float, float, float], str]:
+    """Left, top, right, bottom, and how the box was written where that is no four numbers."""
+    box = entry.get("bbox")
+    if not box and box != 0:  # absent, null or []: some tools write the outline only
+        return around_coco(entry.get("segmentation")) or NO_BOX, json.dumps(box)
+    if not isinstance(box, list) or len(box) != 4:
+        return NO_BOX, json.dumps(box)[:80]
+    left, top, width, height = map(number, box)
+    if left + top + width + height != left + top + width + height:  # NaN
+        return NO_BOX, json.dumps(box)[:80]
+    return (left, top, left + width, top + height), ""
 
 
 def is_outline_area(area: float, own: float) -> bool:

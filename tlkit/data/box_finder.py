@@ -341,6 +341,11 @@ def neighbours(folder: str) -> Iterator[str]:
             yield "/".join([*pieces, name])
 
 
+def near_to(folder: str) -> list[str]:
+    """The folders of `neighbours`, then those of the source's top."""
+    return list(dict.fromkeys([*neighbours(folder), *neighbours("")]))
+
+
 def files_like(folder: Path, pattern: str) -> list[Path]:
     """The files of a folder that fit a pattern whose letters stand for both cases, sorted."""
     either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
@@ -382,3 +387,4 @@ def set_root(found: Annotations, folder: Path, prefix: str) -> None:
         image.path = image.path.removeprefix(start)
     found.unlabelled = [path.removeprefix(start) for path in found.unlabelled if path.startswith(start)]
     found.parts = {path.removeprefix(start): part for path, part in found.parts.items()}
+    found.faults = [fault._replace(path=fault.path.removeprefix(start)) for fault in found.faults]

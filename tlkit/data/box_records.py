@@ -16,6 +16,8 @@ from tlkit.data.paths import inner_path, is_text
 from tlkit.data.sources import IMAGE_SUFFIXES
 from tlkit.errors import DataFault, shortened
 
+# What is done where an annotation has no one meaning: of a box left out alone the object would be background.
+WHOLE = "its image is left out"
 MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
 
 
@@ -24,29 +26,33 @@ class Fault(NamedTuple):
 
     Attributes:
         kind: "zero-size", "inverted", "out-of-image", "duplicate", "normalised", "no-number", "missing-image",
-            "unlabelled-image", "unreadable-image", "image-size", "unknown-class" or "class-names".
+            "unlabelled-image", "unreadable-image", "image-size", "image-id", "unknown-class" or "class-names"; or, of
+            what is no fault but worth a word, "turned-boxes", "scaled-boxes" or "either-form".
         where: File and line, row or object.
         what: What is wrong there, as the end of a sentence.
         done: What `faults="clip"` does about it.
+        path: The image, relative to the root; empty where there is none.
     """
 
     kind: str
     where: str
     what: str
     done: str
+    path: str = ""
 
     def __str__(self) -> str:
         return shortened(f"{self.where}: {self.what}")
 
 
 class Record(NamedTuple):
-    """One box as it was written: corners are left, top, right, bottom."""
+    """One box as it was written: corners are left, top, right, bottom; `written` is the text where they are none."""
 
     where: str
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool = False
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
+    written: str = ""
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Annotated:
         part: The source's own split.
         group: The declared group.
         columns: Further facts of the image.
+        spoiled: Something on it could not be read, so that it shows more than its records say.
     """
 
     path: str
@@ -70,6 +77,7 @@ class Annotated:
     part: str | None = None
     group: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    spoiled: bool = False
 
     def add(self, record: Record) -> None:
         """Add a box.
@@ -89,7 +97,7 @@ class Annotations:
     """All that a source says.
 
     Attributes:
-        form: "boxes.csv", "COCO", "VOC", "YOLO", "GDXray" or "Open Images".
+        form: "boxes.csv", "table", "COCO", "VOC", "YOLO", "GDXray", "Open Images", "CVAT", "labelme" or "VIA".
         root: Folder that image paths are relative to.
         images: The annotated images.
         class_names: In the order of the source, or None where it has none.
@@ -98,6 +106,8 @@ class Annotations:
         faults: What the reader had to leave out.
         parts: Part of each path that the source's lists or files declare, unlabelled pictures included.
         notes: How images were found and parts declared where that is not plain, as sentences.
+        written: What the four numbers of a box are in the file: corners, or two numbers and two sides.
+        doubt: A sentence if all boxes of the source have no one meaning, so that leaving out some would not do.
     """
 
     form: str
@@ -109,6 +119,13 @@ class Annotations:
     faults: list[Fault] = field(default_factory=list)
     parts: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    written: str = "left,top,right,bottom"
+    doubt: str = ""
+
+    def spoil(self, image: Annotated, kind: str, where: str, what: str) -> None:
+        """Note what cannot be read of an image, which is then left out as a whole."""
+        image.spoiled = True
+        self.faults.append(Fault(kind, where, what, WHOLE, image.path))
 
     def missing_image(self, where: str, what: str) -> None:
         """Note an annotation whose picture is not there."""
@@ -197,8 +214,22 @@ def read_text(file: Path, most: int = 64_000_000) -> str:
         raise DataFault(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from None
 
 
+def ends_of(file: Path, each: int = 200_000) -> str:
+    """The first and the last characters of a text file, for a look at what it is; empty where it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(each)
+            size = file.stat().st_size
+            stream.seek(max(len(head), size - each))
+            return (head + stream.read(each)).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
 def number(text: object) -> float:
     """A coordinate; NaN for what is none, which the check then names."""
+    if isinstance(text, bool):
+        return float("nan")
     try:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -2,6 +2,7 @@
 
 Numbers are taken as edges, as today's labelling tools write them (right and bottom exclusive, fractions allowed).
 Only the VOC data sets themselves count pixels from 1, both ends included; there 1 is taken off left and top.
+Of a rotated box (roLabelImg's `<robndbox>`) or a polygon the box around it is taken.
 
 Source: Everingham et al., The Pascal visual object classes (VOC) challenge (2010), and its development kit.
 """
@@ -25,11 +26,11 @@ from tlkit.data.box_finder import (
     without_suffix,
 )
 from tlkit.data.box_lists import declare_bare_lists
+from tlkit.data.box_outlines import NO_BOX, Corners, around, around_turned
 from tlkit.data.box_parts import absent_note, part_of_path, settled
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
-    Fault,
     Record,
     files_below,
     name_list,
@@ -44,11 +45,19 @@ MASKS = ("SegmentationClass", "SegmentationObject")  # pictures of VOC's data se
 LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main
 MOST_XML = 16_000_000  # bytes
 MOST_LEVELS = 100  # VOC has four
+# Encodings of more than a byte a letter, which expat leaves to its caller; none of them can hide a declaration.
+TEXT_ENCODINGS = frozenset(
+    "gbk gb2312 gb18030 cp936 big5 cp950 shift_jis cp932 euc-jp euc-kr cp949".split()  # noqa: SIM905
+)
 COUNTED_FROM_ONE = re.compile(r"The VOC20\d\d Database")
 
 
-def parsed_xml(file: Path) -> Element:
+def parsed_xml(file: Path, most: int = MOST_XML) -> Element:
     """The root element of an XML file that declares no document type and hence no entities.
+
+    Args:
+        file: What to read, in the encoding that it declares.
+        most: Bytes that such a file can have.
 
     Raises:
         DataFault: It is no XML, too large, too deep, or declares a document type.
@@ -57,14 +66,15 @@ def parsed_xml(file: Path) -> Element:
         contents = file.read_bytes()
     except OSError as fault:
         raise DataFault(f"{file} cannot be read ({fault.strerror}).", "Check the path.") from None
-    if len(contents) > MOST_XML:
-        raise DataFault(f"{file} has more than {MOST_XML // 1_000_000} MB.", "Look at that file.")
+    if len(contents) > most:
+        raise DataFault(f"{file} has more than {most // 1_000_000} MB.", "Look at that file.")
+    contents, encoding = _decoded(file, contents)
 
     def refuse(*_declaration: object) -> None:
         # Entities can name other files, or grow to gigabytes.
         raise DataFault(f"{file} declares a document type, which an annotation has no use for.", "Remove it.")
 
-    builder, parser, above = TreeBuilder(), expat.ParserCreate(), [0]
+    builder, parser, above = TreeBuilder(), expat.ParserCreate(encoding), [0]
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         above[0] += 1
@@ -85,8 +95,21 @@ def parsed_xml(file: Path) -> Element:
     try:
         parser.Parse(contents, True)
     except (expat.ExpatError, ValueError, LookupError) as fault:  # the latter two: an encoding that is none
-        raise DataFault(f"{file} is no XML: {fault}.", "Write it anew.") from None
+        said = ": write it anew, and see that it is saved in the encoding that its first line says"
+        raise DataFault(f"{file} is no XML: {fault}.", f"Look at the place{said}.") from None
     return builder.close()
+
+
+def _decoded(file: Path, contents: bytes) -> tuple[bytes, str | None]:
+    """The contents, and the encoding to read them in whatever they declare; None: as they declare."""
+    declared = re.match(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""", contents)
+    name = declared[1].decode("ascii") if declared else ""
+    if name.lower() not in TEXT_ENCODINGS:
+        return contents, None
+    try:
+        return contents.decode(name).encode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        raise DataFault(f"{file} says that it is {name}, and is not.", "Save it as UTF-8.") from None
 
 
 def voc_files(folder: Path) -> list[Path]:
@@ -198,17 +221,42 @@ def _image(found: Annotations, where: str, path: str, element: Element) -> Annot
     first = 1.0 if COUNTED_FROM_ONE.fullmatch((element.findtext("source/database") or "").strip()) else 0.0
     for index, entry in enumerate(element.iterfind("object"), 1):
         place = f"{where} object {index}"
-        name = (entry.findtext("name") or "").strip()
-        if not name or (found.class_names is not None and name not in found.class_names):
+        names = list(dict.fromkeys((name.text or "").strip() for name in entry.iterfind("name")))
+        name = names[0] if names else ""
+        if len(names) > 1:
+            found.spoil(image, "unknown-class", place, f"it has the names {' and '.join(names)}")
+        elif not name or (found.class_names is not None and name not in found.class_names):
             what = f"class {name} is not in classes.txt" if name else "it has no name"
-            found.faults.append(Fault("unknown-class", place, what, "dropped"))
-            continue
-        left, top, right, bottom = (
-            number(entry.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
-        )
-        corners = (left - first, top - first, right, bottom)
-        image.add(Record(place, name, corners, truth(entry.findtext("difficult")), _attributes(entry)))
+            found.spoil(image, "unknown-class", place, what)
+        else:
+            corners, written = _corners(entry, first)
+            difficult = truth(entry.findtext("difficult"))
+            image.add(Record(place, name, corners, difficult, _attributes(entry), written))
     return image
+
+
+def _corners(entry: Element, first: float) -> tuple[Corners, str]:
+    """Left, top, right, bottom of an object, and what stands there where that is no box."""
+    boxes = {_texts(box, ("xmin", "ymin", "xmax", "ymax")) for box in entry.iterfind("bndbox")}
+    turned = {_texts(box, ("cx", "cy", "w", "h", "angle")) for box in entry.iterfind("robndbox")}
+    if len(boxes) > 1 or len(turned) > 1:
+        return NO_BOX, " and ".join(",".join(texts) for texts in sorted(boxes or turned))
+    if boxes:
+        texts = boxes.pop()
+        left, top, right, bottom = map(number, texts)
+        return (left - first, top - first, right, bottom), ",".join(text or "-" for text in texts)
+    if turned:
+        texts = turned.pop()
+        middle_x, middle_y, width, height, angle = map(number, texts)
+        return around_turned(middle_x, middle_y, width, height, angle), ",".join(texts)
+    points = [point for ring in entry.iterfind("polygon") for point in ring.iter()]
+    across = [number(point.text) for point in points if re.fullmatch(r"x\d*", point.tag)]
+    down = [number(point.text) for point in points if re.fullmatch(r"y\d*", point.tag)]
+    return around(across, down), "of no bndbox"
+
+
+def _texts(box: Element, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple((box.findtext(key) or "").strip() for key in keys)
 
 
 def _attributes(entry: Element) -> dict[str, str]:
@@ -224,7 +272,7 @@ def _merge_repeated(found: Annotations) -> None:
             first[image.path] = image
             continue
         what = f"{image.path} is annotated in {first[image.path].where} too"
-        found.faults.append(Fault("duplicate", image.where, what, "their boxes are put together"))
+        found.spoil(first[image.path], "duplicate", image.where, what)
         first[image.path].records += image.records
     found.images = list(first.values())
 

@@ -1,11 +1,15 @@
 """Boxes in YOLO's text files: one file an image, one line a box, class and shares of the sides.
 
-A line is `class centre-x centre-y width height`; with more numbers it is an outline, of which the box is taken.
-Numbers of many digits are read exactly, so that pixels written by `tlkit convert` come back as they were.
+A line is `class centre-x centre-y width height`; one number more is a confidence, as predictions are saved; with an
+even number of more it is an outline, of which the box is taken, or, where data.yaml has `kpt_shape`, a box and its
+keypoints. The class is a number of the list of names, or a name itself. Commas and semicolons separate as blanks do;
+`#` begins a comment. Numbers of many digits are read exactly, so that pixels written by `tlkit convert` come back as
+they were.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from decimal import Context, Decimal
@@ -22,11 +26,11 @@ from tlkit.data.box_finder import (
     without_suffix,
 )
 from tlkit.data.box_lists import declare_parts
+from tlkit.data.box_outlines import NO_BOX, Corners, around
 from tlkit.data.box_parts import part_of_path
 from tlkit.data.box_records import (
     Annotated,
     Annotations,
-    Fault,
     Record,
     checked_names,
     files_below,
@@ -58,6 +62,7 @@ NO_LABELS = re.compile(
 )
 ATTRIBUTES = "attributes.csv"  # beside labels/: what a line has no room for
 EXACT = Context(prec=60)
+BOX = "centre x,centre y,width,height"
 LONG = 25  # characters of a number that a float cannot hold
 
 
@@ -155,17 +160,19 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
     """
     source = source or _names_file(folder)
     names = names_in(source)
-    found, finder = Annotations("YOLO", folder, [], names, normalised=True), Finder(folder)
+    found = Annotations("YOLO", folder, [], names, normalised=True, written=BOX)
+    finder, lines = Finder(folder), _Lines(found, names, keypoint_numbers(source))
     labels = _labels_of(found, finder, files)
     prefix = _root(finder.images, labels)
     attributes = _attributes(folder)
     for path, file in labels.items():
         place = file.relative_to(folder).as_posix()
         image = Annotated(path, place)
-        _add_lines(found, image, file, place, names, attributes.get(path.removeprefix(f"{prefix}/"), {}))
+        lines.add(image, file, place, attributes.get(path.removeprefix(f"{prefix}/"), {}))
         found.images.append(image)
     without = [path for path in finder.images if path not in labels and path not in finder.doubtful]
     found.unlabelled = without if whole else []
+    found.doubt = lines.doubt
     finder.tell(found)
     declare_parts(found, finder, source)
     set_root(found, folder, prefix)
@@ -224,49 +231,113 @@ def _root(pictures: list[str], labels: Iterable[str]) -> str:
     return top if inside and part_of_path(f"{top}/") is None else ""
 
 
-def _add_lines(
-    found: Annotations,
-    image: Annotated,
-    file: Path,
-    place: str,
-    names: tuple[str, ...],
-    attributes: dict[int, dict[str, str]],
-) -> None:
-    for line, text in enumerate(read_text(file).splitlines(), 1):
-        cells = text.split()
-        if not cells:
-            continue
-        where = f"{place} line {line}"
+class _Lines:
+    """Reads label files of one source.
+
+    Attributes:
+        used: Numbers of classes that were seen.
+    """
+
+    def __init__(self, found: Annotations, names: tuple[str, ...], keypoints: int) -> None:
+        self.found, self.names, self.keypoints = found, names, keypoints
+        self.used: set[float] = set()
+
+    def add(self, image: Annotated, file: Path, place: str, attributes: dict[int, dict[str, str]]) -> None:
+        """Add the lines of a file to an image; a class that is none spoils it."""
+        for line, text in enumerate(read_text(file).splitlines(), 1):
+            cells = self._cells(text)
+            if not cells:
+                continue
+            where, name = f"{place} line {line}", self._name(cells)
+            if name is None:
+                what = (
+                    f"class {cells[0]} is not among the {len(self.names)} names (0 to {len(self.names) - 1})"
+                )
+                self.found.spoil(image, "unknown-class", where, what)
+                continue
+            extras = dict(attributes.get(len(image.records), {}))
+            if len(cells) == 6:
+                extras["confidence"] = cells[5]
+            difficult = truth(extras.pop("difficult", ""))
+            corners = _corners(cells[1:], self.keypoints)
+            image.add(Record(where, name, corners, difficult, extras, _written(corners, cells[1:])))
+
+    def _cells(self, text: str) -> list[str]:
+        """Class and numbers; a name with blanks is one cell."""
+        cells = _separated(re.sub(r"(^|\s)#.*", "", text))
+        words = next((i for i, cell in enumerate(cells) if not math.isnan(number(cell))), len(cells))
+        for length in range(min(words, len(cells)), 1, -1):
+            if (name := " ".join(cells[:length])) in self.names:
+                return [name, *cells[length:]]
+        return cells
+
+    def _name(self, cells: list[str]) -> str | None:
         label = number(cells[0])
-        if label not in range(len(names)):
-            what = f"class {cells[0]} is not among the {len(names)} names (0 to {len(names) - 1})"
-            found.faults.append(Fault("unknown-class", where, what, "dropped"))
-            continue
-        extras = dict(attributes.get(len(image.records), {}))
-        difficult = truth(extras.pop("difficult", ""))
-        image.add(Record(where, names[int(label)], _corners(cells[1:]), difficult, extras))
+        if math.isnan(label):
+            return cells[0] if cells[0] in self.names else None
+        self.used.add(label)
+        return self.names[int(label)] if label in range(len(self.names)) else None
+
+    @property
+    def doubt(self) -> str:
+        """A sentence where the numbers of the classes seem to begin at 1, so that all of them are another class."""
+        if not self.used or min(self.used) < 1 or max(self.used) != len(self.names):
+            return ""
+        last = len(self.names)
+        return f"No line has class 0 and some have {last}: the numbers seem to begin at 1, where 0 is the first. "
 
 
-def _corners(cells: list[str]) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom as shares of the sides; NaN for what is no box."""
-    if len(cells) >= 6 and len(cells) % 2 == 0:  # an outline: x, y, x, y, ...
-        across, down = [number(cell) for cell in cells[::2]], [number(cell) for cell in cells[1::2]]
-        return min(across), min(down), max(across), max(down)
+def _separated(text: str) -> list[str]:
+    """The cells of a line, blanks, tabs, semicolons or commas between them.
+
+    A comma between two digits stays where blanks separate too (0 0,5 0,5): it is a decimal comma, which is no number.
+    """
+    cells = text.replace(";", " ").split()
+    if len(cells) == 1 or not any(re.search(r"\d,\d", cell) for cell in cells):
+        cells = text.replace(";", " ").replace(",", " ").split()
+    return [cell.strip(",") for cell in cells if cell.strip(",")]
+
+
+def _written(corners: Corners, cells: list[str]) -> str:
+    """How a box that is none was written."""
+    if not any(map(math.isnan, corners)):
+        return ""
+    text = " ".join(cells)[:80] or "of no numbers"
+    if any(re.fullmatch(r"-?\d+,\d+", cell) for cell in cells):
+        return f"{text} (decimal commas: write points)"
+    return text
+
+
+def _corners(cells: list[str], keypoints: int = 0) -> Corners:
+    """Left, top, right, bottom as shares of the sides; NaN for what is no box.
+
+    Args:
+        cells: Numbers of a line, without the class.
+        keypoints: How many of them are keypoints where there are any more than a box.
+    """
+    if keypoints and len(cells) == 4 + keypoints:
+        cells = cells[:4]
+    elif len(cells) == 5:  # a confidence
+        if not 0 <= number(cells[4]) <= 1:
+            return NO_BOX
+        cells = cells[:4]
+    elif len(cells) >= 6 and len(cells) % 2 == 0 and not keypoints:  # an outline: x, y, x, y, ...
+        return around([number(cell) for cell in cells[::2]], [number(cell) for cell in cells[1::2]])
     if len(cells) != 4:
-        return (float("nan"),) * 4
+        return NO_BOX
     if max(map(len, cells)) > LONG:
         return _exact_corners(cells)
     x, y, width, height = map(number, cells)
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def _exact_corners(cells: list[str]) -> tuple[float, float, float, float]:
+def _exact_corners(cells: list[str]) -> Corners:
     try:
         x, y, width, height = (Decimal(cell) for cell in cells)
         pairs = ((x, -width), (y, -height), (x, width), (y, height))
         left, top, right, bottom = (float(EXACT.add(c, EXACT.divide(s, Decimal(2)))) for c, s in pairs)
     except (ArithmeticError, ValueError):  # no number, infinite, or too large
-        return (float("nan"),) * 4
+        return NO_BOX
     return left, top, right, bottom
 
 
@@ -286,6 +357,22 @@ def _attributes(folder: Path) -> dict[str, dict[int, dict[str, str]]]:
 
 
 # --- data.yaml ---
+
+
+def keypoint_numbers(file: Path) -> int:
+    """How many numbers of a line are keypoints, by the entry `kpt_shape: [points, 2 or 3]` of a data.yaml; 0 without.
+
+    Raises:
+        DataFault: The entry is something else.
+    """
+    text = read_text(file) if file.suffix.lower() in YAML else ""
+    entry = re.search(r"^kpt_shape:[ \t]*(?:#.*)?\n?(.*(?:\n[ \t]*-.*)*)", text, re.M)
+    if entry is None:
+        return 0
+    sides = re.findall(r"[0-9.]+", entry[1].split("#")[0])
+    if len(sides) != 2 or not all(side.isdecimal() and len(side) < 6 for side in sides):
+        raise DataFault(f"{file} has a kpt_shape that is no pair of numbers.", "Write kpt_shape: [17, 3].")
+    return int(sides[0]) * int(sides[1])
 
 
 def yaml_names(file: Path) -> tuple[str, ...]:

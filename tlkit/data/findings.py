@@ -25,7 +25,11 @@ _COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leav
 _ANNOTATED_AGAIN = "Get the file again from where it came, or remove it and its annotation."
 _SAVE_AGAIN = "Save it again as 8-bit RGB or grey PNG or JPEG."
 _RENAME = "Rename it: letters a-z, digits, - and _ are the same everywhere."
-_BOX = "Mend it, or let recipes clip or drop it: --faults clip."
+_BOX = "Mend it, or let recipes leave its image out: --faults clip."
+_CLIP = (
+    "Mend it, or let recipes clip it (or, where most of it lies outside, leave its image out): --faults clip."
+)
+_TWICE = "Keep one, or let recipes do so: --faults clip; an image that is described twice is then left out."
 _TOGETHER = "Keep one, or keep them together with --group."
 
 KINDS = {
@@ -94,14 +98,37 @@ KINDS = {
     ),
     "unreadable-image": Kind(ERROR, "is annotated and does not open", _ANNOTATED_AGAIN),
     "image-size": Kind(ERROR, "is not of the size that its annotation says", _BOX),
-    "unknown-class": Kind(ERROR, "has a class beyond the names", "Correct the class, or add its name."),
-    "class-names": Kind(ERROR, "are spellings of one class", "Spell a class in one way."),
+    "unknown-class": Kind(
+        ERROR,
+        "has a class beyond the names",
+        "Correct the class, add its name, or let recipes leave its image out: --faults clip.",
+    ),
+    "class-names": Kind(
+        ERROR, "are spellings of one class", "Spell a class in one way, or say --faults clip."
+    ),
     "no-number": Kind(ERROR, "is a box of something else than numbers", _BOX),
     "zero-size": Kind(ERROR, "is a box without width or height", _BOX),
     "inverted": Kind(ERROR, "is a box that ends before it begins", _BOX),
-    "out-of-image": Kind(ERROR, "is a box that leaves its image", _BOX),
+    "out-of-image": Kind(ERROR, "is a box that leaves its image", _CLIP),
     "normalised": Kind(ERROR, "is a box in shares of the sides, not pixels", _BOX),
-    "duplicate": Kind(ERROR, "is a box that stands there twice", _BOX),
+    "duplicate": Kind(ERROR, "is a box or an image that stands there twice", _TWICE),
+    "image-id": Kind(
+        ERROR, "is an image without an id of its own", "Give every image its own id, and its boxes that."
+    ),
+    "turned-boxes": Kind(
+        WARNING, "has boxes of the image as it is stored", "Nothing: they are turned as EXIF turns the image."
+    ),
+    "scaled-boxes": Kind(
+        WARNING,
+        "has boxes of the image in another size",
+        "Nothing, if the image was only resized: they are scaled.",
+    ),
+    "either-form": Kind(
+        WARNING,
+        "is turned by EXIF and its annotation does not say of which form it is",
+        "Look whether its boxes fit; if not, save it upright and draw them anew.",
+    ),
+    "tiny-boxes": Kind(WARNING, "has boxes too small to be learned", "Train with larger images."),
     # --- classes ---
     "one-class": Kind(ERROR, "has too few classes", "Add a folder with pictures of something else."),
     "empty-class": Kind(ERROR, "has no pictures", "Put pictures in, or remove the class."),

@@ -15,12 +15,24 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.box_faults import OF_ALL
 from tlkit.data.box_formats import formats_in
 from tlkit.data.box_records import Fault
-from tlkit.data.box_tables import header_of
-from tlkit.data.boxes import Boxes, find_faults, read_boxes
-from tlkit.data.findings import ERROR, WARNING, Finding, finding
-from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, Images, Row, csv_row, describe, read_images
+from tlkit.data.box_sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
+from tlkit.data.box_strangers import stranger_in
+from tlkit.data.box_tables import header_of, is_box_table
+from tlkit.data.boxes import Boxes, Examined, examine_boxes
+from tlkit.data.findings import ERROR, KINDS, WARNING, Finding, finding
+from tlkit.data.sources import (
+    IMAGE_SUFFIXES,
+    PART_NAMES,
+    TRAINING,
+    Images,
+    Row,
+    csv_row,
+    describe,
+    read_images,
+)
 from tlkit.errors import DataFault
 
 LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot
@@ -244,20 +256,29 @@ def _twice(file: Path) -> Iterator[Finding]:
 def _has_boxes(source: str) -> bool:
     """Whether a source is one of boxes: a built-in or prepared set of them, or a folder with their files."""
     place = Path(source)
-    if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml"}:
+    if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml", ".xml"}:
         return True
     if place.suffix.lower() == ".csv" and place.is_file():
-        return "path" not in header_of(place)
-    return ":" not in source and place.is_dir() and bool(formats_in(place))
+        return "path" not in header_of(place) or is_box_table(place)
+    if ":" in source or not place.is_dir():
+        return False
+    return bool(formats_in(place)) or (stranger_in(place) is not None and not _has_classes(place))
+
+
+def _has_classes(root: Path) -> bool:
+    """Whether a folder has two folders with images of their own, so that a stray file of boxes is no matter."""
+    folders = [
+        folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith((".", "_"))
+    ]
+    return sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()) for folder in folders) > 1
 
 
 def _list_boxes(source: str, unlabelled: str) -> Listing:
     place = Path(source)
-    boxes, findings = None, []
+    boxes: Boxes | None = None
+    findings: list[Finding] = []
     try:
-        findings = [_box_finding(fault) for fault in find_faults(source, unlabelled=unlabelled)]
-        boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
-        findings += [finding("layout", source, note) for note in boxes.layout]
+        boxes, findings = _examined(source, unlabelled)
     except DataFault as fault:
         if not place.exists():
             raise
@@ -274,8 +295,39 @@ def _list_boxes(source: str, unlabelled: str) -> Listing:
     return Listing(images, objects, "boxes", told, tuple(path in known for path in images.paths))
 
 
-def _box_finding(fault: Fault) -> Finding:
-    return finding(fault.kind, fault.where, f"{fault}.")
+def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
+    """The boxes as recipes would use them with --faults clip, and what they refuse without, or say."""
+    found = examine_boxes(source, unlabelled=unlabelled)
+    faults = found.faults
+    boxes = found.boxes
+    if unlabelled == "error" and any(fault.kind == "unlabelled-image" for fault in faults):
+        boxes = examine_boxes(source, unlabelled="negative").boxes
+    findings = [_box_finding(fault, found) for fault in faults]
+    findings += [finding(one.kind, one.path, f"{one}: {one.done}.") for one in found.remarks]
+    findings += [finding("layout", source, note) for note in boxes.layout]
+    learned = boxes.xyxy
+    if TRAINING in boxes.parts:
+        learned = tuple(
+            some for some, part in zip(boxes.xyxy, boxes.parts, strict=True) if part in {None, TRAINING}
+        )
+    if not any(map(len, learned)):
+        said = f"{source} has no box to learn from."
+        findings.append(
+            finding("empty-class", boxes.class_names, said, severity=ERROR, remedy="Give images with boxes.")
+        )
+    if tiny := tiny_boxes(boxes, USUAL_SIZE):
+        sides = [least_sides(boxes.take([i]), USUAL_SIZE) for i in range(len(boxes))]
+        paths = [path for path, some in zip(boxes.paths, sides, strict=True) if (some < LEAST_SIDE).any()]
+        findings.append(finding("tiny-boxes", paths, tiny))
+    return boxes, findings
+
+
+def _box_finding(fault: Fault, found: Examined) -> Finding:
+    of_a_box = fault.kind not in {"missing-image", "unlabelled-image", "unreadable-image", "class-names"}
+    remedy = f"{found.hint}{KINDS[fault.kind].remedy}" if found.hint and of_a_box else None
+    if remedy and found.doubt:
+        remedy = f"{found.hint}{OF_ALL}"
+    return finding(fault.kind, fault.where, f"{fault}.", remedy=remedy)
 
 
 def _described(
