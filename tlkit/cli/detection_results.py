@@ -56,7 +56,7 @@ def write_detector_page(run: Run) -> None:
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
-    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
+    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
     classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
     kinds = list(test["per_class"])
     screening = [
@@ -74,7 +74,7 @@ def write_detector_page(run: Run) -> None:
             "Classes of the test part",
             ("class", *columns),
             classes,
-            note="COCO's AP is pycocotools'; AP10 is VOC's.",
+            note=_measures_said(test),
         ),
         Table(
             "Screening",
@@ -91,6 +91,20 @@ def write_detector_page(run: Run) -> None:
     there = run.folder.path / "pictures"
     pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
     write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)
+
+
+def _measures_said(test: dict[str, Any]) -> str:
+    """By which rules the measures of the classes are taken."""
+    said = [
+        f"Precision and recall are from a score of {test['f1']['threshold'] or 0:.3f} on, chosen on validation.",
+        "AP is COCO's; AP10 is VOC's.",
+    ]
+    if test.get("at_100"):
+        said.append(
+            f"Of a class and picture {test['counted']} detections count; of COCO's own 100 AP is "
+            f"{test['at_100']['AP'] or 0:.3f} and AP50 {test['at_100']['AP50'] or 0:.3f}."
+        )
+    return " ".join(said)
 
 
 def _with_interval(row: dict[str, Any], intervals: dict[str, Any]) -> str:

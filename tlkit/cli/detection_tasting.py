@@ -55,7 +55,12 @@ def judge(
     test = split.take(TEST)
     found = _found(run, detector, test, detecting, "judging", batch)
     measures = detection_measures(
-        test, found, groups=split.groups(TEST), seed=run.seed, score_threshold=threshold
+        test,
+        found,
+        groups=split.groups(TEST),
+        seed=run.seed,
+        score_threshold=threshold,
+        most=detecting.most,
     )
     measures["f1"]["chosen_on"] = VALIDATION
     run.record(measures={**(run.card().get("measures") or {}), "test": measures})
@@ -65,6 +70,11 @@ def judge(
         f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
         f"n = {count(measures['n'], 'picture')}, {count(measures['objects'], 'object')}."
     )
+    if measures["at_100"]:
+        run.say(
+            f"As COCO has it, of 100 detections of a class and picture, AP is {measures['at_100']['AP'] or 0:.3f}: "
+            f"here {measures['counted']} count."
+        )
     run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
     run.result({"threshold": threshold})
     return test, found

@@ -156,12 +156,13 @@ def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
                 for repeat in range(evidence.question.repeats)
             ]
             answers[number, arm] = found
-            reached = [coco_measures(test, one)["AP50"] or 0.0 for one in found]
+            reached = [coco_measures(test, one, training.detecting.most)["AP50"] or 0.0 for one in found]
             run.say(
                 f"{number:>4} real, {arm:10}  AP50 {sum(reached) / len(reached):.3f}  "
                 f"({', '.join(f'{value:.3f}' for value in reached)})"
             )
-    return measure_detection_benefit(test, groups, answers, seed=run.seed)
+    most = training.detecting.most
+    return measure_detection_benefit(test, groups, answers, seed=run.seed, most=most)
 
 
 def _name(number: int, arm: str, repeat: int) -> str:

@@ -55,8 +55,8 @@ def _complete(file: Path) -> bool:
 def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """Images, categories and annotations of one file, or of several, whose names say the part.
 
-    Crowds count as difficult. An area that is not the box's own (COCO measures the object's outline) and attributes
-    become box columns.
+    `iscrowd` makes a crowd, `ignore` a difficult object. An area that is not the box's own (COCO measures the
+    object's outline) and attributes become box columns.
 
     Args:
         files: The annotation files.
@@ -206,8 +206,8 @@ def _record(where: str, entry: dict[str, Any], name: str) -> Record:
     area = number(entry.get("area"))
     if is_outline_area(area, width * height):
         extras.setdefault("area", repr(area))
-    ignored = truth(entry.get("iscrowd")) or truth(entry.get("ignore"))
-    return Record(where, name, (left, top, left + width, top + height), ignored, extras)
+    corners = (left, top, left + width, top + height)
+    return Record(where, name, corners, truth(entry.get("ignore")), extras, truth(entry.get("iscrowd")))
 
 
 def is_outline_area(area: float, own: float) -> bool:

@@ -39,13 +39,14 @@ class Fault(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One box as it was written: corners are left, top, right, bottom."""
+    """One box as it was written: corners are left, top, right, bottom; see `Boxes` for difficult and crowd."""
 
     where: str
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool = False
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
+    crowd: bool = False
 
 
 @dataclass

@@ -24,7 +24,7 @@ from tlkit.errors import DataFault
 
 CORNERS = ("left", "top", "right", "bottom")
 OF_THE_IMAGE = {"group", "split", "part"}
-OF_A_BOX = {"image", "path", "class", "label", "difficult", *CORNERS, *OF_THE_IMAGE}
+OF_A_BOX = {"image", "path", "class", "label", "difficult", "crowd", *CORNERS, *OF_THE_IMAGE}
 MOST_TABLE = 4_000_000_000  # bytes; Open Images' largest has 2.3 GB
 
 
@@ -66,8 +66,9 @@ def header_of(file: Path) -> list[str]:
 
 
 def read_csv(file: Path, *, whole: bool) -> Annotations:
-    """Rows of image,left,top,right,bottom,class[,difficult][,group][,split][,...]; an empty box is a negative image.
+    """Rows of image,left,top,right,bottom,class[,difficult][,crowd][,group][,split][,...].
 
+    An empty box is a negative image.
     Further columns are facts of the boxes. A `classes.txt` beside the file gives the order of the classes.
 
     Args:
@@ -118,7 +119,8 @@ def _add_row(found: Annotations, image: Annotated, where: str, row: dict[str, st
         return
     left, top, right, bottom = map(number, cells)
     extras = {key: value for key, value in row.items() if key not in OF_A_BOX}
-    image.add(Record(where, name, (left, top, right, bottom), truth(row.get("difficult")), extras))
+    difficult, crowd = (truth(row.get(key)) for key in ("difficult", "crowd"))
+    image.add(Record(where, name, (left, top, right, bottom), difficult, extras, crowd))
 
 
 def _image_facts(image: Annotated, where: str, row: dict[str, str]) -> None:
@@ -140,7 +142,8 @@ def read_open_images(file: Path, folder: Path, *, whole: bool) -> Annotations:
     """Rows of ImageID,...,LabelName,...,XMin,XMax,YMin,YMax,... in shares of the sides.
 
     Pictures are found by their names anywhere below the folder. `class-descriptions*.csv` (LabelName,DisplayName,
-    as published with or without a header) gives readable names. Boxes around groups count as difficult.
+    as published with or without a header) gives readable names. Boxes around groups are crowds: the protocol of Open
+    Images ignores what lies inside one by the detection's own area.
 
     Args:
         file: The table.
@@ -166,9 +169,8 @@ def read_open_images(file: Path, folder: Path, *, whole: bool) -> Annotations:
         image = images.setdefault(path, Annotated(path, where))
         left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
         name = row.get("LabelName", "")
-        image.add(
-            Record(where, readable.get(name, name), (left, top, right, bottom), truth(row.get("IsGroupOf")))
-        )
+        corners, group = (left, top, right, bottom), truth(row.get("IsGroupOf"))
+        image.add(Record(where, readable.get(name, name), corners, crowd=group))
     found.images = list(images.values())
     found.unlabelled = [path for path in pictures if path not in images] if whole else []
     return found

@@ -181,7 +181,10 @@ def _image(found: Annotations, where: str, path: str, element: Element) -> Annot
             number(entry.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")
         )
         corners = (left - first, top - first, right, bottom)
-        image.add(Record(place, name, corners, truth(entry.findtext("difficult")), _attributes(entry)))
+        difficult, crowd = (
+            truth(entry.findtext(key)) for key in ("difficult", "crowd")
+        )  # the latter is ours
+        image.add(Record(place, name, corners, difficult, _attributes(entry), crowd))
     return image
 
 

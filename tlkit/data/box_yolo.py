@@ -132,8 +132,8 @@ def _add_lines(
             found.faults.append(Fault("unknown-class", where, what, "dropped"))
             continue
         extras = dict(attributes.get(len(image.records), {}))
-        difficult = truth(extras.pop("difficult", ""))
-        image.add(Record(where, names[int(label)], _corners(cells[1:]), difficult, extras))
+        difficult, crowd = (truth(extras.pop(key, "")) for key in ("difficult", "crowd"))
+        image.add(Record(where, names[int(label)], _corners(cells[1:]), difficult, extras, crowd))
 
 
 def _corners(cells: list[str]) -> tuple[float, float, float, float]:
@@ -160,7 +160,7 @@ def _exact_corners(cells: list[str]) -> tuple[float, float, float, float]:
 
 
 def _attributes(folder: Path) -> dict[str, dict[int, dict[str, str]]]:
-    """Path -> number of the box -> its facts, from attributes.csv (image,box,difficult,...)."""
+    """Path -> number of the box -> its facts, from attributes.csv (image,box,difficult,crowd,...)."""
     file = folder / ATTRIBUTES
     found: dict[str, dict[int, dict[str, str]]] = {}
     if file.is_file():
