@@ -69,7 +69,7 @@ def detect_retinanet(
     run.stop_if_dry(detection.plan(run, phases))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

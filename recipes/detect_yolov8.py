@@ -65,7 +65,7 @@ def detect_yolov8(
     run.stop_if_dry(detection.plan(run, phases))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

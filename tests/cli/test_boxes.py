@@ -259,6 +259,12 @@ def test_classes_match_by_name_and_unknown_ones_are_refused_or_dropped(run, othe
         "objects: 5 (4 pictures without)",
         "dropped: 1 (boxes of classes that the run does not know)",
     ]
+    chosen = read_card(run)["measures"]["validation"]["f1"]["threshold"]
+    assert lines[lines.index("") - 1] == (
+        f"precision and recall from a score of {chosen:.4f}, where F1 of all classes was best on the run's validation part"
+    )
+    assert answer["f1"]["chosen_on"] == "validation"
+    assert {row["threshold"] for row in answer["per_class"].values()} == {chosen}
     table = [line.split() for line in lines[lines.index("") + 1 :]]
     assert [row[:2] for row in table] == [["class", "objects"], ["gun", "3"], ["knife", "2"]]
 

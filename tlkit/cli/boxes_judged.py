@@ -201,8 +201,8 @@ def _show_text(outcome: dict[str, Any]) -> None:
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
         _show_measure(f"{name} false alarms a picture", row["recall"], outcome["intervals"].get(name))
-    click.echo()
     click.echo(_threshold_said(outcome["f1"]))
+    click.echo()
     rows = [[name, *(_figure(row[key]) for key in COLUMNS)] for name, row in outcome["per_class"].items()]
     show_table(["class", *COLUMNS], rows)
 
@@ -211,7 +211,7 @@ def _threshold_said(f1: dict[str, Any]) -> str:
     if f1["threshold"] is None:
         return "precision and recall: none, for nothing was found or there is nothing to find"
     where = "the run's validation part" if f1["chosen_on"] == VALIDATION else "these pictures, which flatters"
-    return f"precision and recall from a score of {f1['threshold']:.4f}, where F1 of all classes was best on {where}:"
+    return f"precision and recall from a score of {f1['threshold']:.4f}, where F1 of all classes was best on {where}"
 
 
 def _show_measure(name: str, value: float | None, interval: list[float] | None) -> None:

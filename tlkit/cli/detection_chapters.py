@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.chapters import CHECKPOINTS
 from tlkit.cli.detection_reporter import Reporter
 from tlkit.cli.detection_results import write_detector_page
-from tlkit.cli.detection_tasting import choose_threshold, judge
+from tlkit.cli.detection_tasting import choose_threshold, enough, judge, say_most
 from tlkit.cli.device import set_precision
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
@@ -242,6 +243,7 @@ def fit(
     fitting: DetectorFitting,
     augmentation: BoxAugmentation,
     tip: Tip | None = None,
+    detecting: Detecting | None = None,
 ) -> None:
     """Train phase by phase; the best epoch by AP50 on validation is kept.
 
@@ -253,6 +255,7 @@ def fit(
         fitting: How it is fitted.
         augmentation: Random changes of training pictures.
         tip: Threats laid into them.
+        detecting: How many detections a picture are judged.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -261,6 +264,7 @@ def fit(
     from tlkit.models.detector_training import fit_detector
 
     check_phases(phases)
+    most = say_most(run, split, detecting)
     changes: dict[str, Any] = {
         "augmentation": augmentation if augmentation.active else None,
         "change": tip.change(detector.size) if tip else None,
@@ -275,8 +279,9 @@ def fit(
         seed=run.seed,
         **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=by_precision,
+        judge=partial(by_precision, most=most),
         watchers=Reporter(run, split, phases).watchers(),
+        most=most,
     )
     run.record(phases=[asdict(result) for result in results])
 
@@ -291,12 +296,12 @@ def check_phases(phases: Sequence[Phase]) -> None:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
 
 
-def by_precision(found: list, truth: Boxes) -> dict[str, float]:
+def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
     """AP50 and AP of what a detector found: what the best epoch is chosen by."""
     from tlkit.results.detection import coco_measures
     from tlkit.results.detection_matches import detections_of_pictures
 
-    measured = coco_measures(truth, detections_of_pictures(found))
+    measured = coco_measures(truth, detections_of_pictures(found), most)
     return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
 
 
@@ -332,6 +337,7 @@ def _draw_first_batch(
 
 def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
     """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+    detecting = enough(split, detecting)
     threshold = choose_threshold(run, detector, split, detecting)
     judge(run, detector, split, detecting, threshold)
     run.record(detecting=asdict(detecting))
@@ -344,7 +350,7 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.results.detector_serving import check_detector_parity, export_detector
 
-    folder = run.folder.path
+    folder, detecting = run.folder.path, enough(split, detecting)
     detector.save(folder / "model.keras")
     export_detector(detector, folder, detecting)
     test = split.take(TEST)
