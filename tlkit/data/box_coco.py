@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tlkit.data.box_records import (
     Annotated,
@@ -22,9 +23,11 @@ from tlkit.data.box_records import (
     safe_path,
     truth,
 )
+from tlkit.data.class_names import place_of
 from tlkit.data.sources import PART_NAMES
 from tlkit.errors import DataFault
 
+IMAGES_BESIDE = "images.json"  # what resolves the ids of a list of results beside it
 MOST_JSON = 2_000_000_000  # bytes
 
 
@@ -96,12 +99,68 @@ def _loaded(file: Path) -> dict[str, Any]:
             json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
     except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
         raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
+    beside = file.with_name(IMAGES_BESIDE)
+    if (
+        isinstance(data, list) and file != beside and beside.is_file()
+    ):  # results, as `tlkit predict --draw` writes them
+        data = {**_loaded(beside), "annotations": data}
     lists = {"images", "annotations", "categories"}
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
         raise DataFault(
             f"{file} is no COCO JSON: it needs the lists images, annotations, categories.", "Add them."
         )
     return data
+
+
+class CocoIds(NamedTuple):
+    """The numbers that a COCO file gives to its images and classes.
+
+    Attributes:
+        file: The file.
+        root: Folder that the images' paths are relative to.
+        images: Path -> number.
+        categories: Name -> number.
+    """
+
+    file: Path
+    root: Path
+    images: dict[str, Any]
+    categories: dict[str, int]
+
+    def of_image(self, path: Path) -> Any:
+        """The number of a picture: by its path below the root, else by its name where only one has it; else None."""
+        place, root = path.resolve(), self.root.resolve()
+        if place.is_relative_to(root) and (own := place.relative_to(root).as_posix()) in self.images:
+            return self.images[own]
+        named = [number for known, number in self.images.items() if known.rsplit("/", 1)[-1] == path.name]
+        return named[0] if len(named) == 1 else None
+
+    def of_classes(self, names: Sequence[str]) -> tuple[list[int], list[str]]:
+        """The numbers of classes, matched as `tlkit evaluate` does it, and those that the file lacks.
+
+        The latter get numbers beyond its largest.
+        """
+        known, free = list(self.categories), max(self.categories.values(), default=0) + 1
+        places = [place_of(name, known) for name in names]
+        lacking = [name for name, place in zip(names, places, strict=True) if place < 0]
+        numbers = [
+            self.categories[known[place]] if place >= 0 else free + lacking.index(name)
+            for name, place in zip(names, places, strict=True)
+        ]
+        return numbers, lacking
+
+
+def read_coco_ids(file: Path) -> CocoIds:
+    """The numbers of a COCO file's images and classes.
+
+    Raises:
+        DataFault: It is no COCO JSON.
+    """
+    data = _loaded(file)
+    listed = _listed(file, data)
+    numbers = dict(zip(listed, (_get(entry, "id") for entry in data["images"]), strict=True))
+    categories = {name: number for number, name in _categories(file, data).items()}
+    return CocoIds(file, _base(file, listed), numbers, categories)
 
 
 def _listed(file: Path, data: dict[str, Any]) -> list[str]:

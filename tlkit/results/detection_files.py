@@ -1,4 +1,4 @@
-"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's JSON.
+"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's results.
 
 A picture is drawn at its own size, from the pixels that the network saw, so that the numbers beside it are pixels of it
 too; the folder can be read again as a source of boxes.
@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
+from tlkit.data.box_coco import IMAGES_BESIDE
 from tlkit.data.decoding import decode, read_contents
 from tlkit.errors import RunFailed
 from tlkit.results.canvas import COLOURS, shortened
@@ -51,21 +52,38 @@ class Drawn(NamedTuple):
     labels: Sequence[str]
 
 
+class Numbers(NamedTuple):
+    """What COCO calls ids.
+
+    Attributes:
+        images: [n] of the pictures.
+        classes: [k] of the classes.
+    """
+
+    images: Sequence[Any]
+    classes: Sequence[int]
+
+
 def write_found(
     found: Sequence[Drawn],
     classes: Sequence[str],
     folder: Path,
     about: dict[str, Any],
     told: Callable[[int], None] = lambda _done: None,
+    numbers: Numbers | None = None,
 ) -> None:
     """Write a folder that appears whole or not at all.
+
+    Its `detections.json` is what pycocotools' loadRes takes, a plain list; `images.json` beside it, in COCO's form
+    without annotations, says which pictures and classes the numbers in it are.
 
     Args:
         found: [n] what was found; the files are only read.
         classes: [k] every class name, in order.
         folder: Must not exist, or be empty.
-        about: For "info" in the JSON.
+        about: For "info" in images.json.
         told: Is called with the number of pictures drawn.
+        numbers: Of pictures and classes; None: from 1.
 
     Raises:
         RunFailed: The folder cannot be written.
@@ -79,8 +97,10 @@ def write_found(
             sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
             _write_table(aside / "boxes.csv", found, names)
             (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-            whole = {"info": about, **_coco(found, names, sizes, classes)}
-            (aside / "detections.json").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+            numbers = numbers or Numbers(range(1, len(found) + 1), range(1, len(classes) + 1))
+            images = {"info": about, **_images(found, names, sizes, classes, numbers)}
+            _write_json(aside / IMAGES_BESIDE, images)
+            _write_json(aside / "detections.json", _results(found, classes, numbers))
             aside.chmod(0o755)
             aside.rename(folder)
         finally:
@@ -208,27 +228,34 @@ def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> No
                 table.writerow([name, *[""] * (len(HEADER) - 2), one.path])
 
 
-def _coco(
-    found: Sequence[Drawn], names: Sequence[str], sizes: Sequence[tuple[int, int]], classes: Sequence[str]
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _images(
+    found: Sequence[Drawn],
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    classes: Sequence[str],
+    numbers: Numbers,
 ) -> dict[str, Any]:
-    """COCO's lists; `annotations` have scores, so that they alone are COCO's form of results."""
+    """COCO's lists of images and categories; the third, of annotations, is empty."""
     images = [
         {"id": i, "file_name": name, "width": width, "height": height, "original": one.path}
-        for i, (one, name, (width, height)) in enumerate(zip(found, names, sizes, strict=True), 1)
+        for i, one, name, (width, height) in zip(numbers.images, found, names, sizes, strict=True)
     ]
-    rows: list[dict[str, Any]] = [
-        {"image_id": i, "category_id": classes.index(label) + 1, "bbox": _sides(box), "score": score}
-        for i, one in enumerate(found, 1)
+    categories = [{"id": k, "name": name} for k, name in zip(numbers.classes, classes, strict=True)]
+    return {"images": images, "categories": categories, "annotations": []}
+
+
+def _results(found: Sequence[Drawn], classes: Sequence[str], numbers: Numbers) -> list[dict[str, Any]]:
+    """COCO's form of results: a row for each box."""
+    number_of = dict(zip(classes, numbers.classes, strict=True))
+    return [
+        {"image_id": i, "category_id": number_of[label], "bbox": _sides(box), "score": score}
+        for i, one in zip(numbers.images, found, strict=True)
         for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
     ]
-    return {
-        "images": images,
-        "categories": [{"id": k, "name": name} for k, name in enumerate(classes, 1)],
-        "annotations": [
-            {"id": i, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
-            for i, row in enumerate(rows, 1)
-        ],
-    }
 
 
 def _sides(box: Sequence[float]) -> list[float]:
