@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -41,6 +42,20 @@ def check(found):
     assert card["measures"]["test"]["n"] == 6
     assert card["parity"]["largest_difference"] <= card["parity"]["tolerance"]
     assert found["n"] == 6
+    page = (folder / "report.html").read_text()  # words of screening are for xray: and gdxray: alone
+    assert "Recall at few false alarms" in page
+    assert "Precision and recall are from a score of" in page
+    assert not re.search(
+        "screen|threat", page.split("<footer")[0].partition("<body")[2].partition("recipe.py")[0], re.I
+    )
+
+
+def test_words_of_screening_are_for_x_rays():
+    from tlkit.cli.detection_results import is_xray
+
+    assert [is_xray({"source": source}) for source in ("xray:bags", "gdxray:here", "bags/", "tfds:voc", None)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -320,6 +320,7 @@ def _draw_first_batch(
     from tlkit.data.images import Order
     from tlkit.results.canvas import save
     from tlkit.results.detection_pictures import labelled_batch
+    from tlkit.results.lettering import writable
 
     training = split.take(TRAINING)
     order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
@@ -327,7 +328,7 @@ def _draw_first_batch(
     pixels, truth = next(iter(batches))
     labels = [np.asarray(one) for one in truth["classes"]]
     figure = labelled_batch(
-        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, split.boxes.class_names
+        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, writable(split.boxes.class_names)
     )
     save(figure, run.folder.folder("pictures") / "batch.png")
 

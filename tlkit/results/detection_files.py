@@ -16,7 +16,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
@@ -25,6 +24,7 @@ from tlkit.data.box_coco import IMAGES_BESIDE
 from tlkit.data.decoding import decode, read_contents
 from tlkit.errors import RunFailed
 from tlkit.results.canvas import COLOURS, shortened
+from tlkit.results.lettering import OWN, Place, font_of, places, writable
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "score", "original")
 _JPEG = {"quality": 95, "subsampling": 0}  # coloured lines stay sharp
@@ -158,6 +158,9 @@ def _write_drawn(one: Drawn, file: Path, classes: Sequence[str]) -> tuple[int, i
 def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.Image:
     """A picture with a frame around each box, in its class's colour, and its name and score; the surest on top.
 
+    A name stands above its box, or where it hides no other object, with a line to its box; where there is no such
+    place it is left out, for the numbers stand in boxes.csv.
+
     Args:
         pixels: uint8 RGB `[h, w, 3]`.
         one: What was found in it.
@@ -166,11 +169,22 @@ def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     side = min(image.size)
-    width, font = max(2, round(side / 200)), _font(max(9, round(side / 32)))
-    for box, score, label in reversed(list(zip(one.boxes, one.scores, one.labels, strict=True))):
-        colour = COLOURS[classes.index(label) % len(COLOURS)]
+    width, high = max(2, round(side / 200)), max(9, round(side / 32))
+    names = dict(zip(classes, writable(classes), strict=True))
+    texts = [
+        f"{shortened(names[label], 24)} {score:.2f}"
+        for label, score in zip(one.labels, one.scores, strict=True)
+    ]
+    fonts = [_font(text, high) for text in texts]
+    colours = [COLOURS[classes.index(label) % len(COLOURS)] for label in one.labels]
+    plates = [_plate(pen, text, font) for text, font in zip(texts, fonts, strict=True)]
+    found = places(np.array(one.boxes), [plate[2:] for plate in plates], image.size, width)
+    drawn = list(zip(one.boxes, colours, found, texts, fonts, plates, strict=True))[::-1]
+    for box, colour, *_ in drawn:
         _frame(pen, box, colour, width, image.size)
-        _write_name(pen, box, f"{shortened(label, 24)} {score:.2f}", colour, font, width, image.size)
+    for _, colour, place, text, font, plate in drawn:
+        if place:
+            _write_name(pen, place, text, colour, font, plate)
     return image
 
 
@@ -186,31 +200,43 @@ def _frame(
         pen.rectangle([first, (max(last[0], first[0]), max(last[1], first[1]))], outline=ink, width=thickness)
 
 
+def _plate(
+    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont
+) -> tuple[float, float, float, float]:
+    """Where a text begins in its plate, and the plate's width and height."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    return 2 - left, 2 - top, int(right - left) + 4, int(bottom - top) + 4
+
+
 def _write_name(
     pen: ImageDraw.ImageDraw,
-    box: Sequence[float],
+    place: Place,
     text: str,
     colour: str,
     font: ImageFont.FreeTypeFont,
-    width: int,
-    size: tuple[int, int],
+    plate: tuple[float, float, float, float],
 ) -> None:
-    """The name on a plate above the box, or, where there is no room, below its upper edge."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    wide, high = right - left + 4, bottom - top + 4
-    x = min(max(int(box[0]) - width, 0), max(size[0] - int(wide), 0))
-    y = int(box[1]) - width - int(high)
-    y = y if y >= 0 else max(int(box[1]), 0)
+    """The name on a plate, with a line to its box where they do not touch."""
+    if place.leader:
+        pen.line(place.leader, fill="white", width=3)
+        pen.line(place.leader, fill=colour, width=1)
+    x, y = int(place.left), int(place.top)
+    right, down, wide, high = plate
     pen.rectangle([x, y, x + wide - 1, y + high - 1], fill=colour)
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     dark = 0.299 * red + 0.587 * green + 0.114 * blue >= _PALE
-    pen.text((x + 2 - left, y + 2 - top), text, fill="black" if dark else "white", font=font)
+    pen.text((x + right, y + down), text, fill="black" if dark else "white", font=font)
+
+
+def _font(text: str, height: int) -> ImageFont.FreeTypeFont:
+    """One that has the text's letters."""
+    found = font_of(text)
+    return _opened(found.file if found else OWN, height)
 
 
 @cache
-def _font(height: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows Greek and Cyrillic."""
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", height)
+def _opened(file: Path, height: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, height)
 
 
 # --- numbers ---
