@@ -18,7 +18,7 @@ ORDER = {
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
     "results": "intervals calibration measures lettering canvas charts pictures anatomy_pictures events run_folder sameness board evaluation evidence verdict "
     "report page benefit benefit_charts contest contest_charts projector serving conversion detection_matches detection_curves detection_coco detection_intervals detection detection_benefit framed_boxes detection_pictures label_errors "
-    "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving detector_conversion detector_evaluation detection_files",
+    "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving onnx_nms detector_conversion detector_evaluation detection_files",
 }
 SLOW = {
     "tensorflow",

@@ -22,6 +22,10 @@ OWN = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 _NO_FONT = ("Last Resort", "STIX", "cm")  # a box for every letter; mathematics
 _TURNS = np.linspace(0, 2 * np.pi, 16, endpoint=False)
 _RINGS = (1.2, 2.2, 3.4, 5.0)  # distances of a name from its box, in heights of the name
+_BESIDE, _MANY = (
+    7,
+    60,
+)  # places that touch the box; with more boxes there are only these, for lines would hide them
 _HIDDEN = 0.3  # of another box or name that a name may hide; more, and it is left out
 
 
@@ -130,6 +134,7 @@ def places(
             found.append(None)
             continue
         corners = np.array(list(_candidates(box, width, height, gap)))
+        corners = corners if len(boxes) <= _MANY else corners[:_BESIDE]
         corners = np.clip(corners, 0, np.maximum(np.array(size) - (width, height), 0))
         plate = np.concatenate([corners, corners + np.array([width, height])], axis=1)
         others = np.array(taken)
