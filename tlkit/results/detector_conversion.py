@@ -1,9 +1,9 @@
 """A detector for other runtimes: ONNX and LiteRT, checked against the Keras model before it is kept.
 
 Both take uint8 RGB pixels in the network's square, into which the caller letterboxes: the longer side becomes the
-square's, the picture lies in the middle, grey 114 around it. They give `boxes` float32 [n, a, 4] in pixels of that square
-and `scores` float32 [n, a, k], before duplicates are dropped: runtimes differ in how they do that. ONNX can have this
-inside too (see `onnx_nms`). The SavedModel of the run has all of it inside.
+square's, the picture lies in the middle, grey 114 around it. They give `boxes` float32 [n, a, 4] in pixels of that
+square and `scores` float32 [n, a, k], before duplicates are dropped: runtimes differ in how they do that. ONNX can have
+this inside too (see `onnx_nms`). The SavedModel of the run has all of it inside.
 """
 
 from __future__ import annotations

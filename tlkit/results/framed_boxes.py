@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -34,7 +34,12 @@ def draw_boxes(axes: Axes, shape: tuple[int, ...], framed: Sequence[Framed]) -> 
     for one in framed:
         # Pixel i is drawn from i - 0.5 to i + 0.5.
         left, top, right, bottom = (float(value) - 0.5 for value in one.box)
-        how = {"xy": (left, top), "width": right - left, "height": bottom - top, "fill": False}
+        how: dict[str, Any] = {
+            "xy": (left, top),
+            "width": right - left,
+            "height": bottom - top,
+            "fill": False,
+        }
         axes.add_patch(Rectangle(**how, edgecolor="white", linewidth=2.6))
         axes.add_patch(Rectangle(**how, edgecolor=one.colour, linewidth=1.6, linestyle=one.style))
     texts = [canvas.shortened(one.text, 20) for one in framed]

@@ -43,7 +43,7 @@ def add_nms(model: Any, size: int, classes: int, anchors: int, detecting: Detect
     )
     del graph.output[:]
     kinds = {"boxes": onnx.TensorProto.FLOAT, "scores": onnx.TensorProto.FLOAT}
-    sides = {"boxes": ["n", detecting.most, 4], "count": ["n"]}
+    sides: dict[str, Any] = {"boxes": ["n", detecting.most, 4], "count": ["n"]}
     graph.output.extend(
         onnx.helper.make_tensor_value_info(
             name, kinds.get(name, onnx.TensorProto.INT64), sides.get(name, ["n", detecting.most])
