@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.chapters import CHECKPOINTS
-from tlkit.cli.detection_reporter import Reporter
+from tlkit.cli.detection_reporter import Reporter, draw_first_batch
 from tlkit.cli.detection_results import write_detector_page
-from tlkit.cli.detection_tasting import choose_threshold, judge
+from tlkit.cli.detection_tasting import choose_threshold, enough, judge, say_most
 from tlkit.cli.device import set_precision
 from tlkit.cli.drawing import draw_first, drawn_or_sample
 from tlkit.cli.estimates import training_time
@@ -300,6 +301,7 @@ def fit(
     fitting: DetectorFitting,
     augmentation: BoxAugmentation,
     tip: Tip | None = None,
+    detecting: Detecting | None = None,
 ) -> None:
     """Train phase by phase; the best epoch by AP50 on validation is kept.
 
@@ -311,6 +313,7 @@ def fit(
         fitting: How it is fitted.
         augmentation: Random changes of training pictures.
         tip: Threats laid into them.
+        detecting: How many detections a picture are judged.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -319,11 +322,12 @@ def fit(
     from tlkit.models.detector_training import fit_detector
 
     check_phases(phases)
+    most = say_most(run, split, detecting)
     changes: dict[str, Any] = {
         "augmentation": augmentation if augmentation.active else None,
         "change": tip.change(detector.size) if tip else None,
     }
-    _draw_first_batch(run, detector, split, fitting, changes)
+    draw_first_batch(run, detector, split, fitting, changes)
     results = fit_detector(
         detector,
         split,
@@ -333,8 +337,9 @@ def fit(
         seed=run.seed,
         **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=by_precision,
+        judge=partial(by_precision, most=most),
         watchers=Reporter(run, split, phases).watchers(),
+        most=most,
     )
     run.record(phases=[asdict(result) for result in results])
 
@@ -349,40 +354,13 @@ def check_phases(phases: Sequence[Phase]) -> None:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
 
 
-def by_precision(found: list, truth: Boxes) -> dict[str, float]:
+def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
     """AP50 and AP of what a detector found: what the best epoch is chosen by."""
     from tlkit.results.detection import coco_measures
     from tlkit.results.detection_matches import detections_of_pictures
 
-    measured = coco_measures(truth, detections_of_pictures(found))
+    measured = coco_measures(truth, detections_of_pictures(found), most)
     return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
-
-
-def _draw_first_batch(
-    run: Run,
-    detector: keras.Model,
-    split: BoxSplit,
-    fitting: DetectorFitting,
-    changes: dict[str, Any],
-) -> None:
-    """Draw the first training batch as the network sees it."""
-    import numpy as np
-
-    from tlkit.data.box_batches import training_box_batches
-    from tlkit.data.box_splits import strata
-    from tlkit.data.images import Order
-    from tlkit.results.canvas import save
-    from tlkit.results.detection_pictures import labelled_batch
-
-    training = split.take(TRAINING)
-    order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
-    batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
-    pixels, truth = next(iter(batches))
-    labels = [np.asarray(one) for one in truth["classes"]]
-    figure = labelled_batch(
-        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, split.boxes.class_names
-    )
-    save(figure, run.folder.folder("pictures") / "batch.png")
 
 
 # --- Tasting ---
@@ -390,6 +368,7 @@ def _draw_first_batch(
 
 def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
     """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+    detecting = enough(split, detecting)
     threshold = choose_threshold(run, detector, split, detecting)
     judge(run, detector, split, detecting, threshold)
     run.record(detecting=asdict(detecting))
@@ -402,7 +381,7 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.results.detector_serving import check_detector_parity, export_detector
 
-    folder = run.folder.path
+    folder, detecting = run.folder.path, enough(split, detecting)
     detector.save(folder / "model.keras")
     export_detector(detector, folder, detecting)
     test = split.take(TEST)

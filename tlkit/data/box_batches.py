@@ -130,13 +130,13 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         xyxy: float32 [n, m, 4]; -1 where there is no box.
-        labels: int32 [n, m]: class; -1 padding; -2 ignored (difficult, or below two pixels).
+        labels: int32 [n, m]: class; -1 padding; -2 ignored (difficult, a crowd, or below two pixels).
     """
     most = max([1, *(len(some) for some in boxes.xyxy)])
     xyxy = np.full((len(boxes), most, 4), PADDING, np.float32)
     labels = np.full((len(boxes), most), PADDING, np.int32)
     for i, (some, kinds, hard, sides) in enumerate(
-        zip(boxes.xyxy, boxes.labels, boxes.difficult, boxes.sizes, strict=True)
+        zip(boxes.xyxy, boxes.labels, boxes.ignored, boxes.sizes, strict=True)
     ):
         placed = to_network(some, sides, size).reshape(-1, 4)
         small = (placed[:, 2:] - placed[:, :2] < LEAST_SIDE).any(1)

@@ -7,11 +7,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from posixpath import normpath
-from typing import Any
+from typing import Any, NamedTuple
 
-from tlkit.data.box_finder import IMAGE_FOLDERS, Finder, checked_name, files_like, set_root
+from tlkit.data.box_finder import (
+    IMAGE_FOLDERS,
+    Finder,
+    checked_name,
+    files_like,
+    is_label_folder,
+    set_root,
+    tail,
+)
 from tlkit.data.box_outlines import NO_BOX, around_coco
 from tlkit.data.box_parts import part_named, part_of_file, settled
 from tlkit.data.box_records import (
@@ -23,8 +32,10 @@ from tlkit.data.box_records import (
     read_text,
     truth,
 )
+from tlkit.data.class_names import place_of
 from tlkit.errors import DataFault
 
+IMAGES_BESIDE = "images.json"  # what resolves the ids of a list of results beside it
 MOST_JSON = 2_000_000_000  # bytes
 
 
@@ -58,9 +69,9 @@ def _complete(file: Path) -> bool:
 def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """Images, categories and annotations of one file, or of several, whose names say the part.
 
-    Numbers and ids may be written as text. Without a bbox, the box around the segmentation is taken. Crowds count as
-    difficult. An area that is not the box's own (COCO measures the object's outline) and attributes
-    become box columns.
+    Numbers and ids may be written as text. Without a bbox, the box around the segmentation is taken. `iscrowd` makes a
+    crowd, `ignore` a difficult object. An area that is not the box's own (COCO measures the object's outline) and
+    attributes become box columns.
 
     Args:
         files: The annotation files.
@@ -105,12 +116,78 @@ def _loaded(file: Path) -> dict[str, Any]:
             json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
     except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
         raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
+    beside = file.with_name(IMAGES_BESIDE)
+    if (
+        isinstance(data, list) and file != beside and beside.is_file()
+    ):  # results, as `tlkit predict --draw` writes them
+        data = {**_loaded(beside), "annotations": data}
     lists = {"images", "annotations", "categories"}
     if not isinstance(data, dict) or not all(isinstance(data.get(key), list) for key in lists):
         raise DataFault(
             f"{file} is no COCO JSON: it needs the lists images, annotations, categories.", "Add them."
         )
     return data
+
+
+class CocoIds(NamedTuple):
+    """The numbers that a COCO file gives to its images and classes.
+
+    Attributes:
+        file: The file.
+        root: Folder that the images' paths are relative to.
+        images: Path -> number.
+        categories: Name -> number.
+    """
+
+    file: Path
+    root: Path
+    images: dict[str, Any]
+    categories: dict[str, Any]
+
+    def of_image(self, path: Path) -> Any:
+        """The number of a picture: by its path below the root, else by its name where only one has it; else None."""
+        place, root = path.resolve(), self.root.resolve()
+        if place.is_relative_to(root) and (own := place.relative_to(root).as_posix()) in self.images:
+            return self.images[own]
+        named = [number for known, number in self.images.items() if known.rsplit("/", 1)[-1] == path.name]
+        return named[0] if len(named) == 1 else None
+
+    def of_classes(self, names: Sequence[str]) -> tuple[list[Any], list[str]]:
+        """The numbers of classes, matched as `tlkit evaluate` does it, and those that the file lacks.
+
+        The latter get numbers beyond its largest.
+        """
+        known = list(self.categories)
+        free = max((number for number in self.categories.values() if isinstance(number, int)), default=0) + 1
+        places = [place_of(name, known) for name in names]
+        lacking = [name for name, place in zip(names, places, strict=True) if place < 0]
+        numbers = [
+            self.categories[known[place]] if place >= 0 else free + lacking.index(name)
+            for name, place in zip(names, places, strict=True)
+        ]
+        return numbers, lacking
+
+
+def read_coco_ids(file: Path) -> CocoIds:
+    """The numbers of a COCO file's images and classes, as they stand there.
+
+    Raises:
+        DataFault: It is no COCO JSON.
+    """
+    data, folder = _loaded(file), folder_of(file)
+    categories = _categories(file, data)
+    paths, _ = _paths(Annotations("COCO", folder, []), Finder(folder), file, data, None)
+    images = {
+        path or "/".join(tail(str(_get(entry, "file_name")))): _get(entry, "id")
+        for path, entry in zip(paths, data["images"], strict=True)
+    }
+    numbers = {categories[_identity(entry, "id")]: _get(entry, "id") for entry in data["categories"]}
+    return CocoIds(file, folder, images, numbers)
+
+
+def folder_of(file: Path) -> Path:
+    """The source of one annotation file: its folder, or the one above where that is for annotations."""
+    return file.parent.parent if is_label_folder(file.resolve().parent.name) else file.parent
 
 
 def _get(entry: Any, key: str) -> Any:
@@ -270,8 +347,8 @@ def _record(where: str, entry: dict[str, Any], name: str) -> Record:
     area = number(entry.get("area"))
     if is_outline_area(area, (corners[2] - corners[0]) * (corners[3] - corners[1])):
         extras.setdefault("area", repr(area))
-    ignored = truth(entry.get("iscrowd")) or truth(entry.get("ignore"))
-    return Record(where, name, corners, ignored, extras, written)
+    difficult, crowd = truth(entry.get("ignore")), truth(entry.get("iscrowd"))
+    return Record(where, name, corners, difficult, extras, written, crowd)
 
 
 def _corners(entry: dict[str, Any]) -> tuple[tuple[float, float, float, float], str]:

@@ -11,9 +11,9 @@ import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tlkit.data.box_coco import coco_files, read_coco
+from tlkit.data.box_coco import coco_files, folder_of, read_coco
 from tlkit.data.box_cvat import cvat_files, is_cvat, read_cvat
-from tlkit.data.box_finder import files_like, is_label_folder
+from tlkit.data.box_finder import files_like
 from tlkit.data.box_gdxray import read_gdxray
 from tlkit.data.box_labelme import labelme_files, read_labelme
 from tlkit.data.box_lists import source_of
@@ -153,8 +153,7 @@ def _read_file(source: str, file: Path) -> Annotations:
             return read_open_images([file], file.parent, whole=False)
         return read_csv(file, whole=False)
     if suffix == ".json":
-        above = file.parent.parent if is_label_folder(file.resolve().parent.name) else file.parent
-        return read_coco([file], above, whole=False)
+        return read_coco([file], folder_of(file), whole=False)
     if suffix in {".yaml", ".yml"}:
         return _read_yaml(file)
     if file.name == "ground_truth.txt":

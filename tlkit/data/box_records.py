@@ -45,7 +45,10 @@ class Fault(NamedTuple):
 
 
 class Record(NamedTuple):
-    """One box as it was written: corners are left, top, right, bottom; `written` is the text where they are none."""
+    """One box as it was written: corners are left, top, right, bottom; see `Boxes` for difficult and crowd.
+
+    `written` is the text where the corners are none.
+    """
 
     where: str
     name: str
@@ -53,6 +56,7 @@ class Record(NamedTuple):
     difficult: bool = False
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
     written: str = ""
+    crowd: bool = False
 
 
 @dataclass

@@ -35,7 +35,7 @@ def new_sides(sides: np.ndarray, size: int) -> np.ndarray:
 def least_sides(boxes: Boxes, size: int) -> np.ndarray:
     """float32 [m]: the shorter side of every box that counts (difficult ones do not), pixels of the square."""
     found = [np.zeros(0, np.float32)]
-    for some, hard, sides in zip(boxes.xyxy, boxes.difficult, boxes.sizes, strict=True):
+    for some, hard, sides in zip(boxes.xyxy, boxes.ignored, boxes.sizes, strict=True):
         placed = (some[:, 2:] - some[:, :2]) * placement(np.array(sides), size)[0]
         found.append(placed[~np.asarray(hard, bool)].min(1, initial=np.inf).astype(np.float32))
     return np.concatenate(found)

@@ -24,7 +24,7 @@ from tlkit.errors import DataFault
 CORNERS = ("left", "top", "right", "bottom")
 SIDES = ("left", "top", "width", "height")
 OF_THE_IMAGE = {"group", "split", "part", "subset"}
-OF_A_BOX = {"difficult", *OF_THE_IMAGE}
+OF_A_BOX = {"difficult", "crowd", *OF_THE_IMAGE}
 # What other tools call the columns, in any case; our own names come first.
 SPELLINGS = {
     "image": (
@@ -152,8 +152,9 @@ def _checked_columns(file: Path) -> dict[str, str]:
 
 
 def read_csv(file: Path, *, whole: bool) -> Annotations:
-    """Rows of image,left,top,right,bottom,class[,difficult][,group][,split][,...]; an empty box is a negative image.
+    """Rows of image,left,top,right,bottom,class[,difficult][,crowd][,group][,split][,...].
 
+    An empty box is a negative image.
     Other tools' names of columns do too, such as TensorFlow's filename,width,height,class,xmin,ymin,xmax,ymax, where
     width and height are those of the image; or left, top, width and height of the box. Further columns are facts of
     the boxes. A `classes.txt` beside the file gives the order of the classes.
@@ -249,9 +250,9 @@ def _add_row(
         right, bottom = left + right, top + bottom
     own = {*OF_A_BOX, *columns.values()}
     extras = {key: value for key, value in row.items() if key not in own}
-    image.add(
-        Record(where, name, (left, top, right, bottom), truth(row.get("difficult")), extras, ",".join(cells))
-    )
+    corners, written = (left, top, right, bottom), ",".join(cells)
+    difficult, crowd = (truth(row.get(key)) for key in ("difficult", "crowd"))
+    image.add(Record(where, name, corners, difficult, extras, written, crowd))
 
 
 def _state_size(
@@ -295,7 +296,8 @@ def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotat
 
     Pictures are found by their names anywhere below the folder, first in the one that is called as the table's part.
     `class-descriptions*.csv` (LabelName,DisplayName, as published with or without a header) or `classes.csv` gives
-    readable names. Boxes around groups count as difficult.
+    readable names. Boxes around groups are crowds: the protocol of Open Images ignores what lies inside one by the
+    detection's own area.
 
     Args:
         files: The tables; of several, the name of each says its part (train-annotations-bbox.csv), or its folder.
@@ -363,8 +365,8 @@ def _add_open_images_box(
     if not name:
         found.spoil(image, "unknown-class", where, "the box has no LabelName")
         return
-    corners = left, top, right, bottom
-    image.add(Record(where, readable.get(name, name), corners, truth(row.get("IsGroupOf"))))
+    corners, group = (left, top, right, bottom), truth(row.get("IsGroupOf"))
+    image.add(Record(where, readable.get(name, name), corners, crowd=group))
 
 
 def _descriptions(folder: Path) -> dict[str, str]:

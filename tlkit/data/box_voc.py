@@ -230,8 +230,10 @@ def _image(found: Annotations, where: str, path: str, element: Element) -> Annot
             found.spoil(image, "unknown-class", place, what)
         else:
             corners, written = _corners(entry, first)
-            difficult = truth(entry.findtext("difficult"))
-            image.add(Record(place, name, corners, difficult, _attributes(entry), written))
+            difficult, crowd = (
+                truth(entry.findtext(key)) for key in ("difficult", "crowd")
+            )  # the latter is ours
+            image.add(Record(place, name, corners, difficult, _attributes(entry), written, crowd))
     return image
 
 

@@ -27,6 +27,8 @@ from tlkit.data.boxes import Boxes, difference, read_boxes
 from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
+FLAGS = ("difficult", "crowd")  # columns of tables
+
 
 def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = False) -> Path:
     """Write images and boxes into a new folder, read it back, and only then give it its name.
@@ -155,18 +157,23 @@ def _texts(box: np.ndarray) -> list[str]:
 
 def _write_csv(boxes: Boxes, folder: Path) -> None:
     _write_names(boxes, folder)
-    header = ("image", "left", "top", "right", "bottom", "class", "difficult", *boxes.box_columns)
+    header = ("image", "left", "top", "right", "bottom", "class", *FLAGS, *boxes.box_columns)
     _write_table(folder / "boxes.csv", header, _csv_rows(boxes))
 
 
 def _csv_rows(boxes: Boxes) -> Iterator[Sequence]:
     for i, path in enumerate(boxes.paths):
         if not len(boxes.xyxy[i]):
-            yield (path, *[""] * (6 + len(boxes.box_columns)))
+            yield (path, *[""] * (7 + len(boxes.box_columns)))
         for j, box in enumerate(boxes.xyxy[i]):
             facts = (values[i][j] for values in boxes.box_columns.values())
             name = boxes.class_names[boxes.labels[i][j]]
-            yield (path, *_texts(box), name, int(boxes.difficult[i][j]), *facts)
+            yield (path, *_texts(box), name, *_flags(boxes, i, j), *facts)
+
+
+def _flags(boxes: Boxes, i: int, j: int) -> tuple[int, int]:
+    """Of box j on image i, by `FLAGS`."""
+    return int(boxes.difficult[i][j]), int(boxes.crowd[i][j])
 
 
 # --- COCO ---
@@ -200,7 +207,8 @@ def _coco_annotations(boxes: Boxes) -> Iterator[dict]:
                 "category_id": int(boxes.labels[i][j]) + 1,
                 "bbox": [left, top, width, height],
                 "area": area,
-                "iscrowd": int(boxes.difficult[i][j]),
+                "iscrowd": int(boxes.crowd[i][j]),
+                **({"ignore": 1} if boxes.difficult[i][j] else {}),
                 **({"attributes": facts} if facts else {}),
             }
 
@@ -239,7 +247,8 @@ def _voc_lines(boxes: Boxes, i: int) -> Iterator[str]:
     for j, box in enumerate(boxes.xyxy[i]):
         yield "  <object>"
         yield f"    <name>{escape(boxes.class_names[boxes.labels[i][j]])}</name>"
-        yield f"    <difficult>{int(boxes.difficult[i][j])}</difficult>"
+        difficult, crowd = _flags(boxes, i, j)
+        yield f"    <difficult>{difficult}</difficult>{'<crowd>1</crowd>' if crowd else ''}"
         keys = ("xmin", "ymin", "xmax", "ymax")
         yield f"    <bndbox>{''.join(f'<{k}>{t}</{k}>' for k, t in zip(keys, _texts(box), strict=True))}</bndbox>"
         facts = {name: values[i][j] for name, values in boxes.box_columns.items()}
@@ -269,13 +278,13 @@ def _write_yolo(boxes: Boxes, folder: Path) -> None:
             for label, box in zip(boxes.labels[i], boxes.xyxy[i], strict=True)
         )
         file.write_text("".join(lines), encoding="utf-8")
-    if boxes.box_columns or any(flags.any() for flags in boxes.difficult):
+    if boxes.box_columns or any(flags.any() for flags in boxes.ignored):
         rows = (
-            (path, j, int(boxes.difficult[i][j]), *(values[i][j] for values in boxes.box_columns.values()))
+            (path, j, *_flags(boxes, i, j), *(values[i][j] for values in boxes.box_columns.values()))
             for i, path in enumerate(boxes.paths)
             for j in range(len(boxes.xyxy[i]))
         )
-        _write_table(folder / "attributes.csv", ("image", "box", "difficult", *boxes.box_columns), rows)
+        _write_table(folder / "attributes.csv", ("image", "box", *FLAGS, *boxes.box_columns), rows)
 
 
 def _write_lists(boxes: Boxes, folder: Path) -> str:

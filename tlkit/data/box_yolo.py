@@ -258,9 +258,10 @@ class _Lines:
             extras = dict(attributes.get(len(image.records), {}))
             if len(cells) == 6:
                 extras["confidence"] = cells[5]
-            difficult = truth(extras.pop("difficult", ""))
+            difficult, crowd = (truth(extras.pop(key, "")) for key in ("difficult", "crowd"))
             corners = _corners(cells[1:], self.keypoints)
-            image.add(Record(where, name, corners, difficult, extras, _written(corners, cells[1:])))
+            written = _written(corners, cells[1:])
+            image.add(Record(where, name, corners, difficult, extras, written, crowd))
 
     def _cells(self, text: str) -> list[str]:
         """Class and numbers; a name with blanks is one cell."""
@@ -342,7 +343,7 @@ def _exact_corners(cells: list[str]) -> Corners:
 
 
 def _attributes(folder: Path) -> dict[str, dict[int, dict[str, str]]]:
-    """Path -> number of the box -> its facts, from attributes.csv (image,box,difficult,...)."""
+    """Path -> number of the box -> its facts, from attributes.csv (image,box,difficult,crowd,...)."""
     file = folder / ATTRIBUTES
     found: dict[str, dict[int, dict[str, str]]] = {}
     if file.is_file():

@@ -38,7 +38,8 @@ class Boxes:
         paths: [n] POSIX paths relative to `root`.
         xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
         labels: [n] int32 [m], indices into `class_names`.
-        difficult: [n] bool [m]: objects that count neither when found nor when missed (difficult, crowd, group).
+        difficult: [n] bool [m]: single objects that count neither when found nor when missed, as VOC marks them: a
+            detection is on one by its intersection over union.
         sizes: [n] (width, height) in pixels.
         groups: [n] declared group or None; a group never crosses parts.
         parts: [n] the source's own split or None.
@@ -48,6 +49,8 @@ class Boxes:
             or left out, as sentences.
         layout: The first of these: about the source as it lies there, not about faults.
         mended: The others, as facts.
+        crowd: [n] bool [m]: boxes around many objects (COCO's iscrowd, Open Images' IsGroupOf), which count neither
+            when found nor when missed: a detection is on one by the share of itself that lies inside. Empty: none is.
     """
 
     source: str
@@ -65,9 +68,19 @@ class Boxes:
     notes: tuple[str, ...] = ()
     layout: tuple[str, ...] = ()
     mended: tuple[Fault, ...] = ()
+    crowd: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.crowd:
+            object.__setattr__(self, "crowd", tuple(np.zeros(len(some), bool) for some in self.xyxy))
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def ignored(self) -> tuple[np.ndarray, ...]:
+        """[n] bool [m]: difficult or a crowd; these are neither learned nor counted."""
+        return tuple(one | other for one, other in zip(self.difficult, self.crowd, strict=True))
 
     def file(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -100,6 +113,7 @@ class Boxes:
             notes=self.notes,
             layout=self.layout,
             mended=self.mended,
+            crowd=pick(self.crowd),
         )
 
     @property
@@ -115,12 +129,13 @@ class Boxes:
         return dict(zip(self.class_names, totals, strict=True))
 
     def summary(self) -> dict:
-        """Counts for card.json: images, negative images, boxes, difficult ones, boxes of each class."""
+        """Counts for card.json: images, negative images, boxes, difficult ones, crowds, boxes of each class."""
         return {
             "images": len(self),
             "negative": sum(not len(boxes) for boxes in self.xyxy),
             "boxes": sum(map(len, self.xyxy)),
             "difficult": int(sum(flags.sum() for flags in self.difficult)),
+            "crowd": int(sum(flags.sum() for flags in self.crowd)),
             "per_class": self.counts(),
         }
 
@@ -304,6 +319,7 @@ def _boxes(
         notes=(*annotations.notes, *box_faults.notes(mended)),
         layout=tuple(annotations.notes),
         mended=tuple(mended),
+        crowd=tuple(np.array([r.crowd for r in some], bool) for some in records),
     )
 
 
@@ -344,10 +360,21 @@ def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of the boxes of `[n, 4]` with those of `[n, 4]` in the same place: float64 `[n]`."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    common = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+    common = _paired_intersections(one, other)
     union = areas(one) + areas(other) - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def paired_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of each box of `[n, 4]` that lies inside that of `[n, 4]` in the same place: float64 `[n]`."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    common, own = _paired_intersections(one, other), areas(one)
+    return np.divide(common, own, out=np.zeros_like(common), where=own > 0)
+
+
+def _paired_intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    return np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
 
 
 def clip_boxes(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -366,7 +393,7 @@ def difference(one: Boxes, other: Boxes) -> str | None:
     for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
         if getattr(one, name) != getattr(other, name):
             return f"{name} differ"
-    for name in ("xyxy", "labels", "difficult"):
+    for name in ("xyxy", "labels", "difficult", "crowd"):
         for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
             if not np.array_equal(first, second):
                 return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"
