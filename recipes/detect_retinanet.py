@@ -5,7 +5,7 @@
 
 Method: a feature pyramid on a pretrained backbone, anchors at every place, and the focal loss, which learns from empty
 pictures too (Lin 2017; KerasCV's own loss is zero there). First pyramid and heads, then everything, with the average of
-the weights; the best epoch by AP50 on validation is kept. AP is that of pycocotools.
+the weights; the best epoch by AP50 on validation is kept. AP is COCO's.
 
 Result: xray:bags with --image-size 416 --crop 192 --batch 16 --epochs 1 11 --judge-every 2 --propose-anchors
 --balance resample --flip both --turn --gamma 0: AP50 0.726 (0.667 to 0.789), gun 0.935, shuriken 0.953, knife 0.563,
@@ -65,7 +65,7 @@ def detect_retinanet(
     run.stop_if_dry(detection.plan(run, phases, detector))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

@@ -5,7 +5,7 @@
 
 Method: YOLOv8's pyramid and decoupled heads without anchors, task-aligned assignment, distances learned as distributions
 (Jocher 2023; Feng 2021; Li 2020), built from KerasCV's classes without a hub. All layers learn from the start unless
-the backbone is pretrained; the best epoch by AP50 on validation is kept. AP is that of pycocotools.
+the backbone is pretrained; the best epoch by AP50 on validation is kept. AP is COCO's.
 
 Result: xray:bags with --backbone efficientnet-lite0 --weights imagenet --image-size 416 --crop 192 --batch 16 --epochs
 1 23 --learning-rates 0.001 0.0005 --judge-every 4 --balance resample --flip both --turn --gamma 0: AP50 0.799 (0.739 to
@@ -61,7 +61,7 @@ def detect_yolov8(
     run.stop_if_dry(detection.plan(run, phases, detector))
 
     # Cooking
-    detection.fit(run, detector, split, phases, fitting, augmentation, tip)
+    detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
     detection.taste(run, detector, split, detecting)

@@ -387,9 +387,12 @@ def test_no_annotation_leads_out_of_its_folder(outside, tmp_path):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_text(contents)
         try:
-            boxes = read_boxes(root, faults="clip", unlabelled="negative")
+            read_boxes(root, unlabelled="negative")
         except TlkitError:
             refused.add(form)
+        try:  # what is left out and named leaves the folder's own picture
+            boxes = read_boxes(root, faults="clip", unlabelled="negative")
+        except TlkitError:
             continue
         assert {boxes.file(i).resolve() for i in range(len(boxes))} == {(root / "1.png").resolve()}, form
     assert refused >= {"csv", "coco"}

@@ -121,7 +121,7 @@ def test_pictures_of_different_folders_are_drawn_and_read_again(run, bags, tmp_p
     answer = tlkit_command(*command, "--threshold", 0.004, "--json").json
     assert answer["drawn"] == out.as_posix()
     names = ["a/same.png", "b/grey.jpg", "b/same.png"]
-    kept = {"boxes.csv", "classes.txt", "detections.json"}
+    kept = {"boxes.csv", "classes.txt", "detections.json", "images.json"}
     files = {file.relative_to(out).as_posix() for file in out.rglob("*") if file.is_file()}
     assert files == {*names, *kept}
     assert {file: hashlib.sha256(file.read_bytes()).digest() for file in before} == before
@@ -142,23 +142,51 @@ def test_pictures_of_different_folders_are_drawn_and_read_again(run, bags, tmp_p
 def test_the_json_is_what_pycocotools_takes(run, bags, tmp_path, tlkit_command, capsys):
     from pycocotools.coco import COCO
 
-    tlkit_command("predict", run, bags / "01.png", "--draw", tmp_path / "out", "--threshold", 0.004)
-    whole = json.loads((tmp_path / "out" / "detections.json").read_text())
-    assert whole["images"] == [
-        {
-            "id": 1,
-            "file_name": "01.png",
-            "width": 96,
-            "height": 72,
-            "original": (bags / "01.png").as_posix(),
-        }
-    ]
-    coco = COCO(str(tmp_path / "out" / "detections.json"))
-    loaded = coco.loadRes(whole["annotations"])
-    assert [one["score"] for one in loaded.loadAnns(loaded.getAnnIds(imgIds=[1]))] == pytest.approx(
+    def drawn(*asked, code=0):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        said = tlkit_command("predict", run, *asked, "--draw", tmp_path / "out", "--threshold", 0.004)
+        assert said.code == code, said.err
+        return said
+
+    def loaded(file):
+        coco = COCO(str(file))
+        return coco, coco.loadRes(str(tmp_path / "out" / "detections.json"))
+
+    drawn(bags / "01.png")
+    images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
+    original = (bags / "01.png").as_posix()
+    assert images == [{"id": 1, "file_name": "01.png", "width": 96, "height": 72, "original": original}]
+    coco, results = loaded(tmp_path / "out" / "images.json")
+    assert [one["score"] for one in results.loadAnns(results.getAnnIds(imgIds=[1]))] == pytest.approx(
         answered(run, bags / "01.png")[1], abs=1e-5
     )
     assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == ["gun", "knife"]
+    # --- the numbers of one's own file: named by --coco, asked about itself, or alone in the folder asked about
+    own = tmp_path / "own"
+    own.mkdir()
+    for name in ("01.png", "02.png"):
+        shutil.copy(bags / name, own / name)
+    pictures = [{"id": 900, "file_name": "02.png"}, {"id": 500, "file_name": "01.png"}]
+    categories = [{"id": 7, "name": "Knife"}, {"id": 4, "name": "gun"}]
+    truth = own / "truth.json"
+    truth.write_text(json.dumps({"images": pictures, "categories": categories, "annotations": []}))
+    for asked in ((bags / "01.png", bags / "02.png", "--coco", truth), (truth,), (own,)):
+        said = drawn(*asked)
+        assert f"Images and classes have the numbers of {truth} in detections.json." in said.err
+        coco, results = loaded(truth)
+        assert {row["image_id"] for row in results.anns.values()} == {500, 900}
+        assert {row["category_id"] for row in results.anns.values()} <= {4, 7}
+        assert {image["id"]: image["file_name"] for image in loaded(tmp_path / "out" / "images.json")[0].imgs.values()} == {
+            500: "01.png", 900: "02.png",
+        }  # fmt: skip
+    shutil.copy(bags / "03.png", own / "03.png")
+    assert f"{truth} lacks 1 picture; detections.json numbers all from 1" in drawn(own).err
+    assert "does not name" in drawn(own, "--coco", truth, code=3).err
+    assert not (tmp_path / "out").exists()
+    said = tlkit_command("predict", run, own, "--coco", truth)
+    assert (said.code, said.err.splitlines()[0]) == (
+        2, "Error: --coco gives the numbers in detections.json, which --draw writes.",
+    )  # fmt: skip
 
 
 def test_nothing_is_overwritten(run, bags, tmp_path, tlkit_command):
@@ -259,6 +287,12 @@ def test_classes_match_by_name_and_unknown_ones_are_refused_or_dropped(run, othe
         "objects: 5 (4 pictures without)",
         "dropped: 1 (boxes of classes that the run does not know)",
     ]
+    chosen = read_card(run)["measures"]["validation"]["f1"]["threshold"]
+    assert lines[lines.index("") - 1] == (
+        f"precision and recall from a score of {chosen:.4f}, where F1 of all classes was best on the run's validation part"
+    )
+    assert answer["f1"]["chosen_on"] == "validation"
+    assert {row["threshold"] for row in answer["per_class"].values()} == {chosen}
     table = [line.split() for line in lines[lines.index("") + 1 :]]
     assert [row[:2] for row in table] == [["class", "objects"], ["gun", "3"], ["knife", "2"]]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from tests.cli.conftest import modules_after
 from tests.conftest import draw
+from tlkit.errors import DataFault
 
 
 @pytest.fixture
@@ -174,3 +176,27 @@ def test_no_tensorflow_and_nothing_else_slow(photos):
     said, modules = modules_after("check", str(photos))
     assert "Nothing found." in said
     assert {"tensorflow", "keras", "sklearn", "skimage", "scipy", "matplotlib"} & modules == set()
+
+
+def test_an_unprepared_set_names_a_command_that_has_the_option(tmp_path, monkeypatch, tlkit_command):
+    """The remedy of `check`, which has no --download, is a whole command; here a set that is there by then."""
+    from tlkit.data import catalogue
+
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    said = tlkit_command("check", "tfds:no_such_set")
+    assert said.code == 3
+    command = re.search(r"tlkit (run fine-tune tfds:no_such_set --download)", said.err)[1]
+    asked = []
+
+    def downloaded(name):
+        asked.append(name)
+        raise DataFault(f"tfds:{name} could not be downloaded.", "")
+
+    monkeypatch.setattr(catalogue, "_downloaded", downloaded)
+    tlkit_command(*command.split(), "--runs", tmp_path / "runs")
+    assert asked == ["no_such_set"]
+
+
+def test_detectors_say_that_they_do_not_download(tmp_path, tlkit_command):
+    said = tlkit_command("run", "detect-yolov8", tmp_path, "--download", "--runs", tmp_path / "runs")
+    assert (said.code, "--download does not apply to pictures with boxes" in said.err) == (2, True)

@@ -42,6 +42,18 @@ def check(found):
     assert card["measures"]["test"]["n"] == 6
     assert card["parity"]["largest_difference"] <= card["parity"]["tolerance"]
     assert found["n"] == 6
+    page = (folder / "report.html").read_text()  # words of screening are for xray: and gdxray: alone
+    assert "Recall at few false alarms" in page
+    assert "Precision and recall are from a score of" in page
+    assert not any(words in page for words in ("Screening", "screener", "all threats"))
+
+
+def test_words_of_screening_are_for_x_rays():
+    from tlkit.cli.detection_results import is_xray
+
+    assert [is_xray({"source": source}) for source in ("xray:bags", "gdxray:here", "bags/", "tfds:voc", None)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -180,3 +192,96 @@ def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp
         "detect-yolov8", bags, "--runs", tmp_path / "runs", *SMALL, *options, "--dry-run", code=code
     )
     assert words in refused["error"]["problem"] + refused["error"]["remedy"]
+
+
+# --- annotations ---
+
+
+def annotated(root, *rows, side=40):
+    """Twelve pictures with a box each, and more rows."""
+    root.mkdir()
+    lines = ["image,left,top,right,bottom,class"]
+    for number in range(12):
+        grey = np.full((64, 96), 40 + 15 * number, np.uint8)
+        Image.fromarray(grey).save(root / f"{number}.png")
+        lines.append(f"{number}.png,10,12,{10 + side},{12 + side},gun")
+    (root / "boxes.csv").write_text("\n".join([*lines, *rows]))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ("3.png,1,2,NaN,9,gun", "no-number"),
+        ("3.png,60,50,20,10,gun", "inverted"),
+        ("3.png,5,5,5,9,gun", "zero-size"),
+        ("3.png,5,5,9,9,", "unknown-class"),
+        ("3.png,90,5,99,9,gun", "out-of-image"),
+        ("3.png,10,12,50,52,gun", "duplicate"),
+        ("nowhere.png,1,2,5,9,gun", "missing-image"),
+    ],
+)
+def test_check_and_a_run_refuse_the_same_annotations(row, kind, tmp_path, tlkit_command):
+    source = annotated(tmp_path / "bags", row)
+    said = tlkit_command("check", source, "--json")
+    errors = [one for one in json.loads(said.out)["findings"] if one["severity"] == "error"]
+    assert (said.code, [one["kind"] for one in errors]) == (3, [kind])
+    refused = run_recipe("detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--dry-run", code=3)[
+        "error"
+    ]
+    assert errors[0]["sentence"].removesuffix(".") in refused["problem"]
+    assert "--faults clip" in refused["remedy"]
+
+
+def test_what_is_left_out_and_what_is_too_small_is_said_before_training(tmp_path, monkeypatch, tlkit_command):
+    tiny_backbone(monkeypatch)
+    source = annotated(tmp_path / "bags", "3.png,1,2,NaN,9,gun", "4.png,90,5,99,9,gun", side=2)
+    plan = run_recipe(
+        "detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--faults", "clip", "--dry-run"
+    )
+    left_out, clipped, tiny = plan["warnings"]
+    assert left_out == "1 image left out, as its annotation has no one meaning (1 no-number): 3.png."
+    assert clipped == "1 out-of-image in 1 image, clipped: 4.png."
+    assert sum(plan["pictures"].values()) == 11
+    size = plan["model"]["image_size"]
+    assert f"are below 2 pixels at --image-size {size} and are ignored: take --image-size 96" in tiny
+    found = json.loads(tlkit_command("check", source, "--json").out)["findings"]
+    assert "tiny-boxes" not in {one["kind"] for one in found}  # they are 6.7 pixels at 320
+
+
+def test_as_many_detections_as_a_training_picture_has_objects(tmp_path):
+    """130 cells on one of the training pictures: --most is 130 unless a person says otherwise; 90 are fewer than 100."""
+    from types import SimpleNamespace
+
+    from tlkit.cli.detection_tasting import enough, say_most
+    from tlkit.data.box_splits import split_boxes
+    from tlkit.data.boxes import read_boxes
+    from tlkit.models.detector_settings import UNSET, Detecting
+
+    def dealt(objects, crowd=0):
+        rows = [f"{i}.png,{x},{y},{x + 4},{y + 4},cell,train,{crowd}" for i in range(3)
+                for x, y in [(5 * (k % 20), 5 * (k // 20)) for k in range(objects if i == 1 else 2)]]  # fmt: skip
+        rows += ["3.png,1,1,9,9,cell,validation,0", "4.png,1,1,9,9,cell,test,0"]
+        (tmp_path / "boxes.csv").write_text(
+            "\n".join(["image,left,top,right,bottom,class,split,crowd", *rows])
+        )
+        return split_boxes(read_boxes(tmp_path), seed=0)
+
+    for i in range(5):
+        Image.fromarray(np.full((60, 100, 3), 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    unset, said = Detecting(most=UNSET), []
+    run, split = SimpleNamespace(say=said.append), dealt(130)
+    assert (
+        say_most(run, split, unset) == say_most(run, split) == 130
+    )  # recipes of earlier releases do not say
+    assert (
+        said == ["Detections a picture: 130, as many as 1.png has objects; --most takes another number."] * 2
+    )
+    assert (enough(split, unset).most, enough(split, unset).candidates) == (130, 1300)
+    assert say_most(run, split, Detecting(most=200)) == 200
+    assert len(said) == 2
+    assert say_most(run, split, Detecting(most=20)) == 20
+    assert said[-1] == "Warning: --most 20 is less than the 130 objects of 1.png; not all can be found."
+    for split in (dealt(90), dealt(130, crowd=1)):
+        assert say_most(run, split, unset) == 100
+    assert len(said) == 3

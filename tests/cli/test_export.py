@@ -72,6 +72,10 @@ def test_a_detector_goes_another_way(target, converted, kitchen, monkeypatch, tl
     assert said.code == 0
     assert asked == [("saved_models/bags/1/model.keras", "mine", Detecting(**how))]
     assert converted == []
+    said = tlkit_command("export", "bags", "--format", "litert", "--nms", "--output", "other")
+    assert (said.code, said.err.splitlines()[0]) == (
+        2, "Error: --nms is for detectors as ONNX, and --format is litert.",
+    )  # fmt: skip
 
 
 def test_where_one_wants_it(run, converted, kitchen, tlkit_command):

@@ -1,4 +1,4 @@
-"""Planted faults: each is found, named with its place, refused by default, and clipped or dropped when asked."""
+"""Planted faults: each is found, named with its place, refused by default; when asked, mended or its image left out."""
 
 from __future__ import annotations
 
@@ -27,25 +27,28 @@ def table(root, *rows, names=("a.png",)):
     return root
 
 
+OUT = "its image is left out"
 ROWS = {
-    "zero-size": ("a.png,5,5,5,9,gun", "boxes.csv line 3: box 5,5,5,9 has no width", None),
-    "inverted": ("a.png,5,50,9,20,gun", "box 5,50,9,20 ends before it begins", None),
+    "zero-size": ("a.png,5,5,5,9,gun", "boxes.csv line 3: box 5,5,5,9 has no width", OUT),
+    "inverted": ("a.png,5,50,9,20,gun", "box 5,50,9,20 ends before it begins", OUT),
     "out-of-image": ("a.png,-4,70,30,90,gun", "reaches out of its image of 100x80", [0, 70, 30, 80]),
-    "out-of-image far": ("a.png,200,70,230,90,gun", "lies outside its image of 100x80", None),
-    "duplicate": (GOOD, "box 1,1,50,60 of gun stands there twice", None),
-    "normalised": ("a.png,0.1,0.2,0.5,0.9,gun", "looks normalised; pixels are expected", None),
-    "no-number": ("a.png,x,2,5,9,gun", "is not four numbers", None),
-    "no-number inf": ("a.png,1,2,inf,9,gun", "is not four numbers", None),
-    "no-number huge": ("a.png,1,2,1e300,9,gun", "is not four numbers", None),
-    "no-number half": ("a.png,1,2,,9,gun", "is not four numbers", None),
-    "unknown-class": ("a.png,1,2,5,9,", "the box has no class", None),
-    "missing-image": ("z.png,1,2,5,9,gun", "boxes.csv line 3: z.png does not exist", None),
+    "out-of-image far": ("a.png,200,70,230,90,gun", "lies outside its image of 100x80", OUT),
+    "out-of-image most": ("a.png,90,70,130,110,gun", "with more than three quarters of its area", OUT),
+    "duplicate": (GOOD, "box 1,1,50,60 of gun stands there twice", "dropped"),
+    "normalised": ("a.png,0.1,0.2,0.5,0.9,gun", "looks normalised; pixels are expected", OUT),
+    "no-number": ("a.png,x,2,5,9,gun", "box x,2,5,9 is not four numbers", OUT),
+    "no-number nan": ("a.png,1,2,NaN,9,gun", "box 1,2,NaN,9 is not four numbers", OUT),
+    "no-number inf": ("a.png,1,2,inf,9,gun", "is not four numbers", OUT),
+    "no-number huge": ("a.png,1,2,1e300,9,gun", "is not four numbers", OUT),
+    "no-number half": ("a.png,1,2,,9,gun", "is not four numbers", OUT),
+    "unknown-class": ("a.png,1,2,5,9,", "the box has no class", OUT),
+    "missing-image": ("z.png,1,2,5,9,gun", "boxes.csv line 3: z.png does not exist", "left out"),
 }
 
 
-@pytest.mark.parametrize(("row", "said", "left"), ROWS.values(), ids=ROWS)
-def test_a_bad_row_is_named_refused_and_mended(row, said, left, tmp_path, request):
-    root = table(tmp_path / "s", row)
+@pytest.mark.parametrize(("row", "said", "done"), ROWS.values(), ids=ROWS)
+def test_a_bad_row_is_named_refused_and_mended(row, said, done, tmp_path, request):
+    root = table(tmp_path / "s", row, "b.png,2,2,9,9,gun", names=("a.png", "b.png"))
     kind = request.node.callspec.id.split()[0]
     (fault,) = find_faults(root)
     assert fault.kind == kind
@@ -56,12 +59,40 @@ def test_a_bad_row_is_named_refused_and_mended(row, said, left, tmp_path, reques
     assert said in refused.value.problem
     assert "--faults clip" in refused.value.remedy
     mended = read_boxes(root, faults="clip")
-    expected = [[1, 1, 50, 60]] + ([left] if left else [])
-    assert mended.xyxy[0].tolist() == expected
-    assert len(mended.notes) == 1
+    clipped = [done] if isinstance(done, list) else []
+    kept = [] if done == OUT else [("a.png", [[1, 1, 50, 60], *clipped])]
+    got = [(path, boxes.tolist()) for path, boxes in zip(mended.paths, mended.xyxy, strict=True)]
+    assert got == [*kept, ("b.png", [[2, 2, 9, 9]])]
+    assert len(mended.notes) == len(mended.told) == 1
     assert said in mended.notes[0]
-    assert mended.notes[0].endswith(
-        "clipped." if left else "left out." if kind == "missing-image" else "dropped."
+    assert mended.notes[0].endswith(f": {'clipped' if clipped else done}.")
+
+
+def test_where_no_image_is_left_clip_refuses_too(tmp_path):
+    root = table(tmp_path / "s", "a.png,5,5,5,9,gun")
+    with pytest.raises(DataFault, match=r"no image left: 1 image left out, as .* \(1 zero-size\): a.png"):
+        read_boxes(root, faults="clip")
+
+
+def test_an_order_that_holds_for_most_boxes_is_no_matter_of_single_images(tmp_path):
+    rows = [f"{name}.png,60,40,{20 + i},30,gun" for i, name in enumerate("bcd")]
+    root = table(tmp_path / "s", *rows, names=[f"{name}.png" for name in "abcd"])
+    (root / "boxes.csv").write_text("\n".join([HEADER, "a.png,5,5,20,30,gun", *rows]) + "\n")
+    for faults in ("refuse", "clip"):  # a.png would be left, with a box that is another
+        with pytest.raises(DataFault, match="3 inverted") as refused:
+            read_boxes(root, faults=faults)
+        assert refused.value.remedy.startswith(
+            "All boxes fit if their numbers are left,top,width,height. Write them as this"
+        )
+
+
+def test_what_was_done_is_counted_in_a_sentence_each(tmp_path):
+    rows = [*(f"{name}.png,5,5,5,9,gun" for name in "bcdef"), "a.png,-1,0,5,5,gun", "g.png,1,x,5,5,gun", GOOD]
+    root = table(tmp_path / "s", *rows, names=[f"{name}.png" for name in "abcdefg"])
+    assert read_boxes(root, faults="clip").told == (
+        "6 images left out, as annotations of them have no one meaning (5 zero-size, 1 no-number): b.png, c.png, d.png and 3 more.",
+        "1 out-of-image in 1 image, clipped: a.png.",
+        "1 duplicate in 1 image, dropped: a.png.",
     )
 
 
@@ -162,11 +193,10 @@ def yolo(root, *lines, names="gun\nknife\n"):
 
 def test_yolo_ids_beyond_the_names(tmp_path):
     root = yolo(tmp_path / "s", "0 0.5 0.5 0.1 0.1", "2 0.5 0.5 0.1 0.1", "x 1 1 1 1")
-    assert [str(f) for f in find_faults(root)] == [
-        "labels/1.txt line 2: class 2 is not among the 2 names (0 to 1)",
-        "labels/1.txt line 3: class x is not among the 2 names (0 to 1)",
+    assert [(str(f), f.done) for f in find_faults(root)] == [
+        ("labels/1.txt line 2: class 2 is not among the 2 names (0 to 1)", OUT),
+        ("labels/1.txt line 3: class x is not among the 2 names (0 to 1)", OUT),
     ]
-    assert len(read_boxes(root, faults="clip").xyxy[0]) == 1
 
 
 def test_yolo_in_pixels_short_lines_and_labels_without_picture(tmp_path):
@@ -217,7 +247,7 @@ def coco(root, **changes):
         ({"annotations": [{"id": 3, "image_id": 1, "category_id": 1, "bbox": [1, 2, 0, 5]}]},
          "zero-size", "has no width"),
         ({"images": [{"id": 1, "file_name": "1.png", "width": 80, "height": 100}]},
-         "image-size", "says 80x100 but 1.png has 100x80 pixels (it is turned: JPEG orientation)"),
+         "image-size", "says 80x100 but 1.png has 100x80 pixels"),
         ({"images": [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "1.png"}]},
          "duplicate", "1.png is listed twice"),
         ({"images": [{"id": 1, "file_name": "1.png"}, {"id": 2, "file_name": "lost.png"}]},
@@ -308,7 +338,6 @@ def test_backslashes_are_slashes():
 @pytest.mark.parametrize(
     ("first", "said"),
     [
-        (f"{HEADER}\n../a.png,1,1,5,5,gun\n", "is no path inside"),
         ("image,left,top,right,class\na.png,1,1,5,gun\n", "has no column bottom"),
         (f"{HEADER},group\na.png,1,1,5,5,gun,1\na.png,1,1,6,5,gun,2\n", "a.png has group 1 and 2"),
         (f"{HEADER},split\na.png,1,1,5,5,gun,dev\n", "split dev is unknown"),
@@ -320,6 +349,15 @@ def test_tables_that_cannot_be(first, said, tmp_path):
     (root / "boxes.csv").write_text(first)
     with pytest.raises(DataFault, match=said):
         read_boxes(root, faults="clip")
+
+
+def test_where_no_image_is_left_nothing_is_read(tmp_path):
+    root = table(tmp_path / "s")
+    (root / "boxes.csv").write_text(f"{HEADER}\n../other.png,1,1,5,5,gun\n")
+    with pytest.raises(DataFault, match=r"boxes.csv line 2: ../other.png is no path inside the source"):
+        read_boxes(root)
+    with pytest.raises(DataFault, match=r"s has no image left: .*boxes.csv line 2: ../other.png is no path"):
+        read_boxes(root, faults="clip", unlabelled="skip")
 
 
 def test_a_flood_of_boxes_is_refused(monkeypatch, tmp_path):
@@ -338,5 +376,5 @@ def test_checked_boxes_says_what_is_usable():
     assert usable.tolist() == [True, True, False]
     assert [(f.kind, f.where, f.done) for f in faults] == [
         ("out-of-image", "row 1", "clipped"),
-        ("zero-size", "row 2", "dropped"),
+        ("zero-size", "row 2", OUT),
     ]

@@ -100,7 +100,7 @@ def test_coco_with_negative_images_crowd_and_outline_area(tmp_path):
     boxes = read_boxes(coco(tmp_path, crowd=1, area=300.5))
     assert boxes.class_names == ("knife", "gun")  # in the order of their numbers
     assert rows(boxes) == {"1.png": [("knife", [10.5, 20, 40.75, 60])], "2.png": []}
-    assert boxes.difficult[0].tolist() == [True]
+    assert (boxes.difficult[0].tolist(), boxes.crowd[0].tolist()) == ([False], [True])
     assert boxes.box_columns == {"area": (("300.5",), ())}
 
 
@@ -198,16 +198,21 @@ def test_open_images_by_name_with_group_boxes(tmp_path):
     text(tmp_path / "class-descriptions-boxable.csv", "/m/01,Gun\n")
     boxes = read_boxes(tmp_path)
     assert rows(boxes) == {"pictures/ab12.png": [("Gun", [10, 20, 50, 40])]}
-    assert boxes.difficult[0].tolist() == [True]
+    assert (boxes.difficult[0].tolist(), boxes.crowd[0].tolist()) == ([False], [True])
 
 
 def test_two_open_images_tables_are_a_question(tmp_path):
     image(tmp_path / "a.png")
-    for name in ("train.csv", "val.csv"):
+    for name in ("boxes.csv-old.csv", "val.csv"):
         text(tmp_path / name, "ImageID,LabelName,XMin,XMax,YMin,YMax\na,gun,0,1,0,1\n")
-    with pytest.raises(DataFault, match="2 tables of boxes: train.csv, val.csv"):
+    with pytest.raises(
+        DataFault, match=r"2 tables of boxes, not all of them named after a part: .*, val.csv"
+    ):
         read_boxes(tmp_path)
     assert len(read_boxes(tmp_path / "val.csv")) == 1
+    (tmp_path / "boxes.csv-old.csv").rename(tmp_path / "train.csv")
+    with pytest.raises(DataFault, match=r"1 image both in training and in validation, such as a.png"):
+        read_boxes(tmp_path)
 
 
 def test_hidden_files_say_nothing(tmp_path):
@@ -240,7 +245,9 @@ def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
 
     names = ["gun", "knife"]
     labels = SimpleNamespace(int2str=names.__getitem__, names=names)
-    columns = SimpleNamespace(feature={"bbox": None, "label": labels, "is_difficult": None})
+    columns = SimpleNamespace(
+        feature={"bbox": None, "label": labels, "is_difficult": None, "is_group_of": None}
+    )
 
     image(tmp_path / "x.png")
     contents = (tmp_path / "x.png").read_bytes()
@@ -248,11 +255,13 @@ def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
         "bbox": np.array([[0.25, 0.1, 0.5, 0.5]], np.float32),
         "label": np.array([1]),
         "is_difficult": np.array([True]),
+        "is_group_of": np.array([False]),
     }
     empty = {
         "bbox": np.zeros((0, 4), np.float32),
         "label": np.zeros(0, int),
         "is_difficult": np.zeros(0, bool),
+        "is_group_of": np.zeros(0, bool),
     }
 
     def as_dataset(split, decoders, shuffle_files):
@@ -270,17 +279,17 @@ def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
     assert rows(boxes) == {"test/000000.png": [], "train/000000.png": [("knife", [10, 20, 50, 40])]}
     assert boxes.class_names == ("gun", "knife")
     assert boxes.parts == ("test", "training")
-    assert boxes.difficult[1].tolist() == [True]
+    assert (boxes.difficult[1].tolist(), boxes.crowd[1].tolist()) == ([True], [False])
 
 
 # --- writing ---
 
 
 def varied(root, seed=0, images=12):
-    """Float boxes on odd sizes: on the edges, tiny, with groups, parts, difficult ones, facts and odd names."""
+    """Float boxes on odd sizes: on the edges, tiny, with groups, parts, difficult ones, crowds, facts and odd names."""
     generator = np.random.default_rng(seed)
     names = ["Gun & <knife>", "10: 'sharp', \"blade\"", "naïve # class", "gun_2"]
-    lines = ["image,left,top,right,bottom,class,difficult,occlusion,note"]
+    lines = ["image,left,top,right,bottom,class,difficult,crowd,occlusion,note"]
     groups = ["image,group,split,scanner"]
     for number in range(images):
         width, height = (int(v) for v in generator.integers(30, 400, 2))
@@ -295,9 +304,11 @@ def varied(root, seed=0, images=12):
             if kind == 1:
                 x[0], x[1] = np.float32(1e-5), width
             name = names[int(generator.integers(4))].replace('"', '""')
-            lines.append(f'{path},{x[0]!s},{y[0]!s},{x[1]!s},{y[1]!s},"{name}",{kind % 2},0.{number},"x < y"')
+            lines.append(
+                f'{path},{x[0]!s},{y[0]!s},{x[1]!s},{y[1]!s},"{name}",{kind % 2},{kind // 2},0.{number},"x < y"'
+            )
         if not number % 4:
-            lines.append(f"{path},,,,,,,,")
+            lines.append(f"{path},,,,,,,,,")
     text(root / "boxes.csv", "\n".join(lines))
     text(root / "groups.csv", "\n".join(groups))
     text(root / "classes.txt", "\n".join([*reversed(names), "never seen"]) + "\n")

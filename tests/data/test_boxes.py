@@ -85,7 +85,7 @@ def test_boxes_csv_with_negative_images_groups_and_facts(tmp_path):
     assert boxes.sizes == ((100, 80),) * 3
     assert boxes.box_columns == {"occlusion": ((), ("0.3", "0.9"), ("",))}
     assert boxes.summary() == {
-        "images": 3, "negative": 1, "boxes": 3, "difficult": 1, "per_class": {"gun": 2, "knife": 1},
+        "images": 3, "negative": 1, "boxes": 3, "difficult": 1, "crowd": 0, "per_class": {"gun": 2, "knife": 1},
     }  # fmt: skip
     taken = boxes.take([2, 1])
     assert taken.paths == ("c.png", "b.png")

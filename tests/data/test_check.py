@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from tests.conftest import draw
+from tlkit.data.box_splits import split_boxes
+from tlkit.data.boxes import read_boxes
 from tlkit.data.check import check_source
 from tlkit.data.findings import ERROR, KINDS, WARNING
 from tlkit.data.listing import list_source
@@ -601,6 +603,60 @@ def test_a_planted_box_fault_is_found_and_named(kind, tmp_path):
     assert {one.kind for one in findings} <= {kind, "one-class"}
 
 
+def absent_picture_in_a_list(root):
+    yolo_lists(root, "images/99.png\n")
+
+
+def yolo_lists(root, more=""):
+    boxes_set(root)
+    (root / "boxes.csv").unlink()
+    (root / "labels").mkdir()
+    for number in range(12):
+        (root / f"labels/{number}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    (root / "data.yaml").write_text("names: [gun, knife]\ntrain: train.txt\nval: val.txt\ntest: test.txt\n")
+    for part, numbers in {"train": range(8), "val": (8, 9), "test": (10, 11)}.items():
+        (root / f"{part}.txt").write_text("".join(f"images/{number}.png\n" for number in numbers) + more)
+        more = ""
+
+
+def part_without_list(root):
+    yolo_lists(root)
+    (root / "data.yaml").write_text("names: [gun, knife]\ntrain: train.txt\nval: val.txt\n")
+
+
+BOX_REMARKS = {"layout": absent_picture_in_a_list, "undeclared-part": part_without_list}
+
+
+@pytest.mark.parametrize("kind", BOX_REMARKS)
+def test_a_remark_on_the_layout_is_no_error(kind, tmp_path):
+    BOX_REMARKS[kind](tmp_path / "bags")
+    found = {(f.kind, f.severity) for f in check_source(str(tmp_path / "bags")).findings}
+    assert found == {(kind, WARNING), ("empty-class", WARNING)}
+
+
+def test_a_class_without_boxes_is_fine_for_recipes_and_so_for_check(tmp_path):
+    yolo_lists(tmp_path / "bags")
+    (found,) = check_source(str(tmp_path / "bags")).findings
+    assert (found.kind, found.severity, found.sentence) == (
+        "empty-class",
+        WARNING,
+        "Class knife has no boxes.",
+    )
+    split = split_boxes(read_boxes(tmp_path / "bags"))
+    assert [len(split.indices(part)) for part in ("training", "validation", "test")] == [8, 2, 2]
+
+
+def test_remedies_for_pictures_of_boxes_name_no_option_that_their_recipes_lack(tmp_path):
+    root = boxes_set(tmp_path / "bags")
+    (root / "images/0.png").write_bytes(b"")
+    (found,) = check_source(str(root)).findings
+    assert found.remedy == "Get the file again from where it came, or remove it and its annotation."
+    rows = (root / "boxes.csv").read_text().splitlines(keepends=True)
+    (root / "boxes.csv").write_text("".join(row for row in rows if not row.startswith("images/0.png")))
+    (root / "images/0.png").unlink()
+    assert check_source(str(root)).findings == ()
+
+
 def test_pictures_of_boxes_are_looked_at_like_others(tmp_path):
     root = boxes_set(tmp_path / "bags")
     (root / "images/0.png").write_bytes(b"")
@@ -618,8 +674,16 @@ def test_pictures_without_boxes_may_be_negative(tmp_path):
 
 
 def test_every_kind_of_the_table_is_planted_here():
-    planted = {*FOLDER_PLANTS, *SPLIT_PLANTS, *CSV_PLANTS, *BOX_PLANTS}
+    planted = {*FOLDER_PLANTS, *SPLIT_PLANTS, *CSV_PLANTS, *BOX_PLANTS, *BOX_REMARKS}
     elsewhere = {"label-error"}  # tests/results/test_label_errors.py
+    elsewhere |= {
+        "image-id",
+        "turned-boxes",
+        "scaled-boxes",
+        "either-form",
+        "tiny-boxes",
+    }  # test_box_contents
+    elsewhere |= {"layout", "undeclared-part"}  # of images in other places, and of parts
     never_shown = {"unreadable-image"}  # the file's own fault stands in its place
     assert planted | elsewhere | never_shown == set(KINDS)
     assert len(planted) > 25

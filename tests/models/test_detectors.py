@@ -15,9 +15,9 @@ from tlkit.errors import ModelFault, UsageFault
 from tlkit.models import pyramids, retinanet, yolov8
 from tlkit.models.anchors import Anchors
 from tlkit.models.assignment import by_alignment, by_overlap, pairwise_iou
-from tlkit.models.detections import select
+from tlkit.models.detections import check_detecting, select
 from tlkit.models.detector_losses import complete_iou, distribution, focal, smooth_l1
-from tlkit.models.detector_settings import Detecting
+from tlkit.models.detector_settings import UNSET, Detecting
 from tlkit.models.detectors import build_retinanet, build_yolov8, load_detector, thaw_detector
 
 RANDOM = np.random.default_rng(0)
@@ -328,6 +328,24 @@ def test_duplicates_go_and_other_classes_stay():
     assert found.boxes.numpy()[0, 2].tolist() == [30, 30, 40, 40]
     assert select(xyxy, scores, Detecting(most=2)).count.numpy().tolist() == [2]
     assert select(xyxy, scores, Detecting(candidates=1)).count.numpy().tolist() == [1]
+
+
+def test_as_many_are_found_as_may_be():
+    """600 sure objects that do not touch: 400 candidates let no more than 400 through, whatever --most said."""
+    boxes = np.array([[x, y, x + 8, y + 8] for x in range(0, 300, 10) for y in range(0, 200, 10)], np.float32)
+    scores = tf.constant(np.full((1, 600, 1), 0.9, np.float32))
+    found = select(tf.constant(boxes[None]), scores, Detecting(most=1000))
+    assert (int(found.count[0]), found.boxes.shape) == (600, (1, 1000, 4))
+    assert int(select(tf.constant(boxes[None]), scores, Detecting(most=1000, candidates=400)).count[0]) == 400
+    assert [Detecting(most=most).candidates for most in (5, 100, 101, 1000)] == [400, 400, 1010, 10_000]
+    old = {"threshold": 0.05, "overlap": 0.5, "most": 1000, "candidates": 400}  # of a card: as it was served
+    assert vars(Detecting(**old)) == old
+    unset = Detecting(most=UNSET)
+    assert [unset.for_objects(number).most for number in (0, 99, 250)] == [100, 100, 250]
+    assert unset.for_objects(250).candidates == 2500
+    assert Detecting(most=7).for_objects(250).most == 7
+    with pytest.raises(UsageFault, match="--most 0"):
+        check_detecting(unset)
 
 
 def test_suppression_is_greedy_by_score():

@@ -43,7 +43,7 @@ def described(draw):
     per_picture = [
         draw(
             st.lists(
-                st.tuples(corners(size), st.integers(0, len(names) - 1), st.booleans()),
+                st.tuples(corners(size), st.integers(0, len(names) - 1), st.booleans(), st.booleans()),
                 max_size=3,
                 unique_by=lambda box: tuple(box[0]),
             )
@@ -64,9 +64,10 @@ def boxes_of(root, names, per_picture, groups):
         root=root,
         class_names=tuple(names),
         paths=tuple(f"{i}.png" for i in range(len(SIZES))),
-        xyxy=tuple(np.array([b for b, _, _ in some], np.float32).reshape(-1, 4) for some in per_picture),
-        labels=tuple(np.array([k for _, k, _ in some], np.int32) for some in per_picture),
-        difficult=tuple(np.array([d for _, _, d in some], bool) for some in per_picture),
+        xyxy=tuple(np.array([b for b, *_ in some], np.float32).reshape(-1, 4) for some in per_picture),
+        labels=tuple(np.array([k for _, k, *_ in some], np.int32) for some in per_picture),
+        difficult=tuple(np.array([d for *_, d, _ in some], bool) for some in per_picture),
+        crowd=tuple(np.array([c for *_, c in some], bool) for some in per_picture),
         sizes=SIZES,
         groups=tuple(groups),
         parts=(None,) * len(SIZES),

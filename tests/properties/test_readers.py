@@ -32,6 +32,46 @@ VOC = (
     "</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9.5</xmax><ymax>8</ymax></bndbox><attributes><attribute><name>"
     "a</name><value>b</value></attribute></attributes></object></annotation>"
 )
+OUTLINES = [
+    {"id": 1, "image_id": "1", "category_id": "7", "segmentation": [[1, 2, 9, 2, 9.5, 8]]},
+    {
+        "id": 2,
+        "image_id": 2,
+        "category_id": 1,
+        "segmentation": {"counts": [25, 4, 6, 4, 161], "size": [10, 20]},
+    },
+    {
+        "id": 3,
+        "image_id": 2,
+        "category_id": 1,
+        "segmentation": {"counts": "i046d4", "size": [10, 20]},
+        "bbox": [],
+    },
+]
+CVAT = (
+    '<annotations><meta><task><labels><label><name>gun</name></label></labels></task></meta><image id="0" name="1.png" '
+    'width="20" height="10" subset="train"><box label="gun" xtl="1" ytl="2" xbr="9" ybr="8" rotation="10.0"><attribute '
+    'name="a">b</attribute></box><polygon label="gun" points="1,2;3,4;9,8"/><ellipse label="gun" cx="5" cy="5" rx="3" '
+    'ry="2"/></image></annotations>'
+)
+LABELME = {
+    "version": "5.0",
+    "shapes": [
+        {"label": "gun", "points": [[9, 8], [1, 2]], "shape_type": "rectangle"},
+        {"label": "gun", "points": [[5, 5], [7, 5]], "shape_type": "circle"},
+    ],
+    "imagePath": "1.png",
+    "imageHeight": 10,
+    "imageWidth": 20,
+}
+VIA_RECT = {"name": "rect", "x": 1, "y": 2, "width": 5, "height": 6}
+VIA = {
+    "1.png9": {
+        "filename": "1.png",
+        "regions": [{"shape_attributes": VIA_RECT, "region_attributes": {"class": "gun", "a": {"b": True}}}],
+    },
+    "2.png9": {"filename": "2.png", "regions": {}},
+}
 # Form -> the files beside images/1.png and images/2.png; every one of them is damaged in turn.
 SOURCES = {
     "boxes.csv": {
@@ -52,6 +92,15 @@ SOURCES = {
     "Open Images": {
         "boxes.csv.csv": "ImageID,Source,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\n1,x,/m/1,0.1,0.5,0.2,0.8,0\n2,x,/m/2,0,1,0,1,1\n",
         "class-descriptions.csv": "/m/1,gun\n/m/2,knife\n",
+    },
+    "TensorFlow": {"labels.csv": "filename,width,height,class,xmin,ymin,xmax,ymax\nimages/1.png,20,10,gun,1,2,9,8\nimages/2.png,40,20,gun,2,4,8,9\n"},
+    "COCO outlines": {"annotations.json": json.dumps({**COCO, "annotations": OUTLINES})},
+    "CVAT": {"annotations.xml": CVAT},
+    "labelme": {"images/1.json": json.dumps(LABELME)},
+    "VIA": {"via.json": json.dumps(VIA)},
+    "VIA table": {
+        "via.csv": "filename,region_count,region_shape_attributes,region_attributes\n1.png,1,"
+        '"{""name"":""rect"",""x"":1,""y"":2,""width"":5,""height"":6}","{""class"":""gun""}"\n2.png,0,{},{}\n',
     },
 }  # fmt: skip
 TABLE = "path,label,split,group,scanner\nimages/1.png,gun,train,a,s\nimages/2.png,knife,train,b,s\n"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
 
+from tlkit.data.box_coco import read_coco_ids
+from tlkit.data.boxes import read_boxes
 from tlkit.errors import RunFailed
 from tlkit.results.canvas import COLOURS
-from tlkit.results.detection_files import Drawn, draw_boxes, drawn_names, write_found
+from tlkit.results.detection_files import Drawn, Numbers, draw_boxes, drawn_names, write_found
 
 CLASSES = ("gun", "knife")
 GREY = np.full((90, 120, 3), 128, np.uint8)
@@ -84,7 +87,7 @@ def test_what_is_written(files, tmp_path):
     write_found(found, CLASSES, out, {"description": "a test"}, done.append)
     assert done == [1, 2, 3]
     assert sorted(file.name for file in out.iterdir()) == [
-        "boxes.csv", "classes.txt", "deep.png", "detections.json", "plain.bmp.png", "turned.jpg",
+        "boxes.csv", "classes.txt", "deep.png", "detections.json", "images.json", "plain.bmp.png", "turned.jpg",
     ]  # fmt: skip
     assert opened(out / "turned.jpg").size == (90, 120)  # upright, as boxes count its pixels
     with Image.open(out / "turned.jpg") as image:
@@ -99,22 +102,56 @@ def test_what_is_written(files, tmp_path):
         ["deep.png", "", "", "", "", "", "", files[1]],
         ["plain.bmp.png", "0.0", "0.0", "120.0", "90.0", "gun", "0.25", files[2]],
     ]
-    whole = json.loads((out / "detections.json").read_text())
+    whole = json.loads((out / "images.json").read_text())
     assert whole["info"] == {"description": "a test"}
     assert whole["categories"] == [{"id": 1, "name": "gun"}, {"id": 2, "name": "knife"}]
     assert [(image["id"], image["file_name"], image["width"], image["height"]) for image in whole["images"]] == [
         (1, "turned.jpg", 90, 120), (2, "deep.png", 70, 50), (3, "plain.bmp.png", 120, 90),
     ]  # fmt: skip
-    assert whole["annotations"][0] == {
-        "id": 1,
-        "image_id": 1,
-        "category_id": 2,
-        "bbox": [1.5, 100.0, 18.75, 19.0],
-        "area": 356.25,
-        "iscrowd": 0,
-        "score": 0.9,
+    assert whole["annotations"] == []
+    results = json.loads((out / "detections.json").read_text())
+    assert results[0] == {"image_id": 1, "category_id": 2, "bbox": [1.5, 100.0, 18.75, 19.0], "score": 0.9}
+    assert [row["image_id"] for row in results] == [1, 1, 3]
+    for source in (out, out / "detections.json"):
+        again = read_boxes(source)
+        assert (again.paths, again.class_names) == (("deep.png", "plain.bmp.png", "turned.jpg"), CLASSES)
+        assert again.xyxy[2].tolist() == [[1.5, 100.0, 20.25, 119.0], [2.0, 2.0, 8.0, 8.0]]
+        assert again.labels[2].tolist() == [1, 0]
+
+
+def test_numbers_of_another_file(files, tmp_path, capsys):
+    """A person's own COCO file numbers pictures 70 and 30, and classes 8 and 3: its truth takes the results as they are."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    boxes = [[2.0, 2.0, 8.0, 8.0], [10.0, 10.0, 60.0, 40.0]]
+    found = [Drawn(files[0], boxes[:1], [0.9], ["knife"]), Drawn(files[1], boxes[1:], [0.8], ["gun"])]
+    own = {
+        "images": [{"id": 70, "file_name": "turned.jpg"}, {"id": 30, "file_name": "deep.png"}],
+        "categories": [{"id": 8, "name": "Gun"}, {"id": 3, "name": "knife"}],
+        "annotations": [
+            {"id": 1, "image_id": 70, "category_id": 3, "bbox": [2, 2, 6, 6], "area": 36, "iscrowd": 0},
+            {"id": 2, "image_id": 30, "category_id": 8, "bbox": [10, 10, 50, 30], "area": 1500, "iscrowd": 0},
+        ],
     }
-    assert [row["image_id"] for row in whole["annotations"]] == [1, 1, 3]
+    (tmp_path / "in" / "truth.json").write_text(json.dumps(own))
+    ids = read_coco_ids(tmp_path / "in" / "truth.json")
+    assert [ids.of_image(Path(file)) for file in files] == [70, 30, None]
+    assert ids.of_image(tmp_path / "elsewhere" / "deep.png") == 30  # the only one of this name
+    assert ids.of_classes((*CLASSES, "razor")) == ([8, 3, 9], ["razor"])
+    for numbers in (Numbers([70, 30], [8, 3]), None):
+        out = tmp_path / f"out{numbers is None}"
+        write_found(found, CLASSES, out, {}, numbers=numbers)
+        resolved = COCO(str(out / "images.json"))
+        rows = resolved.loadRes(str(out / "detections.json")).anns.values()
+        names = [resolved.imgs[row["image_id"]]["original"] for row in rows]
+        assert names == files[:2]
+        assert [resolved.cats[row["category_id"]]["name"] for row in rows] == ["knife", "gun"]
+    truth = COCO(str(tmp_path / "in" / "truth.json"))
+    judged = COCOeval(truth, truth.loadRes(str(tmp_path / "outFalse" / "detections.json")), "bbox")
+    judged.evaluate(), judged.accumulate(), judged.summarize()
+    assert judged.stats[0] == pytest.approx(1.0)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_folder_appears_whole_or_not_at_all(files, tmp_path):

@@ -16,7 +16,7 @@ from tests.models.detecting import NAMES, SIZE, drawn_boxes, tiny_pyramid
 from tlkit.errors import DataFault, ExportFault, ModelFault
 from tlkit.models import retinanet, yolov8
 from tlkit.models.anchors import Anchors
-from tlkit.models.detections import predict_files
+from tlkit.models.detections import predict_files, select
 from tlkit.models.detector_settings import Detecting
 from tlkit.models.detectors import build_retinanet
 from tlkit.results.conversion import litert_interpreter
@@ -27,6 +27,7 @@ from tlkit.results.detector_serving import (
     check_detector_parity,
     export_detector,
 )
+from tlkit.results.onnx_nms import OUTPUTS, add_nms
 
 HOW = Detecting(threshold=0.011, overlap=0.5, most=6)
 
@@ -162,9 +163,71 @@ def test_onnx_gives_the_same_boxes_and_scores(detector, tmp_path):
     assert scores.std() > 0.001
     about = session.get_modelmeta().custom_metadata_map
     assert json.loads(about["classes"]) == list(NAMES)
-    assert (about["image_size"], about["most"]) == (str(SIZE), "6")
+    assert (about["image_size"], about["most"], about["nms"]) == (str(SIZE), "6", "outside")
+    assert about["letterbox"] == (
+        "RGB; sides times image_size / longer side, rounded; by areas to shrink, bilinear to grow; "
+        "offset (image_size - side) // 2; grey 114 around"
+    )
     with pytest.raises(ExportFault, match="is there already"):
         detector_to_onnx(detector, file)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        Detecting(threshold=0.3, overlap=0.4, most=7),
+        Detecting(threshold=0.0, overlap=0.5, most=300, candidates=50),
+        Detecting(threshold=0.9, overlap=0.0, most=1),
+        Detecting(threshold=1.0, most=5),  # nothing
+    ],
+)
+def test_suppression_inside_onnx_is_that_of_the_saved_model(how):
+    """The same random boxes and scores through both, three pictures at a time, one of them with nothing to find."""
+    onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    sides = {"boxes": ["n", 80, 4], "scores": ["n", 80, 3]}
+    values = [
+        [onnx.helper.make_tensor_value_info(f"{into}{name}", 1, shape) for name, shape in sides.items()]
+        for into in ("in_", "")
+    ]
+    nodes = [onnx.helper.make_node("Identity", [f"in_{name}"], [name]) for name in sides]
+    opset = [onnx.helper.make_opsetid("", 18)]
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(nodes, "raw", *values), opset_imports=opset, ir_version=9
+    )
+    session = onnxruntime.InferenceSession(add_nms(model, 100, 3, 80, how).SerializeToString())
+    random = np.random.default_rng(5)
+    corner = random.uniform(-10, 90, (3, 80, 2))
+    boxes = np.concatenate([corner, corner + random.uniform(5, 40, (3, 80, 2))], -1).astype(np.float32)
+    scores = random.uniform(0.001, 0.999, (3, 80, 3)).astype(np.float32)
+    scores[1] = 0
+    found, kept, labels, count = session.run(list(OUTPUTS), {"in_boxes": boxes, "in_scores": scores})
+    expected = select(tf.constant(boxes), tf.constant(scores), how)
+    assert count.tolist() == expected.count.numpy().tolist()
+    assert (count[1], found.shape, kept.shape) == (0, (3, how.most, 4), (3, how.most))
+    assert labels.tolist() == expected.labels.numpy().tolist()
+    np.testing.assert_array_equal(kept, expected.scores.numpy())
+    np.testing.assert_array_equal(found, np.clip(expected.boxes.numpy(), 0, 100))
+
+
+def test_onnx_with_suppression_says_what_the_saved_model_says(detector, run, tmp_path):
+    """Pictures of the square's own size: the SavedModel letterboxes nothing, and both give pixels of them."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    assert detector_to_onnx(detector, tmp_path / "m.onnx", HOW, nms=True)["largest_difference"] <= 1e-4
+    assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    images = np.random.default_rng(0).integers(0, 255, (3, SIZE, SIZE, 3)).astype(np.uint8)
+    boxes, scores, labels, count = session.run(list(OUTPUTS), {"images": images})
+    served = tf.saved_model.load(str(run)).signatures["pixels"](images=tf.constant(images))
+    assert count.tolist() == served["count"].numpy().tolist()
+    assert count.max() > 0
+    assert scores == pytest.approx(served["scores"].numpy(), abs=1e-4)
+    assert boxes == pytest.approx(served["boxes"].numpy(), abs=1e-2)
+    names = [[NAMES[k].encode() if k >= 0 else b"" for k in row] for row in labels]
+    assert names == served["labels"].numpy().tolist()
+    about = session.get_modelmeta().custom_metadata_map
+    assert (about["nms"], about["threshold"], about["candidates"]) == ("inside", "0.011", "400")
+    assert "grey 114 around" in about["letterbox"]
 
 
 def test_litert_gives_the_same_boxes_and_scores(detector, tmp_path):

@@ -157,3 +157,19 @@ def test_both_pages_look_alike():
     look = (RESULTS / "look.css.j2").read_text().strip()
     report = (RESULTS / "report.html.j2").read_text()
     assert look in report or '{% include "look.css.j2" %}' in report
+
+
+def test_every_annotation_that_was_mended_or_left_out_is_listed(run):
+    done = [
+        {"kind": "no-number", "where": f"{i}.xml object 1", "what": "box 1,2,,9 is not four numbers",
+         "done": "its image is left out", "path": f"{i}.jpg"}
+        for i in range(40)
+    ]  # fmt: skip
+    (run / "card.json").write_text(json.dumps({"source": "bags/", "data": {"mended": done}}))
+    found = written(run, "Title", "Lead.", [], [])
+    assert "Annotations of bags/ that were mended or left out (40)" in found.text
+    for i in range(40):
+        assert (
+            f"{i}.jpg no-number {i}.xml object 1 box 1,2,,9 is not four numbers its image is left out"
+            in found.text
+        )

@@ -11,10 +11,11 @@ from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, left_out, pictures
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.data.leaks import count
-from tlkit.errors import UsageFault
+from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
-    from tlkit.results.detection_files import Drawn
+    from tlkit.data.box_coco import CocoIds
+    from tlkit.results.detection_files import Drawn, Numbers
     from tlkit.results.detector_serving import NamedFound, ServedDetector
 
 HEADER = ("path", "class", "score", "left", "top", "right", "bottom")
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
         images: Pictures and folders.
         threshold: Least score, or None.
         draw: Where to draw, or None.
+        coco: COCO file whose numbers images and classes get, or None.
     """
 
     run: Path
@@ -36,6 +38,7 @@ class Asked(NamedTuple):
     images: tuple[Path, ...]
     threshold: float | None
     draw: Path | None
+    coco: Path | None = None
 
 
 def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
@@ -52,14 +55,14 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
         DataFault: A picture cannot be used.
     """
     threshold = threshold_of(asked.run, asked.card, asked.threshold)
-    files = pictures(asked.images)
+    files, ids = _asked_files(asked)
     if asked.draw:
         _check_new(asked.draw, asked.images)
     served = load_detector(asked.run)
     skipped: list[tuple[str, str]] | None = [] if skip_bad else None
     found = [drawn(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
     if asked.draw:
-        _draw(asked, found, served.classes, threshold)
+        _draw(asked, found, served.classes, threshold, ids)
     if form == "json":
         _show_json(asked, found, served.classes, threshold, left_out(skipped))
         return
@@ -125,6 +128,75 @@ def drawn(one: NamedFound, threshold: float) -> Drawn:
     )
 
 
+def _asked_files(asked: Asked) -> tuple[list[Path], CocoIds | None]:
+    """The pictures, and whose numbers they get: those of --coco, else of the COCO file that is asked about.
+
+    Raises:
+        UsageFault: --coco without --draw.
+        DataFault: A picture is not there, or --coco is no COCO file.
+    """
+    from tlkit.data.box_coco import coco_files, read_coco_ids
+
+    if asked.coco and not asked.draw:
+        raise UsageFault(
+            "--coco gives the numbers in detections.json, which --draw writes.", "Add --draw FOLDER."
+        )
+    named = [
+        read_coco_ids(place) for place in asked.images if place.suffix.lower() == ".json" and place.is_file()
+    ]
+    places: list[Path] = []
+    for place in asked.images:
+        one = next((ids for ids in named if ids.file == place), None)
+        places += [one.root / path for path in one.images] if one else [place]
+    files = pictures(tuple(places))
+    if asked.coco:
+        return files, read_coco_ids(asked.coco)
+    only = asked.images[0] if len(asked.images) == 1 else None
+    if only is None or not asked.draw:
+        return files, None
+    if named:
+        return files, named[0]
+    try:
+        inside = coco_files(only) if only.is_dir() else []
+        return files, read_coco_ids(inside[0]) if len(inside) == 1 else None
+    except DataFault:  # nobody asked for that file
+        return files, None
+
+
+def _numbers(
+    asked: Asked, found: list[Drawn], classes: tuple[str, ...], ids: CocoIds | None
+) -> Numbers | None:
+    """The numbers of the file for pictures and classes, said; None where there is no file, or a folder's lacks some.
+
+    Raises:
+        DataFault: --coco lacks a picture, or names it twice.
+    """
+    from tlkit.results.detection_files import Numbers
+
+    if ids is None:
+        return None
+    say = Console().say
+    images = [ids.of_image(Path(one.path)) for one in found]
+    lacking = [one.path for one, number in zip(found, images, strict=True) if number is None]
+    if lacking and asked.coco:
+        raise DataFault(
+            f"{ids.file} does not name {lacking[0]}, or names several alike ({count(len(lacking), 'picture')} so).",
+            "Ask about the pictures of that file, or leave --coco out: then they are numbered from 1.",
+        )
+    if lacking:
+        say(
+            f"{ids.file} lacks {count(len(lacking), 'picture')}; detections.json numbers all from 1, see images.json."
+        )
+        return None
+    numbers, new = ids.of_classes(classes)
+    say(f"Images and classes have the numbers of {ids.file} in detections.json.")
+    if new:
+        say(
+            f"It has no class {', '.join(new)}: numbered from {max(ids.categories.values(), default=0) + 1} on."
+        )
+    return Numbers(images, numbers)
+
+
 def _check_new(folder: Path, images: tuple[Path, ...]) -> None:
     """Before the slow part: nothing is overwritten, and no later prediction meets the drawn pictures.
 
@@ -138,14 +210,17 @@ def _check_new(folder: Path, images: tuple[Path, ...]) -> None:
             raise UsageFault(f"--draw {folder} lies inside {place}.", "Name a folder outside.")
 
 
-def _draw(asked: Asked, found: list[Drawn], classes: tuple[str, ...], threshold: float) -> None:
+def _draw(
+    asked: Asked, found: list[Drawn], classes: tuple[str, ...], threshold: float, ids: CocoIds | None
+) -> None:
     from tlkit.results.detection_files import write_found
 
     folder = asked.draw or Path()
     about = {"description": f"found by {asked.run.as_posix()}", "threshold": threshold}
     console = Console()
+    numbers = _numbers(asked, found, classes, ids)
     with console.progress("drawing", len(found)) as step:
-        write_found(found, classes, folder, about, step)
+        write_found(found, classes, folder, about, step, numbers)
     boxes = sum(len(one.labels) for one in found)
     console.say(
         f"Drawn in {folder}: {count(len(found), 'picture')}; boxes.csv and detections.json beside them; boxes: {boxes}."

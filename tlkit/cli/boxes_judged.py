@@ -17,6 +17,7 @@ from tlkit.cli.drawing import draw_first
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
 from tlkit.data.class_names import place_of
+from tlkit.data.sources import TEST, VALIDATION
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tlkit.data.boxes import Boxes
 
 HEAD = ("AP", "AP50", "AP75", "AR")
-COLUMNS = ("objects", "AP", "AP50", "AP75", "AR", "precision", "recall", "threshold")
+COLUMNS = ("objects", "AP", "AP50", "AP75", "AR", "precision", "recall")
 
 
 class Judged(NamedTuple):
@@ -80,7 +81,7 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
     inspections = inspect_files(boxes.files())
     groups = box_groups(boxes, inspections, asked.group or own_options(asked.card, asked.source).get("group"))
     kept, excluded = left_to_judge(asked.run, asked.source, inspections, groups)
-    facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes)}
+    facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes), "told": list(boxes.told)}
     return boxes.take(kept), tuple(groups[i] for i in kept), facts
 
 
@@ -146,6 +147,7 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
         xyxy=chosen(boxes.xyxy),
         labels=tuple(order[labels[mask]] for labels, mask in zip(boxes.labels, kept, strict=True)),
         difficult=chosen(boxes.difficult),
+        crowd=chosen(boxes.crowd),
         box_columns={
             name: tuple(tuple(np.array(row, object)[mask]) for row, mask in zip(rows, kept, strict=True))
             for name, rows in boxes.box_columns.items()
@@ -173,7 +175,11 @@ def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int
         found = found_on(detector, boxes, detecting, batch, step)
     chosen = chosen_threshold(asked.card)
     seed = asked.card.get("seed") or 0
-    return detection_measures(boxes, found, groups=groups, seed=seed, score_threshold=chosen)
+    measures = detection_measures(
+        boxes, found, groups=groups, seed=seed, score_threshold=chosen, most=detecting.most
+    )
+    measures["f1"]["chosen_on"] = TEST if chosen is None else VALIDATION
+    return measures
 
 
 def _show_text(outcome: dict[str, Any]) -> None:
@@ -186,16 +192,27 @@ def _show_text(outcome: dict[str, Any]) -> None:
     click.echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
     if outcome["dropped"]:
         click.echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
-    for note in outcome["notes"]:
-        Console().say(note)
+    for sentence in outcome["told"]:
+        Console().say(sentence)
     for name in HEAD:
         _show_measure(name, outcome[name], outcome["intervals"].get(name))
+    if outcome["at_100"]:
+        _show_measure("AP of COCO's 100 detections", outcome["at_100"]["AP"], None)
+        click.echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and picture")
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
         _show_measure(f"{name} false alarms a picture", row["recall"], outcome["intervals"].get(name))
+    click.echo(_threshold_said(outcome["f1"]))
     click.echo()
     rows = [[name, *(_figure(row[key]) for key in COLUMNS)] for name, row in outcome["per_class"].items()]
     show_table(["class", *COLUMNS], rows)
+
+
+def _threshold_said(f1: dict[str, Any]) -> str:
+    if f1["threshold"] is None:
+        return "precision and recall: none, for nothing was found or there is nothing to find"
+    where = "the run's validation part" if f1["chosen_on"] == VALIDATION else "these pictures, which flatters"
+    return f"precision and recall from a score of {f1['threshold']:.4f}, where F1 of all classes was best on {where}"
 
 
 def _show_measure(name: str, value: float | None, interval: list[float] | None) -> None:

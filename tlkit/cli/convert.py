@@ -38,7 +38,7 @@ EXAMPLES = """
     "--faults",
     type=click.Choice(["refuse", "clip"]),
     default="refuse",
-    help="Boxes and files that cannot be: stop, or clip or drop them.",
+    help="Boxes and files that cannot be: stop, or clip them or leave their images out.",
 )
 @click.option(
     "--unlabelled",
@@ -84,6 +84,8 @@ def convert(
         show({**outcome, "source": source, "notes": list(boxes.notes)}, as_json=True)
         return
     console = Console()
+    for sentence in boxes.told:
+        console.say(sentence)
     for sentence in boxes.notes[:SHOWN]:
         console.say(sentence)
     if len(boxes.notes) > SHOWN:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.chapters import CHECKPOINTS
-from tlkit.cli.detection_reporter import Reporter
+from tlkit.cli.detection_reporter import Reporter, draw_first_batch
 from tlkit.cli.detection_results import write_detector_page
-from tlkit.cli.detection_tasting import choose_threshold, judge
+from tlkit.cli.detection_tasting import choose_threshold, enough, judge, say_most
 from tlkit.cli.device import set_precision
 from tlkit.cli.drawing import draw_first, drawn_or_sample
 from tlkit.cli.estimates import training_time
@@ -60,7 +61,9 @@ def deal_boxes(
     more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
     if options.pop("skip_bad"):
         raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
-    options.pop("download")
+    if options.pop("download"):
+        remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
+        raise UsageFault("--download does not apply to pictures with boxes.", remedy)
     if whole:
         draw_first(run.console, source)
     place = source if whole else drawn_or_sample(run, source)
@@ -68,12 +71,14 @@ def deal_boxes(
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split.split)
     parts = split.summary()
+    warnings = [*split.warnings, *_doubtful_classes(split)]
     run.record(
         classes=list(boxes.class_names),
         data={
             "split_sha256": split.digest,
             "parts": parts,
-            "warnings": list(split.warnings),
+            "warnings": warnings,
+            "mended": [fault._asdict() for fault in boxes.mended],
             "skipped": [],
             "added": added,
         },
@@ -87,7 +92,7 @@ def deal_boxes(
         f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
         f"{', '.join(boxes.class_names)}; {sizes}."
     )
-    for sentence in [*(f"Warning: {warning}" for warning in split.warnings), *say_composites(added)]:
+    for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
         run.say(sentence)
     return split
 
@@ -104,6 +109,35 @@ def _wanted(boxes: Boxes, reading: Reading) -> Boxes:
     if not kept:
         raise DataFault(f"--include and --exclude leave no image of {boxes.source}.", "Widen the patterns.")
     return boxes.take(kept)
+
+
+def _doubtful_classes(split: BoxSplit) -> list[str]:
+    """What `tlkit check` says too of classes without boxes, or without any to learn from."""
+    learned, every = split.take(TRAINING).counts(), split.boxes.counts()
+    unlearned = [name for name, number in learned.items() if every[name] and not number]
+    return [
+        *(f"{name} has no boxes." for name, number in every.items() if not number),
+        *(f"{name} has no boxes in the training part, and cannot be learned." for name in unlearned),
+    ]
+
+
+def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
+    """Say which training boxes are too small to be learned at a size, before anything is learned.
+
+    Raises:
+        DataFault: There is no box to learn from.
+    """
+    from tlkit.data.box_sizes import tiny_boxes
+
+    training, source = split.take(TRAINING), split.boxes.source
+    if not any(map(len, training.xyxy)):
+        raise DataFault(
+            f"{source} has no box in its training part.", "Give images with boxes, or another --seed."
+        )
+    said = tiny_boxes(training, size)
+    if said and run.card().get("tiny_boxes") != said:  # a study builds many detectors
+        run.record(tiny_boxes=said)
+        run.say(f"Warning: {said}")
 
 
 # --- Preparation ---
@@ -146,6 +180,7 @@ def prepare_retinanet(
     from tlkit.models.detectors import build_retinanet
 
     set_precision(run.environment, precision, run.say)
+    look_at_training(run, split, size)
     training = split.take(TRAINING)
     anchors = propose_anchors(training, size) if propose else Anchors()
     if start:
@@ -188,6 +223,7 @@ def prepare_yolov8(
         UsageFault, ModelFault: Backbone, size or weights do not fit.
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
+    look_at_training(run, split, size)
     run.start_tensorflow()
     from tlkit.models.detectors import build_yolov8
 
@@ -252,6 +288,7 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
     shown = {
         "classes": card["classes"],
         "pictures": parts,
+        "warnings": [*card["data"]["warnings"], *filter(None, [card.get("tiny_boxes")])],
         "model": card["model"],
         **({"tip": card["tip"]} if "tip" in card else {}),
     }
@@ -279,6 +316,7 @@ def fit(
     fitting: DetectorFitting,
     augmentation: BoxAugmentation,
     tip: Tip | None = None,
+    detecting: Detecting | None = None,
 ) -> None:
     """Train phase by phase; the best epoch by AP50 on validation is kept.
 
@@ -290,6 +328,7 @@ def fit(
         fitting: How it is fitted.
         augmentation: Random changes of training pictures.
         tip: Threats laid into them.
+        detecting: How many detections a picture are judged.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -298,11 +337,12 @@ def fit(
     from tlkit.models.detector_training import fit_detector
 
     check_phases(phases)
+    most = say_most(run, split, detecting)
     changes: dict[str, Any] = {
         "augmentation": augmentation if augmentation.active else None,
         "change": tip.change(detector.size) if tip else None,
     }
-    _draw_first_batch(run, detector, split, fitting, changes)
+    draw_first_batch(run, detector, split, fitting, changes)
     results = fit_detector(
         detector,
         split,
@@ -312,8 +352,9 @@ def fit(
         seed=run.seed,
         **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=by_precision,
+        judge=partial(by_precision, most=most),
         watchers=Reporter(run, split, phases).watchers(),
+        most=most,
     )
     run.record(phases=[asdict(result) for result in results])
 
@@ -328,40 +369,13 @@ def check_phases(phases: Sequence[Phase]) -> None:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
 
 
-def by_precision(found: list, truth: Boxes) -> dict[str, float]:
+def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
     """AP50 and AP of what a detector found: what the best epoch is chosen by."""
     from tlkit.results.detection import coco_measures
     from tlkit.results.detection_matches import detections_of_pictures
 
-    measured = coco_measures(truth, detections_of_pictures(found))
+    measured = coco_measures(truth, detections_of_pictures(found), most)
     return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
-
-
-def _draw_first_batch(
-    run: Run,
-    detector: keras.Model,
-    split: BoxSplit,
-    fitting: DetectorFitting,
-    changes: dict[str, Any],
-) -> None:
-    """Draw the first training batch as the network sees it."""
-    import numpy as np
-
-    from tlkit.data.box_batches import training_box_batches
-    from tlkit.data.box_splits import strata
-    from tlkit.data.images import Order
-    from tlkit.results.canvas import save
-    from tlkit.results.detection_pictures import labelled_batch
-
-    training = split.take(TRAINING)
-    order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
-    batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
-    pixels, truth = next(iter(batches))
-    labels = [np.asarray(one) for one in truth["classes"]]
-    figure = labelled_batch(
-        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, split.boxes.class_names
-    )
-    save(figure, run.folder.folder("pictures") / "batch.png")
 
 
 # --- Tasting ---
@@ -369,6 +383,7 @@ def _draw_first_batch(
 
 def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
     """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+    detecting = enough(split, detecting)
     threshold = choose_threshold(run, detector, split, detecting)
     judge(run, detector, split, detecting, threshold)
     run.record(detecting=asdict(detecting))
@@ -381,7 +396,7 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.results.detector_serving import check_detector_parity, export_detector
 
-    folder = run.folder.path
+    folder, detecting = run.folder.path, enough(split, detecting)
     detector.save(folder / "model.keras")
     export_detector(detector, folder, detecting)
     test = split.take(TEST)

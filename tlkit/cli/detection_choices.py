@@ -49,7 +49,7 @@ def boxes() -> Decorator:
             Choice(["refuse", "clip"]),
             "refuse",
             None,
-            "Boxes outside, empty, double: refuse or mend.",
+            "Boxes that cannot be: refuse, or clip them or leave their images out.",
         ),
         ("unlabelled", Choice(["error", "negative", "skip"]), "error", None, "Pictures without annotation."),
     ]
@@ -159,16 +159,22 @@ def projecting() -> Decorator:
 def detecting() -> Decorator:
     """--threshold, --overlap, --most as `detecting`, a `Detecting`."""
 
-    def make(**values: Any) -> Any:
-        from tlkit.models.detector_settings import Detecting
+    def make(most: int | None, **values: Any) -> Any:
+        from tlkit.models.detector_settings import UNSET, Detecting
 
-        return Detecting(**values)
+        return Detecting(most=UNSET if most is None else most, **values)
 
     share = click.FloatRange(0, 1)
     rows = [
         ("threshold", share, 0.05, "SCORE", "Least score of a served detection."),
         ("overlap", share, 0.5, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
-        ("most", click.IntRange(1), 100, "N", "Detections a picture."),
+        (
+            "most",
+            click.IntRange(1),
+            None,
+            "N",
+            "Detections a picture.  [default: 100, or the most objects of a training picture]",
+        ),
     ]
     return grouped("detecting", make, "Serving", rows, {})
 

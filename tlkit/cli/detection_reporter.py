@@ -1,4 +1,4 @@
-"""What a person, metrics.jsonl and TensorBoard are told while a detector learns."""
+"""What a person, metrics.jsonl and TensorBoard are told while a detector learns, and the first batch, drawn."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.running import Run
+from tlkit.data.sources import TRAINING
 
 if TYPE_CHECKING:
+    import keras
+
     from tlkit.data.box_splits import BoxSplit
+    from tlkit.models.detector_settings import DetectorFitting
     from tlkit.models.settings import Phase
 
 
@@ -74,3 +78,31 @@ class Reporter:
             row["seconds"],
         )
         self.board.add(row, len(self.rows))
+
+
+def draw_first_batch(
+    run: Run,
+    detector: keras.Model,
+    split: BoxSplit,
+    fitting: DetectorFitting,
+    changes: dict[str, Any],
+) -> None:
+    """Draw the first training batch as the network sees it."""
+    import numpy as np
+
+    from tlkit.data.box_batches import training_box_batches
+    from tlkit.data.box_splits import strata
+    from tlkit.data.images import Order
+    from tlkit.results.canvas import save
+    from tlkit.results.detection_pictures import labelled_batch
+    from tlkit.results.lettering import writable
+
+    training = split.take(TRAINING)
+    order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
+    batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
+    pixels, truth = next(iter(batches))
+    labels = [np.asarray(one) for one in truth["classes"]]
+    figure = labelled_batch(
+        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, writable(split.boxes.class_names)
+    )
+    save(figure, run.folder.folder("pictures") / "batch.png")

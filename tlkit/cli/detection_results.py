@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.running import Run
@@ -9,13 +11,15 @@ from tlkit.cli.running import Run
 if TYPE_CHECKING:
     from tlkit.data.boxes import Boxes
     from tlkit.results.detection_matches import Detections
+    from tlkit.results.page import Table
 
 SHOWN = 6  # test pictures beside their truth
+OF_XRAY = {"froc": "Recall against false alarms a picture: what a screener's time buys."}
 CAPTIONS = {
     "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
     "worst": "The test pictures with the most faults.",
     "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
-    "froc": "Recall against false alarms a picture: what a screener's time buys.",
+    "froc": "Recall against false alarms a picture.",
     "batch": "A training batch as the network sees it.",
 }
 
@@ -25,9 +29,11 @@ def draw_evidence(run: Run, test: Boxes, found: Detections, measures: dict[str, 
     from tlkit.results import detection_pictures as draw
     from tlkit.results.board import ScalarBoard
     from tlkit.results.canvas import save
+    from tlkit.results.lettering import writable
 
     folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
-    shown = [i for i in range(len(test)) if len(test.xyxy[i])][:SHOWN]
+    shown = draw.over_classes(test, SHOWN, run.seed)
+    test = replace(test, class_names=writable(test.class_names))
     save(
         draw.beside_truth(test, {run.card()["model"]["network"]: (found, threshold)}, shown),
         folder / "found.png",
@@ -56,9 +62,9 @@ def write_detector_page(run: Run) -> None:
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
-    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "threshold", "objects")
+    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
     classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
-    kinds = list(test["per_class"])
+    kinds, xray = list(test["per_class"]), is_xray(card)
     screening = [
         [
             row["rate"],
@@ -74,13 +80,13 @@ def write_detector_page(run: Run) -> None:
             "Classes of the test part",
             ("class", *columns),
             classes,
-            note="COCO's AP is pycocotools'; AP10 is VOC's.",
+            note=_measures_said(test),
         ),
         Table(
-            "Screening",
+            "Screening" if xray else "Recall at few false alarms",
             ("false alarms a picture", "recall (95 %)", "threshold", *kinds),
             screening,
-            note="Recall of all threats and of each class at as many false alarms a picture.",
+            note=f"Recall of all {'threats' if xray else 'objects'} and of each class at so many false alarms.",
         ),
         Table(
             f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
@@ -89,8 +95,39 @@ def write_detector_page(run: Run) -> None:
         ),
     ]
     there = run.folder.path / "pictures"
-    pictures = [(f"{name}.png", text) for name, text in CAPTIONS.items() if (there / f"{name}.png").is_file()]
+    captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
+    pictures = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
+    tables += _numbered(card["classes"])
     write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)
+
+
+def is_xray(card: dict[str, Any]) -> bool:
+    """Whether a run's pictures are X-rays: then its page speaks of threats and of screening."""
+    return str(card.get("source") or "").startswith(("xray:", "gdxray:"))
+
+
+def _numbered(classes: Sequence[str]) -> list[Table]:
+    """A table of the classes that pictures show by number, for no font of this machine has their letters."""
+    from tlkit.results.lettering import writable
+    from tlkit.results.page import Table
+
+    rows = [[short, name] for short, name in zip(writable(classes), classes, strict=True) if short != name]
+    note = "No font of this machine has the letters of these names."
+    return [Table("Numbers in the pictures", ("number", "class"), rows, note=note)] if rows else []
+
+
+def _measures_said(test: dict[str, Any]) -> str:
+    """By which rules the measures of the classes are taken."""
+    said = [
+        f"Precision and recall are from a score of {test['f1']['threshold'] or 0:.3f} on, chosen on validation.",
+        "AP is COCO's; AP10 is VOC's.",
+    ]
+    if test.get("at_100"):
+        said.append(
+            f"Of a class and picture {test['counted']} detections count; of COCO's own 100 AP is "
+            f"{test['at_100']['AP'] or 0:.3f} and AP50 {test['at_100']['AP50'] or 0:.3f}."
+        )
+    return " ".join(said)
 
 
 def _with_interval(row: dict[str, Any], intervals: dict[str, Any]) -> str:

@@ -7,14 +7,39 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli.detection_results import draw_evidence
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
-from tlkit.data.sources import TEST, VALIDATION
-from tlkit.models.detector_settings import LEAST_SCORE
+from tlkit.data.sources import TEST, TRAINING, VALIDATION
+from tlkit.models.detector_settings import LEAST_SCORE, UNSET, USUAL_MOST, Detecting
 
 if TYPE_CHECKING:
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
-    from tlkit.models.detector_settings import Detecting
     from tlkit.results.detection_matches import Detections
+
+
+def enough(split: BoxSplit, detecting: Detecting) -> Detecting:
+    """The same, with as many detections a picture as a training picture has objects where --most is not given."""
+    return detecting.for_objects(max(_objects(split), default=0))
+
+
+def _objects(split: BoxSplit) -> list[int]:
+    """How many objects count on each training picture."""
+    return [int((~ignored).sum()) for ignored in split.take(TRAINING).ignored]
+
+
+def say_most(run: Run, split: BoxSplit, detecting: Detecting | None = None) -> int:
+    """How many detections a picture are judged, said where that is not the usual number or is too small."""
+    wanted = detecting or Detecting(most=UNSET)
+    objects = _objects(split)
+    largest, most = max(objects, default=0), enough(split, wanted).most
+    if largest > most:
+        where = split.take(TRAINING).paths[objects.index(largest)]
+        run.say(
+            f"Warning: --most {most} is less than the {largest} objects of {where}; not all can be found."
+        )
+    elif wanted.most == UNSET and most > USUAL_MOST:
+        where = split.take(TRAINING).paths[objects.index(largest)]
+        run.say(f"Detections a picture: {most}, as many as {where} has objects; --most takes another number.")
+    return most
 
 
 def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detecting, batch: int = 8) -> float:
@@ -55,7 +80,12 @@ def judge(
     test = split.take(TEST)
     found = _found(run, detector, test, detecting, "judging", batch)
     measures = detection_measures(
-        test, found, groups=split.groups(TEST), seed=run.seed, score_threshold=threshold
+        test,
+        found,
+        groups=split.groups(TEST),
+        seed=run.seed,
+        score_threshold=threshold,
+        most=detecting.most,
     )
     measures["f1"]["chosen_on"] = VALIDATION
     run.record(measures={**(run.card().get("measures") or {}), "test": measures})
@@ -65,6 +95,11 @@ def judge(
         f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
         f"n = {count(measures['n'], 'picture')}, {count(measures['objects'], 'object')}."
     )
+    if measures["at_100"]:
+        run.say(
+            f"As COCO has it, of 100 detections of a class and picture, AP is {measures['at_100']['AP'] or 0:.3f}: "
+            f"here {measures['counted']} count."
+        )
     run.result({name: measures[name] for name in ("AP", "AP50", "AR", "n", "objects")})
     run.result({"threshold": threshold})
     return test, found

@@ -45,9 +45,7 @@ EXAMPLES = """
 @click.option(
     "--batch", type=click.IntRange(1), metavar="N", help="Images a step.  [default: 32; of a detector 8]"
 )
-@click.option(
-    "--faults", type=click.Choice(["refuse", "clip"]), help="Of a detector: boxes outside, empty, double."
-)
+@click.option("--faults", type=click.Choice(["refuse", "clip"]), help="Of a detector: boxes that cannot be.")
 @click.option(
     "--unlabelled",
     type=click.Choice(["error", "negative", "skip"]),

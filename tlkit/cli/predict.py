@@ -35,7 +35,7 @@ EXAMPLES = """
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path),
-    help="Pictures, or folders: all pictures below.",
+    help="Pictures, or folders: all pictures below; of a detector, a COCO file too.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
 @click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
@@ -51,6 +51,12 @@ EXAMPLES = """
     metavar="FOLDER",
     help="Of a detector: write pictures with their boxes, boxes.csv and COCO's detections.json.",
 )
+@click.option(
+    "--coco",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="COCO file whose ids detections.json gets.  [default: the one asked about, else numbers from 1]",
+)
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
@@ -61,6 +67,7 @@ def predict(
     batch: int,
     threshold: float | None,
     draw: Path | None,
+    coco: Path | None,
     runs: Path,
     as_json: bool,
     as_csv: bool,
@@ -79,9 +86,9 @@ def predict(
     if card.get("kind") == "detector":
         from tlkit.cli.boxes_found import Asked, tell_boxes
 
-        tell_boxes(Asked(path, card, images, threshold, draw), form, batch=batch, skip_bad=skip_bad)
+        tell_boxes(Asked(path, card, images, threshold, draw, coco), form, batch=batch, skip_bad=skip_bad)
         return
-    for option, value in (("--draw", draw), ("--threshold", threshold)):
+    for option, value in (("--draw", draw), ("--threshold", threshold), ("--coco", coco)):
         if value is not None:
             raise UsageFault(
                 f"{option} is for detectors, and {path} is none.", "Leave it out, or name a detector's run."

@@ -205,7 +205,16 @@ def deal_bags(
             f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
             f"{found['boxes']} boxes that stay."
         )
-    run.record(bags={"source": source, "split_sha256": split.digest, "parts": split.summary()})
+    mended = [fault._asdict() for fault in boxes.mended]
+    run.record(
+        bags={
+            "source": source,
+            "split_sha256": split.digest,
+            "parts": split.summary(),
+            "warnings": list(split.warnings),
+            "mended": mended,
+        }
+    )
     return split
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -247,10 +247,8 @@ class Maker:
                 np.concatenate([own, np.array(some, np.int32)])
                 for own, some in zip(bags.labels, labels, strict=True)
             ),
-            difficult=tuple(
-                np.concatenate([own, np.zeros(len(some), bool)])
-                for own, some in zip(bags.difficult, new, strict=True)
-            ),
+            difficult=_with_none(bags.difficult, new),
+            crowd=_with_none(bags.crowd, new),
             groups=tuple(groups),
             parts=tuple(entry["part"] for entry in self.entries),
             columns={"bag": bags.paths},
@@ -287,6 +285,15 @@ class Maker:
             "i0": [min(self.levels), max(self.levels)],
             "colours": self.colours,
         }
+
+
+def _with_none(flags: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """The flags of what each bag had, then that none of its threats has it."""
+    import numpy as np
+
+    return tuple(
+        np.concatenate([own, np.zeros(len(some), bool)]) for own, some in zip(flags, new, strict=True)
+    )
 
 
 def _table(file: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tlkit.cli import detection_chapters as detection
+from tlkit.cli import detection_tasting as tasting
 from tlkit.cli.benefit_arms import CELLS, computed_once
 from tlkit.cli.benefit_chapters import Telling, write_cells
 from tlkit.cli.detection_reporter import Reporter
@@ -143,6 +144,7 @@ def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
     from tlkit.results.detection_benefit import from_rows, measure_detection_benefit
 
     test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
+    most = tasting.say_most(run, evidence.split, training.detecting)
     answers = {}
     for number in evidence.numbers:
         for arm in evidence.arms(number):
@@ -158,12 +160,12 @@ def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
                 for repeat in range(evidence.question.repeats)
             ]
             answers[number, arm] = found
-            reached = [coco_measures(test, one)["AP50"] or 0.0 for one in found]
+            reached = [coco_measures(test, one, most)["AP50"] or 0.0 for one in found]
             run.say(
                 f"{number:>4} real, {arm:10}  AP50 {sum(reached) / len(reached):.3f}  "
                 f"({', '.join(f'{value:.3f}' for value in reached)})"
             )
-    return measure_detection_benefit(test, groups, answers, seed=run.seed)
+    return measure_detection_benefit(test, groups, answers, seed=run.seed, most=most)
 
 
 def _name(number: int, arm: str, repeat: int) -> str:
@@ -197,6 +199,7 @@ def _found(
         training.precision,
     )
     split = evidence.of_training(arm, number, repeat)
+    detecting = tasting.enough(evidence.split, training.detecting)
     checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
     told = Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
     fit_detector(
@@ -209,11 +212,12 @@ def _found(
         augmentation=training.augmentation if training.augmentation.active else None,
         change=evidence.change(arm, detector.size),
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=detection.by_precision,
+        judge=partial(detection.by_precision, most=detecting.most),
         watchers=told.watchers(),
         draws=evidence.draws,
+        most=detecting.most,
     )
-    rows = as_rows(found_on(detector, evidence.split.take(TEST), training.detecting, training.fitting.batch))
+    rows = as_rows(found_on(detector, evidence.split.take(TEST), detecting, training.fitting.batch))
     shutil.rmtree(checkpoints, ignore_errors=True)
     return rows
 
@@ -251,7 +255,7 @@ def write_verdict(run: Run, evidence: TipEvidence, training: Training, cells: Se
             pictures=tuple(_pictures(run, evidence)),
             further=tuple(f"class {name}" for name in classes),
         ),
-        {**question.facts(), "detecting": asdict(training.detecting)},
+        {**question.facts(), "detecting": asdict(tasting.enough(evidence.split, training.detecting))},
     )
 
 

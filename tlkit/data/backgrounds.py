@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data import box_faults
 from tlkit.data.box_formats import formats_in
+from tlkit.data.box_frames import picture_sizes
 from tlkit.data.box_records import pictures_below
+from tlkit.data.box_strangers import stranger_in
 from tlkit.data.boxes import Boxes, read_boxes
 from tlkit.data.depth import LUMA, channels_of, picture_bits, read_picture
 from tlkit.errors import DataFault
@@ -36,7 +37,7 @@ def read_backgrounds(source: str, *, faults: str = "refuse", unlabelled: str = "
         DataFault, UsageFault: As for `read_boxes`; or a picture without boxes does not open.
     """
     folder = Path(source)
-    if folder.is_dir() and not formats_in(folder):
+    if folder.is_dir() and not formats_in(folder) and not stranger_in(folder):
         paths = list(pictures_below(folder))
         if paths:
             return _empty(source, folder, paths)
@@ -44,7 +45,7 @@ def read_backgrounds(source: str, *, faults: str = "refuse", unlabelled: str = "
 
 
 def _empty(source: str, folder: Path, paths: list[str]) -> Boxes:
-    sizes = box_faults.picture_sizes([folder / path for path in paths])
+    sizes = picture_sizes([folder / path for path in paths])
     for path, size in zip(paths, sizes, strict=True):
         if isinstance(size, str):
             raise DataFault(f"{folder / path} {size}.", "Take it out, or save it again as PNG or JPEG.")

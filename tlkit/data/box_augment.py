@@ -14,11 +14,11 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from tlkit.data.box_augmentation import BoxAugmentation
+from tlkit.data.box_sizes import LEAST_SIDE
 from tlkit.data.images import fold
 
 GREY = 114  # what fills the frame around a picture (Redmon's and Jocher's detectors)
 IGNORED, PADDING = -2, -1  # labels: neither object nor background; no box
-LEAST_SIDE = 2.0  # pixels; smaller boxes are dropped
 MOST_BOXES = 128  # a mosaic's, or as many as a single picture has
 CENTRE = (0.3, 0.7)  # where the four pictures of a mosaic meet, as a share of the side
 MIXUP_SPREAD = 32.0  # Beta(32, 32): nearly half and half

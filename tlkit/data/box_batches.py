@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.box_augment import GREY, IGNORED, LEAST_SIDE, PADDING, augment_boxes
+from tlkit.data.box_augment import GREY, IGNORED, PADDING, augment_boxes
 from tlkit.data.box_augmentation import BoxAugmentation
+from tlkit.data.box_sizes import LEAST_SIDE, new_sides, placement
 from tlkit.data.boxes import Boxes
 from tlkit.data.decoding import JPEG_START, decode, read_file
 from tlkit.data.headers import equal, first_numbers, orientation
@@ -38,22 +39,6 @@ class Letterboxed(NamedTuple):
     scale: tf.Tensor
     offset: tf.Tensor
     sides: tf.Tensor
-
-
-def placement(sides: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where pictures come to lie in a square: scale and offset, each float32 [..., 2] (x, y).
-
-    Args:
-        sides: [..., 2]: width and height, pixels.
-        size: Side of the square.
-    """
-    sides = np.asarray(sides, np.float64)
-    new = _new_sides(sides, size)
-    return (new / sides).astype(np.float32), ((size - new) // 2).astype(np.float32)
-
-
-def _new_sides(sides: np.ndarray, size: int) -> np.ndarray:
-    return np.maximum(np.floor(sides * (size / sides.max(-1, keepdims=True)) + 0.5), 1)
 
 
 def to_network(xyxy: np.ndarray, sides: tuple[int, int], size: int) -> np.ndarray:
@@ -145,13 +130,13 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
 
     Returns:
         xyxy: float32 [n, m, 4]; -1 where there is no box.
-        labels: int32 [n, m]: class; -1 padding; -2 ignored (difficult, or below two pixels).
+        labels: int32 [n, m]: class; -1 padding; -2 ignored (difficult, a crowd, or below two pixels).
     """
     most = max([1, *(len(some) for some in boxes.xyxy)])
     xyxy = np.full((len(boxes), most, 4), PADDING, np.float32)
     labels = np.full((len(boxes), most), PADDING, np.int32)
     for i, (some, kinds, hard, sides) in enumerate(
-        zip(boxes.xyxy, boxes.labels, boxes.difficult, boxes.sizes, strict=True)
+        zip(boxes.xyxy, boxes.labels, boxes.ignored, boxes.sizes, strict=True)
     ):
         placed = to_network(some, sides, size).reshape(-1, 4)
         small = (placed[:, 2:] - placed[:, :2] < LEAST_SIDE).any(1)
@@ -164,7 +149,7 @@ def network_frames(boxes: Boxes, size: int) -> np.ndarray:
     """Where each picture lies in its square: int32 [n, 4], left, top, right, bottom."""
     sides = np.array(boxes.sizes, np.int64).reshape(-1, 2)
     offset = placement(sides, size)[1].astype(np.int32)
-    return np.concatenate([offset, offset + _new_sides(sides.astype(np.float64), size).astype(np.int32)], 1)
+    return np.concatenate([offset, offset + new_sides(sides.astype(np.float64), size).astype(np.int32)], 1)
 
 
 def training_box_batches(

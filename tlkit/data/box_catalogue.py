@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from tlkit.data import catalogue
-from tlkit.data.box_faults import picture_sizes
+from tlkit.data.box_frames import picture_sizes
 from tlkit.data.cache import cache_folder, folder_written_once
 from tlkit.errors import DataFault
 
-HEADER = ("image", "left", "top", "right", "bottom", "class", "difficult", "split")
-FLAGS = ("is_difficult", "is_crowd", "is_group_of")
+HEADER = ("image", "left", "top", "right", "bottom", "class", "difficult", "crowd", "split")
+DIFFICULT, CROWD = ("is_difficult",), ("is_crowd", "is_group_of")
 
 
 def prepared_folder(name: str) -> Path:
@@ -28,7 +28,8 @@ def prepared_folder(name: str) -> Path:
     Raises:
         DataFault: It is not prepared, or has no images with boxes.
     """
-    folder = cache_folder() / "tfds-boxes" / re.sub(r"[^\w.-]", "-", name)
+    # Once it was "tfds-boxes", where crowds stood as difficult objects.
+    folder = cache_folder() / "tfds-boxes-2" / re.sub(r"[^\w.-]", "-", name)
     if folder.is_dir():
         return folder
     prepared = catalogue.prepared_folder(name)
@@ -76,10 +77,14 @@ def _rows(path: Path, folder: Path, objects: dict, name_of: Any, part: str) -> I
     if isinstance(size, str):
         raise DataFault(f"{path.name} of the prepared set {size}.", "Prepare the set again.")
     if not len(objects["label"]):
-        yield (image, "", "", "", "", "", "", part)
+        yield (image, *[""] * 7, part)
     shares = np.asarray(objects["bbox"], np.float64)[:, [1, 0, 3, 2]]
     boxes = np.clip(shares, 0, 1) * (*size, *size)
-    difficult = np.any([np.asarray(objects[flag]) for flag in FLAGS if flag in objects], axis=0)
-    flags = np.broadcast_to(difficult, len(boxes))
-    for box, label, flag in zip(boxes.astype(np.float32), objects["label"], flags, strict=True):
-        yield (image, *map(str, box), name_of(int(label)), int(flag), part)
+    flags = [
+        np.broadcast_to(
+            np.any([np.asarray(objects[flag]) for flag in names if flag in objects], axis=0), len(boxes)
+        )
+        for names in (DIFFICULT, CROWD)
+    ]
+    for box, label, difficult, crowd in zip(boxes.astype(np.float32), objects["label"], *flags, strict=True):
+        yield (image, *map(str, box), name_of(int(label)), int(difficult), int(crowd), part)

@@ -121,6 +121,7 @@ def _together(boxes: Boxes, more: Boxes) -> Boxes:
         xyxy=(*boxes.xyxy, *more.xyxy),
         labels=(*boxes.labels, *more.labels),
         difficult=(*boxes.difficult, *more.difficult),
+        crowd=(*boxes.crowd, *more.crowd),
         sizes=(*boxes.sizes, *more.sizes),
         groups=(*boxes.groups, *more.groups),
         parts=(*boxes.parts, *more.parts),

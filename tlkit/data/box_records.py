@@ -6,15 +6,18 @@ Every format becomes `Annotations`. Coordinates are kept as float64 until the si
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from tlkit.data.paths import inner_path, is_text
-from tlkit.data.sources import IMAGE_SUFFIXES, PART_NAMES, TRAINING
+from tlkit.data.sources import IMAGE_SUFFIXES
 from tlkit.errors import DataFault, shortened
 
+# What is done where an annotation has no one meaning: of a box left out alone the object would be background.
+WHOLE = "its image is left out"
 MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
 
 
@@ -23,29 +26,37 @@ class Fault(NamedTuple):
 
     Attributes:
         kind: "zero-size", "inverted", "out-of-image", "duplicate", "normalised", "no-number", "missing-image",
-            "unlabelled-image", "unreadable-image", "image-size", "unknown-class" or "class-names".
+            "unlabelled-image", "unreadable-image", "image-size", "image-id", "unknown-class" or "class-names"; or, of
+            what is no fault but worth a word, "turned-boxes", "scaled-boxes" or "either-form".
         where: File and line, row or object.
         what: What is wrong there, as the end of a sentence.
         done: What `faults="clip"` does about it.
+        path: The image, relative to the root; empty where there is none.
     """
 
     kind: str
     where: str
     what: str
     done: str
+    path: str = ""
 
     def __str__(self) -> str:
         return shortened(f"{self.where}: {self.what}")
 
 
 class Record(NamedTuple):
-    """One box as it was written: corners are left, top, right, bottom."""
+    """One box as it was written: corners are left, top, right, bottom; see `Boxes` for difficult and crowd.
+
+    `written` is the text where the corners are none.
+    """
 
     where: str
     name: str
     corners: tuple[float, float, float, float]
     difficult: bool = False
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
+    written: str = ""
+    crowd: bool = False
 
 
 @dataclass
@@ -60,6 +71,7 @@ class Annotated:
         part: The source's own split.
         group: The declared group.
         columns: Further facts of the image.
+        spoiled: Something on it could not be read, so that it shows more than its records say.
     """
 
     path: str
@@ -69,6 +81,7 @@ class Annotated:
     part: str | None = None
     group: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
+    spoiled: bool = False
 
     def add(self, record: Record) -> None:
         """Add a box.
@@ -88,13 +101,17 @@ class Annotations:
     """All that a source says.
 
     Attributes:
-        form: "boxes.csv", "COCO", "VOC", "YOLO", "GDXray" or "Open Images".
+        form: "boxes.csv", "table", "COCO", "VOC", "YOLO", "GDXray", "Open Images", "CVAT", "labelme" or "VIA".
         root: Folder that image paths are relative to.
         images: The annotated images.
         class_names: In the order of the source, or None where it has none.
         normalised: Corners are shares of the image's sides, not pixels.
         unlabelled: Pictures of the source, relative to the root, that no annotation names.
         faults: What the reader had to leave out.
+        parts: Part of each path that the source's lists or files declare, unlabelled pictures included.
+        notes: How images were found and parts declared where that is not plain, as sentences.
+        written: What the four numbers of a box are in the file: corners, or two numbers and two sides.
+        doubt: A sentence if all boxes of the source have no one meaning, so that leaving out some would not do.
     """
 
     form: str
@@ -104,6 +121,15 @@ class Annotations:
     normalised: bool = False
     unlabelled: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
+    parts: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    written: str = "left,top,right,bottom"
+    doubt: str = ""
+
+    def spoil(self, image: Annotated, kind: str, where: str, what: str) -> None:
+        """Note what cannot be read of an image, which is then left out as a whole."""
+        image.spoiled = True
+        self.faults.append(Fault(kind, where, what, WHOLE, image.path))
 
     def missing_image(self, where: str, what: str) -> None:
         """Note an annotation whose picture is not there."""
@@ -135,14 +161,41 @@ def is_hidden(path: Path) -> bool:
     return any(piece.startswith(".") for piece in path.parts)
 
 
+def files_below(folder: Path) -> tuple[list[str], list[str]]:
+    """POSIX paths of the files below a folder, relative to it and sorted, and of the links there.
+
+    Hidden files and folders are passed over. A link to a file is among both; a linked folder is not entered.
+    """
+    files: list[str] = []
+    links: list[str] = []
+    waiting = [""]
+    while waiting:
+        above = waiting.pop()
+        try:
+            entries = list(os.scandir(folder / above))
+        except OSError:  # locked, or gone; tlkit check names it
+            continue
+        for entry in entries:
+            path = f"{above}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append(path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{path}/")
+            elif entry.is_file():
+                files.append(path)
+    return sorted(files, key=lambda path: path.split("/")), sorted(links)
+
+
+def is_picture(path: str) -> bool:
+    """Whether a file's name is that of a picture."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
 def pictures_below(folder: Path) -> Iterator[str]:
     """POSIX paths of the pictures below a folder, relative to it, sorted; hidden ones are passed over."""
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
-        relative = path.relative_to(folder)
-        if not is_hidden(relative) and path.is_file():
-            yield relative.as_posix()
+    return filter(is_picture, files_below(folder)[0])
 
 
 def read_text(file: Path, most: int = 64_000_000) -> str:
@@ -165,23 +218,26 @@ def read_text(file: Path, most: int = 64_000_000) -> str:
         raise DataFault(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from None
 
 
+def ends_of(file: Path, each: int = 200_000) -> str:
+    """The first and the last characters of a text file, for a look at what it is; empty where it cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(each)
+            size = file.stat().st_size
+            stream.seek(max(len(head), size - each))
+            return (head + stream.read(each)).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return ""
+
+
 def number(text: object) -> float:
     """A coordinate; NaN for what is none, which the check then names."""
+    if isinstance(text, bool):
+        return float("nan")
     try:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return float("nan")
-
-
-def add_parts_of_paths(images: list[Annotated]) -> None:
-    """Give images the part that the first folder of their path names.
-
-    Only where no image has a part yet, every path names one, and training is among them.
-    """
-    named = [PART_NAMES.get(image.path.split("/")[0].lower()) for image in images]
-    if None not in named and TRAINING in named and not any(image.part for image in images):
-        for image, part in zip(images, named, strict=True):
-            image.part = part
 
 
 def truth(text: object) -> bool:

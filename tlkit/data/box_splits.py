@@ -64,7 +64,7 @@ class BoxSplit:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences for the person and the report."""
-        return (*self.boxes.notes, *self.split.warnings)
+        return (*self.boxes.told, *self.split.warnings)
 
     def summary(self) -> dict:
         """Counts for card.json: part -> n, groups, negative, boxes, per_class."""

@@ -24,7 +24,10 @@ from tlkit.data.box_coco import is_outline_area
 from tlkit.data.box_records import number
 from tlkit.data.box_yolo import EXACT, label_place
 from tlkit.data.boxes import Boxes, difference, read_boxes
+from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
+
+FLAGS = ("difficult", "crowd")  # columns of tables
 
 
 def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = False) -> Path:
@@ -52,7 +55,10 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
     with new_folder(folder, boxes.root) as aside:
         _place_images(boxes, aside / IMAGES[form], link=link)
         annotate(boxes, aside, form)
-        unlike = difference(boxes, read_boxes(aside))
+        try:
+            unlike = difference(boxes, read_boxes(aside))
+        except DataFault as fault:  # of the folder under its name for now, which the person never sees
+            unlike = fault.problem.replace(str(aside), str(folder)).removesuffix(".")
         if unlike:
             raise RunFailed(f"{boxes.source} does not survive as {form}: {unlike}.", "Please report this.")
     return folder
@@ -151,18 +157,23 @@ def _texts(box: np.ndarray) -> list[str]:
 
 def _write_csv(boxes: Boxes, folder: Path) -> None:
     _write_names(boxes, folder)
-    header = ("image", "left", "top", "right", "bottom", "class", "difficult", *boxes.box_columns)
+    header = ("image", "left", "top", "right", "bottom", "class", *FLAGS, *boxes.box_columns)
     _write_table(folder / "boxes.csv", header, _csv_rows(boxes))
 
 
 def _csv_rows(boxes: Boxes) -> Iterator[Sequence]:
     for i, path in enumerate(boxes.paths):
         if not len(boxes.xyxy[i]):
-            yield (path, *[""] * (6 + len(boxes.box_columns)))
+            yield (path, *[""] * (7 + len(boxes.box_columns)))
         for j, box in enumerate(boxes.xyxy[i]):
             facts = (values[i][j] for values in boxes.box_columns.values())
             name = boxes.class_names[boxes.labels[i][j]]
-            yield (path, *_texts(box), name, int(boxes.difficult[i][j]), *facts)
+            yield (path, *_texts(box), name, *_flags(boxes, i, j), *facts)
+
+
+def _flags(boxes: Boxes, i: int, j: int) -> tuple[int, int]:
+    """Of box j on image i, by `FLAGS`."""
+    return int(boxes.difficult[i][j]), int(boxes.crowd[i][j])
 
 
 # --- COCO ---
@@ -196,7 +207,8 @@ def _coco_annotations(boxes: Boxes) -> Iterator[dict]:
                 "category_id": int(boxes.labels[i][j]) + 1,
                 "bbox": [left, top, width, height],
                 "area": area,
-                "iscrowd": int(boxes.difficult[i][j]),
+                "iscrowd": int(boxes.crowd[i][j]),
+                **({"ignore": 1} if boxes.difficult[i][j] else {}),
                 **({"attributes": facts} if facts else {}),
             }
 
@@ -235,7 +247,8 @@ def _voc_lines(boxes: Boxes, i: int) -> Iterator[str]:
     for j, box in enumerate(boxes.xyxy[i]):
         yield "  <object>"
         yield f"    <name>{escape(boxes.class_names[boxes.labels[i][j]])}</name>"
-        yield f"    <difficult>{int(boxes.difficult[i][j])}</difficult>"
+        difficult, crowd = _flags(boxes, i, j)
+        yield f"    <difficult>{difficult}</difficult>{'<crowd>1</crowd>' if crowd else ''}"
         keys = ("xmin", "ymin", "xmax", "ymax")
         yield f"    <bndbox>{''.join(f'<{k}>{t}</{k}>' for k, t in zip(keys, _texts(box), strict=True))}</bndbox>"
         facts = {name: values[i][j] for name, values in boxes.box_columns.items()}
@@ -255,9 +268,8 @@ def _voc_lines(boxes: Boxes, i: int) -> Iterator[str]:
 def _write_yolo(boxes: Boxes, folder: Path) -> None:
     _write_names(boxes, folder)
     names = "".join(f"  {k}: {json.dumps(n, ensure_ascii=False)}\n" for k, n in enumerate(boxes.class_names))
-    (folder / "data.yaml").write_text(
-        f"path: .\ntrain: images\nval: images\nnames:\n{names}", encoding="utf-8"
-    )
+    parts = _write_lists(boxes, folder) or "train: images\nval: images\n"
+    (folder / "data.yaml").write_text(f"path: .\n{parts}names:\n{names}", encoding="utf-8")
     for i, path in enumerate(boxes.paths):
         file = folder / label_place(f"images/{path}")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -266,13 +278,25 @@ def _write_yolo(boxes: Boxes, folder: Path) -> None:
             for label, box in zip(boxes.labels[i], boxes.xyxy[i], strict=True)
         )
         file.write_text("".join(lines), encoding="utf-8")
-    if boxes.box_columns or any(flags.any() for flags in boxes.difficult):
+    if boxes.box_columns or any(flags.any() for flags in boxes.ignored):
         rows = (
-            (path, j, int(boxes.difficult[i][j]), *(values[i][j] for values in boxes.box_columns.values()))
+            (path, j, *_flags(boxes, i, j), *(values[i][j] for values in boxes.box_columns.values()))
             for i, path in enumerate(boxes.paths)
             for j in range(len(boxes.xyxy[i]))
         )
-        _write_table(folder / "attributes.csv", ("image", "box", "difficult", *boxes.box_columns), rows)
+        _write_table(folder / "attributes.csv", ("image", "box", *FLAGS, *boxes.box_columns), rows)
+
+
+def _write_lists(boxes: Boxes, folder: Path) -> str:
+    """train.txt and its like for the parts that are declared; their lines of data.yaml."""
+    entries = ""
+    for part, key in ((TRAINING, "train"), (VALIDATION, "val"), (TEST, "test")):
+        paths = [path for path, own in zip(boxes.paths, boxes.parts, strict=True) if own == part]
+        if paths:
+            text = "".join(f"./images/{path}\n" for path in paths)
+            (folder / f"{key}.txt").write_text(text, encoding="utf-8")
+            entries += f"{key}: {key}.txt\n"
+    return entries
 
 
 def yolo_box(box: np.ndarray, size: tuple[int, int]) -> list[str]:

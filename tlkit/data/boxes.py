@@ -11,13 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tlkit.data import box_faults
 from tlkit.data.box_formats import read_annotations
+from tlkit.data.box_frames import Form, into_shown, picture_forms
 from tlkit.data.box_groups import read_groups
-from tlkit.data.box_records import Annotated, Annotations, Fault, add_parts_of_paths
+from tlkit.data.box_parts import give_declared_parts, give_parts_of_folders
+from tlkit.data.box_records import WHOLE, Annotated, Annotations, Fault
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
@@ -35,13 +38,19 @@ class Boxes:
         paths: [n] POSIX paths relative to `root`.
         xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
         labels: [n] int32 [m], indices into `class_names`.
-        difficult: [n] bool [m]: objects that count neither when found nor when missed (difficult, crowd, group).
+        difficult: [n] bool [m]: single objects that count neither when found nor when missed, as VOC marks them: a
+            detection is on one by its intersection over union.
         sizes: [n] (width, height) in pixels.
         groups: [n] declared group or None; a group never crosses parts.
         parts: [n] the source's own split or None.
         columns: Further facts of the images by name, each [n].
         box_columns: Further facts of the boxes by name, such as "occlusion", each [n] of [m] texts.
-        notes: What was clipped, dropped or left out, as sentences.
+        notes: How images were found and parts declared where that is not plain, and what was clipped, dropped, turned
+            or left out, as sentences.
+        layout: The first of these: about the source as it lies there, not about faults.
+        mended: The others, as facts.
+        crowd: [n] bool [m]: boxes around many objects (COCO's iscrowd, Open Images' IsGroupOf), which count neither
+            when found nor when missed: a detection is on one by the share of itself that lies inside. Empty: none is.
     """
 
     source: str
@@ -57,9 +66,21 @@ class Boxes:
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    mended: tuple[Fault, ...] = ()
+    crowd: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.crowd:
+            object.__setattr__(self, "crowd", tuple(np.zeros(len(some), bool) for some in self.xyxy))
 
     def __len__(self) -> int:
         return len(self.paths)
+
+    @property
+    def ignored(self) -> tuple[np.ndarray, ...]:
+        """[n] bool [m]: difficult or a crowd; these are neither learned nor counted."""
+        return tuple(one | other for one, other in zip(self.difficult, self.crowd, strict=True))
 
     def file(self, index: int) -> Path:
         """Where image `index` lies."""
@@ -90,7 +111,16 @@ class Boxes:
             columns={name: pick(values) for name, values in self.columns.items()},
             box_columns={name: pick(values) for name, values in self.box_columns.items()},
             notes=self.notes,
+            layout=self.layout,
+            mended=self.mended,
+            crowd=pick(self.crowd),
         )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notes counted, a sentence for each thing done; images left out come first."""
+        known = set(box_faults.notes(self.mended))
+        return (*box_faults.summary(self.mended), *(note for note in self.notes if note not in known))
 
     def counts(self) -> dict[str, int]:
         """Boxes of each class."""
@@ -99,12 +129,13 @@ class Boxes:
         return dict(zip(self.class_names, totals, strict=True))
 
     def summary(self) -> dict:
-        """Counts for card.json: images, negative images, boxes, difficult ones, boxes of each class."""
+        """Counts for card.json: images, negative images, boxes, difficult ones, crowds, boxes of each class."""
         return {
             "images": len(self),
             "negative": sum(not len(boxes) for boxes in self.xyxy),
             "boxes": sum(map(len, self.xyxy)),
             "difficult": int(sum(flags.sum() for flags in self.difficult)),
+            "crowd": int(sum(flags.sum() for flags in self.crowd)),
             "per_class": self.counts(),
         }
 
@@ -115,9 +146,10 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     Args:
         source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
             YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`; or `tfds:NAME`,
-            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups; folders
-            called train, validation and test give parts.
-        faults: What to do about boxes and files that cannot be: "refuse", or "clip" (clip or drop, and say so).
+            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups. Parts are
+            those that the source declares: data.yaml, lists, names of files and folders.
+        faults: What to do about boxes and files that cannot be: "refuse", or "clip": boxes over the edge are clipped,
+            double ones dropped, and images with a box that has no one meaning left out as a whole.
         unlabelled: What a picture without annotation is: "error" (a fault), "negative" or "skip".
 
     Raises:
@@ -126,11 +158,17 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     """
     if faults not in FAULTS:
         raise UsageFault(f"--faults {faults} is unknown.", "Use refuse or clip.")
-    boxes, found, hint = _examined(str(source), unlabelled)
-    if faults == "clip":  # what a picture without annotation shows nobody can mend from here
+    examined = examine_boxes(source, unlabelled=unlabelled)
+    found, doubt = examined.faults, examined.doubt
+    if faults == "clip" and not doubt:  # what a picture without annotation shows nobody can mend from here
         found = [fault for fault in found if fault.kind == "unlabelled-image"]
-    box_faults.refuse(str(source), found, hint)
-    return boxes
+    box_faults.refuse(str(source), found, examined.hint, doubt=doubt)
+    if not len(examined.boxes):
+        why = next(iter(examined.boxes.told), "None is left.")
+        raise DataFault(
+            f"{source} has no image left: {why}", f"{examined.hint}tlkit check {source} lists what to mend."
+        )
+    return examined.boxes
 
 
 def find_faults(source: str | Path, *, unlabelled: str = "error") -> list[Fault]:
@@ -143,30 +181,60 @@ def find_faults(source: str | Path, *, unlabelled: str = "error") -> list[Fault]
     Raises:
         DataFault, UsageFault: It cannot be read at all.
     """
-    return _examined(str(source), unlabelled)[1]
+    return examine_boxes(source, unlabelled=unlabelled).faults
 
 
-def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Fault], str]:
-    """The boxes as far as they can be used, the faults, and a guess at their common cause."""
+class Examined(NamedTuple):
+    """What lies in a SOURCE of boxes, for those who train and those who check alike.
+
+    Attributes:
+        boxes: As far as they can be used.
+        faults: What training refuses.
+        remarks: What was done to boxes that have one meaning, and is worth a word.
+        hint: A guess at the faults' common cause, as a sentence; may be empty.
+        doubt: No box can be trusted, for the cause holds for all.
+    """
+
+    boxes: Boxes
+    faults: list[Fault]
+    remarks: list[Fault]
+    hint: str
+    doubt: bool
+
+
+def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
+    """Read a SOURCE of boxes and look at every one, and raise nothing for what is wrong with some.
+
+    Args:
+        source: As for `read_boxes`.
+        unlabelled: As for `read_boxes`.
+
+    Raises:
+        DataFault, UsageFault: It cannot be read at all.
+    """
+    source = str(source)
     if unlabelled not in UNLABELLED:
         raise UsageFault(f"--unlabelled {unlabelled} is unknown.", "Use error, negative or skip.")
     place = _folder(source)
     annotations = read_annotations(source, place)
     faults = [*annotations.faults, *box_faults.unlabelled_faults(annotations, unlabelled)]
+    give_declared_parts(annotations)
     read_groups(place, annotations)
-    add_parts_of_paths(annotations.images)
+    give_parts_of_folders(annotations)
     images = sorted(annotations.images, key=lambda image: image.path)
-    sizes = box_faults.picture_sizes([annotations.root / image.path for image in images])
-    readable = []
-    for image, size in zip(images, sizes, strict=True):
-        if isinstance(size, str):
-            faults.append(Fault("unreadable-image", image.path, size, "left out"))
+    forms = picture_forms([annotations.root / image.path for image in images])
+    readable: list[tuple[Annotated, Form]] = []
+    for image, form in zip(images, forms, strict=True):
+        if isinstance(form, str):
+            faults.append(Fault("unreadable-image", image.path, form, "left out", image.path))
         else:
-            readable.append((image, size))
+            readable.append((image, form))
     if not readable and not faults:
         raise DataFault(f"{source} has no images.", "Put pictures and their annotations there.")
-    faults += [fault for image, size in readable for fault in _size_faults(image, size)]
-    return _described(source, annotations, readable, faults)
+    told = [fault for image, form in readable for fault in into_shown(image, form)]
+    faults += [fault for fault in told if fault.done == WHOLE]
+    remarks = [fault for fault in told if fault.done != WHOLE]
+    return _described(source, annotations, readable, faults, remarks)
 
 
 def _folder(source: str) -> Path:
@@ -180,49 +248,52 @@ def _folder(source: str) -> Path:
     return Path(source)
 
 
-def _size_faults(image: Annotated, size: tuple[int, int]) -> list[Fault]:
-    if image.size is None or image.size == size or 0 in image.size:  # labelling tools write 0 for unknown
-        return []
-    turned = " (it is turned: JPEG orientation)" if image.size == size[::-1] else ""
-    what = f"says {image.size[0]}x{image.size[1]} but {image.path} has {size[0]}x{size[1]} pixels{turned}"
-    return [Fault("image-size", image.where, what, "the picture's own size taken")]
-
-
 def _described(
     source: str,
     annotations: Annotations,
-    readable: list[tuple[Annotated, tuple[int, int]]],
+    readable: list[tuple[Annotated, Form]],
     faults: list[Fault],
-) -> tuple[Boxes, list[Fault], str]:
+    remarks: list[Fault],
+) -> Examined:
     """Check every box, then describe what is left."""
     normalised = annotations.normalised
-    corners = [box_faults.pixel_corners(image, size, normalised=normalised) for image, size in readable]
+    corners = [box_faults.pixel_corners(image, form.size, normalised=normalised) for image, form in readable]
     checked = [
-        box_faults.checked_boxes(image, boxes, size, normalised=normalised)
-        for (image, size), boxes in zip(readable, corners, strict=True)
+        box_faults.checked_boxes(image, boxes, form.size, normalised=normalised)
+        for (image, form), boxes in zip(readable, corners, strict=True)
     ]
-    sizes = [np.tile(size, (len(boxes), 1)) for (_, size), boxes in zip(readable, corners, strict=True)]
-    hint = ""
-    if any(found for _, _, found in checked):
-        hint = box_faults.order_hint(np.concatenate(corners), np.concatenate(sizes))
+    hint, doubt = annotations.doubt, bool(annotations.doubt)
+    if not doubt and any(found for _, _, found in checked):
+        every = np.concatenate(corners)
+        sizes = np.concatenate([np.tile(form.size, (len(b), 1)) for (_, form), b in zip(readable, corners)])
+        hint = box_faults.order_hint(every, sizes, annotations.written, normalised=normalised)
+        doubt = bool(hint) and box_faults.most_misfit(every, sizes)
+        if hint:  # a box over the edge may be one of another order, which clipping would keep
+            checked = [box_faults.unclipped(*one) for one in checked]
     names = Counter(dict.fromkeys(annotations.class_names or (), 0))
     names.update(record.name for image, _ in readable for record in image.records)
     spelling, odd = box_faults.merged_names(names)
     faults = [*faults, *odd, *(fault for _, _, found in checked for fault in found)]
-    ordered = annotations.class_names or sorted(set(spelling.values()))
-    class_names = tuple(dict.fromkeys(spelling[name] for name in ordered))
-    boxes = _boxes(source, annotations, readable, checked, class_names, spelling, box_faults.notes(faults))
-    return boxes, faults, hint
+    whole = [
+        not image.spoiled and all(fault.done != WHOLE for fault in found)
+        for (image, _), (_, _, found) in zip(readable, checked, strict=True)
+    ]
+    left = [one for one, kept in zip(readable, whole, strict=True) if kept]
+    used = sorted({spelling[record.name] for image, _ in left for record in image.records})
+    class_names = tuple(dict.fromkeys(spelling[name] for name in annotations.class_names or used))
+    looked_at = [one for one, kept in zip(checked, whole, strict=True) if kept]
+    boxes = _boxes(source, annotations, left, looked_at, class_names, spelling, [*faults, *remarks])
+    return Examined(boxes, faults, remarks, hint, doubt)
 
 
 def _boxes(
     source: str,
     annotations: Annotations,
-    readable: list[tuple[Annotated, tuple[int, int]]],
+    readable: list[tuple[Annotated, Form]],
     checked: list[tuple[np.ndarray, np.ndarray, list[Fault]]],
     class_names: tuple[str, ...],
     spelling: dict[str, str],
-    notes: tuple[str, ...],
+    mended: list[Fault],
 ) -> Boxes:
     index = {name: i for i, name in enumerate(class_names)}
     images = [image for image, _ in readable]
@@ -238,14 +309,17 @@ def _boxes(
         xyxy=tuple(boxes[rows] for (boxes, _, _), rows in zip(checked, kept, strict=True)),
         labels=tuple(np.array([index[spelling[r.name]] for r in some], np.int32) for some in records),
         difficult=tuple(np.array([r.difficult for r in some], bool) for some in records),
-        sizes=tuple(size for _, size in readable),
+        sizes=tuple(form.size for _, form in readable),
         groups=tuple(image.group for image in images),
         parts=tuple(image.part for image in images),
         columns={name: tuple(image.columns.get(name, "") for image in images) for name in further},
         box_columns={
             name: tuple(tuple(r.extras.get(name, "") for r in some) for some in records) for name in extras
         },
-        notes=notes,
+        notes=(*annotations.notes, *box_faults.notes(mended)),
+        layout=tuple(annotations.notes),
+        mended=tuple(mended),
+        crowd=tuple(np.array([r.crowd for r in some], bool) for some in records),
     )
 
 
@@ -286,10 +360,21 @@ def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of the boxes of `[n, 4]` with those of `[n, 4]` in the same place: float64 `[n]`."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    common = np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+    common = _paired_intersections(one, other)
     union = areas(one) + areas(other) - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def paired_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of each box of `[n, 4]` that lies inside that of `[n, 4]` in the same place: float64 `[n]`."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    common, own = _paired_intersections(one, other), areas(one)
+    return np.divide(common, own, out=np.zeros_like(common), where=own > 0)
+
+
+def _paired_intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    return np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
 
 
 def clip_boxes(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -308,7 +393,7 @@ def difference(one: Boxes, other: Boxes) -> str | None:
     for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
         if getattr(one, name) != getattr(other, name):
             return f"{name} differ"
-    for name in ("xyxy", "labels", "difficult"):
+    for name in ("xyxy", "labels", "difficult", "crowd"):
         for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
             if not np.array_equal(first, second):
                 return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"

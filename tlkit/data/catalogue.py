@@ -34,7 +34,7 @@ def prepared_csv(name: str, *, download: bool = False) -> Path:
         if prepared is None and not download:
             raise DataFault(
                 f"tfds:{name} is not prepared on this machine (looked in {data_folder()}).",
-                "Add --download to fetch it from the network.",
+                f"Fetch it once with tlkit run fine-tune tfds:{name} --download; every command reads it from then on.",
             )
         builder = _downloaded(name) if prepared is None else opened(prepared)
         folder_written_once(folder, lambda aside: _write(name, builder, aside))

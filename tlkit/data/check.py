@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data.file_faults import Look, look_at_files
-from tlkit.data.findings import ERROR, WARNING, Finding, ordered
+from tlkit.data.findings import ERROR, WARNING, Finding, about_boxes, ordered
 from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
 from tlkit.data.reading import PLAIN, Reading
-from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults
+from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults, part_faults
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import declared_groups
 
@@ -94,6 +94,8 @@ def check_source(
     looks, thumbnails = look_at_files(images.root, images.paths, workers, begin(len(images)))
     hashes = tuple(look.sha256 for look in looks)
     sides = _parts(images.parts, hashes, parts or {})
+    if listing.used:
+        sides = tuple(side if used else None for side, used in zip(sides, listing.used, strict=True))
     findings = [
         *listing.findings,
         *(found for look in looks for found in look.findings),
@@ -110,7 +112,7 @@ def check_source(
         labels=_labels(listing),
         counts=dict.fromkeys(images.class_names, 0) | Counter(n for some in listing.objects for n in some),
         parts=dict(Counter(side for side in sides if side)),
-        findings=ordered(findings),
+        findings=ordered(map(about_boxes, findings) if listing.form == "boxes" else findings),
         remarks=images.remarks,
     )
 
@@ -130,6 +132,7 @@ def _set_faults(
     opened = [look.thumbnail is not None for look in looks]
     return [
         *class_faults(images.class_names, listing.objects, keys, sides, boxes=listing.form == "boxes"),
+        *part_faults([part for part, used in zip(images.parts, listing.used, strict=False) if used]),
         *group_faults(images.paths, groups, sides),
         *copy_faults(images.paths, hashes, labels, sides),
         *near_copy_faults(images.paths, hashes, thumbnails, opened, labels, sides, groups),

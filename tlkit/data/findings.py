@@ -7,7 +7,7 @@ no exit code.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tlkit.data.text import listed
@@ -24,9 +24,14 @@ class Kind(NamedTuple):
 
 
 _COPY_AGAIN = "Get the file again from where it came, or remove it (recipes leave it out with --skip-bad)."
+_ANNOTATED_AGAIN = "Get the file again from where it came, or remove it and its annotation."
 _SAVE_AGAIN = "Save it again as 8-bit RGB or grey PNG or JPEG."
 _RENAME = "Rename it: letters a-z, digits, - and _ are the same everywhere."
-_BOX = "Mend it, or let recipes clip or drop it: --faults clip."
+_BOX = "Mend it, or let recipes leave its image out: --faults clip."
+_CLIP = (
+    "Mend it, or let recipes clip it (or, where most of it lies outside, leave its image out): --faults clip."
+)
+_TWICE = "Keep one, or let recipes do so: --faults clip; an image that is described twice is then left out."
 _TOGETHER = "Keep one, or keep them together with --group."
 
 KINDS = {
@@ -86,6 +91,12 @@ KINDS = {
     "mixed-layout": Kind(
         ERROR, "mixes split and class folders", "Keep one: train/, validation/, test/, or class folders."
     ),
+    "layout": Kind(WARNING, "is not laid out plainly", "Nothing, if that is meant."),
+    "undeclared-part": Kind(
+        WARNING,
+        "is a part that is not declared",
+        "Nothing, if meant: recipes deal it out of training, by group.",
+    ),
     "csv-row": Kind(ERROR, "is a line that cannot be used", "Correct the line."),
     "listed-twice": Kind(ERROR, "is listed more than once", "Keep one of its lines."),
     # --- boxes, as training refuses them ---
@@ -94,16 +105,39 @@ KINDS = {
     "unlabelled-image": Kind(
         ERROR, "has no annotation", "Annotate it, or say what it is: --unlabelled negative or skip."
     ),
-    "unreadable-image": Kind(ERROR, "is annotated and does not open", _COPY_AGAIN),
+    "unreadable-image": Kind(ERROR, "is annotated and does not open", _ANNOTATED_AGAIN),
     "image-size": Kind(ERROR, "is not of the size that its annotation says", _BOX),
-    "unknown-class": Kind(ERROR, "has a class beyond the names", "Correct the class, or add its name."),
-    "class-names": Kind(ERROR, "are spellings of one class", "Spell a class in one way."),
+    "unknown-class": Kind(
+        ERROR,
+        "has a class beyond the names",
+        "Correct the class, add its name, or let recipes leave its image out: --faults clip.",
+    ),
+    "class-names": Kind(
+        ERROR, "are spellings of one class", "Spell a class in one way, or say --faults clip."
+    ),
     "no-number": Kind(ERROR, "is a box of something else than numbers", _BOX),
     "zero-size": Kind(ERROR, "is a box without width or height", _BOX),
     "inverted": Kind(ERROR, "is a box that ends before it begins", _BOX),
-    "out-of-image": Kind(ERROR, "is a box that leaves its image", _BOX),
+    "out-of-image": Kind(ERROR, "is a box that leaves its image", _CLIP),
     "normalised": Kind(ERROR, "is a box in shares of the sides, not pixels", _BOX),
-    "duplicate": Kind(ERROR, "is a box that stands there twice", _BOX),
+    "duplicate": Kind(ERROR, "is a box or an image that stands there twice", _TWICE),
+    "image-id": Kind(
+        ERROR, "is an image without an id of its own", "Give every image its own id, and its boxes that."
+    ),
+    "turned-boxes": Kind(
+        WARNING, "has boxes of the image as it is stored", "Nothing: they are turned as EXIF turns the image."
+    ),
+    "scaled-boxes": Kind(
+        WARNING,
+        "has boxes of the image in another size",
+        "Nothing, if the image was only resized: they are scaled.",
+    ),
+    "either-form": Kind(
+        WARNING,
+        "is turned by EXIF and its annotation does not say of which form it is",
+        "Look whether its boxes fit; if not, save it upright and draw them anew.",
+    ),
+    "tiny-boxes": Kind(WARNING, "has boxes too small to be learned", "Train with larger images."),
     # --- classes ---
     "one-class": Kind(ERROR, "has too few classes", "Add a folder with pictures of something else."),
     "empty-class": Kind(ERROR, "has no pictures", "Put pictures in, or remove the class."),
@@ -169,6 +203,11 @@ def finding(
         detail if detail.endswith(".") else f"{listed(names, most=3)} {known.title}{detail and ': '}{detail}."
     )
     return Finding(kind, severity or known.severity, names, said, remedy or known.remedy)
+
+
+def about_boxes(found: Finding) -> Finding:
+    """The finding with a remedy that pictures with boxes have, whose recipes know no --skip-bad."""
+    return replace(found, remedy=_ANNOTATED_AGAIN) if found.remedy == _COPY_AGAIN else found
 
 
 def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -6,18 +6,22 @@ and the rest is listed all the same. On a source without faults both list the sa
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.box_faults import OF_ALL
 from tlkit.data.box_formats import formats_in
 from tlkit.data.box_records import Fault
-from tlkit.data.box_tables import header_of
-from tlkit.data.boxes import Boxes, find_faults, read_boxes
-from tlkit.data.findings import Finding, finding
+from tlkit.data.box_sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
+from tlkit.data.box_strangers import stranger_in
+from tlkit.data.box_tables import header_of, is_box_table
+from tlkit.data.boxes import Boxes, Examined, examine_boxes
+from tlkit.data.findings import ERROR, KINDS, Finding, finding
 from tlkit.data.image_folders import images_below, read_class_folders
-from tlkit.data.image_records import Images, Row, describe
+from tlkit.data.image_records import IMAGE_SUFFIXES, TRAINING, Images, Row, describe
 from tlkit.data.image_tables import read_image_table
 from tlkit.data.naming_faults import twin_names
 from tlkit.data.reading import PLAIN, Reading
@@ -37,12 +41,14 @@ class Listing:
         objects: [n] the classes on each picture: its label, or the class of each of its boxes.
         form: "classes" or "boxes".
         findings: What stood in the way.
+        used: [n] whether recipes would read the picture; empty: all.
     """
 
     images: Images
     objects: tuple[tuple[str, ...], ...]
     form: str
     findings: tuple[Finding, ...]
+    used: tuple[bool, ...] = ()
 
 
 def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PLAIN) -> Listing:
@@ -116,23 +122,34 @@ def _list_csv(source: str, file: Path, reading: Reading) -> Listing:
 def _has_boxes(source: str) -> bool:
     """Whether a source is one of boxes: a built-in or prepared set of them, or a folder with their files."""
     place = Path(source)
-    if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml"}:
+    if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml", ".xml"}:
         return True
     if place.suffix.lower() == ".csv" and place.is_file():
-        return not BOX_COLUMNS.isdisjoint(name.strip().casefold() for name in header_of(place))
-    return ":" not in source and place.is_dir() and bool(formats_in(place))
+        columns = {name.strip().casefold() for cell in header_of(place) for name in re.split("[;\t]", cell)}
+        return is_box_table(place) or not BOX_COLUMNS.isdisjoint(columns)
+    if ":" in source or not place.is_dir():
+        return False
+    return bool(formats_in(place)) or (stranger_in(place) is not None and not _has_classes(place))
+
+
+def _has_classes(root: Path) -> bool:
+    """Whether a folder has two folders with images of their own, so that a stray file of boxes is no matter."""
+    folders = [
+        folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith((".", "_"))
+    ]
+    return sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()) for folder in folders) > 1
 
 
 def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
     place = Path(source)
+    boxes: Boxes | None = None
+    findings: list[Finding] = []
     try:
-        boxes = read_boxes(source, faults="clip", unlabelled="skip" if unlabelled == "skip" else "negative")
-        findings = [_box_finding(fault) for fault in find_faults(source, unlabelled=unlabelled)]
+        boxes, findings = _examined(source, unlabelled)
     except DataFault as fault:
         if not place.exists():
             raise
-        boxes = None
-        findings = [finding("annotations", source, fault.problem, remedy=fault.remedy)]
+        findings = [*findings, finding("annotations", source, fault.problem, remedy=fault.remedy)]
     root = boxes.root if boxes else place if place.is_dir() else place.parent
     paths = list(boxes.paths) if boxes else []
     if place.is_dir():  # all its pictures, also those that no annotation names or that do not open
@@ -140,11 +157,44 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
         paths = sorted({*paths, *below})
         findings += [fault for fault in others if fault.kind != "ignored-file"]
     images, objects = _described(source, root, [path for path in paths if reading.wants(path)], boxes)
-    return Listing(images, objects, "boxes", tuple(f for f in findings if f.kind != "unreadable-image"))
+    known = set(boxes.paths) if boxes else set()
+    told = tuple(found for found in findings if found.kind != "unreadable-image")
+    return Listing(images, objects, "boxes", told, tuple(path in known for path in images.paths))
 
 
-def _box_finding(fault: Fault) -> Finding:
-    return finding(fault.kind, fault.where, f"{fault}.")
+def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
+    """The boxes as recipes would use them with --faults clip, and what they refuse without, or say."""
+    found = examine_boxes(source, unlabelled=unlabelled)
+    faults = found.faults
+    boxes = found.boxes
+    if unlabelled == "error" and any(fault.kind == "unlabelled-image" for fault in faults):
+        boxes = examine_boxes(source, unlabelled="negative").boxes
+    findings = [_box_finding(fault, found) for fault in faults]
+    findings += [finding(one.kind, one.path, f"{one}: {one.done}.") for one in found.remarks]
+    findings += [finding("layout", source, note) for note in boxes.layout]
+    learned = boxes.xyxy
+    if TRAINING in boxes.parts:
+        learned = tuple(
+            some for some, part in zip(boxes.xyxy, boxes.parts, strict=True) if part in {None, TRAINING}
+        )
+    if not any(map(len, learned)):
+        said = f"{source} has no box to learn from."
+        findings.append(
+            finding("empty-class", boxes.class_names, said, severity=ERROR, remedy="Give images with boxes.")
+        )
+    if tiny := tiny_boxes(boxes, USUAL_SIZE):
+        sides = [least_sides(boxes.take([i]), USUAL_SIZE) for i in range(len(boxes))]
+        paths = [path for path, some in zip(boxes.paths, sides, strict=True) if (some < LEAST_SIDE).any()]
+        findings.append(finding("tiny-boxes", paths, tiny))
+    return boxes, findings
+
+
+def _box_finding(fault: Fault, found: Examined) -> Finding:
+    of_a_box = fault.kind not in {"missing-image", "unlabelled-image", "unreadable-image", "class-names"}
+    remedy = f"{found.hint}{KINDS[fault.kind].remedy}" if found.hint and of_a_box else None
+    if remedy and found.doubt:
+        remedy = f"{found.hint}{OF_ALL}"
+    return finding(fault.kind, fault.where, f"{fault}.", remedy=remedy)
 
 
 def _described(

@@ -8,7 +8,8 @@ from collections.abc import Hashable, Iterator, Sequence
 
 import numpy as np
 
-from tlkit.data.findings import ERROR, Finding, finding
+from tlkit.data.findings import ERROR, WARNING, Finding, finding
+from tlkit.data.leaks import count
 from tlkit.data.near_copies import TURNS, NearCopy, families, linked_copies
 from tlkit.data.sources import PARTS, TRAINING
 
@@ -49,13 +50,38 @@ def class_faults(
             different[name].add(key)
     for name in names:
         if not counts[name]:
-            yield finding("empty-class", name)
+            yield _empty_class(name, boxes=boxes)
         elif len(different[name]) < FEW:
             grave = len(different[name]) < LEAST and not boxes and not any(parts)
             detail = f"{len(different[name])} that are not copies or of one group"
             yield finding("tiny-class", name, detail, severity=ERROR if grave else None)
     yield from _imbalance(counts, boxes=boxes)
-    yield from _absent(counts, objects, parts)
+    yield from _absent(counts, objects, parts, boxes=boxes)
+
+
+def _empty_class(name: str, *, boxes: bool) -> Finding:
+    """A classifier refuses a class without pictures; of 80 names in a list of boxes, some may have none."""
+    if not boxes:
+        return finding("empty-class", name)
+    remedy = "Nothing, if meant; a detector never finds what it was not shown."
+    return finding("empty-class", name, f"Class {name} has no boxes.", severity=WARNING, remedy=remedy)
+
+
+def part_faults(parts: Sequence[str | None]) -> Iterator[Finding]:
+    """What a declared split leaves open, which recipes deal out of training.
+
+    Args:
+        parts: [n] declared part or None.
+    """
+    if TRAINING not in parts:
+        return
+    for part in PARTS:
+        if part not in parts:
+            yield finding("undeclared-part", part)
+    if None in parts:
+        unnamed = sum(part is None for part in parts)
+        detail = f"{count(unnamed, 'image')} in no declared part: recipes train on what has none."
+        yield finding("undeclared-part", "training", detail, remedy="Nothing, if meant; else list them.")
 
 
 def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
@@ -71,7 +97,7 @@ def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
 
 
 def _absent(
-    counts: Counter[str], objects: Sequence[Sequence[str]], parts: Sequence[str | None]
+    counts: Counter[str], objects: Sequence[Sequence[str]], parts: Sequence[str | None], *, boxes: bool
 ) -> Iterator[Finding]:
     declared = [part for part in PARTS if part in parts]
     if not declared:
@@ -82,7 +108,7 @@ def _absent(
         present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
         for name in sorted(set(counts) - present):
             if counts[name]:
-                severity = ERROR if part == TRAINING else None  # judged and never learned
+                severity = ERROR if part == TRAINING and not boxes else None  # judged and never learned
                 yield finding("missing-in-part", name, f"none for {part}", severity=severity)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.declared_parts import dealt_note, unnamed_notes
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
 from tlkit.data.paths import is_text
@@ -139,7 +140,8 @@ def split_images(
     hashes = tuple(inspection.sha256 for inspection in inspections)
     groups = _joined(hashes, declared)
     if any(images.parts):
-        parts = _own_parts(images, groups, seed, shares)
+        parts, said = _own_parts(images, groups, seed, shares)
+        notes += said if hold_out is None else []  # which is not what the source declares
         notes += crossing_notes(images, hashes, groups, parts, allow=allow_leak)
     else:
         parts = _dealt(images, groups, seed, shares)
@@ -299,20 +301,23 @@ def _deal_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ..
     return {name: PARTS[part] for name, part in zip(ordered, parts, strict=True)}
 
 
-def _own_parts(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
-    """The source's parts; a part that it lacks is dealt out of its training part."""
+def _own_parts(
+    images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]
+) -> tuple[list[str], list[str]]:
+    """The source's parts, and sentences about what it leaves open: a part that it lacks is dealt out of training."""
     if TRAINING not in images.parts:
         raise DataFault(f"{images.source} has no training part.", "Add a train/ folder or split=train rows.")
-    lacking = {part for part in (VALIDATION, TEST) if part not in images.parts}
+    lacking = [part for part in (VALIDATION, TEST) if part not in images.parts]
     parts = [part or TRAINING for part in images.parts]
+    notes = unnamed_notes(images.source, images.paths, images.parts)
     if not lacking:
-        return parts
+        return parts, notes
     inside = np.flatnonzero(np.array(parts) == TRAINING)
     wanted = tuple(s if p == TRAINING or p in lacking else 0.0 for p, s in zip(PARTS, shares, strict=True))
     dealt = _dealt(images.take(inside), tuple(groups[i] for i in inside), seed, wanted)
     for index, part in zip(inside, dealt, strict=True):
         parts[index] = part
-    return parts
+    return parts, [*notes, dealt_note(images.source, lacking, Counter(dealt), len(inside), seed)]
 
 
 # --- manifest ---

@@ -120,9 +120,10 @@ class Coverage:
         return sum(row.boxes * row.mean_iou for row in self.rows) / self.boxes if self.boxes else 1.0
 
     def summary(self) -> dict:
-        """For card.json."""
+        """For card.json; without a box there is no share of any."""
+        share, mean_iou = (self.share, self.mean_iou) if self.boxes else (None, None)
         rows = [dict(vars(row)) for row in self.rows]
-        return {"share": self.share, "mean_iou": self.mean_iou, "boxes": self.boxes, "rows": rows}
+        return {"share": share, "mean_iou": mean_iou, "boxes": self.boxes, "rows": rows}
 
     def sentences(self) -> Iterator[str]:
         """One a row of which fewer than nine in ten are covered."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LEAST_SCORE = 0.01  # of a detection that is measured: an AP needs the low ones too
+USUAL_MOST, USUAL_CANDIDATES = 100, 400
+EACH = 10  # candidates a detection beyond that: as many boxes learn one object in YOLOv8
+UNSET = 0  # detections an image, until the objects of the training images are known
 
 
 @dataclass(frozen=True)
@@ -14,14 +17,24 @@ class Detecting:
     Attributes:
         threshold: Least score, 0..1.
         overlap: Of two boxes of one class with a larger IoU the one with the lower score is dropped.
-        most: Detections an image.
-        candidates: Boxes an image that are compared with one another, those with the highest scores.
+        most: Detections an image; `UNSET` until `for_objects`.
+        candidates: Boxes an image that are compared with one another, those with the highest scores; 0: 400, and ten
+            for each detection where there are more than 100 of them.
     """
 
     threshold: float = 0.05
     overlap: float = 0.5
-    most: int = 100
-    candidates: int = 400
+    most: int = USUAL_MOST
+    candidates: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.candidates and self.most != UNSET:
+            many = EACH * self.most if self.most > USUAL_MOST else USUAL_CANDIDATES
+            object.__setattr__(self, "candidates", many)
+
+    def for_objects(self, number: int) -> Detecting:
+        """The same, with room for so many objects on an image where `most` is not set, and for 100 at least."""
+        return self if self.most != UNSET else replace(self, most=max(USUAL_MOST, number))
 
 
 @dataclass(frozen=True)

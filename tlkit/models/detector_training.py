@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from tlkit.errors import DataFault, RunFailed
 from tlkit.models.averaging import Average
 from tlkit.models.checkpoints import load_variables, save_variables
 from tlkit.models.detections import Detected, Found, original, select
-from tlkit.models.detector_settings import LEAST_SCORE, Detecting, DetectorFitting
+from tlkit.models.detector_settings import LEAST_SCORE, USUAL_MOST, Detecting, DetectorFitting
 from tlkit.models.detectors import AnyDetector, copy_weights, resized_detector, thaw_detector
 from tlkit.models.game import FusedAdam
 from tlkit.models.settings import Phase
@@ -35,7 +35,7 @@ from tlkit.models.training import Keeper, Watchers, rate_of
 
 Judge = Callable[[list[Found], Boxes], dict[str, float]]
 MEASURE = "AP50"  # what a judge's best is chosen by
-JUDGED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=100, candidates=300)
+JUDGED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
 
 
 @dataclass
@@ -85,10 +85,9 @@ def fit_detector(
     judge: Judge | None = None,
     watchers: Watchers | None = None,
     draws: int | None = None,
+    most: int = USUAL_MOST,
 ) -> list[DetectorResult]:
     """Fit a detector phase by phase; each goes on from the best weights so far.
-
-    Where the augmentation crops, a network of the crop's size learns, and its weights are judged on whole pictures.
 
     Args:
         detector: It ends with the best weights known.
@@ -98,12 +97,13 @@ def fit_detector(
         fitting: Batch, rates, stopping.
         folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
         seed: Of order, augmentation and dropout.
-        augmentation: Random changes of training images.
+        augmentation: Random changes of training images. Where they crop, a network of the crop's size learns.
         change: What happens before them; see `training_box_batches`.
         batch_norm: Let the backbone's batch normalisation learn: for random weights.
         judge: (detections of the validation images, their boxes) -> measures by name, with "AP50".
         watchers: Who is told of steps and epochs.
         draws: Training images an epoch, whatever their number; None: each once. See `Order`.
+        most: Detections an image that are judged; 100 at least.
 
     Returns:
         One result for each phase that ran.
@@ -118,7 +118,7 @@ def fit_detector(
     _check_parts(training, validation)
     crop = augmentation.crop if augmentation else 0
     learner = resized_detector(detector, crop) if crop else detector
-    judging = Judging(detector, validation, fitting.batch, judge, learner)
+    judging = Judging(detector, validation, fitting.batch, judge, learner, most)
     best, results = DetectorBest(), []
     keepers = (judging, best, watchers or Watchers())
     batches = _Batches(training, detector.size, augmentation, change)
@@ -204,6 +204,7 @@ class Judging:
         batch: Images a step.
         judge: See `fit_detector`.
         learner: Whose weights are judged, where that is not the detector itself.
+        most: See `fit_detector`.
     """
 
     def __init__(
@@ -213,16 +214,18 @@ class Judging:
         batch: int,
         judge: Judge | None,
         learner: AnyDetector | None = None,
+        most: int = USUAL_MOST,
     ) -> None:
         self.detector, self.boxes, self.judge = detector, boxes, judge
         self.learner = learner or detector
+        self.detecting = JUDGED if most <= USUAL_MOST else replace(JUDGED, most=most, candidates=0)
         self.batches = plain_box_batches(boxes, detector.size, batch)
         self.step = tf.function(self._step, reduce_retracing=True, autograph=False)
 
     def _step(self, pixels: tf.Tensor, truth: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Detected]:
         raw = self.detector(pixels, training=False)
         loss = tf.add_n(list(self.detector.loss_parts(raw, truth["boxes"], truth["classes"]).values()))
-        return loss, select(*self.detector.decode(raw), JUDGED)
+        return loss, select(*self.detector.decode(raw), self.detecting)
 
     def take_over(self) -> None:
         """Give the detector the weights of the one that learns."""

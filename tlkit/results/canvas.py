@@ -20,6 +20,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from tlkit.results.lettering import choose_fonts
+
 INK, MUTED, LINE, SHADE, PAPER = "#1d2733", "#66717e", "#d9dee4", "#f3f5f8", "#ffffff"
 BLUE, ORANGE, GREEN, SKY, RED, PURPLE = "#0072b2", "#e69f00", "#009e73", "#56b4e9", "#d55e00", "#cc79a7"
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, PURPLE, INK, "#a38a00")
@@ -59,12 +61,14 @@ Arguments = ParamSpec("Arguments")
 
 
 def styled(draw: Callable[Arguments, Figure]) -> Callable[Arguments, Figure]:
-    """Run a drawing function in our style and take the style back afterwards."""
+    """Run a drawing function in our style, its letters in fonts that have them, and take the style back afterwards."""
 
     @wraps(draw)
     def drawn(*args: Arguments.args, **options: Arguments.kwargs) -> Figure:
         with rc_context(_STYLE):
-            return draw(*args, **options)
+            figure = draw(*args, **options)
+            choose_fonts(figure)
+            return figure
 
     return drawn
 

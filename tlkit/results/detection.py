@@ -1,25 +1,29 @@
-"""Detections in, numbers out: what a detector is worth, with COCO's measures as pycocotools gives them.
+"""Average precision, F1, recall at false alarms: detections in, numbers out, what a detector is worth.
 
-pycocotools is always given all images and all classes: left to themselves, wrappers leave out the images without
-detections (missed bags vanish from the measure) or the class with index 0. Beside it stand Pascal VOC's measures,
-F1, the confusion matrix and, for screening, recall at a number of false alarms a bag. A number that does not exist
-is None.
-
-Source: Lin et al., Microsoft COCO: common objects in context (2014); https://cocodataset.org/#detection-eval
+Beside COCO's measures (see `detection_coco`) stand Pascal VOC's, F1, the confusion matrix and, for screening, recall at
+a number of false alarms a bag. A number that does not exist is None.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlkit.data.boxes import Boxes, areas
+from tlkit.data.boxes import Boxes
 from tlkit.errors import DataFault, RunFailed
 from tlkit.results import detection_intervals as resampling
+from tlkit.results.detection_coco import (
+    COCO_MOST,
+    OVERLAPS,
+    CocoMatches,
+    coco_evaluation,
+    coco_matches,
+    head,
+    mean_of_known,
+    most_counted,
+)
 from tlkit.results.detection_curves import best_f1, curve, f1_from, screening, voc_ap
 from tlkit.results.detection_matches import (
     Detections,
@@ -33,6 +37,7 @@ from tlkit.results.intervals import draw_groups, intervals
 
 __all__ = [
     "Detections",
+    "coco_evaluation",
     "coco_measures",
     "detection_measures",
     "detections_of_padded",
@@ -40,8 +45,6 @@ __all__ = [
 ]
 
 RATES = (0.1, 0.5, 1.0)  # false alarms an image
-HEAD = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
-_PLACES = (0, 1, 2, 3, 4, 5, 8)  # of these in COCOeval.stats
 
 
 def detection_measures(
@@ -54,6 +57,7 @@ def detection_measures(
     rates: Sequence[float] = RATES,
     resamples: int = 300,
     seed: int = 0,
+    most: int = COCO_MOST,
 ) -> dict[str, Any]:
     """Measure a detector on images with known objects.
 
@@ -62,19 +66,18 @@ def detection_measures(
         found: The detections, of every one of these images.
         groups: What each image belongs to (bag, patient), `[n]`; None: each to itself.
         iou_threshold: Least overlap of a hit, for all but COCO's measures.
-        score_threshold: From which F1, precision, recall of all classes and the confusion matrix are taken: one that
-            was chosen on other images. None: where F1 is best here, which flatters.
+        score_threshold: Of F1, precision, recall (of each class too) and the confusion matrix: one that was chosen on
+            other images. None: where F1 of all classes is best here, which flatters.
         rates: False alarms an image at which recall is wanted.
         resamples: How many times the groups are drawn anew for the intervals.
         seed: Of those draws.
+        most: Detections an image that the detector gives.
 
     Returns:
-        `n`, `groups`, `objects`, `negative` (images without objects), COCO's `AP` (mean over overlaps 0.5 to 0.95),
-        `AP50`, `AP75`, `APs`, `APm`, `APl`, `AR` (100 detections an image), `voc` (mean `AP07` and `AP10`), `f1`
-        (of all classes at one threshold), `screening` (see `detection_curves.screening`), `confusion` (matrix, class
-        names with background, both thresholds), `intervals` (95 %, of AP, AP50, AP75 and `recall@rate`) and
-        `per_class` (AP, AP50, AP75, AR, AP07, AP10, f1, threshold, precision, recall, objects, images, interval of
-        AP50).
+        `n`, `groups`, `objects`, `negative` (images without objects), COCO's `AP` to `AR` (`detection_coco.head`) with
+        `counted` detections of a class and image (`most_counted`), `at_100` (the same with COCO's own 100, None where
+        nothing differs), `voc` (mean `AP07` and `AP10`), `f1` (of all classes), `screening` (see `detection_curves`),
+        `confusion`, `intervals` (95 %, of AP, AP50, AP75 and `recall@rate`) and `per_class` (AP to `interval` of AP50).
 
     Raises:
         DataFault: There is no image.
@@ -83,26 +86,33 @@ def detection_measures(
     """
     _check(truth, found)
     members = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
-    evaluation, rows = coco_evaluation(truth, found), ranked(truth, found, iou_threshold)
-    head, per_class, points = _head(evaluation), _per_class(truth, evaluation, rows), curve(rows)
+    evaluation, rows = coco_evaluation(truth, found, most), ranked(truth, found, iou_threshold)
+    measured, points = head(evaluation), curve(rows)
     f1 = best_f1(points) if score_threshold is None else f1_from(points, score_threshold)
+    per_class = _per_class(truth, evaluation, rows, f1["threshold"])
     screened = screening(truth, rows, rates)
-    bounds = _intervals(truth, head, per_class, screened, evaluation, rows, members, resamples, seed)
-    for name, row in per_class.items():
-        row["interval"] = bounds.pop(f"class {name}")
+    matched = Matched(truth, coco_matches(truth, found, most), rows, members)
     return {
         "n": len(truth),
         "groups": int(members.max()) + 1,
         "objects": len(rows.found_at),
         "negative": sum(not len(boxes) for boxes in truth.xyxy),
-        **head,
+        **measured,
+        "counted": most_counted(truth, most),
+        "at_100": _at_100(evaluation, measured),
         "voc": {key: _mean([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
         "f1": {**f1, "iou_threshold": iou_threshold},
         "screening": screened,
         "confusion": _confusion(truth, found, f1["threshold"], iou_threshold),
-        "intervals": bounds,
+        "intervals": _intervals(matched, measured, per_class, screened, resamples, seed),
         "per_class": per_class,
     }
+
+
+def _at_100(evaluation: Any, measured: dict[str, float | None]) -> dict[str, float | None] | None:
+    """COCO's own measures, which count 100 detections, where they differ."""
+    own = head(evaluation, COCO_MOST)
+    return None if own == measured else own
 
 
 def _confusion(truth: Boxes, found: Detections, threshold: float | None, overlap: float) -> dict[str, Any]:
@@ -115,18 +125,19 @@ def _confusion(truth: Boxes, found: Detections, threshold: float | None, overlap
     }
 
 
-def coco_measures(truth: Boxes, found: Detections) -> dict[str, float | None]:
+def coco_measures(truth: Boxes, found: Detections, most: int = COCO_MOST) -> dict[str, float | None]:
     """COCO's AP, AP50, AP75, APs, APm, APl and AR alone, for use while training.
 
     Args:
         truth: The images.
         found: The detections, of every one of these images.
+        most: Detections an image that the detector gives.
 
     Raises:
         DataFault, RunFailed, ValueError: As for `detection_measures`.
     """
     _check(truth, found)
-    return _head(coco_evaluation(truth, found))
+    return head(coco_evaluation(truth, found, most))
 
 
 def _check(truth: Boxes, found: Detections) -> None:
@@ -144,105 +155,12 @@ def _check(truth: Boxes, found: Detections) -> None:
         raise ValueError(f"labels {labels.min()}..{labels.max()} of {classes} classes")
 
 
-# --- pycocotools ---
-
-
-def coco_evaluation(truth: Boxes, found: Detections) -> Any:
-    """A COCOeval that has evaluated, accumulated and summarized every image and every class.
-
-    Images and categories are numbered from 1; difficult objects are its crowds. A box column "area" is the area
-    that decides between small, medium and large, as in COCO's own files; else it is the box's.
-    """
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):  # it reports to stdout, which is ours for data
-        evaluation = COCOeval(_coco(truth, _objects(truth)), _coco(truth, _found(found)), "bbox")
-        evaluation.params.imgIds = list(range(1, len(truth) + 1))
-        evaluation.params.catIds = list(range(1, len(truth.class_names) + 1))
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-    return evaluation
-
-
-def _coco(truth: Boxes, annotations: list[dict[str, Any]]) -> Any:
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": i} for i in range(1, len(truth) + 1)],
-        "categories": [{"id": k, "name": name} for k, name in enumerate(truth.class_names, 1)],
-        "annotations": annotations,
-    }
-    coco.createIndex()
-    return coco
-
-
-def _objects(truth: Boxes) -> list[dict[str, Any]]:
-    own = truth.box_columns.get("area")
-    rows: list[dict[str, Any]] = []
-    for i, (boxes, labels, difficult) in enumerate(
-        zip(truth.xyxy, truth.labels, truth.difficult, strict=True)
-    ):
-        sizes = areas(boxes).tolist()
-        if own is not None:
-            sizes = [float(text) if text else size for text, size in zip(own[i], sizes, strict=True)]
-        for box, label, crowd, area in zip(_corners_to_sides(boxes), labels, difficult, sizes, strict=True):
-            # Numbers from 1: pycocotools takes a match with object 0 for none.
-            rows.append(
-                {
-                    "id": len(rows) + 1,
-                    "image_id": i + 1,
-                    "category_id": int(label) + 1,
-                    "bbox": box,
-                    "area": area,
-                    "iscrowd": int(crowd),
-                }
-            )
-    return rows
-
-
-def _found(found: Detections) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = []
-    for i, (boxes, scores, labels) in enumerate(zip(*found, strict=True), 1):
-        for box, score, label in zip(_corners_to_sides(boxes), scores.tolist(), labels.tolist(), strict=True):
-            rows.append(
-                {
-                    "id": len(rows) + 1,
-                    "image_id": i,
-                    "category_id": label + 1,
-                    "bbox": box,
-                    "area": box[2] * box[3],
-                    "iscrowd": 0,
-                    "score": score,
-                }
-            )
-    return rows
-
-
-def _corners_to_sides(boxes: np.ndarray) -> list[list[float]]:
-    """Left, top, width, height, in double precision."""
-    wide = np.asarray(boxes, np.float64).reshape(-1, 4)
-    return np.concatenate([wide[:, :2], wide[:, 2:] - wide[:, :2]], axis=1).tolist()
-
-
 # --- summaries ---
 
 
-def _head(evaluation: Any) -> dict[str, float | None]:
-    return {name: _known(evaluation.stats[place]) for name, place in zip(HEAD, _PLACES, strict=True)}
-
-
-def _known(value: float) -> float | None:
-    """Turn -1, with which pycocotools says that there is nothing to measure, into None."""
-    return float(value) if value > -1 else None
-
-
-def _class_mean(values: np.ndarray) -> float | None:
-    return float(values[values > -1].mean()) if (values > -1).any() else None
-
-
-def _per_class(truth: Boxes, evaluation: Any, rows: Any) -> dict[str, dict[str, Any]]:
+def _per_class(
+    truth: Boxes, evaluation: Any, rows: Ranked, threshold: float | None
+) -> dict[str, dict[str, Any]]:
     precision, recall = (
         evaluation.eval["precision"],
         evaluation.eval["recall"],
@@ -251,14 +169,15 @@ def _per_class(truth: Boxes, evaluation: Any, rows: Any) -> dict[str, dict[str, 
     for k, name in enumerate(truth.class_names):
         own = rows.of(k)
         overlaps = precision[:, :, k, 0, -1]
+        points = curve(own)
         found[name] = {
-            "AP": _class_mean(overlaps),
-            "AP50": _class_mean(overlaps[0]),
-            "AP75": _class_mean(overlaps[5]),
-            "AR": _class_mean(recall[:, k, 0, -1]),
+            "AP": mean_of_known(overlaps),
+            "AP50": mean_of_known(overlaps[0]),
+            "AP75": mean_of_known(overlaps[5]),
+            "AR": mean_of_known(recall[:, k, 0, -1]),
             "AP07": voc_ap(own, "07"),
             "AP10": voc_ap(own, "10"),
-            **best_f1(curve(own)),
+            **(best_f1(points) if threshold is None else f1_from(points, threshold)),
             "objects": len(own.found_at),
             "images": len(np.unique(own.object_images)),
         }
@@ -270,24 +189,38 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
+class Matched(NamedTuple):
+    """All that is resampled.
+
+    Attributes:
+        truth: The images.
+        coco: Which detection found which object, by COCO's rule.
+        rows: Their ranking, by VOC's.
+        members: The group of each image, int `[n]`.
+    """
+
+    truth: Boxes
+    coco: CocoMatches
+    rows: Ranked
+    members: np.ndarray
+
+
 def _intervals(
-    truth: Boxes,
-    head: dict[str, float | None],
+    matched: Matched,
+    measured: dict[str, float | None],
     per_class: dict[str, dict[str, Any]],
     screened: list[dict[str, Any]],
-    evaluation: Any,
-    rows: Any,
-    members: np.ndarray,
     resamples: int,
     seed: int,
 ) -> dict[str, list[float] | None]:
-    """95 % intervals of AP, AP50, AP75, AP50 of each class ("class NAME") and recall at each rate."""
+    """95 % intervals of AP, AP50, AP75 and recall at each rate; those of AP50 of each class go into its row."""
+    truth, rows, members = matched.truth, matched.rows, matched.members
     count, rates = int(members.max()) + 1, [one["rate"] for one in screened]
 
     def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
-        return resampled_measures(truth, evaluation, rows, members, draws, rates)
+        return resampled_measures(matched, draws, rates)
 
-    values = {name: head[name] for name in ("AP", "AP50", "AP75")}
+    values = {name: measured[name] for name in ("AP", "AP50", "AP75")}
     values |= {f"class {name}": row["AP50"] for name, row in per_class.items()}
     values |= {f"recall@{one['rate']:g}": one["recall"] if len(rows.found_at) else None for one in screened}
     with_objects = {
@@ -296,24 +229,19 @@ def _intervals(
     }
     rarest = min((number for number in with_objects.values() if number), default=1)
     trials = {name: max(with_objects.get(name, rarest), 1) for name in values}
-    return intervals(values, resample, trials, draw_groups(count, resamples, seed))
+    bounds = intervals(values, resample, trials, draw_groups(count, resamples, seed))
+    for name, row in per_class.items():
+        row["interval"] = bounds.pop(f"class {name}")
+    return bounds
 
 
 def resampled_measures(
-    truth: Boxes,
-    evaluation: Any,
-    rows: Ranked,
-    members: np.ndarray,
-    draws: np.ndarray,
-    rates: Sequence[float] = RATES,
+    matched: Matched, draws: np.ndarray, rates: Sequence[float] = RATES
 ) -> dict[str, np.ndarray]:
     """AP, AP50, AP75, AP50 of each class ("class NAME") and recall at each rate ("recall@0.1"), in every resample.
 
     Args:
-        truth: The images.
-        evaluation: Of `coco_evaluation`.
-        rows: Their ranking.
-        members: The group of each image, int `[n]`.
+        matched: The images and the detections.
         draws: How often each group was drawn, `[resamples, G]`.
         rates: False alarms an image.
 
@@ -321,10 +249,11 @@ def resampled_measures(
         float64 `[resamples]` each, NaN where a resample has no object.
     """
     count, weights = draws.shape[1], np.ascontiguousarray(draws.T, np.float32)
-    classes = resampling.counted_classes(evaluation, members, count)
-    pooled = resampling.counted_screening(rows, members, count)
+    truth = matched.truth
+    classes = resampling.counted_classes(matched.coco, len(truth.class_names), matched.members, count)
+    pooled = resampling.counted_screening(matched.rows, matched.members, count)
     table = np.array([[resampling.resampled_ap(one, weights) for one in overlaps] for overlaps in classes])
-    table = table.reshape(len(classes), len(evaluation.params.iouThrs), len(draws))  # [k, overlap, draw]
+    table = table.reshape(len(classes), len(OVERLAPS), len(draws))  # [k, overlap, draw]
     found = {
         "AP": _mean_of_known(table.mean(axis=1)),
         "AP50": _mean_of_known(table[:, 0]),

@@ -1,6 +1,6 @@
 """Does adding something to training help a detector? Average precision and recall of each arm, in the same draws.
 
-AP50 is pycocotools' (see `detection`), judged once on one test part; groups of its pictures and repeats are drawn as
+AP50 is COCO's (see `detection_coco`), judged once on one test part; groups of its pictures and repeats are drawn as
 `benefit` draws them, so that the gain over the arm without anything is a paired one.
 """
 
@@ -12,7 +12,8 @@ import numpy as np
 
 from tlkit.data.boxes import Boxes
 from tlkit.results.benefit import Cell, compared, members_and_draws, over_repeats
-from tlkit.results.detection import RATES, coco_evaluation, resampled_measures
+from tlkit.results.detection import RATES, Matched, resampled_measures
+from tlkit.results.detection_coco import COCO_MOST, coco_matches
 from tlkit.results.detection_matches import Detections, ranked
 
 MAIN = "AP50"
@@ -25,6 +26,7 @@ def measure_detection_benefit(
     answers: Mapping[tuple[int, str], Sequence[Detections]],
     *,
     seed: int = 0,
+    most: int = COCO_MOST,
 ) -> list[Cell]:
     """AP50, recall at false alarms, AP50 of each class ("class NAME"), and the gains in AP50.
 
@@ -34,13 +36,14 @@ def measure_detection_benefit(
         answers: (number, arm) -> for each repeat, what its detector says of all test pictures. A number without the
             arm "nothing" has no gains.
         seed: Of the draws.
+        most: Detections an image that the detectors give.
     """
     members, draws = members_and_draws(groups, seed)
     per_class = [f"class {name}" for name in judged_classes(truth)]
     wanted = (MAIN, *SCREENING, *per_class)
     resampled = {}
     for key, repeats in answers.items():
-        each = [_resampled(truth, found, members, draws) for found in repeats]
+        each = [_resampled(truth, found, members, draws, most) for found in repeats]
         resampled[key] = {
             name: over_repeats(np.stack([one[name] for one in each], axis=1), seed) for name in wanted
         }
@@ -49,15 +52,16 @@ def measure_detection_benefit(
 
 def judged_classes(truth: Boxes) -> list[str]:
     """The classes that have an object which counts."""
-    counting = [labels[~spared] for labels, spared in zip(truth.labels, truth.difficult, strict=True)]
+    counting = [labels[~spared] for labels, spared in zip(truth.labels, truth.ignored, strict=True)]
     there = set(np.concatenate(counting).tolist())
     return [name for k, name in enumerate(truth.class_names) if k in there]
 
 
 def _resampled(
-    truth: Boxes, found: Detections, members: np.ndarray, draws: np.ndarray
+    truth: Boxes, found: Detections, members: np.ndarray, draws: np.ndarray, most: int
 ) -> dict[str, np.ndarray]:
-    return resampled_measures(truth, coco_evaluation(truth, found), ranked(truth, found), members, draws)
+    matched = Matched(truth, coco_matches(truth, found, most), ranked(truth, found), members)
+    return resampled_measures(matched, draws)
 
 
 def as_rows(found: Detections) -> np.ndarray:

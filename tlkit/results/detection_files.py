@@ -1,4 +1,4 @@
-"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's JSON.
+"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's results.
 
 A picture is drawn at its own size, from the pixels that the network saw, so that the numbers beside it are pixels of it
 too; the folder can be read again as a source of boxes.
@@ -16,14 +16,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
+from tlkit.data.box_coco import IMAGES_BESIDE
 from tlkit.data.decoding import decode, read_contents
 from tlkit.errors import RunFailed
 from tlkit.results.canvas import COLOURS, shortened
+from tlkit.results.lettering import OWN, Place, font_of, places, writable
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "score", "original")
 _JPEG = {"quality": 95, "subsampling": 0}  # coloured lines stay sharp
@@ -51,21 +52,38 @@ class Drawn(NamedTuple):
     labels: Sequence[str]
 
 
+class Numbers(NamedTuple):
+    """What COCO calls ids.
+
+    Attributes:
+        images: [n] of the pictures.
+        classes: [k] of the classes.
+    """
+
+    images: Sequence[Any]
+    classes: Sequence[int]
+
+
 def write_found(
     found: Sequence[Drawn],
     classes: Sequence[str],
     folder: Path,
     about: dict[str, Any],
     told: Callable[[int], None] = lambda _done: None,
+    numbers: Numbers | None = None,
 ) -> None:
     """Write a folder that appears whole or not at all.
+
+    Its `detections.json` is what pycocotools' loadRes takes, a plain list; `images.json` beside it, in COCO's form
+    without annotations, says which pictures and classes the numbers in it are.
 
     Args:
         found: [n] what was found; the files are only read.
         classes: [k] every class name, in order.
         folder: Must not exist, or be empty.
-        about: For "info" in the JSON.
+        about: For "info" in images.json.
         told: Is called with the number of pictures drawn.
+        numbers: Of pictures and classes; None: from 1.
 
     Raises:
         RunFailed: The folder cannot be written.
@@ -79,8 +97,10 @@ def write_found(
             sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
             _write_table(aside / "boxes.csv", found, names)
             (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
-            whole = {"info": about, **_coco(found, names, sizes, classes)}
-            (aside / "detections.json").write_text(json.dumps(whole, ensure_ascii=False), encoding="utf-8")
+            numbers = numbers or Numbers(range(1, len(found) + 1), range(1, len(classes) + 1))
+            images = {"info": about, **_images(found, names, sizes, classes, numbers)}
+            _write_json(aside / IMAGES_BESIDE, images)
+            _write_json(aside / "detections.json", _results(found, classes, numbers))
             aside.chmod(0o755)
             aside.rename(folder)
         finally:
@@ -138,6 +158,9 @@ def _write_drawn(one: Drawn, file: Path, classes: Sequence[str]) -> tuple[int, i
 def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.Image:
     """A picture with a frame around each box, in its class's colour, and its name and score; the surest on top.
 
+    A name stands above its box, or where it hides no other object, with a line to its box; where there is no such
+    place it is left out, for the numbers stand in boxes.csv.
+
     Args:
         pixels: uint8 RGB `[h, w, 3]`.
         one: What was found in it.
@@ -146,11 +169,22 @@ def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.
     image = Image.fromarray(pixels)
     pen = ImageDraw.Draw(image)
     side = min(image.size)
-    width, font = max(2, round(side / 200)), _font(max(9, round(side / 32)))
-    for box, score, label in reversed(list(zip(one.boxes, one.scores, one.labels, strict=True))):
-        colour = COLOURS[classes.index(label) % len(COLOURS)]
+    width, high = max(2, round(side / 200)), max(9, round(side / 32))
+    names = dict(zip(classes, writable(classes), strict=True))
+    texts = [
+        f"{shortened(names[label], 24)} {score:.2f}"
+        for label, score in zip(one.labels, one.scores, strict=True)
+    ]
+    fonts = [_font(text, high) for text in texts]
+    colours = [COLOURS[classes.index(label) % len(COLOURS)] for label in one.labels]
+    plates = [_plate(pen, text, font) for text, font in zip(texts, fonts, strict=True)]
+    found = places(np.array(one.boxes), [plate[2:] for plate in plates], image.size, width)
+    drawn = list(zip(one.boxes, colours, found, texts, fonts, plates, strict=True))[::-1]
+    for box, colour, *_ in drawn:
         _frame(pen, box, colour, width, image.size)
-        _write_name(pen, box, f"{shortened(label, 24)} {score:.2f}", colour, font, width, image.size)
+    for _, colour, place, text, font, plate in drawn:
+        if place:
+            _write_name(pen, place, text, colour, font, plate)
     return image
 
 
@@ -166,31 +200,43 @@ def _frame(
         pen.rectangle([first, (max(last[0], first[0]), max(last[1], first[1]))], outline=ink, width=thickness)
 
 
+def _plate(
+    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont
+) -> tuple[float, float, float, float]:
+    """Where a text begins in its plate, and the plate's width and height."""
+    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
+    return 2 - left, 2 - top, int(right - left) + 4, int(bottom - top) + 4
+
+
 def _write_name(
     pen: ImageDraw.ImageDraw,
-    box: Sequence[float],
+    place: Place,
     text: str,
     colour: str,
     font: ImageFont.FreeTypeFont,
-    width: int,
-    size: tuple[int, int],
+    plate: tuple[float, float, float, float],
 ) -> None:
-    """The name on a plate above the box, or, where there is no room, below its upper edge."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    wide, high = right - left + 4, bottom - top + 4
-    x = min(max(int(box[0]) - width, 0), max(size[0] - int(wide), 0))
-    y = int(box[1]) - width - int(high)
-    y = y if y >= 0 else max(int(box[1]), 0)
+    """The name on a plate, with a line to its box where they do not touch."""
+    if place.leader:
+        pen.line(place.leader, fill="white", width=3)
+        pen.line(place.leader, fill=colour, width=1)
+    x, y = int(place.left), int(place.top)
+    right, down, wide, high = plate
     pen.rectangle([x, y, x + wide - 1, y + high - 1], fill=colour)
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     dark = 0.299 * red + 0.587 * green + 0.114 * blue >= _PALE
-    pen.text((x + 2 - left, y + 2 - top), text, fill="black" if dark else "white", font=font)
+    pen.text((x + right, y + down), text, fill="black" if dark else "white", font=font)
+
+
+def _font(text: str, height: int) -> ImageFont.FreeTypeFont:
+    """One that has the text's letters."""
+    found = font_of(text)
+    return _opened(found.file if found else OWN, height)
 
 
 @cache
-def _font(height: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which comes with matplotlib and knows Greek and Cyrillic."""
-    return ImageFont.truetype(Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", height)
+def _opened(file: Path, height: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(file, height)
 
 
 # --- numbers ---
@@ -208,27 +254,34 @@ def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> No
                 table.writerow([name, *[""] * (len(HEADER) - 2), one.path])
 
 
-def _coco(
-    found: Sequence[Drawn], names: Sequence[str], sizes: Sequence[tuple[int, int]], classes: Sequence[str]
+def _write_json(file: Path, content: Any) -> None:
+    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+
+def _images(
+    found: Sequence[Drawn],
+    names: Sequence[str],
+    sizes: Sequence[tuple[int, int]],
+    classes: Sequence[str],
+    numbers: Numbers,
 ) -> dict[str, Any]:
-    """COCO's lists; `annotations` have scores, so that they alone are COCO's form of results."""
+    """COCO's lists of images and categories; the third, of annotations, is empty."""
     images = [
         {"id": i, "file_name": name, "width": width, "height": height, "original": one.path}
-        for i, (one, name, (width, height)) in enumerate(zip(found, names, sizes, strict=True), 1)
+        for i, one, name, (width, height) in zip(numbers.images, found, names, sizes, strict=True)
     ]
-    rows: list[dict[str, Any]] = [
-        {"image_id": i, "category_id": classes.index(label) + 1, "bbox": _sides(box), "score": score}
-        for i, one in enumerate(found, 1)
+    categories = [{"id": k, "name": name} for k, name in zip(numbers.classes, classes, strict=True)]
+    return {"images": images, "categories": categories, "annotations": []}
+
+
+def _results(found: Sequence[Drawn], classes: Sequence[str], numbers: Numbers) -> list[dict[str, Any]]:
+    """COCO's form of results: a row for each box."""
+    number_of = dict(zip(classes, numbers.classes, strict=True))
+    return [
+        {"image_id": i, "category_id": number_of[label], "bbox": _sides(box), "score": score}
+        for i, one in zip(numbers.images, found, strict=True)
         for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
     ]
-    return {
-        "images": images,
-        "categories": [{"id": k, "name": name} for k, name in enumerate(classes, 1)],
-        "annotations": [
-            {"id": i, **row, "area": row["bbox"][2] * row["bbox"][3], "iscrowd": 0}
-            for i, row in enumerate(rows, 1)
-        ],
-    }
 
 
 def _sides(box: Sequence[float]) -> list[float]:

@@ -8,11 +8,12 @@ summed up between hits, by one sparse product for each class and overlap.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from tlkit.results.detection_coco import CocoMatches
 from tlkit.results.detection_matches import Ranked
 
 RECALLS = np.linspace(0, 1, 101)  # as COCO's
@@ -133,35 +134,28 @@ def counted_screening(rows: Ranked, members: np.ndarray, groups: int) -> Counted
     return counted(rows.hits, members[rows.images], objects, images, upto)
 
 
-def counted_classes(evaluation: Any, members: np.ndarray, groups: int) -> list[list[Counted]]:
-    """Reduce pycocotools' own matches, for `resampled_ap`: for each class, for each overlap.
+def counted_classes(
+    matched: CocoMatches, classes: int, members: np.ndarray, groups: int
+) -> list[list[Counted]]:
+    """Reduce COCO's matches, for `resampled_ap`: for each class, for each overlap.
 
     Args:
-        evaluation: A COCOeval after `evaluate`; its images are numbered from 1.
+        matched: Of `coco_matches`.
+        classes: How many.
         members: The group of each image, int `[n]`.
         groups: How many.
     """
-    images, ranges = len(members), len(evaluation.params.areaRng)
-    counts = np.bincount(members, minlength=groups)
+    images = np.bincount(members, minlength=groups)
     found = []
-    for k in range(len(evaluation.params.catIds)):
-        start = k * ranges * images  # the first range of areas is "all"
-        entries = [e for e in evaluation.evalImgs[start : start + images] if e is not None]
-        found.append(_counted_class(entries, members, counts, len(evaluation.params.iouThrs)))
+    for k in range(classes):
+        rows = np.flatnonzero(matched.labels == k)
+        rows = rows[np.argsort(-matched.scores[rows], kind="stable")]
+        objects = np.bincount(members[matched.object_images[matched.object_labels == k]], minlength=groups)
+        found.append(
+            [
+                counted(hits[own], members[matched.images[own]], objects, images)
+                for hits, ignored in zip(matched.hits, matched.ignored, strict=True)
+                for own in [rows[~ignored[rows]]]
+            ]
+        )
     return found
-
-
-def _counted_class(
-    entries: list[dict[str, Any]], members: np.ndarray, counts: np.ndarray, overlaps: int
-) -> list[Counted]:
-    image = np.array([entry["image_id"] - 1 for entry in entries], np.int64)
-    real = np.array([np.sum(np.asarray(entry["gtIgnore"]) == 0) for entry in entries], np.float64)
-    objects = np.bincount(members[image], weights=real, minlength=len(counts))
-    per_image = np.array([len(entry["dtScores"]) for entry in entries], np.int64)
-    scores = np.concatenate([np.asarray(entry["dtScores"], np.float64) for entry in entries] or [np.zeros(0)])
-    order = np.argsort(-scores, kind="mergesort")
-    owner = members[np.repeat(image, per_image)][order]
-    empty = np.zeros((overlaps, 0))
-    matches = np.concatenate([empty, *(entry["dtMatches"] for entry in entries)], axis=1)[:, order] > 0
-    ignored = np.concatenate([empty, *(entry["dtIgnore"] for entry in entries)], axis=1)[:, order] > 0
-    return [counted(matches[t][~ignored[t]], owner[~ignored[t]], objects, counts) for t in range(overlaps)]

@@ -1,7 +1,8 @@
 """Which detection found which object: all images at once, by the rule of Pascal VOC.
 
 A detection belongs to the object of its class that it overlaps most; the best detection of an object is a hit, the
-others are false alarms, and those on difficult objects do not count.
+others are false alarms. Those on difficult objects do not count, by VOC's rule, nor do those that hit nothing and lie
+inside a crowd of their class, by COCO's: there it is the detection's own area that they share.
 Source: Everingham et al., The Pascal visual object classes (VOC) challenge (2010), section 4.2.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlkit.data.boxes import Boxes, paired_iou
+from tlkit.data.boxes import Boxes, paired_inside, paired_iou
 
 _AT_ONCE = 1_000_000  # pairs held at a time
 _NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
@@ -79,12 +80,12 @@ class Ranked(NamedTuple):
     """All detections of a set of images, the surest first, and the objects that they could find.
 
     Attributes:
-        scores: float64 `[d]`, falling; detections on difficult objects are left out.
+        scores: float64 `[d]`, falling; detections on difficult objects and in crowds are left out.
         hits: bool `[d]`: it found an object.
         labels: int `[d]`.
         images: int `[d]`, index of the image.
         found_at: float64 `[g]`: score of the hit of each object, -inf where there is none.
-        object_labels: int `[g]`; difficult objects are left out.
+        object_labels: int `[g]`; difficult objects and crowds are left out.
         object_images: int `[g]`.
         objects: int `[g, 2]`: image, and place among its boxes.
         image_count: Images, with or without objects.
@@ -122,7 +123,7 @@ class Pairs(NamedTuple):
     Attributes:
         rows: int `[p]`, the detection, ascending.
         columns: int `[p]`, the object, ascending for each detection.
-        overlap: float64 `[p]`.
+        overlap: float64 `[p]`, intersection over union; with a crowd the share of the detection inside it.
         row_images: int `[d]`, the image of each detection.
         column_images: int `[g]`, the image of each object.
     """
@@ -142,7 +143,8 @@ def pairs(truth: Boxes, found: Detections, iou_threshold: float) -> Pairs:
     row_counts = np.array([len(boxes) for boxes in found.boxes], np.int64)
     column_counts = np.array([len(boxes) for boxes in truth.xyxy], np.int64)
     column_starts = np.cumsum(column_counts) - column_counts
-    detected, objects = _joined(found.boxes, (0, 4)), _joined(truth.xyxy, (0, 4))
+    detected, objects = joined(found.boxes, (0, 4)), joined(truth.xyxy, (0, 4))
+    crowd = joined(truth.crowd, (0,)).astype(bool)
     row_images = np.repeat(np.arange(len(truth)), row_counts)
     kept = []
     repeats = column_counts[row_images]  # pairs of each detection
@@ -154,9 +156,11 @@ def pairs(truth: Boxes, found: Detections, iou_threshold: float) -> Pairs:
         )
         columns = column_starts[row_images[rows]] + inside
         overlap = paired_iou(detected[rows], objects[columns])
+        many = crowd[columns]
+        overlap[many] = paired_inside(detected[rows[many]], objects[columns[many]])
         near = overlap >= iou_threshold
         kept.append((rows[near], columns[near], overlap[near]))
-    rows, columns, overlap = (_joined(values, (0,)) for values in zip(*kept, strict=True)) if kept else _NONE
+    rows, columns, overlap = (joined(values, (0,)) for values in zip(*kept, strict=True)) if kept else _NONE
     column_images = np.repeat(np.arange(len(truth)), column_counts)
     return Pairs(rows.astype(np.int64), columns.astype(np.int64), overlap, row_images, column_images)
 
@@ -166,7 +170,7 @@ class Matches(NamedTuple):
 
     Attributes:
         hits: bool `[d]`.
-        ignored: bool `[d]`: on a difficult object. What is neither is a false alarm.
+        ignored: bool `[d]`: on a difficult object, or no hit and in a crowd. What is neither is a false alarm.
         found_at: float64 `[g]`, score of the object's hit or -inf.
     """
 
@@ -183,21 +187,24 @@ def matches(truth: Boxes, found: Detections, near: Pairs) -> Matches:
         found: The detections.
         near: Their `pairs`.
     """
-    scores = _joined(found.scores, (0,)).astype(np.float64)
-    labels, object_labels = _joined(found.labels, (0,)), _joined(truth.labels, (0,))
+    scores = joined(found.scores, (0,)).astype(np.float64)
+    labels, object_labels = joined(found.labels, (0,)), joined(truth.labels, (0,))
     hits, ignored = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
     found_at = np.full(len(object_labels), -np.inf)
     same = labels[near.rows] == object_labels[near.columns]
-    rows, columns, overlap = near.rows[same], near.columns[same], near.overlap[same]
+    many = joined(truth.crowd, (0,)).astype(bool)[near.columns]
+    rows, columns, overlap = (of[same & ~many] for of in (near.rows, near.columns, near.overlap))
     order = np.lexsort((columns, -overlap, rows))
     rows, first = np.unique(rows[order], return_index=True)
     best = columns[order][first]  # of each of these detections
-    ignored[rows] = _joined(truth.difficult, (0,)).astype(bool)[best]
+    ignored[rows] = joined(truth.difficult, (0,)).astype(bool)[best]
     rows, best = rows[~ignored[rows]], best[~ignored[rows]]
     order = np.argsort(-scores[rows], kind="stable")
     objects, first = np.unique(best[order], return_index=True)
     hits[rows[order][first]] = True
     found_at[objects] = scores[rows[order][first]]
+    ignored[near.rows[same & many]] = True
+    ignored &= ~hits
     return Matches(hits, ignored, found_at)
 
 
@@ -211,21 +218,21 @@ def ranked(truth: Boxes, found: Detections, iou_threshold: float = 0.5) -> Ranke
     """
     near = pairs(truth, found, iou_threshold)
     matched = matches(truth, found, near)
-    scores = _joined(found.scores, (0,)).astype(np.float64)
+    scores = joined(found.scores, (0,)).astype(np.float64)
     counts = np.flatnonzero(~matched.ignored)
     order = counts[np.argsort(-scores[counts], kind="stable")]
-    wanted = ~_joined(truth.difficult, (0,)).astype(bool)
+    wanted = ~joined(truth.ignored, (0,)).astype(bool)
     places = [np.arange(len(labels)) for labels in truth.labels]
     images = near.column_images[wanted]
     return Ranked(
         scores[order],
         matched.hits[order],
-        _joined(found.labels, (0,)).astype(np.int64)[order],
+        joined(found.labels, (0,)).astype(np.int64)[order],
         near.row_images[order],
         matched.found_at[wanted],
-        _joined(truth.labels, (0,)).astype(np.int64)[wanted],
+        joined(truth.labels, (0,)).astype(np.int64)[wanted],
         images,
-        np.stack([images, _joined(places, (0,)).astype(np.int64)[wanted]], axis=1),
+        np.stack([images, joined(places, (0,)).astype(np.int64)[wanted]], axis=1),
         len(truth),
     )
 
@@ -242,15 +249,15 @@ def match_image(
         iou_threshold: Least overlap of a hit.
 
     Returns:
-        bool `[m]` of hits, bool `[m]` of detections that do not count (on difficult objects), and float64 `[g]`,
-        the score of each object's hit or -inf. A detection that is neither is a false alarm.
+        bool `[m]` of hits, bool `[m]` of detections that do not count (see `Matches`), and float64 `[g]`, the score of
+        each object's hit or -inf. A detection that is neither is a false alarm.
     """
     one, its = truth.take([index]), found.take([index])
     found_in = matches(one, its, pairs(one, its, iou_threshold))
     return found_in.hits, found_in.ignored, found_in.found_at
 
 
-def _joined(values: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
+def joined(values: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     """One array of several, of the shape `empty` if there are none."""
     return np.concatenate(values) if len(values) else np.zeros(empty)
 
@@ -261,7 +268,7 @@ def confusion_with_background(
     """Which class is taken for which, and what for background.
 
     Pairs of any classes are taken in the order of their overlap, each box once; equal overlaps by score.
-    Difficult objects, and detections on them, do not count.
+    Difficult objects and crowds, and detections on them, do not count.
 
     Args:
         truth: The objects.
@@ -277,16 +284,16 @@ def confusion_with_background(
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
     kept = found.above(score_threshold)
     near = pairs(truth, kept, iou_threshold)
-    scores, labels = _joined(kept.scores, (0,)), _joined(kept.labels, (0,)).astype(np.int64)
-    objects = _joined(truth.labels, (0,)).astype(np.int64)
-    wanted = ~_joined(truth.difficult, (0,)).astype(bool)
+    scores, labels = joined(kept.scores, (0,)), joined(kept.labels, (0,)).astype(np.int64)
+    objects = joined(truth.labels, (0,)).astype(np.int64)
+    wanted = ~joined(truth.ignored, (0,)).astype(bool)
     free, missed = np.ones(len(labels), bool), wanted.copy()
     order = np.lexsort((-scores[near.rows], -near.overlap))
     for row, column in zip(near.rows[order].tolist(), near.columns[order].tolist(), strict=True):
         if free[row] and missed[column]:
             free[row] = missed[column] = False
             matrix[objects[column], labels[row]] += 1
-    free[near.rows[~wanted[near.columns]]] = False  # those on difficult objects
+    free[near.rows[~wanted[near.columns]]] = False  # those on difficult objects and in crowds
     matrix[:, classes] += np.bincount(objects[missed], minlength=classes + 1)
     matrix[classes] += np.bincount(labels[free], minlength=classes + 1)
     return matrix

@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullFormatter, PercentFormatter
 from PIL import Image, ImageOps
 
@@ -25,13 +24,12 @@ from tlkit.results import canvas
 from tlkit.results.canvas import BLUE, COLOURS, GREEN, INK, LINE, MUTED, ORANGE, RED, styled
 from tlkit.results.detection_curves import Curve, at_false_alarms, best_f1, curve, voc_ap
 from tlkit.results.detection_matches import Detections, match_image, ranked
+from tlkit.results.framed_boxes import ROW_LEAST, ROW_MOST, Framed, draw_boxes
 
 MOST_PIXELS = 640  # of the longer side of a picture that is shown
 STYLES = {"hit": (GREEN, "-"), "missed": (ORANGE, "--"), "false alarm": (RED, ":")}
 _NAMED = 8  # curves with a colour and a name
-_HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
 _CROWD = 16  # boxes in a picture beyond which not each is named
-_ROW_LEAST, _ROW_MOST = 0.45, 1.7  # height of a row of pictures, in widths of one
 
 
 def picture(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
@@ -72,10 +70,30 @@ def worst(truth: Boxes, found: Detections, threshold: float, limit: int = 12, io
     for i in range(len(truth)):
         hits, ignored, found_at = match_image(truth, kept, i, iou)
         alarms = kept.scores[i][~hits & ~ignored]
-        missed = int((np.isneginf(found_at) & ~truth.difficult[i]).sum())
+        missed = int((np.isneginf(found_at) & ~truth.ignored[i]).sum())
         if missed + len(alarms):
             faults.append((-(missed + len(alarms)), -float(alarms.max(initial=0.0)), i))
     return [i for *_, i in sorted(faults)[:limit]]
+
+
+def over_classes(truth: Boxes, limit: int, seed: int = 0) -> list[int]:
+    """Images with objects, drawn by a seed: one of each class in turn, as far as there are so many.
+
+    Args:
+        truth: The objects.
+        limit: At most so many images.
+        seed: Of the draw.
+    """
+    order = np.random.default_rng([seed, 6]).permutation(len(truth)).tolist()
+    of_class = [[i for i in order if (truth.labels[i] == k).any()] for k in range(len(truth.class_names))]
+    chosen: dict[int, None] = {}
+    while any(of_class) and len(chosen) < limit:
+        for own in of_class:
+            fresh = next((i for i in own if i not in chosen), None)
+            own[:] = own if fresh is not None else []
+            if fresh is not None and len(chosen) < limit:
+                chosen[fresh] = None
+    return list(chosen)
 
 
 # --- pictures with boxes ---
@@ -103,10 +121,12 @@ def labelled_batch(
     figure, grid = _grid([list(images[start : start + columns]) for start in range(0, len(images), columns)])
     for axes, image, some, kinds in zip(grid, images, boxes, labels, strict=False):
         _show(axes, image)
-        for box, label in zip(np.asarray(some), np.asarray(kinds), strict=True):
-            if label >= 0:
-                colour = COLOURS[int(label) % len(COLOURS)]
-                _draw_box(axes, box, colour, "-", class_names[int(label)], image.shape)
+        framed = [
+            Framed(box, COLOURS[int(label) % len(COLOURS)], "-", class_names[int(label)])
+            for box, label in zip(np.asarray(some), np.asarray(kinds), strict=True)
+            if label >= 0
+        ]
+        draw_boxes(axes, image.shape, framed)
     return figure
 
 
@@ -177,7 +197,7 @@ def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
     """Axes for rows of pictures, each row as high as its highest picture; few in a row make a narrow figure."""
     columns = max(2, *(len(row) for row in rows))  # two leave room for the legend
     shapes = [max(image.shape[0] / image.shape[1] for image in row) for row in rows]
-    ratios = np.clip(shapes, _ROW_LEAST, _ROW_MOST)
+    ratios = np.clip(shapes, ROW_LEAST, ROW_MOST)
     side = canvas.WIDTH / max(3, columns)
     figure = canvas.blank(float(side * ratios.sum() + 0.18 * len(rows) + 0.4), side * columns)
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=ratios)
@@ -196,52 +216,6 @@ def _show(axes: Axes, image: np.ndarray) -> None:
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5))
 
 
-def _draw_box(
-    axes: Axes,
-    box: np.ndarray,
-    colour: str,
-    style: str,
-    text: str,
-    shape: tuple[int, ...],
-    *,
-    below: bool = False,
-) -> None:
-    """Draw a box on a white line, and its text on its upper edge or below it, inside where there is no room."""
-    # Pixel i is drawn from i - 0.5 to i + 0.5.
-    left, top, right, bottom = (float(value) - 0.5 for value in box)
-    axes.add_patch(
-        Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=2.6)
-    )
-    axes.add_patch(
-        Rectangle(
-            (left, top),
-            right - left,
-            bottom - top,
-            fill=False,
-            edgecolor=colour,
-            linewidth=1.6,
-            linestyle=style,
-        )
-    )
-    if not text:
-        return
-    room = 0.06 * shape[0]
-    if below:
-        y, side = (bottom, "top") if bottom < shape[0] - room else (bottom, "bottom")
-    else:
-        y, side = (top, "bottom") if top > room else (top, "top")
-    axes.text(
-        left,
-        y,
-        canvas.shortened(text, 20),
-        va=side,
-        fontsize=5.5,
-        color="white",
-        clip_on=True,
-        bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
-    )
-
-
 def _scale(truth: Boxes, index: int, image: np.ndarray) -> np.ndarray:
     """float64 `[4]`: from pixels of the file to pixels of the picture shown."""
     width, height = truth.sizes[index]
@@ -251,16 +225,18 @@ def _scale(truth: Boxes, index: int, image: np.ndarray) -> np.ndarray:
 def _draw_truth(axes: Axes, truth: Boxes, index: int, image: np.ndarray) -> None:
     _show(axes, image)
     scale = _scale(truth, index, image)
-    rows = zip(truth.xyxy[index], truth.labels[index], truth.difficult[index], strict=True)
-    for box, label, difficult in rows:
-        name = truth.class_names[label] + (" (difficult)" if difficult else "")
-        _draw_box(axes, box * scale, MUTED if difficult else BLUE, "-", name, image.shape)
+    kinds = (truth.labels[index], truth.difficult[index], truth.crowd[index])
+    framed = []
+    for box, label, difficult, crowd in zip(truth.xyxy[index], *kinds, strict=True):
+        more = " (crowd)" if crowd else " (difficult)" if difficult else ""
+        framed.append(Framed(box * scale, MUTED if more else BLUE, "-", truth.class_names[label] + more))
+    draw_boxes(axes, image.shape, framed)
 
 
 def _draw_outcome(
     axes: Axes, truth: Boxes, kept: Detections, index: int, image: np.ndarray, iou: float
 ) -> None:
-    """Missed objects, then detections, the surest on top; those on difficult objects are grey.
+    """Missed objects, then detections, the surest on top; those that do not count are grey.
 
     Where there are many boxes only false alarms are named, for the names would hide the picture.
     """
@@ -268,15 +244,21 @@ def _draw_outcome(
     scale = _scale(truth, index, image)
     hits, ignored, found_at = match_image(truth, kept, index, iou)
     crowded = len(found_at) + len(hits) > _CROWD
-    for j in np.flatnonzero(np.isneginf(found_at) & ~truth.difficult[index]):
-        name = "" if crowded else truth.class_names[truth.labels[index][j]]
-        _draw_box(axes, truth.xyxy[index][j] * scale, *STYLES["missed"], name, image.shape, below=True)
+    framed = [
+        Framed(
+            truth.xyxy[index][j] * scale,
+            *STYLES["missed"],
+            "" if crowded else truth.class_names[truth.labels[index][j]],
+        )
+        for j in np.flatnonzero(np.isneginf(found_at) & ~truth.ignored[index])
+    ]
     for row in np.argsort(kept.scores[index], kind="stable"):
         colour, style = STYLES["hit" if hits[row] else "false alarm"]
         colour, style = (MUTED, "-") if ignored[row] else (colour, style)
         text = f"{truth.class_names[kept.labels[index][row]]} {kept.scores[index][row]:.2f}"
         text = "" if crowded and (hits[row] or ignored[row]) else text
-        _draw_box(axes, kept.boxes[index][row] * scale, colour, style, text, image.shape)
+        framed.append(Framed(kept.boxes[index][row] * scale, colour, style, text))
+    draw_boxes(axes, image.shape, framed)
 
 
 def _legend(figure: Figure) -> None:

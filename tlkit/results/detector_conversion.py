@@ -1,22 +1,25 @@
 """A detector for other runtimes: ONNX and LiteRT, checked against the Keras model before it is kept.
 
-Both take uint8 pixels in the network's square (letterboxing stays with the caller) and give `boxes` float32 [n, a, 4]
-in pixels of that square and `scores` float32 [n, a, k], before duplicates are dropped: runtimes differ in how they do
-that. The SavedModel of the run has all of it inside.
+Both take uint8 RGB pixels in the network's square, into which the caller letterboxes: the longer side becomes the
+square's, the picture lies in the middle, grey 114 around it. They give `boxes` float32 [n, a, 4] in pixels of that
+square and `scores` float32 [n, a, k], before duplicates are dropped: runtimes differ in how they do that. ONNX can have
+this inside too (see `onnx_nms`). The SavedModel of the run has all of it inside.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from tlkit.data.box_augment import GREY
 from tlkit.errors import ExportFault
+from tlkit.models.detections import Detected, select
 from tlkit.models.detector_settings import Detecting
 from tlkit.models.detectors import AnyDetector
 from tlkit.results.conversion import (
@@ -27,19 +30,30 @@ from tlkit.results.conversion import (
     test_pictures,
     write_labels,
 )
+from tlkit.results.onnx_nms import OUTPUTS, add_nms
 
 TOLERANCE = 1e-3  # largest difference allowed to the Keras model, in scores and in boxes / size
 
 
-def detector_to_onnx(detector: AnyDetector, file: Path, detecting: Detecting | None = None) -> dict[str, Any]:
+LETTERBOX = (
+    "RGB; sides times image_size / longer side, rounded; by areas to shrink, bilinear to grow; "
+    f"offset (image_size - side) // 2; grey {GREY} around"
+)
+
+
+def detector_to_onnx(
+    detector: AnyDetector, file: Path, detecting: Detecting | None = None, *, nms: bool = False
+) -> dict[str, Any]:
     """Write a detector as ONNX; any batch size.
 
-    Metadata: `classes` (a JSON list), `image_size`, `threshold`, `overlap`, `most`.
+    Metadata: `classes` (a JSON list), `image_size`, `letterbox` (how a picture becomes the square), `box` (what its
+    four numbers are), `nms` ("inside" or "outside"), `threshold`, `overlap`, `most`, `candidates`.
 
     Args:
         detector: What to write.
         file: Where to write; must not exist.
-        detecting: For the metadata.
+        detecting: For the metadata, and for the suppression of duplicates.
+        nms: Drop duplicates inside: outputs as `onnx_nms.add_nms` says.
 
     Returns:
         largest_difference: To the Keras model, in scores and in boxes / size. spread: Standard deviation of a number
@@ -52,21 +66,68 @@ def detector_to_onnx(detector: AnyDetector, file: Path, detecting: Detecting | N
     check_absent(file)
     onnx, onnxruntime, tf2onnx = onnx_packages()
     network, spec = _network(detector, None)
-    about = vars(detecting or Detecting())
-    about = {"classes": json.dumps(detector.class_names), "image_size": str(detector.size)} | {
-        name: str(about[name]) for name in ("threshold", "overlap", "most")
-    }
+    how = detecting or Detecting()
+    about = _about(detector, how, nms)
 
     def write(target: Path) -> None:
         graph, _ = tf2onnx.convert.from_function(network, input_signature=[spec], opset=18)
+        if nms:
+            onnx.save(graph, str(_raw(target)))
+            anchors = int(network(tf.zeros([1, detector.size, detector.size, 3], tf.uint8))["boxes"].shape[1])
+            graph = add_nms(graph, detector.size, len(detector.class_names), anchors, how)
         onnx.helper.set_model_props(graph, about)
         onnx.save(graph, str(target))
 
     def answer(target: Path, images: np.ndarray) -> np.ndarray:
-        session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
-        return _joined(detector, *session.run(["boxes", "scores"], {session.get_inputs()[0].name: images}))
+        def ask(file: Path, names: Sequence[str]) -> list[np.ndarray]:
+            session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+            return session.run(list(names), {session.get_inputs()[0].name: images})
+
+        boxes, scores = ask(_raw(target) if nms else target, ("boxes", "scores"))
+        if nms:
+            _check_nms(
+                select(tf.constant(boxes), tf.constant(scores), how), ask(target, OUTPUTS), detector.size
+            )
+        return _joined(detector, boxes, scores)
 
     return convert(file, "ONNX", write, answer, *_answered(detector, network), TOLERANCE)
+
+
+def _raw(target: Path) -> Path:
+    """Where the graph lies, while it is checked, that drops no duplicates."""
+    return target.with_suffix(".raw.onnx")
+
+
+def _about(detector: AnyDetector, how: Detecting, nms: bool) -> dict[str, str]:
+    return {
+        "classes": json.dumps(detector.class_names, ensure_ascii=False),
+        "image_size": str(detector.size),
+        "letterbox": LETTERBOX,
+        "box": "left, top, right, bottom in pixels of the square, right and bottom exclusive",
+        "nms": "inside" if nms else "outside",
+        **{name: str(getattr(how, name)) for name in ("threshold", "overlap", "most", "candidates")},
+    }
+
+
+def _check_nms(expected: Detected, actual: list[np.ndarray], size: int) -> None:
+    """Compare the detections of a graph with those of TensorFlow from the same boxes and scores.
+
+    Raises:
+        ExportFault: They differ.
+    """
+    boxes, scores, labels, count = actual
+    own = np.clip(expected.boxes.numpy(), 0, size)
+    for i, number in enumerate(expected.count.numpy().tolist()):
+        rows = [
+            np.column_stack([np.round(s[i], 5), k[i], b[i]])[:number]
+            for s, k, b in (
+                (expected.scores.numpy(), expected.labels.numpy(), own),
+                (scores, labels, boxes),
+            )
+        ]
+        one, other = (some[np.lexsort(some.T[::-1])] for some in rows)
+        if count[i] != number or (number and np.abs(one - other).max() > TOLERANCE * size):
+            raise ExportFault("Its suppression of duplicates differs from TensorFlow's.", "Leave --nms out.")
 
 
 def detector_to_litert(

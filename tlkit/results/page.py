@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from numbers import Integral
 from pathlib import Path
@@ -48,8 +48,8 @@ def write_page(
 ) -> Path:
     """Write `report.html` of a run, finished or not, over an earlier one.
 
-    Seed, options and environment are read from the folder's card.json, or options.json where there is none yet:
-    write the card first to have them all.
+    Seed, options and environment are read from the folder's card.json, or options.json where there is none yet, and
+    so is what was left out or mended of annotations: write the card first to have them all.
 
     Args:
         folder: Of the run.
@@ -74,7 +74,7 @@ def write_page(
             lead=lead,
             card=card,
             facts=_facts(card),
-            tables=[_typeset(Table(*table)) for table in tables],
+            tables=[_typeset(Table(*table)) for table in (*tables, *_mended(card))],
             pictures=[_picture(folder / "pictures" / name, caption) for name, caption in pictures],
             settings=_settings(card),
             files=sorted(_names(folder)),
@@ -131,6 +131,19 @@ def _settings(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
         for heading, key in parts
         if card.get(key)
     ]
+
+
+def _mended(card: dict[str, Any]) -> Iterator[Table]:
+    """What was clipped, dropped, turned or left out of each source of boxes, one row each."""
+    for key, name in (("data", card.get("source")), ("bags", (card.get("bags") or {}).get("source"))):
+        mended = (card.get(key) or {}).get("mended")
+        if mended:
+            rows = [
+                [fault["path"], fault["kind"], fault["where"], fault["what"], fault["done"]]
+                for fault in mended
+            ]
+            title = f"Annotations of {name} that were mended or left out ({len(rows)})"
+            yield Table(title, ("image", "kind", "where", "what is wrong", "what was done"), rows)
 
 
 # --- tables ------------------------------------------------------------------------------------------------
