@@ -300,12 +300,14 @@ def test_a_stated_size_tells_in_whose_pixels_boxes_are(name, tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "webp"])
-def test_png_and_webp_are_not_turned_so_their_stored_size_is_the_shown_one(suffix, tmp_path):
+def test_boxes_of_a_turned_png_or_webp_are_turned_as_its_decoder_turns_it(suffix, tmp_path):
+    """Orientation 6 shows 120 x 80 as 80 x 120: (x, y) of the stored pixels becomes (80 - y, x)."""
     images = [{"id": i, "file_name": f"{i}.{suffix}", "width": 120, "height": 80} for i in range(3)]
     names = [f"{i}.{suffix}" for i in range(3)]
-    source = coco(tmp_path, each(A_SIDES), images, names=names, orientation=6)
-    boxes = read_boxes(source)
-    assert (got(boxes), boxes.notes) == ({name: [("gun", *A)] for name in names}, ())
+    boxes = read_boxes(coco(tmp_path, each(A_SIDES), images, names=names, orientation=6))
+    left, top, right, bottom = A
+    turned = [80 - bottom, left, 80 - top, right]
+    assert got(boxes) == {name: [("gun", *turned)] for name in names}
 
 
 # --- VOC ---

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from tlkit.data.box_augmentation import BoxAugmentation
     from tlkit.data.box_splits import BoxSplit
     from tlkit.data.boxes import Boxes
-    from tlkit.data.reading import Reading
     from tlkit.models.anchors import Anchors
     from tlkit.models.detector_settings import Detecting, DetectorFitting
     from tlkit.models.settings import Phase
@@ -53,7 +52,7 @@ def deal_boxes(
             boxes.
     """
     from tlkit.data.box_more import add_composites, say_composites
-    from tlkit.data.box_splits import split_boxes
+    from tlkit.data.box_splits import split_boxes, wanted
     from tlkit.data.boxes import read_boxes
     from tlkit.results.run_folder import find_run
 
@@ -67,7 +66,7 @@ def deal_boxes(
     if whole:
         draw_first(run.console, source)
     place = source if whole else drawn_or_sample(run, source)
-    boxes = _wanted(read_boxes(place, faults=faults, unlabelled=unlabelled), options.pop("reading"))
+    boxes = wanted(read_boxes(place, faults=faults, unlabelled=unlabelled), options.pop("reading"))
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split.split)
     parts = split.summary()
@@ -95,20 +94,6 @@ def deal_boxes(
     for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
         run.say(sentence)
     return split
-
-
-def _wanted(boxes: Boxes, reading: Reading) -> Boxes:
-    """The images with boxes that --include and --exclude leave."""
-    for name in ("path_column", "label_column", "suffix"):
-        if getattr(reading, name):
-            option = f"--{name.replace('_', '-')}"
-            raise UsageFault(
-                f"{option} is for tables of labelled images.", "Leave it out: boxes have their own."
-            )
-    kept = [i for i, path in enumerate(boxes.paths) if reading.wants(path)]
-    if not kept:
-        raise DataFault(f"--include and --exclude leave no image of {boxes.source}.", "Widen the patterns.")
-    return boxes.take(kept)
 
 
 def _doubtful_classes(split: BoxSplit) -> list[str]:

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from PIL import Image
 
 from tlkit.data.box_records import WHOLE, Annotated, Fault
+from tlkit.data.formats import orientation_of
 
-ORIENTATION = 0x0112
 SIDEWAYS = frozenset((5, 6, 7, 8))  # width and height change places
 Corners = tuple[float, float, float, float]
 # How a point of the stored pixels, of width w and height h, is shown.
@@ -60,10 +60,8 @@ def picture_sizes(files: Sequence[Path], workers: int = 4) -> list[tuple[int, in
 
 def _picture_form(file: Path) -> Form | str:
     try:
-        with Image.open(file) as image:
-            # PNG and WebP are not turned by our decoder, and Pillow would decode a whole PNG to find its EXIF.
-            turned = image.format in {"JPEG", "MPO", "TIFF"}
-            orientation = image.getexif().get(ORIENTATION, 1) if turned else 1
+        with file.open("rb") as stream, Image.open(stream) as image:
+            orientation = orientation_of(stream, image)
             size, shown = image.size, image.format == "TIFF"  # Pillow gives a TIFF's size as it is shown
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
         return "is no readable picture" if "identify" in str(fault) else f"cannot be opened ({fault})"

@@ -16,9 +16,10 @@ import numpy as np
 
 from tlkit.data.boxes import Boxes
 from tlkit.data.inspection import Inspection, inspect_files
+from tlkit.data.reading import Reading
 from tlkit.data.sources import PARTS, Images
 from tlkit.data.splits import SHARES, Split, groups_of, split_images
-from tlkit.errors import DataFault
+from tlkit.errors import DataFault, UsageFault
 
 EMPTY = "empty"
 
@@ -77,6 +78,25 @@ class BoxSplit:
             "groups": len(set(self.groups(part))),
             **{name: some[name] for name in ("negative", "boxes", "per_class")},
         }
+
+
+def wanted(boxes: Boxes, reading: Reading) -> Boxes:
+    """The images with boxes that --include and --exclude leave.
+
+    Raises:
+        UsageFault: An option is given that is for tables of labelled images.
+        DataFault: No image is left.
+    """
+    for name in ("path_column", "label_column", "suffix"):
+        if getattr(reading, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UsageFault(
+                f"{option} is for tables of labelled images.", "Leave it out: boxes have their own."
+            )
+    kept = [i for i, path in enumerate(boxes.paths) if reading.wants(path)]
+    if not kept:
+        raise DataFault(f"--include and --exclude leave no image of {boxes.source}.", "Widen the patterns.")
+    return boxes.take(kept)
 
 
 def split_boxes(

@@ -19,10 +19,9 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data.findings import ERROR, Finding, finding
-from tlkit.data.formats import BITS_PER_SAMPLE, NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, refusal
+from tlkit.data.formats import BITS_PER_SAMPLE, NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, orientation_of, refusal
 from tlkit.data.inspection import MAXIMUM_PIXELS, THUMBNAIL, load_reduced, reason, thumbnail_of
 
-ORIENTATION = 0x0112
 TURNS = {
     2: "mirrored",
     3: "turned by 180 degrees",
@@ -171,7 +170,7 @@ def _header_faults(stream: BinaryIO, image: Image.Image, path: str, refused: str
         yield finding("palette", path)
     if _bits(stream, image) > 8 and image.mode != "F":  # numbers with a point are another fault
         yield finding("sixteen-bit", path)
-    turn = TURNS.get(_orientation(image))
+    turn = TURNS.get(orientation_of(stream, image))
     if turn:
         yield finding("exif-turned", path, turn)
     yield from _size_faults(image, path)
@@ -184,14 +183,6 @@ def _wrong_extension(path: str, suffix: str, found: str, refused: str | None) ->
     if refused and suffix in NATIVE_SUFFIXES:
         return finding("wrong-extension", path, f"{named}: {refused}", severity=ERROR, remedy=remedy)
     return finding("wrong-extension", path, named, remedy=remedy)
-
-
-def _orientation(image: Image.Image) -> int:
-    # A PNG's entry may stand behind its pixels, and Pillow would decode all of them to look.
-    if image.format == "PNG" and "exif" not in image.info:
-        return 1
-    value = image.getexif().get(ORIENTATION, 1)
-    return value if isinstance(value, int) else 1
 
 
 def _bits(stream: BinaryIO, image: Image.Image) -> int:

@@ -7,6 +7,7 @@ colours, an animated WebP. Such files would stop a training at the first batch t
 from __future__ import annotations
 
 import importlib
+import struct
 import zlib
 from importlib.util import find_spec
 from pathlib import PurePath
@@ -38,6 +39,8 @@ SUFFIXES = {
 PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # values a pixel, by colour type
 # Adam7: left, top, step to the right, step down of each pass.
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+ORIENTATION = 0x0112
+PNG_EXIF = (b"eXIfII*\0", b"eXIfMM\0*")  # a PNG's chunk and its TIFF's start, in either order of bytes
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags; the second is 0 where white is
 # What Pillow reads besides, in sources only; some of it only where this Pillow was built with it.
 PILLOW_SUFFIXES = frozenset((".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff")).union(
@@ -162,6 +165,34 @@ class _PngPixels:
             if self._done == length * count:
                 self._rows, self._done = self._rows[1:], 0
         return True
+
+
+def orientation_of(stream: BinaryIO, image: Image.Image) -> int:
+    """How the decoder turns an image: the EXIF orientation 1..8 by its rule (headers.py), 1 for none.
+
+    Pillow's own answer differs: it heeds XMP too, and decodes a whole PNG to look behind its pixels.
+
+    Args:
+        stream: The file, seekable.
+        image: What Pillow made of it.
+    """
+    if image.format == "PNG":
+        stream.seek(0)
+        contents = stream.read()
+        starts = [place for mark in PNG_EXIF if (place := contents.find(mark)) >= 0]
+        block = contents[min(starts) + 4 :] if starts else b""
+    elif image.format in {"JPEG", "MPO", "WEBP"}:
+        block = image.info.get("exif") or b""
+    else:  # of a TIFF it is a tag of the image itself; other formats have none, or Pillow turns them
+        value = image.getexif().get(ORIENTATION, 1) if image.format == "TIFF" else 1
+        return value if isinstance(value, int) and 1 <= value <= 8 else 1
+    exif = Image.Exif()
+    try:
+        exif.load(block)
+        value = exif.get(ORIENTATION, 1)
+    except (SyntaxError, ValueError, TypeError, KeyError, OSError, struct.error):
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def black_level(image: Image.Image) -> int | None:

@@ -15,10 +15,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from tlkit.data.formats import ORIENTATION, PNG_EXIF
+
 EXIF_START = tuple(b"Exif\0\0")
-ORIENTATION = 0x0112
 MOST_SEGMENTS, MOST_ENTRIES = 64, 128  # real files have about 10 and 20
-PNG_EXIF = (b"eXIfII*\0", b"eXIfMM\0*")  # a PNG's chunk, its TIFF in either order of bytes
 
 
 def numbers(contents: tf.Tensor, start: tf.Tensor | int, count: int) -> tf.Tensor:
