@@ -14,7 +14,7 @@ FACES = ["keras_objects"]  # modules of the package itself: each may import any 
 # Inside a folder a module imports only modules above it.
 ORDER = {
     "data": "cache catalogue gdxray paths class_names compositing xray_* xray clutter superimposition headers formats decoding sources inspection near_copies leaks splits more ingredients augmentation augment images depth box_records box_tables box_coco box_voc box_yolo box_groups box_faults box_catalogue box_formats boxes box_writers box_splits box_more backgrounds box_crops findings file_faults naming_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
-    "models": "settings foreign preprocessing published torch_file lite0 classic_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
+    "models": "settings foreign preprocessing published torch_file lite0 classic_layers fitted_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
     "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers export_layers explain anatomy walk checkpoints guard replays training phases diffaugment dcgan stylegan_layers stylegan game latents playing "
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
     "results": "intervals calibration measures canvas charts pictures anatomy_pictures events run_folder environments sameness board evaluation evidence verdict "

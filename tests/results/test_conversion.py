@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -283,3 +285,17 @@ def test_what_a_caller_must_know_travels_with_the_file(resizes, tmp_path):
     assert json.loads(inside.pop("classes")) == facts.pop("classes")
     assert json.loads(inside.pop("image_size")) == facts.pop("image_size") == SIZE
     assert inside == facts
+
+
+def test_a_process_that_knows_classifiers_reads_fitted_heads(tmp_path):
+    """Whoever imports `classifier`, or asks for a file's weights, has the layers that such a file names."""
+    fitted("knn3", 2).save(tmp_path / "model.keras")
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom tlkit.models import classifier, weights\n"
+        "assert 'tlkit.models.head_layers' not in sys.modules\n"
+        "print(len(weights._read_model(Path(sys.argv[1]))))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.keras")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tlkit.models.head_layers import NearestNeighbours, Standardize, SupportVectors
+from tlkit.models.fitted_layers import NearestNeighbours, Standardize, SupportVectors
 
 
 class ResizeInside(keras.layers.Layer):

@@ -18,7 +18,7 @@ import numpy as np
 from tlkit.errors import ExportFault
 from tlkit.models.classifier import feature_model, head_model
 from tlkit.models.export_layers import in_single_precision
-from tlkit.models.head_layers import Standardize
+from tlkit.models.fitted_layers import Standardize
 
 Pictures = np.ndarray | Sequence[np.ndarray]  # of one size, or of as many as there are
 ROWS = 32  # feature vectors that a head is asked
