@@ -159,14 +159,14 @@ def test_features_far_from_zero_keep_their_neighbours_in_single_precision():
 
 @pytest.mark.parametrize("target", WRITERS)
 def test_a_head_that_is_certain_of_one_class_is_checked_by_its_parts(target, tmp_path):
-    """All drawn pictures get exactly 0 and 1, so that equal answers alone would prove little."""
+    """All drawn pictures get 1 and 0, so that equal answers alone would prove little."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     model = fitted("lda", 2)
     weights, offsets = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([weights * 50, offsets + np.array([2000.0, -2000.0])])
     model.save(tmp_path / "model.keras")
     images = pictures(12)
-    assert set(np.unique(model(images).numpy())) == {0, 1}
+    assert np.abs(model(images).numpy() - [1, 0]).max() < 1e-6
     found = WRITERS[target](tmp_path, tmp_path / f"x{SUFFIX[target]}")
     assert 0 <= found["apart"]["features"] <= TOLERANCE
     assert 0 <= found["apart"]["head"] <= TOLERANCE

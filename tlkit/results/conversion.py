@@ -38,6 +38,10 @@ RULE = (
     "area of each new pixel, where it grows interpolate linearly between pixel centres; round to the nearest level, "
     "halves up."
 )
+JPEG = (
+    "A JPEG whose sides are both at least 3 image_size is decoded at 1/2, 1/4 or 1/8 of them, "
+    "never below 1.5 image_size."
+)
 
 
 def to_onnx(run: Path, file: Path, *, resizes: bool = False) -> dict[str, Any]:
@@ -53,7 +57,7 @@ def to_onnx(run: Path, file: Path, *, resizes: bool = False) -> dict[str, Any]:
     Returns:
         largest_difference: To the Keras model, in probability. spread: Standard deviation of a class's
         probability over the test pictures, the largest. images: How many were compared. bytes: Size. Where all of
-        them got one answer also `apart`, see `check_parts`; spread is then that of the head.
+        them got nearly one answer also `apart`, see `check_parts`; spread is then that of the head.
 
     Raises:
         ExportFault: The extra is not installed, the file is there already, or it answers differently.
@@ -136,6 +140,7 @@ def input_facts(names: Sequence[str], size: int, *, resizes: bool) -> dict[str, 
         "values": "0 to 255; scaling is inside",
         "resize": "inside: any h and w, 1 or more" if resizes else RULE,
         "resize_shrinking": "area",
+        "jpeg": JPEG,
         "resize_growing": "linear",
         "output": f"probability float32 [n, {len(names)}]",
     }
@@ -195,7 +200,7 @@ def convert(
         images: uint8 [n, s, s, 3], or n images of as many sizes.
         expected: What the Keras model says of them, float [n, ...].
         tolerance: Largest difference allowed.
-        apart: Checks the model's parts; asked where it says the same of all images.
+        apart: Checks the model's parts; asked where it says nearly the same of all images.
 
     Returns:
         largest_difference, spread, images, bytes: see `to_onnx`.
@@ -215,10 +220,10 @@ def convert(
                 "Serve the SavedModel in the run's folder, or train another backbone.",
             ) from fault
         checked = compare(kind, expected, actual, tolerance)
-        if checked["spread"] == 0:
-            if apart is None:
-                raise ExportFault(*one_answer(kind))
+        if apart and checked["spread"] < 10 * tolerance:  # agreement on one answer proves little
             checked |= apart()
+        elif checked["spread"] == 0:
+            raise ExportFault(*one_answer(kind))
         target.replace(file)
     return {**checked, "images": len(images), "bytes": file.stat().st_size}
 
