@@ -14,11 +14,11 @@ FACES = ["keras_objects"]  # modules of the package itself: each may import any 
 # Inside a folder a module imports only modules above it.
 ORDER = {
     "data": "cache catalogue gdxray paths text reading class_names findings naming_faults compositing xray_* xray clutter superimposition formats headers decoding image_records csv_tables named_files image_tables image_folders sources inspection near_copies leaks declared_parts splits more ingredients augmentation augment images depth box_records box_outlines box_frames box_parts box_finder box_yaml box_lists box_tables box_coco box_voc box_yolo box_gdxray box_cvat box_labelme box_via box_strangers box_groups box_faults box_catalogue box_formats boxes box_sizes box_writers box_splits box_more backgrounds box_crops file_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
-    "models": "settings foreign preprocessing published torch_file lite0 classic_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
-    "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers explain anatomy walk checkpoints guard replays training phases diffaugment dcgan stylegan_layers stylegan game latents playing "
+    "models": "settings foreign preprocessing published torch_file lite0 classic_layers fitted_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
+    "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers export_layers explain anatomy walk checkpoints guard replays training phases diffaugment dcgan stylegan_layers stylegan game latents playing "
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
     "results": "intervals calibration measures lettering canvas charts pictures anatomy_pictures events run_folder environments sameness board evaluation evidence verdict "
-    "report page benefit benefit_charts contest contest_charts projector signatures serving conversion detection_matches detection_curves detection_coco detection_intervals detection detection_benefit framed_boxes detection_pictures label_errors "
+    "report page benefit benefit_charts contest contest_charts projector signatures serving conversion_parts conversion detection_matches detection_curves detection_coco detection_intervals detection detection_benefit framed_boxes detection_pictures label_errors "
     "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving onnx_nms detector_conversion detector_evaluation detection_files",
 }
 SLOW = {

@@ -20,7 +20,7 @@ from tlkit.models.classic_layers import (
 from tlkit.models.classifier import Probabilities
 from tlkit.models.dcgan import DcganCritic, DcganGenerator, PixelNorm, UpConvolution
 from tlkit.models.detector_layers import FeaturePyramid, Tower
-from tlkit.models.head_layers import NearestNeighbours, Standardize, SupportVectors
+from tlkit.models.fitted_layers import NearestNeighbours, Standardize, SupportVectors
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.retinanet import RetinaNetDetector
 from tlkit.models.stylegan import Mapping, StyleCritic, StyleGenerator, Synthesis

@@ -258,14 +258,18 @@ def test_litert_answers_like_keras_and_has_names_beside_it(model, run, tmp_path)
     assert found["largest_difference"] <= 1e-4
     assert found["spread"] > 0.05
     assert Path(found["labels"]).read_text(encoding="utf-8").split() == list(CLASSES)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["model.labels.txt", "model.tflite"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "model.json",
+        "model.labels.txt",
+        "model.tflite",
+    ]
     with pytest.raises(ExportFault, match="is there already"):
         to_litert(run, tmp_path / "model.tflite")
 
 
 def test_a_file_that_differs_is_not_kept(run, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "tlkit.results.conversion._litert_answer", lambda target, images: np.full((8, 3), 1 / 3, np.float32)
+        "tlkit.results.conversion._litert_answer", lambda target, given: np.full((8, 3), 1 / 3, np.float32)
     )
     with pytest.raises(ExportFault, match="LiteRT model differs from the Keras model by"):
         to_litert(run, tmp_path / "model.tflite")

@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from tlkit.models import classic_layers as classic_layers  # noqa: PLC0414 (makes its layers known to load_model)
+from tlkit.models import fitted_layers as fitted_layers  # noqa: PLC0414 (the same)
 from tlkit.models.backbones import BACKBONES, WeightsOrigin, build_backbone
 from tlkit.models.preprocessing import Preprocess
 from tlkit.models.settings import Head

@@ -11,6 +11,7 @@ Source: https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md ("model
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ REACHING_OUT = re.compile(
     r"|Debug(Identity|NumericSummary|NanCount).*|.*SummaryFileWriter|.*SummaryWriter|.*SummaryDbWriter|PrintV2|RpcCall"
     r"|RpcServer.*|RpcClient|SaveSlices|Save|Restore|RestoreSlice|.*BigQuery.*|XlaHostCompute|_?Send|_?Recv"
 )
+LONGEST_REASON = 200  # characters of Keras's own message, cut between words
 CODE = (
     "lambda",
     "tfsmlayer",
@@ -53,7 +55,7 @@ def _reason(fault: Exception) -> str:
     if any(word in text.lower() for word in CODE):
         return "it holds code, such as a Lambda layer, which is never run"
     first = text.strip().partition("\n")[0].rstrip(".")
-    return shortened(first[:200]) or type(fault).__name__
+    return shortened(textwrap.shorten(first, LONGEST_REASON, placeholder=" ...")) or type(fault).__name__
 
 
 def check_program(folder: Path) -> None:

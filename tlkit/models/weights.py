@@ -150,7 +150,7 @@ def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
 
 def _read_model(path: Path) -> list[StoredLayer]:
     """The layers of a saved model's backbone; of the model itself where it has none."""
-    from tlkit.models import classic_layers, preprocessing  # noqa: F401 (make their layers known to Keras)
+    from tlkit.models import classic_layers, fitted_layers, preprocessing  # noqa: F401 (make their layers known to Keras)
     from tlkit.models.foreign import read_model
 
     model = read_model(path)
