@@ -32,3 +32,10 @@ def test_changes_add_up_over_resumptions_and_what_computes_nothing_is_no_change(
     assert new == ["tensorflow was 2.20 and is 2.21."]
     assert third["changes"] == ["threads was 2 and is 4.", *new]
     assert joined({}, first) == (first, [])
+
+
+def test_a_card_without_a_version_of_the_decoder_is_of_the_first():
+    now = {"onednn": True, "decoding": 2}
+    assert "decoder" in changed_facts({"onednn": True}, now)["decoding"]
+    assert changed_facts({"onednn": True, "decoding": 2}, now) == {}
+    assert changed_facts({}, now) == {}, "nothing was computed before"

@@ -27,18 +27,18 @@ RUNS = "saved_models"  # where runs end up unless somebody says otherwise
 RUN_FILES = ("options.json", "recipe.py")  # what lies in every run's folder, finished or not
 DEEPEST_WRAPPING = 4
 NOT_READ = {
-    ".heic": "is HEIC: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
-    ".heif": "is HEIF: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
-    ".avif": "is AVIF, which this Pillow does not read: pip install -U pillow, or save it as JPEG",
-    ".jp2": "is JPEG 2000, which this Pillow does not read: save it as PNG",
-    ".dcm": "is DICOM: export it as PNG of 16 bit",
-    ".svg": "is a drawing of lines: save it as PNG",
-    ".raw": "is a camera's raw file: develop it to JPEG",
-    ".cr2": "is a camera's raw file: develop it to JPEG",
-    ".nef": "is a camera's raw file: develop it to JPEG",
-    ".dng": "is a camera's raw file: develop it to JPEG",
-    ".psd": "is a Photoshop file: save it as PNG",
-    ".npy": "is an array: save it as PNG",
+    ".heic": "it is HEIC: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
+    ".heif": "it is HEIF: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
+    ".avif": "it is AVIF, which this Pillow does not read: pip install -U pillow, or save it as JPEG",
+    ".jp2": "it is JPEG 2000, which this Pillow does not read: save it as PNG",
+    ".dcm": "it is DICOM: export it as PNG of 16 bit",
+    ".svg": "it is a drawing of lines: save it as PNG",
+    ".raw": "it is a camera's raw file: develop it to JPEG",
+    ".cr2": "it is a camera's raw file: develop it to JPEG",
+    ".nef": "it is a camera's raw file: develop it to JPEG",
+    ".dng": "it is a camera's raw file: develop it to JPEG",
+    ".psd": "it is a Photoshop file: save it as PNG",
+    ".npy": "it is an array: save it as PNG",
 }
 
 

@@ -29,7 +29,7 @@ def changed_facts(before: dict[str, Any], now: dict[str, Any]) -> dict[str, str]
         now: What `prepare_tensorflow` returned.
     """
     changed = {}
-    if "decoding" in now:
+    if before and "decoding" in now:
         before = {"decoding": FIRST_DECODING, **before}
     for name, value in before.items():
         was, is_now = _known(name, value), _known(name, now.get(name))
