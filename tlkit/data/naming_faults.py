@@ -73,8 +73,8 @@ def twin_names(paths: Sequence[str]) -> Finding | None:
     if len(some) < max(LEAST_TWINS, TWINS * len(paths)):
         return None
     why = (
-        f"{len(some)} of {len(paths)} images lie beside one of the same name but for its ending ({some[0]}); they may be "
-        "masks, thumbnails or changed copies."
+        f"{len(some)} of {len(paths)} images lie beside one of the same name but for its ending ({some[0]}); they may "
+        "be masks, thumbnails or changed copies."
     )
     return finding(
         "twin-names",
