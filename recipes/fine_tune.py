@@ -23,7 +23,7 @@ from tlkit.cli import choices
     "--epochs",
     nargs=3,
     type=click.IntRange(0),
-    default=(30, 4, 3),
+    default=(200, 4, 3),
     show_default=True,
     metavar="HEAD TOP ALL",
     help="Most epochs of each phase; 0 leaves it out.",
@@ -32,7 +32,7 @@ from tlkit.cli import choices
     "--learning-rates",
     nargs=3,
     type=click.FloatRange(0, min_open=True),
-    default=(3e-3, 1e-4, 5e-5),
+    default=(1e-2, 1e-4, 5e-5),
     show_default=True,
     metavar="HEAD TOP ALL",
     help="Largest rate of each phase.",
@@ -42,6 +42,7 @@ from tlkit.cli import choices
 @choices.fitting()
 @choices.augmentation()
 @choices.views()
+@choices.refit()
 @choices.negative()
 def fine_tune(
     run,
@@ -56,6 +57,7 @@ def fine_tune(
     fitting,
     augmentation,
     views,
+    refit,
     negative,
 ):
     # Ingredients
@@ -67,13 +69,13 @@ def fine_tune(
     phases = [
         tlkit.Phase(stage, stage, *how) for stage, *how in zip(stages, epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(tlkit.plan(run, split, phases, model, views))
+    run.stop_if_dry(tlkit.plan(run, split, phases, model, views, refit=refit))
 
     # Cooking
-    tlkit.fit(run, model, split, phases, fitting, augmentation, views=views)
+    first = tlkit.fit(run, model, split, phases, fitting, augmentation, views=views, refit=refit)
 
     # Tasting
-    tlkit.taste(run, model, split, negative)
+    tlkit.taste(run, model, split, negative, first=first)
 
     # Serving
     tlkit.serve(run, model, split)

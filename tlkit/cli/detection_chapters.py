@@ -15,6 +15,7 @@ from tlkit.cli.detection_tasting import choose_threshold, judge
 from tlkit.cli.device import set_precision
 from tlkit.cli.drawing import draw_first, drawn_or_sample
 from tlkit.cli.estimates import training_time
+from tlkit.cli.improving import say_improving
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -301,6 +302,7 @@ def fit(
         watchers=Reporter(run, split, phases).watchers(),
     )
     run.record(phases=[asdict(result) for result in results])
+    say_improving(run, phases)
 
 
 def check_phases(phases: Sequence[Phase]) -> None:
