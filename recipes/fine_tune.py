@@ -8,7 +8,8 @@ each phase with a smaller rate and from the best validation loss so far (Yosinsk
 normalisation of a pretrained backbone stays in inference mode. Probabilities are calibrated on validation (Guo 2017).
 
 Result: the first command gives test accuracy 0.975 (95 % interval 0.950 to 1.000), eta 0.972, n = 120 in 60 groups,
-seed 0, in 341 s on 2 cores (AMD EPYC, no GPU, shared with other work); raw-pixel 1-NN gives 0.61 to 0.68, seeds 0 to 4.
+seed 0, in 341 s on 2 cores (AMD EPYC, no GPU, shared with other work; measured with --epochs 30 4 3 --patience 5 and a
+head's rate of 0.003); raw-pixel 1-NN gives 0.61 to 0.68, seeds 0 to 4.
 """
 
 import click
@@ -23,16 +24,16 @@ from tlkit.cli import choices
     "--epochs",
     nargs=3,
     type=click.IntRange(0),
-    default=(30, 4, 3),
+    default=(200, 4, 3),
     show_default=True,
     metavar="HEAD TOP ALL",
-    help="Most epochs of each phase; 0 leaves it out.",
+    help="Most epochs of each phase, that of the head on cached features; 0 leaves it out.",
 )
 @click.option(
     "--learning-rates",
     nargs=3,
     type=click.FloatRange(0, min_open=True),
-    default=(3e-3, 1e-4, 5e-5),
+    default=(1e-2, 1e-4, 5e-5),
     show_default=True,
     metavar="HEAD TOP ALL",
     help="Largest rate of each phase.",
@@ -42,6 +43,7 @@ from tlkit.cli import choices
 @choices.fitting()
 @choices.augmentation()
 @choices.views()
+@choices.refit()
 @choices.negative()
 def fine_tune(
     run,
@@ -56,6 +58,7 @@ def fine_tune(
     fitting,
     augmentation,
     views,
+    refit,
     negative,
 ):
     # Ingredients
@@ -67,13 +70,13 @@ def fine_tune(
     phases = [
         tlkit.Phase(stage, stage, *how) for stage, *how in zip(stages, epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(tlkit.plan(run, split, phases, model, views))
+    run.stop_if_dry(tlkit.plan(run, split, phases, model, views, refit=refit))
 
     # Cooking
-    tlkit.fit(run, model, split, phases, fitting, augmentation, views=views)
+    first = tlkit.fit(run, model, split, phases, fitting, augmentation, views=views, refit=refit)
 
     # Tasting
-    tlkit.taste(run, model, split, negative)
+    tlkit.taste(run, model, split, negative, first=first)
 
     # Serving
     tlkit.serve(run, model, split)

@@ -38,21 +38,22 @@ from tlkit.cli import choices
 )
 @choices.fitting(patience=10, schedule="constant")
 @choices.augmentation(augment=False)
+@choices.refit()
 @choices.negative()
-def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentation, negative):
+def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentation, refit, negative):
     # Ingredients
     split = tlkit.deal(run, source)
 
     # Preparation
     model = tlkit.prepare_small_cnn(run, split, image_size)
     phases = [tlkit.Phase("training", "all", epochs, learning_rate)]
-    run.stop_if_dry(tlkit.plan(run, split, phases, model))
+    run.stop_if_dry(tlkit.plan(run, split, phases, model, refit=refit))
 
     # Cooking
-    tlkit.fit(run, model, split, phases, fitting, augmentation)
+    first = tlkit.fit(run, model, split, phases, fitting, augmentation, refit=refit)
 
     # Tasting
-    tlkit.taste(run, model, split, negative)
+    tlkit.taste(run, model, split, negative, first=first)
 
     # Serving
     tlkit.serve(run, model, split)

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     features,
     guard,
     head,
+    head_quality,
     heads,
     measuring,
     memory,
@@ -70,6 +71,19 @@ def test_features_run_on_real_crops(crops):
 
 def test_head_runs(folder):
     check(head.measure(folder, 1, image_size=32, epochs=2))
+
+
+def test_head_quality_runs(folder):
+    row = head_quality.measure(folder, 1, image_size=32)
+    assert 0 <= row.ours[0] <= 1
+    assert row.best[0] <= row.epochs[0]
+    assert len(row.cells()) == 8
+
+
+def test_a_gap_is_of_the_means():
+    row = head_quality.Row("s", 9, (0.9, 0.8), (0.8, 0.88), (1.0, 3.0), (5, 7), (1, 2))
+    assert row.gap == pytest.approx(-0.01)
+    assert row.cells()[4:] == ["-0.0100", "NO", "6", "2 s"]
 
 
 def test_peer_runs(folder):

@@ -32,18 +32,20 @@ RECIPES = {
     "cnn": ("small-cnn", "--epochs", 8, "--batch", 6, "--augment"),
     "head": ("fine-tune", "--epochs", 5, 0, 0, "--image-size", 64, *NET),
     "phases": ("fine-tune", "--epochs", 2, 2, 1, "--image-size", 64, "--views", 2, *NET),
+    "refit": ("fine-tune", "--epochs", 3, 2, 0, "--image-size", 64, "--refit", *NET),
     "game": (
         *("synthesize-dcgan", "--class", "disc", "--size", 32, "--steps", 8, "--every", 2, "--batch", 8),
         *("--width", 8, "--latent", 8, "--samples", 9, "--judge", "pixels", "--ada", "--p", 0.2),
     ),
     "detector": ("detect-retinanet", "--epochs", 1, 3, "--image-size", 64, *NET),
 }
-# Twenty kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
+# Twenty-four kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
 # the nth fsync or rename since the process began).
 KILLS = {
     "cnn": ("moment", "moment", "moment", "fsync:3", "rename:4", "fsync:6", "rename:5"),
     "head": ("moment", "rename:4", "fsync:5"),
     "phases": ("moment", "moment", "fsync:5", "rename:6"),
+    "refit": ("moment", "moment", "fsync:9", "rename:8"),
     "game": ("moment", "fsync:3", "rename:4"),
     "detector": ("moment", "rename:4", "fsync:4"),
 }

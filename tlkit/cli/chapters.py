@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli.batches import halved_if_need_be
 from tlkit.cli.device import set_precision
 from tlkit.cli.estimates import training_time
+from tlkit.cli.improving import say_improving
 from tlkit.cli.manifests import keep_manifest
+from tlkit.cli.refit_chapters import FirstFit, Plan, refit_both
+from tlkit.cli.reporter import Reporter
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.more import say_added
@@ -147,7 +150,13 @@ def _record_model(
 
 
 def plan(
-    run: Run, split: Split, phases: Sequence[Phase], model: keras.Model | None = None, views: int = 1
+    run: Run,
+    split: Split,
+    phases: Sequence[Phase],
+    model: keras.Model | None = None,
+    views: int = 1,
+    *,
+    refit: bool = False,
 ) -> dict[str, Any]:
     """What `--dry-run` shows: data, model, phases, and the time that they will take.
 
@@ -157,12 +166,14 @@ def plan(
         phases: Of the training.
         model: What learns; without it there is no time.
         views: As for `fit`.
+        refit: As for `fit`.
     """
     card = run.card()
     parts = {part: summary["n"] for part, summary in card["data"]["parts"].items()}
     time = None
     if run.dry_run and model is not None:
         time = training_time(model, card["model"]["image_size"], parts, phases, views=views, cached_head=True)
+        time += " The refit comes on top, at most as much again and a third." if refit else ""
     return {
         "classes": list(split.images.class_names),
         "images": parts,
@@ -185,10 +196,14 @@ def fit(
     augmentation: Augmentation | None = None,
     *,
     views: int = 1,
-) -> None:
+    refit: bool = False,
+) -> FirstFit | None:
     """Train phase by phase with the table on the screen, metrics.jsonl and TensorBoard beside it.
 
     The model ends with the best weights; those of the last epoch are kept as `last.keras`.
+
+    With `refit` it then learns once more, on training and validation together, and what `taste` needs of the first fit
+    is returned.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -200,8 +215,13 @@ def fit(
     if not wanted:
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
     network = run.card()["model"]
+    begun = model.get_weights() if refit else []
+    names = [phase.name for phase in wanted]
+    watchers = Reporter(run, model, split, [*names, *(f"refit-{name}" for name in names)]).watchers()
+    used = [fitting]
 
     def cook(how: Fitting) -> list[PhaseResult]:
+        used.append(how)
         _draw_first_batch(run, split, wanted[-1], how, augmentation, model.input_shape[1])
         return fit_phases(
             model,
@@ -214,13 +234,18 @@ def fit(
             augmentation=augmentation,
             views=views,
             batch_norm=network["weights"]["kind"] == "none",
-            watchers=_Reporter(run, model, split, wanted).watchers(),
+            watchers=watchers,
             progress=run.progress,
         )
 
     results = halved_if_need_be(run, model, fitting, CHECKPOINTS, cook)
     run.record(phases=[asdict(result) for result in results])
+    say_improving(run, phases)
     _save_last(run, model, wanted[-1])
+    if not refit:
+        return None
+    again = Plan(begun, wanted, results, used[-1], augmentation, views)
+    return refit_both(run, model, split, again, CHECKPOINTS, watchers)
 
 
 def _save_last(run: Run, model: keras.Model, phase: Phase) -> None:
@@ -248,52 +273,6 @@ def _draw_first_batch(
     draw_batch(run.folder.folder("pictures"), images, labels, split.images.class_names)
 
 
-class _Reporter:
-    """Tells the table, metrics.jsonl and TensorBoard of each epoch."""
-
-    def __init__(self, run: Run, model: keras.Model, split: Split, phases: Sequence[Phase]) -> None:
-        from tlkit.results.board import Board
-
-        self.run, self.digest = run, split.digest
-        self.rows = run.folder.metrics() if run.resumed else []
-        self.epochs = {phase.name: phase.epochs for phase in phases}
-        self.board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(self.rows))
-        self.board.add_graph(model)
-
-    def watchers(self) -> Any:
-        from tlkit.models.training import Watchers
-
-        table = self.run.table
-        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
-
-    def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
-        """Forget rows that were written after the last checkpoint, then begin the phase."""
-        order = list(self.epochs)
-        earlier = set(order[: order.index(phase)])
-        kept = [
-            r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
-        ]
-        if len(kept) < len(self.rows):
-            self.run.folder.rewrite_metrics(kept)
-        self.rows = kept
-        self.board.epoch = len(kept)
-        self.run.table.start(phase, epochs, steps)
-
-    def epoch(self, row: dict[str, Any], confusion: Any) -> None:
-        row = {**row, "split_sha256": self.digest}
-        self.rows.append(row)
-        self.run.folder.append_metrics(row)
-        logs = {
-            "loss": row["training_loss"],
-            "val_loss": row["validation_loss"],
-            "val_accuracy": row["validation_accuracy"],
-        }
-        self.run.table.epoch(
-            row["phase"], row["epoch"], self.epochs[row["phase"]], logs, row["best"], row["seconds"]
-        )
-        self.board.add_epoch(row, confusion)
-
-
 # --- Tasting ---
 
 
@@ -303,6 +282,7 @@ def taste(
     split: Split,
     negative: str | None = "other",
     raw: np.ndarray | None = None,
+    first: FirstFit | None = None,
 ) -> None:
     """Calibrate on validation, judge all parts, write predictions.csv and the pictures.
 
@@ -312,24 +292,32 @@ def taste(
         split: Its test part is judged here, once.
         negative: The class that eta leaves out.
         raw: The model's probabilities float32 [n, k] of all images, where they are known already.
+        first: Of a model that was refitted: its temperature, and what was said of validation.
     """
     from tlkit.results import evaluation, evidence
 
     if raw is None:
         raw = _judge(run, model, split)
-    temperature, probabilities = evaluation.calibrate(model, split, raw)
+    if first:
+        temperature, probabilities = evaluation.calibrate_as(model, split, raw, *first)
+    else:
+        temperature, probabilities = evaluation.calibrate(model, split, raw)
     measures = evaluation.measure_parts(split, probabilities, negative=negative, seed=run.seed)
+    if first:  # of probabilities of the refitted model nothing is claimed
+        measures = {
+            part: {**of, "ece": of["ece"] if part == "validation" else None} for part, of in measures.items()
+        }
     evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities)
     run.record(
         model={**run.card()["model"], "temperature": temperature},
         measures=measures,
-        calibration=evaluation.calibration_errors(split, raw, probabilities, temperature),
+        calibration=None if first else evaluation.calibration_errors(split, raw, probabilities, temperature),
     )
     evidence.draw_evidence(
         run.folder.folder("pictures"),
         model,
         split,
-        raw,
+        None if first else raw,
         probabilities,
         temperature,
         run.folder.metrics(),

@@ -13,6 +13,7 @@ import click
 from tlkit.cli.option_groups import BackboneName, BatchSize, Decorator, ExtractorNames, HeadNames, grouped
 
 Choice = click.Choice
+PATIENCE, HEAD_PATIENCE = 5, 20  # an epoch of the head phase, on cached features, costs little
 
 
 def network(**defaults: Any) -> Decorator:
@@ -56,16 +57,29 @@ def head(**defaults: Any) -> Decorator:
 def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `Fitting`."""
 
-    def make(batch: int | str, **values: Any) -> Any:
+    def make(batch: int | str, patience: int | None, **values: Any) -> Any:
         from tlkit.models.settings import Fitting
 
         free = batch == "auto"
-        return Fitting(batch=int(defaults.get("batch", 32) if free else batch), halve=free, **values)
+        size = int(defaults.get("batch", 32) if free else batch)
+        waits = (PATIENCE, HEAD_PATIENCE) if patience is None else (patience, patience)
+        return Fitting(batch=size, patience=waits[0], head_patience=waits[1], halve=free, **values)
 
     share = click.FloatRange(0, 1, max_open=True)
     rows = [
         ("batch", BatchSize(), 32, "N|auto", "Images a step; auto: 32, or half of it if memory ends."),
-        ("patience", click.IntRange(1), 5, "N", "Epochs without progress before a phase stops."),
+        (
+            "patience",
+            click.IntRange(1),
+            None,
+            "N",
+            "Epochs without progress before a phase stops."
+            + (
+                ""
+                if "patience" in defaults
+                else f"  [default: {PATIENCE}; on cached features {HEAD_PATIENCE}]"
+            ),
+        ),
         ("schedule", Choice(["cosine", "plateau", "constant"]), "cosine", None, "How the rate falls."),
         ("warmup", share, 0.1, "SHARE", "Part of a phase in which a cosine rate rises."),
         ("label-smoothing", share, 0.0, "SHARE", "Probability spread over all classes."),
@@ -100,6 +114,12 @@ def views(**defaults: Any) -> Decorator:
     """--views, by its own name."""
     text = "Views of each image in the head phase: the plain one and K-1 changed."
     return grouped(None, None, "Augmentation", [("views", click.IntRange(1), 2, "K", text)], defaults)
+
+
+def refit(**defaults: Any) -> Decorator:
+    """--refit, by its own name."""
+    text = "Then fit once more on training and validation, as long as was best."
+    return grouped(None, None, "Training", [("refit", bool, False, None, text)], defaults)
 
 
 def negative(**defaults: Any) -> Decorator:

@@ -16,6 +16,7 @@ from tlkit.cli.detection_tasting import choose_threshold, enough, judge, say_mos
 from tlkit.cli.device import set_precision
 from tlkit.cli.drawing import draw_first, drawn_or_sample
 from tlkit.cli.estimates import training_time
+from tlkit.cli.improving import say_improving
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
@@ -342,6 +343,7 @@ def fit(
         most=most,
     )
     run.record(phases=[asdict(result) for result in results])
+    say_improving(run, phases)
 
 
 def check_phases(phases: Sequence[Phase]) -> None:

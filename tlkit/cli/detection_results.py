@@ -62,6 +62,8 @@ def write_detector_page(run: Run) -> None:
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
+    if advice := (card.get("improving") or {}).get("advice"):
+        lead += f" {advice}"
     columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
     classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
     kinds, xray = list(test["per_class"]), is_xray(card)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tlkit.data.augment import Augmentation
@@ -70,19 +71,17 @@ def fit_phases(
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(split.take(TRAINING).labels, fitting.batch, seed, phase.name, fitting.balance)
         thaw(model, phase.stage, backbone, batch_norm=batch_norm)
-        if phase.stage == "head":
-            fitted = head_model(model)
-            batches = _feature_batches(model, split, order, phase, augmentation, views, progress)
-        else:
-            fitted = model
-            batches = _image_batches(split, order, phase, augmentation, model.input_shape[1])
+        extract = Extractor(feature_model(model)) if phase.stage == "head" else None
+        fitted, stream = learner(model, extract, split, order, phase, augmentation, views, progress)
+        judged = _judged(model, extract, split, order, progress)
         results.append(
             fit_phase(
                 fitted,
                 phase,
                 fitting,
                 order,
-                *batches,
+                stream,
+                judged,
                 folder / phase.name,
                 best,
                 names=lambda chosen: [paths[i] for i in chosen],
@@ -98,40 +97,87 @@ def restore_last(model: keras.Model, folder: Path, phase: Phase) -> None:
     load_variables(folder / phase.name / "last.npz", fitted.variables, partial=True)
 
 
-def _image_batches(
-    split: Split, order: Order, phase: Phase, augmentation: Augmentation, image_size: int
-) -> tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]:
-    training = split.take(TRAINING)
-
-    def stream(first_epoch: int) -> tf.data.Dataset:
-        return training_batches(
-            training, order, image_size, phase.epochs, first_epoch=first_epoch, augmentation=augmentation
-        )
-
-    return stream, plain_batches(split.take(VALIDATION), image_size, order.batch)
-
-
-def _feature_batches(
+def learner(
     model: keras.Model,
+    extract: Extractor | None,
     split: Split,
     order: Order,
     phase: Phase,
     augmentation: Augmentation,
     views: int,
+    progress: Progress = no_progress,
+) -> tuple[keras.Model, Callable[[int], tf.data.Dataset]]:
+    """What a phase fits, and first epoch -> batches of the training part: of cached features for a head, else of images.
+
+    Args:
+        model: A classifier.
+        extract: Of its features, for a head.
+        split: Its training part is learned.
+        order: Of the training images.
+        phase: Stage and epochs.
+        augmentation: Random changes.
+        views: As for `fit_phases`.
+        progress: Told of features.
+    """
+    if extract:
+        views = views if augmentation.without_mixing.active else 1
+        stack = _stack(extract, split, TRAINING, order.seed, augmentation, views, progress)
+        return head_model(model), feature_stream(stack, order, phase.epochs, len(split.images.class_names))
+    training = split.take(TRAINING)
+
+    def stream(first_epoch: int) -> tf.data.Dataset:
+        return training_batches(
+            training,
+            order,
+            model.input_shape[1],
+            phase.epochs,
+            first_epoch=first_epoch,
+            augmentation=augmentation,
+        )
+
+    return model, stream
+
+
+def _judged(
+    model: keras.Model, extract: Extractor | None, split: Split, order: Order, progress: Progress
+) -> tf.data.Dataset:
+    """Batches of the validation part that select the best epoch of a phase."""
+    validation = split.take(VALIDATION)
+    if not extract:
+        return plain_batches(validation, model.input_shape[1], order.batch)
+    stack = _stack(extract, split, VALIDATION, order.seed, Augmentation(), 1, progress)
+    return judged_features(stack[0], validation.labels, order.batch, len(split.images.class_names))
+
+
+def _stack(
+    extract: Extractor,
+    split: Split,
+    part: str,
+    seed: int,
+    augmentation: Augmentation,
+    views: int,
     progress: Progress,
-) -> tuple[Callable[[int], tf.data.Dataset], tf.data.Dataset]:
-    """Batches of cached features; each image of a batch is one of its views, drawn anew in each epoch."""
-    extract = Extractor(feature_model(model))
-    views = views if augmentation.without_mixing.active else 1
-    stacks = {}
-    for part, count in ((TRAINING, views), (VALIDATION, 1)):
-        chosen = split.indices(part)
-        files = [str(split.images.file(i)) for i in chosen]
-        hashes = [split.sha256[i] for i in chosen]
-        with progress(f"features of {part} images", len(files)) as step:
-            stacks[part] = extract.views(files, hashes, count, augmentation, order.seed, step)
-    classes = len(split.images.class_names)
-    features = tf.constant(stacks[TRAINING])  # [views, n, d]
+) -> np.ndarray:
+    """Features float32 [views, n, d] of a part, from the cache where it has them."""
+    chosen = split.indices(part)
+    files = [str(split.images.file(i)) for i in chosen]
+    with progress(f"features of {part} images", len(files)) as step:
+        return extract.views(files, [split.sha256[i] for i in chosen], views, augmentation, seed, step)
+
+
+def feature_stream(
+    stack: np.ndarray, order: Order, epochs: int, classes: int
+) -> Callable[[int], tf.data.Dataset]:
+    """First epoch -> batches of features; each image of a batch is one of its views, drawn anew in each epoch.
+
+    Args:
+        stack: float32 [views, n, d] of the training images.
+        order: Theirs.
+        epochs: Of the phase.
+        classes: How many there are.
+    """
+    views = len(stack)
+    features = tf.constant(stack)
     targets = tf.one_hot(order.labels, classes)
 
     def gather(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -140,9 +186,13 @@ def _feature_batches(
         return tf.gather_nd(features, tf.stack([view, chosen], -1)), tf.gather(targets, chosen)
 
     def stream(first_epoch: int) -> tf.data.Dataset:
-        data = order.stream(first_epoch, phase.epochs).map(gather)
+        data = order.stream(first_epoch, epochs).map(gather)
         return weighted(data, order.labels, classes, order.balance).prefetch(2)
 
-    labels = tf.one_hot(split.take(VALIDATION).labels, classes)
-    judged = tf.data.Dataset.from_tensor_slices((stacks[VALIDATION][0], labels)).batch(max(256, order.batch))
-    return stream, judged
+    return stream
+
+
+def judged_features(features: np.ndarray, labels: np.ndarray, batch: int, classes: int) -> tf.data.Dataset:
+    """Batches of features float32 [n, d] with their int labels [n], as they are, that select the best epoch."""
+    targets = tf.one_hot(labels, classes)
+    return tf.data.Dataset.from_tensor_slices((features, targets)).batch(max(256, batch))

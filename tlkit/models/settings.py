@@ -42,6 +42,7 @@ class Fitting:
     Attributes:
         batch: Images a step.
         patience: Epochs without a lower validation loss before a phase stops.
+        head_patience: The same of a phase that learns the head on cached features; None: as `patience`.
         schedule: "cosine" (Loshchilov 2017), "plateau" (times 0.3 after 2 epochs without progress)
             or "constant".
         warmup: Share of a phase's steps in which the rate rises linearly from zero.
@@ -54,6 +55,7 @@ class Fitting:
 
     batch: int = 32
     patience: int = 5
+    head_patience: int | None = None
     schedule: str = "cosine"
     warmup: float = 0.1
     label_smoothing: float = 0.0
@@ -61,6 +63,10 @@ class Fitting:
     clip_norm: float = 1.0
     balance: str = "none"
     halve: bool = False
+
+    def waits(self, stage: str) -> int:
+        """Epochs without progress that a phase of a stage waits for."""
+        return self.patience if stage != "head" or self.head_patience is None else self.head_patience
 
 
 ADA_TARGET = 0.6  # mean sign of the critic on real pictures (Karras 2020, section 3)

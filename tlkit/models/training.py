@@ -340,8 +340,9 @@ class Keeper(keras.callbacks.Callback):
         if self.fitting.schedule == "plateau" and not better and self.state["waited"] % PLATEAU_PATIENCE == 0:
             rate = self.model.optimizer.learning_rate
             rate.assign(rate * PLATEAU_FACTOR)
-        if self.state["waited"] >= self.fitting.patience:
-            self.state["stopped"] = f"no lower validation loss for {self.fitting.patience} epochs"
+        patience = self.fitting.waits(self.phase.stage)
+        if self.state["waited"] >= patience:
+            self.state["stopped"] = f"no lower validation loss for {patience} epochs"
         elif epoch + 1 >= self.phase.epochs:
             self.state["stopped"] = "all epochs done"
 

@@ -38,17 +38,19 @@ class Board:
         }
 
     def add_epoch(self, row: dict[str, Any], confusion: np.ndarray) -> None:
-        """Write one row of metrics.jsonl; scalars are also grouped by phase."""
+        """Write one row of metrics.jsonl, and of the best so far its confusion; scalars are also grouped by phase."""
         self.epoch += 1
         for part, writer in self.writers.items():
             with writer.as_default(self.epoch):
                 for measure in ("loss", "accuracy"):
-                    value = row[f"{part}_{measure}"]
+                    value = row.get(f"{part}_{measure}")
+                    if value is None:  # a refit has no validation part
+                        continue
                     tf.summary.scalar(measure, value)
                     tf.summary.scalar(f"{row['phase']}/{measure}", value, step=row["epoch"])
                 if part == "training":
                     tf.summary.scalar("learning_rate", row["learning_rate"])
-                else:
+                elif confusion.size and row["best"]:  # to draw it takes longer than an epoch of a head
                     figure = pictures.confusion_matrix(
                         confusion, self.class_names, title=f"epoch {self.epoch}"
                     )

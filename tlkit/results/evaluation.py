@@ -63,6 +63,27 @@ def calibrate(model: keras.Model, split: Split, probabilities: np.ndarray) -> tu
     return temperature, apply_temperature(probabilities, temperature)
 
 
+def calibrate_as(
+    model: keras.Model, split: Split, probabilities: np.ndarray, temperature: float, validation: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Take the temperature of another fit, and its answers for the validation part, which this model has learned.
+
+    Args:
+        model: A classifier whose temperature is 1.
+        split: Says where the validation images are.
+        probabilities: float [n, k], of all images, before calibration.
+        temperature: To put into the model.
+        validation: float [m, k], the other fit's calibrated probabilities of the validation images.
+
+    Returns:
+        The temperature and probabilities [n, k].
+    """
+    set_temperature(model, temperature)
+    answers = apply_temperature(probabilities, temperature)
+    answers[split.indices(VALIDATION)] = validation
+    return temperature, answers
+
+
 def measure_parts(
     split: Split, probabilities: np.ndarray, *, negative: str | None, seed: int
 ) -> dict[str, Any]:

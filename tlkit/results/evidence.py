@@ -38,7 +38,7 @@ def draw_evidence(
     folder: Path,
     model: keras.Model,
     split: Split,
-    before: np.ndarray,
+    before: np.ndarray | None,
     after: np.ndarray,
     temperature: float,
     rows: Sequence[dict[str, Any]],
@@ -50,7 +50,8 @@ def draw_evidence(
         folder: `pictures/` of the run.
         model: The finished classifier.
         split: Its data.
-        before: float [n, k] probabilities before temperature scaling, of all images.
+        before: float [n, k] probabilities before temperature scaling, of all images; None where calibration is not
+            measured.
         after: The same after it.
         temperature: What the logits were divided by.
         rows: Of metrics.jsonl.
@@ -65,7 +66,8 @@ def draw_evidence(
         save(pictures.learning_curves(rows), folder / "curves.png")
     save(pictures.class_counts(counts), folder / "counts.png")
     save(pictures.three_confusions(matrices, names), folder / "confusion.png")
-    save(pictures.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
+    if before is not None:
+        save(pictures.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
     save(pictures.roc_curves(labels, after[test], names), folder / "roc.png")
     _draw_mistakes(folder, split, after)
     _draw_heat_maps(folder, model, split, after)
