@@ -43,7 +43,7 @@ def test_the_start_is_quiet_seeded_and_written_down():
     assert said[0].endswith(" threads (as --device cpu asks).")
     assert set(environment) == {
         "python", "platform", "processor", "numpy", "tensorflow", "keras", "tlkit", "device", "threads", "pools",
-        "onednn", "deterministic", "seeded", "instructions",
+        "onednn", "deterministic", "seeded", "instructions", "decoding",
     }  # fmt: skip
     assert environment["onednn"] in {True, False}
     assert environment["deterministic"] is True

@@ -14,6 +14,7 @@ import pytest
 from tests.cli.test_kill_points import NET, RECIPES, shapes  # noqa: F401 (a fixture)
 from tests.cli.test_synthesis_recipes import JUDGED, TINY, threats  # noqa: F401 (a fixture)
 from tlkit.cli.device import computes_with_onednn
+from tlkit.data.decoding import DECODING
 from tlkit.results.run_folder import read_card
 from tlkit.results.sameness import Distance, compared, distances, first_difference, timeless, weights_of
 
@@ -66,7 +67,7 @@ def counted(kitchen, tlkit_command):
 @pytest.mark.onednn
 def test_a_machine_that_computes_otherwise_is_no_difference_of_the_run(counted, tlkit_command):
     now = computes_with_onednn()
-    counted(environment={"onednn": not now, "keras": "2.0"})
+    counted(environment={"onednn": not now, "keras": "2.0", "decoding": DECODING})
     said = tlkit_command("repeat", "toy-photos/1", "--discard", "--json")
     assert said.code == 0
     assert said.json["status"] == "computed otherwise"
@@ -87,15 +88,21 @@ def test_a_machine_that_computes_otherwise_is_no_difference_of_the_run(counted, 
 
 
 def test_other_data_and_an_unknown_setting_excuse_nothing(counted, tlkit_command):
-    counted(environment={"onednn": not computes_with_onednn()}, classes=["a", "c"])
+    counted(environment={"onednn": not computes_with_onednn(), "decoding": DECODING}, classes=["a", "c"])
     said = tlkit_command("repeat", "toy-photos/1")
     assert said.code == 1
     assert "are not the same" in said.err
-    counted(environment={"onednn": "default"}, classes=["a", "b"])
+    counted(environment={"onednn": "default", "decoding": DECODING}, classes=["a", "b"])
     said = tlkit_command("repeat", "toy-photos/1")
     assert said.code == 1
     assert "Note: " not in said.err
     assert "Report it: on a CPU this is a fault." in said.err
+
+
+def test_a_run_whose_files_were_decoded_otherwise_is_told_of(counted, tlkit_command):
+    counted(environment={"keras": "2.0"})
+    said = tlkit_command("repeat", "toy-photos/1")
+    assert "Note: The version of tlkit's decoder (which pixels a file gives) was 1 and is 2." in said.err
 
 
 def test_a_run_computed_in_two_settings_is_told_of(counted, tlkit_command):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tlkit.cli.device import computes_with_onednn
+from tlkit.data.decoding import DECODING
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def computing(kitchen, tlkit_command):
 @pytest.mark.onednn
 def test_a_machine_that_computes_otherwise_goes_on_and_says_so(computing, kitchen, tlkit_command):
     now = computes_with_onednn()
-    computing(onednn=not now)
+    computing(onednn=not now, decoding=DECODING)
     said = tlkit_command("resume", "toy-photos")
     assert said.code == 0
     changed = f"onednn was {'off' if now else 'on'} and is {'on' if now else 'off'}."
@@ -71,7 +72,7 @@ def test_a_machine_that_computes_otherwise_goes_on_and_says_so(computing, kitche
 
 
 def test_the_same_machine_and_an_unknown_setting_are_no_change(computing, kitchen, tlkit_command):
-    computing(onednn="default")
+    computing(onednn="default", decoding=DECODING)
     assert "Note: " not in tlkit_command("resume", "toy-photos").err
     card = json.loads((kitchen / "saved_models" / "toy-photos" / "1" / "card.json").read_text())
     assert "changes" not in card["environment"]

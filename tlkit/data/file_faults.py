@@ -125,6 +125,8 @@ def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Findin
                 return None, [fault]
             refused = refusal(stream, image, path)
             found = [*_header_faults(stream, image, path, refused)]
+            if refused:
+                return None, found
             stream.seek(0)
             load_reduced(image)
             found += _pixel_faults(stream, image, path)
@@ -135,7 +137,7 @@ def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Findin
         return None, [finding("decompression-bomb", path, str(fault).split(",", maxsplit=1)[0])]
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
         return None, [_undecodable(path, reason(fault))]
-    return (None if refused else thumbnail), found
+    return thumbnail, found
 
 
 def _undecodable(path: str, why: str) -> Finding:
