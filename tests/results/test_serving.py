@@ -25,6 +25,8 @@ from tlkit.results.serving import Served, check_parity, export_saved_model, writ
 CLASSES = ("bar", "disc", "étoile")  # not ASCII, so that encodings matter
 SIZE = 24
 
+TURNED = ["EXIF-turned JPEG", "EXIF-turned PNG", "EXIF-turned WebP"]
+
 
 def small_classifier(scale: float = 1.0) -> keras.Model:
     """A network whose answers differ from picture to picture: a random head on normalised features."""
@@ -175,7 +177,7 @@ def test_parity_over_all_forms_of_a_picture(model, run, files):
     assert found["largest_difference"] <= found["tolerance"] == 1e-5
     assert found["spread"] > 0.05
     assert found["checked"][:9] == [file.as_posix() for file in files]
-    forms = ["JPEG", "grey PNG", "16-bit PNG", "RGBA PNG", "non-square PNG", "EXIF-turned JPEG"]
+    forms = ["JPEG", "grey PNG", "16-bit PNG", "RGBA PNG", "non-square PNG", *TURNED]
     assert found["checked"][9:] == forms
     json.dumps(found, allow_nan=False)
 
@@ -189,7 +191,7 @@ def test_variants_are_what_they_are_called(files, tmp_path):
     forms = write_variants(files[4], tmp_path)
     opened = {name: Image.open(io.BytesIO(file.read_bytes())) for name, file in forms.items()}
     assert [opened[name].mode for name in ("grey PNG", "16-bit PNG", "RGBA PNG")] == ["L", "I;16", "RGBA"]
-    assert opened["EXIF-turned JPEG"].getexif()[0x0112] == 6
+    assert all(opened[name].getexif()[0x0112] == 6 for name in TURNED)
     assert opened["non-square PNG"].width != opened["non-square PNG"].height
 
 
@@ -210,6 +212,22 @@ def test_files_get_names_in_their_order(model, run, files, tmp_path):
     assert all(one.label == CLASSES[int(one.probabilities.argmax())] for one in found)
     assert all(one.confidence == one.probabilities.max() for one in found)
     assert served.predict_files([]) == []
+
+
+@pytest.mark.onednn
+def test_a_turned_file_is_answered_as_its_upright_copy(run, files, tmp_path):
+    """From the files on disk to the served answer: stored lying, shown upright by EXIF, lossless."""
+    upright = Image.open(files[3]).convert("RGB").resize((SIZE + 6, SIZE + 12))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned right by 90 degrees
+    stored = upright.transpose(Image.Transpose.ROTATE_90)
+    upright.save(tmp_path / "upright.png")
+    stored.save(tmp_path / "turned.png", exif=exif)
+    stored.save(tmp_path / "turned.webp", exif=exif, lossless=True)
+    names = ("upright.png", "turned.png", "turned.webp")
+    one, *others = Served.load(run).predict_files([tmp_path / name for name in names])
+    for other in others:
+        assert np.abs(one.probabilities - other.probabilities).max() <= 1e-6
 
 
 def test_a_bad_file_is_named_or_skipped(run, files, tmp_path):

@@ -259,7 +259,7 @@ def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dic
     Args:
         model: The model that was exported.
         folder: Where its SavedModel lies.
-        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned file.
+        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned files.
 
     Returns:
         largest_difference: Of all probabilities. tolerance: What it should not exceed. spread: The largest
@@ -296,6 +296,8 @@ def write_variants(picture: Path, folder: Path) -> dict[str, Path]:
         "RGBA PNG": ("transparent.png", transparent, {}),
         "non-square PNG": ("wide.png", image.resize((150, 70)), {}),
         "EXIF-turned JPEG": ("turned.jpg", image, {"exif": turned}),
+        "EXIF-turned PNG": ("turned.png", image, {"exif": turned}),
+        "EXIF-turned WebP": ("turned.webp", image, {"exif": turned, "lossless": True}),
     }
     for file, form, options in forms.values():
         form.save(folder / file, **options)
