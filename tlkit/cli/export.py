@@ -43,7 +43,7 @@ NO_MODEL = {  # recipe -> what its runs hold
 WITH_MODEL = "Name a run of fine-tune, small-cnn or fit-head, or of a detector."
 EXAMPLES = """
     tlkit export fine-tune-photos --format onnx
-    tlkit export fine-tune-photos --format onnx --with-resize --output any-size.onnx
+    tlkit export fine-tune-photos --format onnx --with-resize --output any.onnx
     tlkit export fine-tune-photos/3 --format litert --output blades.tflite
     tlkit export detect-yolov8-bags --format onnx --output bags.onnx
     tlkit export detect-yolov8-bags --format onnx --nms
