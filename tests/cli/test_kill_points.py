@@ -188,7 +188,6 @@ def test_a_run_killed_again_and_again_ends_bit_for_bit(recipe, shapes, bags, unk
     check_same(whole, folder / "runs" / recipe / "1")
 
 
-@pytest.mark.onednn
 def test_a_run_killed_within_a_checkpoint_goes_on_bit_for_bit(shapes, tmp_path, tlkit_command):
     """The short one of the twenty: the best of the second epoch is written aside, and not yet renamed."""
     name, *options = RECIPES["cnn"]
