@@ -44,8 +44,8 @@ PNG_EXIF = (b"eXIfII*\0", b"eXIfMM\0*")  # a PNG's chunk and its TIFF's start, i
 BITS_PER_SAMPLE, PHOTOMETRIC = 258, 262  # TIFF tags; the second is 0 where white is
 # What Pillow reads besides, in sources only; some of it only where this Pillow was built with it.
 PILLOW_SUFFIXES = frozenset((".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff")).union(
-    (".avif",) if features.check("avif") else (),
-    (".jp2", ".j2k") if features.check("jpg_2000") else (),
+    (".avif",) if "avif" in features.get_supported() else (),
+    (".jp2", ".j2k") if "jpg_2000" in features.get_supported() else (),
     (".heic", ".heif") if HEIF else (),
 )
 IMAGE_SUFFIXES = NATIVE_SUFFIXES | PILLOW_SUFFIXES
