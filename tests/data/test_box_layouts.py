@@ -474,7 +474,7 @@ def yolo_fiftyone(top):
     yolo_set(top, ["train", "val"])
     write(
         top / "dataset.yaml",
-        "names:\n  0: gun\npath: /tmp/fiftyone/x\ntrain: ./images/train/\nval: ./images/val/\n",
+        "names:\n  0: gun\npath: /datasets/fiftyone/x\ntrain: ./images/train/\nval: ./images/val/\n",
     )
     return parted(["train/0.jpg"], ["val/1.jpg"])
 

@@ -29,6 +29,7 @@ from tlkit.data.box_records import (
     Record,
     is_hidden,
     number,
+    read_json,
     read_text,
     truth,
 )
@@ -109,13 +110,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
 
 
 def _loaded(file: Path) -> dict[str, Any]:
-    try:
-        text = read_text(file, MOST_JSON)
-        data = json.loads(text)
-        if "\\u" in text:
-            json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
-    except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
-        raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
+    data = read_json(file, MOST_JSON)
     beside = file.with_name(IMAGES_BESIDE)
     if (
         isinstance(data, list) and file != beside and beside.is_file()

@@ -24,10 +24,9 @@ from tlkit.data.box_records import (
     is_hidden,
     name_list,
     number,
-    read_text,
+    read_json,
     truth,
 )
-from tlkit.errors import DataFault
 
 MOST_JSON = 256_000_000  # bytes; labelme may put the whole image into its file
 AROUND = frozenset(("rectangle", "polygon", "rotation"))
@@ -59,7 +58,7 @@ def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations
     found = Annotations("labelme", folder, [], name_list(names) if names.is_file() else None)
     finder, known = Finder(folder), dict[str, Annotated]()
     for file in files:
-        data = load_json(file)
+        data = read_json(file, MOST_JSON)
         if isinstance(data, dict) and isinstance(data.get("shapes"), list):
             _add_image(found, finder, file, known, data)
     found.images = list(known.values())
@@ -67,22 +66,6 @@ def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations
     found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
     finder.tell(found)
     return found
-
-
-def load_json(file: Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        DataFault: It is no JSON.
-    """
-    try:
-        text = read_text(file, MOST_JSON)
-        data = json.loads(text)
-        if "\\u" in text:
-            json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
-    except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
-        raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
-    return data
 
 
 def _add_image(

@@ -6,11 +6,12 @@ Every format becomes `Annotations`. Coordinates are kept as float64 until the si
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlkit.data.paths import inner_path, is_text
 from tlkit.data.sources import IMAGE_SUFFIXES
@@ -216,6 +217,26 @@ def read_text(file: Path, most: int = 64_000_000) -> str:
         raise DataFault(f"{file} cannot be read ({fault.strerror}).", "Check the path.") from None
     except UnicodeDecodeError:
         raise DataFault(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from None
+
+
+def read_json(file: Path, most: int) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        file: What to read.
+        most: Bytes that such a file can have.
+
+    Raises:
+        DataFault: It is no JSON, or as for `read_text`.
+    """
+    try:
+        text = read_text(file, most)
+        data = json.loads(text)
+        if "\\u" in text:
+            json.dumps(data, ensure_ascii=False).encode("utf-8")  # half of a pair of surrogates is no text
+    except (ValueError, RecursionError) as fault:  # ValueError: also a whole number of more than 4,300 digits
+        raise DataFault(f"{file} is no JSON: {fault}.", "Write it anew.") from None
+    return data
 
 
 def ends_of(file: Path, each: int = 200_000) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.data.box_finder import Finder, checked_name, near_to
-from tlkit.data.box_labelme import load_json
+from tlkit.data.box_labelme import MOST_JSON
 from tlkit.data.box_outlines import NO_BOX, Corners, around
-from tlkit.data.box_records import Annotated, Annotations, Record, ends_of, is_hidden, number
+from tlkit.data.box_records import Annotated, Annotations, Record, ends_of, is_hidden, number, read_json
 from tlkit.data.box_tables import header_of, table
 from tlkit.errors import DataFault
 
@@ -82,7 +82,7 @@ def read_via(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
 
 
 def _json_regions(file: Path) -> Iterator[Region]:
-    data = load_json(file)
+    data = read_json(file, MOST_JSON)
     entries = data.get("_via_img_metadata", data) if isinstance(data, dict) else None
     if not isinstance(entries, dict):
         raise DataFault(f"{file} is no JSON of VIA's.", "Export the annotations from VIA as JSON or COCO.")
