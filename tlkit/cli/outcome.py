@@ -22,6 +22,7 @@ from tlkit.cli.interruption import Stopped, stoppable
 from tlkit.cli.plans import show_plan
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.cli.tables import show_table
+from tlkit.data.cache import UNWRITABLE, cache_fault, in_cache
 from tlkit.errors import DataFault, RunFailed, TlkitError
 from tlkit.results.run_folder import plain
 
@@ -33,10 +34,11 @@ _ENDED = {
         "Make room, or use another --runs.",
     ),
     errno.EFBIG: ("A file would be larger than is allowed here.", "Raise the limit: ulimit -f unlimited."),
-    errno.EROFS: ("Nothing can be written: the disk is read-only.", "Use another --runs."),
+    errno.EROFS: ("Nothing can be written: the disk is read-only.", "Mount it anew, or use another --runs."),
     errno.EMFILE: ("Too many files are open.", "Raise the limit: ulimit -n 4096."),
     errno.ENFILE: ("Too many files are open on this machine.", "End other programs."),
 }
+_ELSEWHERE = "write to another place"  # where no run was at work
 # The same in the words of libraries that do not hand the number on: TensorFlow, HDF5, NumPy.
 _WORDS = {
     "No space left on device": errno.ENOSPC,
@@ -124,7 +126,12 @@ def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None
         options: The run's options; one that starts with "batch" is named in the remedy.
     """
     if (number := _ended(error)) is not None:
-        return RunFailed(*_ENDED[number])
+        if number in UNWRITABLE and isinstance(error, OSError) and in_cache(str(error.filename)):
+            return cache_fault(error)
+        problem, remedy = _ENDED[number]
+        return RunFailed(
+            problem, remedy if "runs" in options else remedy.replace("use another --runs", _ELSEWHERE)
+        )
     if isinstance(error, PermissionError) and error.filename:
         return RunFailed(f"{error.filename} cannot be used: {error.strerror}.", "Look at its permissions.")
     if memory_ended(error):
