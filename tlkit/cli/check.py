@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import GROUP, json_option, reading_of, runs_option, with_reading_options
@@ -160,23 +160,21 @@ def _show_text(found: Check, judged: int | None) -> None:
     classes = ", ".join(f"{count} {printable(name)}" for name, count in list(found.counts.items())[:8])
     more = f" and {len(found.counts) - 8} more classes" if len(found.counts) > 8 else ""
     parts = f"; {', '.join(f'{count} {part}' for part, count in found.parts.items())}" if found.parts else ""
-    click.echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
+    echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
     for sentence in found.remarks:
-        click.echo(printable(sentence))
+        echo(printable(sentence))
     if judged is not None:
-        click.echo(
-            f"label-error: told from {judged:,} images that the run has not trained on; none for the others"
-        )
+        echo(f"label-error: told from {judged:,} images that the run has not trained on; none for the others")
     if not found.findings:
-        click.echo("Nothing found.")
+        echo("Nothing found.")
         return
-    click.echo()
+    echo()
     groups = _by_kind(found.findings)
     show_table(HEADER, _cells(groups), left=len(HEADER), spare=SPARE)
-    click.echo()
+    echo()
     for (kind, _), some in groups.items():
-        click.echo(_advice(kind, some))
-    click.echo(f"\n{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}.")
+        echo(_advice(kind, some))
+    echo(f"\n{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}.")
 
 
 def _cells(groups: dict[tuple[str, str], list[Finding]]) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from tlkit.cli.console import echo
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
@@ -27,4 +28,4 @@ def recipes(as_json: bool) -> None:
     if lines:
         formatter = click.HelpFormatter(max_width=100)
         formatter.write_dl(lines)
-        click.echo(formatter.getvalue(), nl=False)
+        echo(formatter.getvalue(), nl=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo
 from tlkit.cli.device import prepare_tensorflow
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
@@ -147,7 +147,7 @@ def _run_again(
             command.invoke(ctx)
     except click.exceptions.Exit:  # stopped by a signal
         if as_json:
-            click.echo(printed.getvalue(), nl=False)
+            echo(printed.getvalue(), nl=False)
         raise
     return Path(json.loads(printed.getvalue())["run"])
 

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -153,7 +154,10 @@ def _check_paths(images: Images) -> None:
     """Refuse names of files that no manifest, page or board can hold."""
     path = next((path for path in images.paths if not is_text(path)), None)
     if path is not None:
-        raise DataFault(f"{path!a} has a name that is no UTF-8.", "Rename it; tlkit check names all of them.")
+        remedy = "Rename it; tlkit check names all of them."
+        if sys.getfilesystemencoding() != "utf-8":  # the same file is well named elsewhere
+            remedy = "Set PYTHONUTF8=1 in the environment, or rename it."
+        raise DataFault(f"{path!a} has a name that is no UTF-8.", remedy)
 
 
 def _held_out(images: Images, hold_out: str) -> Images:

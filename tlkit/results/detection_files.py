@@ -255,7 +255,10 @@ def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> No
 
 
 def _write_json(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(content, ensure_ascii=False)
+    file.write_text(
+        text, encoding="utf-8", errors="backslashreplace"
+    )  # JSON's escape of a byte that is no UTF-8
 
 
 def _images(

@@ -48,7 +48,7 @@ def write_report(run: Path) -> Path:
     page = _environment().get_template(_TEMPLATE).render(**_facts(run))
     path = run / "report.html"
     aside = run / ".report.html"
-    aside.write_text(page, encoding="utf-8")
+    aside.write_text(page, encoding="utf-8", errors="backslashreplace")
     aside.replace(path)
     return path
 
