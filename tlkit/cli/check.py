@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import textwrap
 from contextlib import ExitStack
@@ -15,9 +14,17 @@ import click
 from tlkit.cli.console import Console, echo
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, reading_of, runs_option, with_reading_options
+from tlkit.cli.options import (
+    GROUP,
+    csv_safe_option,
+    json_option,
+    reading_of,
+    runs_option,
+    with_reading_options,
+)
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ EXAMPLES = """
     metavar="FILE",
     help="Write the files to look at as CSV.",
 )
+@csv_safe_option
 @with_reading_options
 @runs_option
 @json_option
@@ -62,6 +70,7 @@ def check(
     unlabelled: str,
     run: str | None,
     fix_list: Path | None,
+    csv_safe: bool,
     runs: Path,
     as_json: bool,
     **reading: Any,
@@ -74,6 +83,8 @@ def check(
     from tlkit.data.check import check_source
     from tlkit.results.run_folder import find_run
 
+    if csv_safe and not fix_list:
+        raise UsageFault("--csv-safe is for --fix-list.", "Add --fix-list FILE, or leave it out.")
     draw_first(Console(), source)
     path = find_run(run, runs) if run else None
     parts = _parts_of(path) if path else None
@@ -90,7 +101,7 @@ def check(
     if path:
         found, judged = _with_label_errors(found, path)
     if fix_list:
-        _write_fix_list(fix_list, found)
+        _write_fix_list(fix_list, found, safe=csv_safe)
     if as_json:
         show(_outcome(found, path, judged), as_json=True)
     else:
@@ -211,10 +222,10 @@ def _by_kind(findings: tuple[Finding, ...]) -> dict[tuple[str, str], list[Findin
     return groups
 
 
-def _write_fix_list(file: Path, found: Check) -> None:
+def _write_fix_list(file: Path, found: Check, *, safe: bool) -> None:
     """One line for each file of each finding: path,kind,severity,remedy."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = CsvWriter(stream, safe=safe)
     writer.writerow(["path", "kind", "severity", "remedy"])
     writer.writerows(
         (printable(path), one.kind, one.severity, one.remedy) for one in found.findings for path in one.paths

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 import sys
 from collections.abc import Sequence
 
 from tlkit.cli.console import Console, echo, held
+from tlkit.data.csv_writer import CsvWriter
 
 GAP = 2  # blanks between columns
 
@@ -38,11 +38,10 @@ def show_table(
         Console().say(f"This terminal is too narrow for {', '.join(absent)}.")
 
 
-def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print comma-separated values; None is empty."""
+def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]], *, safe: bool = False) -> None:
+    """Print comma-separated values; None is empty, `safe` as in CsvWriter."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([header, *rows])
+    CsvWriter(stream, safe=safe).writerows([header, *rows])
     echo(stream.getvalue(), nl=False)
 
 

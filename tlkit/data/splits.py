@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.declared_parts import dealt_note, unnamed_notes
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
@@ -96,10 +97,10 @@ class Split:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV; a carriage return within a cell is quoted, as with a lone newline at the end it is not."""
+    """One line of CSV."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\r\n").writerow(cells)
-    return stream.getvalue()[:-2] + "\n"
+    CsvWriter(stream).writerow(cells)
+    return stream.getvalue()
 
 
 def split_images(
