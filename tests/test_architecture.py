@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may 
 FACES = ["keras_objects"]  # modules of the package itself: each may import any floor, and none is imported
 # Inside a folder a module imports only modules above it.
 ORDER = {
-    "data": "cache catalogue gdxray paths text reading class_names findings naming_faults compositing xray_* xray clutter superimposition formats headers decoding image_records csv_tables named_files image_tables image_folders sources inspection near_copies leaks declared_parts splits more ingredients augmentation augment images depth box_records box_outlines box_frames box_parts box_finder box_yaml box_lists box_tables box_coco box_voc box_yolo box_gdxray box_cvat box_labelme box_via box_strangers box_groups box_faults box_catalogue box_formats boxes box_sizes box_writers box_splits box_more backgrounds box_crops file_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
+    "data": "cache csv_writer catalogue gdxray paths text reading class_names findings naming_faults compositing xray_* xray clutter superimposition formats headers decoding image_records csv_tables named_files image_tables image_folders sources inspection near_copies leaks declared_parts splits more ingredients augmentation augment images depth box_records box_outlines box_frames box_parts box_finder box_yaml box_lists box_tables box_coco box_voc box_yolo box_gdxray box_cvat box_labelme box_via box_strangers box_groups box_faults box_catalogue box_formats boxes box_sizes box_writers box_splits box_more backgrounds box_crops file_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
     "models": "settings foreign preprocessing published torch_file lite0 classic_layers fitted_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
     "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers export_layers explain anatomy walk checkpoints guard replays training phases refitting diffaugment dcgan stylegan_layers stylegan game latents playing "
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
@@ -120,6 +121,11 @@ def test_house_rules(path):
     assert not uses_click or name_of(path)[1] in {"cli", "recipes"}
     calls = [n.func.id for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
     assert "print" not in calls
+    assert (
+        not {"csv.writer(", "csv.DictWriter("} & set(re.findall(r"csv\.\w+\(", text))
+        or path.name == "csv_writer.py"
+    )
+    assert "click.echo(" not in text or path.name == "console.py", "console.echo knows what a stream can hold"
     assert len(text.splitlines()) <= 400
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):

@@ -52,6 +52,10 @@ def parse(words, group):
     """Resolve and parse a command line as click would, without running it."""
     context = click.Context(group, info_name="tlkit")
     while isinstance(group, click.Group) and words:
+        while words[0].startswith("--"):  # an option of the group itself
+            assert words.pop(0) in {
+                name for parameter in group.get_params(context) for name in parameter.opts
+            }
         name, command, words = group.resolve_command(context, words)
         context, group = click.Context(command, parent=context, info_name=name), command
     known = {

@@ -200,3 +200,17 @@ def test_an_unprepared_set_names_a_command_that_has_the_option(tmp_path, monkeyp
 def test_detectors_say_that_they_do_not_download(tmp_path, tlkit_command):
     said = tlkit_command("run", "detect-yolov8", tmp_path, "--download", "--runs", tmp_path / "runs")
     assert (said.code, "--download does not apply to pictures with boxes" in said.err) == (2, True)
+
+
+def test_a_fix_list_for_spreadsheets(kitchen, tlkit_command):
+    for kind in ("=bar", "disc"):
+        (kitchen / "photos" / kind).mkdir(parents=True)
+        Image.new("L", (40, 40)).save(kitchen / "photos" / kind / "0.png")
+    said = tlkit_command("check", "photos", "--csv-safe")
+    assert (said.code, said.err.splitlines()[0]) == (2, "Error: --csv-safe is for --fix-list.")
+    for file, options, start in (("a.csv", [], "=bar"), ("b.csv", ["--csv-safe"], "'=bar")):
+        tlkit_command("check", "photos", "--fix-list", file, *options)
+        with (kitchen / file).open(encoding="utf-8") as stream:
+            found = [row["path"] for row in csv.DictReader(stream) if "bar" in row["path"]]
+        assert found
+        assert all(path.startswith(start) for path in found)

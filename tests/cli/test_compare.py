@@ -129,3 +129,13 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_named(cards, monkeypatch,
         assert max(map(len, said.out.splitlines())) <= columns
         assert all(name in said.err for name in absent or ())
         assert bool(said.err) == bool(absent)
+
+
+def test_csv_for_spreadsheets(kitchen, tlkit_command):
+    (kitchen / "=photos").mkdir()
+    tlkit_command("run", "toy", "=photos", "--name", "one", "--csv-safe")
+    for options, source in (([], "=photos"), (["--csv-safe"], "'=photos")):
+        (row,) = csv.DictReader(io.StringIO(tlkit_command("compare", "one", "--csv", *options).out))
+        assert row["source"] == source
+    said = tlkit_command("compare", "one", "--csv-safe")
+    assert (said.code, said.err.splitlines()[0]) == (2, "Error: --csv-safe is for --csv.")

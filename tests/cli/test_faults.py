@@ -146,6 +146,16 @@ def test_libraries_that_swallow_the_number_are_understood():
     assert as_fault(OSError(errno.EIO, "odd"), {}) is None
 
 
+def test_a_file_of_the_cache_is_told_from_one_of_the_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    read_only = (errno.EROFS, os.strerror(errno.EROFS))
+    fault = as_fault(OSError(*read_only, f"{tmp_path}/tlkit/xray/x"), {"runs": "saved_models"})
+    assert fault.problem == f"The cache folder {tmp_path}/tlkit cannot be written: Read-only file system."
+    assert "XDG_CACHE_HOME" in fault.remedy
+    for options, remedy in (({"runs": "x"}, "use another --runs."), ({}, "write to another place.")):
+        assert as_fault(OSError(*read_only, "/elsewhere"), options).remedy == f"Mount it anew, or {remedy}"
+
+
 @contextmanager
 def tiny_disk(folder, size="200k", *options):
     """A file system of its own in memory, really full when it is full."""

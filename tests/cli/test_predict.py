@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,36 @@ def test_as_csv(finished, tlkit_command):
     table = list(csv.DictReader(io.StringIO(said.out)))
     assert list(table[0]) == ["path", "label", "confidence", "bar", "disc", "frame"]
     assert len(table) == 10
+
+
+def test_names_that_a_spreadsheet_runs_or_a_stream_cannot_hold(
+    finished, tmp_path, monkeypatch, tlkit_command
+):
+    from click.testing import CliRunner
+
+    from tlkit.cli.main import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONIOENCODING", raising=False)
+    names = ["=1+1.png", "caf\u00e9.png", "\U0001f408.png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        shutil.copy(next((finished.source / "disc").glob("*.png")), name)
+    runs = ("predict", finished.run)
+    assert tlkit_command(*runs, names[0], "--csv").out.splitlines()[1].startswith("=1+1.png,")
+    assert tlkit_command(*runs, names[0], "--csv", "--csv-safe").out.splitlines()[1].startswith("'=1+1.png,")
+    said = tlkit_command(*runs, names[0], "--csv-safe")
+    assert (said.code, said.err.splitlines()[0]) == (2, "Error: --csv-safe is for --csv and for --draw.")
+    for encoding, cafe in (("cp1252", b"\xe9"), ("ascii", b"\\xe9")):
+        for form in ((), ("--csv",), ("--json",)):
+            result = CliRunner(charset=encoding).invoke(main, [*map(str, runs), *names, *form])
+            assert result.exit_code == 0, result.output
+            if "--json" in form:
+                assert [row["path"] for row in json.loads(result.stdout)["predictions"]] == names
+                assert result.stdout_bytes.isascii()
+                continue
+            starts = [line.split(b".png")[0] for line in result.stdout_bytes.splitlines()[1:]]
+            assert starts == [b"=1+1", b"caf" + cafe, b"\\U0001f408", b"\\udcff"]
+            assert result.stderr.count("PYTHONUTF8=1 in the environment shows it.") == 1
 
 
 def test_a_picture_that_does_not_open_is_named_or_left_out(finished, tmp_path, tlkit_command):

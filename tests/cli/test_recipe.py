@@ -73,6 +73,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "epochs": 3,
         "rates": [1.0, 2.0],
         "batch": 32,
+        "csv_safe": False,
         "ending": "good",
         "group": None,
         "manifest": None,
@@ -257,7 +258,7 @@ def test_options_without_a_split():
 
     assert isinstance(cook, RecipeCommand)
     assert [p.name for p in cook.params] == [
-        "group", "name", "runs", "seed", "device", "dry_run", "as_json", "verbose", "quiet",
+        "group", "name", "runs", "seed", "device", "dry_run", "as_json", "csv_safe", "verbose", "quiet",
     ]  # fmt: skip
     with pytest.raises(UsageFault, match="group, which every recipe has already"):
         tlkit.recipe(split=True)(click.option("--group")(lambda run, group: None))

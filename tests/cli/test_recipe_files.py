@@ -13,28 +13,97 @@ SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_one_s_own_recipes_come_first_and_are_marked(kitchen, tlkit_command):
-    (kitchen / "recipes" / "fine_tune.py").write_text(TOY)
+TRAP = f"{TOY}\nPath('sprung').touch()\n"
+
+
+def test_one_s_own_recipes_are_marked_and_hide_none(kitchen, tlkit_command):
+    (kitchen / "recipes" / "fine_tune.py").write_text(TRAP)
     found = find_recipes()
-    assert found["toy"].yours
-    assert found["toy"].summary == "Count to a number, slowly."
-    assert found["fine-tune"].yours
-    assert found["fine-tune"].path == Path("recipes/fine_tune.py")
+    assert (found["toy"].yours, found["toy"].summary) == (True, "Count to a number, slowly.")
+    assert (found["fine-tune"].yours, found["fine-tune"].path) == (False, SHIPPED / "fine_tune.py")
+    assert found["fine-tune"].rival.path == Path("recipes/fine_tune.py")
     assert not found["small-cnn"].yours
-    lines = tlkit_command("recipes").out.splitlines()
-    assert "toy Count to a number, slowly. (yours)" in [" ".join(line.split()) for line in lines]
-    assert [line.split()[0] for line in lines if line[0] != " "] == sorted(found)
-    assert "Count to a number, slowly. (yours)" in tlkit_command("run").out
+    for said in (tlkit_command("recipes"), tlkit_command("run")):
+        text = " ".join(said.out.split())
+        assert "toy Count to a number, slowly. (yours)" in text
+        assert (
+            "./recipes/fine_tune.py Count to a number, slowly. (yours: tlkit run --yours fine-tune; fine-tune alone "
+            "is refused)"
+        ) in text
+    rows = [row for row in tlkit_command("recipes", "--json").json["recipes"] if row["name"] == "fine-tune"]
+    assert [(row["yours"], Path(row["path"]).is_absolute()) for row in rows] == [(False, True), (True, False)]
+    assert not (kitchen / "sprung").exists()
 
 
-def test_in_a_clone_the_shipped_recipes_are_not_called_yours(monkeypatch, tmp_path):
+@pytest.mark.parametrize("file", ["fine_tune.py", "fine-tune.py"])
+def test_a_name_that_two_recipes_have_is_refused_until_one_is_meant(file, kitchen, tlkit_command):
+    (kitchen / "recipes" / file).write_text(TRAP)
+    for ending in (["photos"], ["--help"]):
+        said = tlkit_command("run", "fine-tune", *ending)
+        assert (said.code, said.out) == (2, "")
+        assert said.err == (
+            f"Error: There are two recipes fine-tune: ./recipes/{file} is not the one that tlkit ships.\n"
+            f"  tlkit run --yours fine-tune or tlkit run ./recipes/{file} runs that file, tlkit run --shipped fine-tune "
+            "runs tlkit's.\n"
+        )
+    shipped = tlkit_command("run", "--shipped", "fine-tune", "--help")
+    assert (shipped.code, "--backbone" in shipped.out) == (0, True)
+    assert not (kitchen / "sprung").exists()
+    assert tlkit_command("run", "--yours", "fine-tune", "photos").out.startswith(
+        "run: saved_models/fine-tune-photos/1\n"
+    )
+    assert (kitchen / "sprung").exists()
+    assert tlkit_command("run", f"./recipes/{file}", "photos").out.startswith(
+        "run: saved_models/fine-tune-photos/2\n"
+    )
+    log = (kitchen / "saved_models" / "fine-tune-photos" / "1" / "log.txt").read_text()
+    assert log.partition("\n")[0].endswith("tlkit run --yours fine-tune photos")
+    said = tlkit_command("repeat", "fine-tune-photos/1")
+    assert (said.code, said.err.count("Note:")) == (0, 0)
+    (kitchen / "recipes" / file).write_text(TRAP + "# changed\n")
+    assert "Note: the recipe fine-tune has changed since; the run's own copy is used." in (
+        tlkit_command("repeat", "fine-tune-photos/1").err
+    )
+
+
+def test_a_run_of_one_s_own_goes_on_with_its_copy(kitchen, tlkit_command):
+    (kitchen / "recipes" / "fine_tune.py").write_text(TOY)
+    said = tlkit_command("run", "--yours", "fine-tune", "photos", "--ending", "late")
+    assert said.code == 1
+    (kitchen / "recipes" / "fine_tune.py").write_text("raise SystemExit(9)")
+    assert tlkit_command("resume", "fine-tune-photos").out.startswith(
+        "run: saved_models/fine-tune-photos/1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--yours", "--shipped", "toy"], "Use just one of --yours and --shipped."),
+        (["--yours", "fine-tune"], "--yours: ./recipes has no fine-tune."),
+        (["--shipped", "toy"], "--shipped: tlkit ships no toy."),
+        (["--shipped", "./recipes/toy.py"], "--shipped takes a name, and ./recipes/toy.py is a file."),
+        (["--yours", "no-such"], "No such command 'no-such'."),
+    ],
+)
+def test_a_choice_that_cannot_be(arguments, problem, kitchen, tlkit_command):
+    said = tlkit_command("run", *arguments, "photos")
+    assert said.code == 2
+    assert problem in said.err
+
+
+def test_in_a_clone_the_shipped_recipes_are_not_called_yours(monkeypatch, tmp_path, tlkit_command):
     monkeypatch.chdir(SHIPPED.parent)
-    assert {recipe.yours for recipe in find_recipes().values()} == {False}
+    assert {(recipe.yours, recipe.rival) for recipe in find_recipes().values()} == {(False, None)}
     monkeypatch.chdir(tmp_path)  # a clone beside an installed tlkit: other folder, same text
     (tmp_path / "recipes").mkdir()
-    (tmp_path / "recipes" / "fine_tune.py").write_bytes((SHIPPED / "fine_tune.py").read_bytes())
+    assert tlkit_command("copy", "fine-tune", "recipes").err == (
+        "recipes/fine_tune.py is yours now: tlkit run ./recipes/fine_tune.py --help\n"
+    )
     recipe = find_recipes()["fine-tune"]
-    assert (recipe.yours, recipe.path) == (False, Path("recipes/fine_tune.py"))
+    assert (recipe.yours, recipe.rival, recipe.path) == (False, None, SHIPPED / "fine_tune.py")
+    for words in (["fine-tune"], ["--yours", "fine-tune"], ["./recipes/fine_tune.py"]):  # all the same text
+        assert tlkit_command("run", *words, "--help").code == 0
 
 
 def test_listing_runs_nothing(kitchen, tlkit_command):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
 import shutil
 import time
 
 import numpy as np
 import pytest
 
+from tlkit.data.cache import folder_written_once
 from tlkit.data.reading import Reading
 from tlkit.data.sources import read_images
-from tlkit.errors import DataFault, UsageFault
+from tlkit.errors import DataFault, RunFailed, UsageFault
 
 
 def write_csv(file, rows):
@@ -157,10 +160,11 @@ def test_unprepared_tfds_fails_at_once_and_names_download(monkeypatch, tmp_path)
     assert time.monotonic() - begin < 1
 
 
-def test_built_in_set_is_written_once_into_the_cache(monkeypatch, tmp_path):
+@pytest.fixture
+def few_crops(monkeypatch):
+    """The built-in set is a few files that are no images; how often it was written."""
     from tlkit.data import xray
 
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     written = []
 
     def few(folder):
@@ -176,8 +180,56 @@ def test_built_in_set_is_written_once_into_the_cache(monkeypatch, tmp_path):
         write_csv(folder / "images.csv", rows)
 
     monkeypatch.setattr(xray, "write_crops", few)
+    return written
+
+
+def test_built_in_set_is_written_once_into_the_cache(few_crops, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first, second = read_images("xray:crops"), read_images("xray:crops")
-    assert len(written) == 1
+    assert len(few_crops) == 1
     assert first.paths == second.paths == ("gun/0.png", "other/0.png")
     assert first.columns["series"] == ("clean", "baggage")
     assert first.source == "xray:crops"
+
+
+def fail_with(number):
+    def failing(*_arguments, **_options):
+        raise OSError(number, os.strerror(number))
+
+    return failing
+
+
+@pytest.mark.parametrize("what", ["a file", "read-only", "full", "full while writing"])
+def test_a_cache_that_cannot_be_written_is_named_and_the_remedy_works(what, few_crops, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    number = errno.EROFS if what == "read-only" else errno.ENOSPC
+    with monkeypatch.context() as patch:
+        if what == "a file":
+            number = errno.ENOTDIR
+            (tmp_path / "cache").write_text("in the way")
+        elif what == "full while writing":
+            patch.setattr("tlkit.data.xray.write_crops", fail_with(number))
+        else:
+            patch.setattr("tempfile.mkdtemp", fail_with(number))
+        with pytest.raises(RunFailed) as caught:
+            read_images("xray:crops")
+    reason = os.strerror(number)
+    assert caught.value.problem == f"The cache folder {tmp_path}/cache/tlkit cannot be written: {reason}."
+    assert caught.value.remedy.endswith("et XDG_CACHE_HOME name a folder that can be written.")
+    assert ("tlkit cache --trim 0" in caught.value.remedy) == what.startswith("full")
+    assert not list(tmp_path.glob("cache/tlkit/xray/.*"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert read_images("xray:crops").paths == ("gun/0.png", "other/0.png")
+
+
+def test_what_cannot_be_read_while_the_cache_is_filled_is_not_called_the_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    def unreadable(_folder):
+        raise PermissionError(errno.EACCES, "Permission denied", "/prepared/x.tfrecord")
+
+    with pytest.raises(PermissionError):
+        folder_written_once(tmp_path / "tlkit" / "tfds" / "x", unreadable)
+    with pytest.raises(OSError, match="No space") as caught:  # a folder that a person named is not the cache
+        folder_written_once(tmp_path / "bags", fail_with(errno.ENOSPC))
+    assert type(caught.value) is OSError

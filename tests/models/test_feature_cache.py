@@ -144,6 +144,47 @@ def test_a_full_disk_costs_the_cache_and_not_the_work(tmp_path, monkeypatch):
     assert not cache.read(["a"], np.zeros((1, 400), np.float32)).any()
 
 
+def test_a_read_only_cache_is_read_and_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file, rows, said = feature_cache.feature_folder() / "a.sqlite", np.zeros((2, 3), np.float32), []
+    FeatureCache(file).write(["a"], np.ones((1, 3), np.float32))
+    before, real = file.read_bytes(), sqlite3.connect
+
+    def read_only(*arguments, **options):
+        database = real(*arguments, **options)
+        database.execute("PRAGMA query_only = 1")  # what SQLite says is what it says on a read-only disk
+        return database
+
+    monkeypatch.setattr(feature_cache.sqlite3, "connect", read_only)
+    cache = FeatureCache(file, say=said.append)
+    assert cache.read(["a", "b"], rows).tolist() == [True, False]
+    assert rows.tolist() == [[1, 1, 1], [0, 0, 0]]
+    cache.write(["b"], rows[:1])
+    assert said == [
+        f"No further features are kept: {file} cannot be written (attempt to write a readonly database). "
+        "Let XDG_CACHE_HOME name a folder that can be written to keep them."
+    ]
+    assert file.read_bytes() == before
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    cache = FeatureCache(feature_cache.feature_folder() / "a.sqlite")
+    cache.write(["b"], rows[:1])
+    assert cache.read(["b"], rows[:1]).all()
+
+
+def test_a_file_in_the_place_of_the_cache_costs_the_cache_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "cache").write_text("in the way")
+    said: list[str] = []
+    cache = FeatureCache(feature_cache.feature_folder() / "a.sqlite", say=said.append)
+    cache.write(["a"], np.ones((1, 3), np.float32))
+    assert not cache.read(["a"], np.zeros((1, 3), np.float32)).any()
+    assert said == [
+        f"Features are not kept: {cache.file} cannot be written ([Errno 20] Not a directory: '{cache.file.parent}'). "
+        "Let XDG_CACHE_HOME name a folder that can be written to keep them."
+    ]
+
+
 def _write_many(file, start):
     cache = FeatureCache(file)
     for i in range(start, start + 40):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.server
+import os
 import shutil
 import socket
 import threading
@@ -330,6 +332,18 @@ def test_cache_that_cannot_be_written(tmp_path, monkeypatch):
     with pytest.raises(ModelFault) as fault:
         find_weights("vgg16", "imagenet")
     assert fault.value.problem == f"{tmp_path / 'file' / 'models'} cannot be written: Not a directory."
+    assert fault.value.remedy.startswith("Let KERAS_HOME name a folder that can be written, ")
+
+
+def test_a_cache_that_is_full_is_not_called_no_network(keras_home, monkeypatch):
+    def full(_url, _file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("tlkit.models.published._download", full)
+    with pytest.raises(ModelFault) as fault:
+        find_weights("vgg16", "imagenet")
+    assert fault.value.problem == f"{keras_home} cannot be written: No space left on device."
+    assert list(keras_home.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tlkit.cli.device import set_precision
 from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def count_layers(run: Run, subject: Subject) -> list[LayerRow]:
 
     rows = layer_table(subject.network)
     with (run.folder.path / "layers.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream, safe=run.csv_safe)
         writer.writerow([name.replace("-", "_") for name in HEADER])
         writer.writerows([row.name, row.kind, _size(row), row.parameters, row.multiply_adds] for row in rows)
     total = sum(row.multiply_adds for row in rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from tlkit.cli.benefit_arms import ARMS, CELLS, NOTHING, computed_once, needs_ga
 from tlkit.cli.estimates import untold
 from tlkit.cli.feature_chapters import extract
 from tlkit.cli.running import Run
+from tlkit.data.csv_writer import write_csv
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, UsageFault
@@ -224,11 +224,9 @@ def write_cells(run: Run, cells: Sequence[Cell], telling: Telling, question: dic
 
     folder, said = run.folder.path, list(telling.verdict)
     rows = [as_row(cell) for cell in cells]
-    with (folder / "benefit.csv").open("w", newline="", encoding="utf-8") as stream:
-        header = list(dict.fromkeys(name for row in rows for name in row))
-        writer = csv.DictWriter(stream, header, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    table = [header, *([row.get(name, "") for name in header] for row in rows)]
+    write_csv(folder / "benefit.csv", table, safe=run.csv_safe)
     save(
         benefit_curves(cells, telling.title, telling.measures), run.folder.folder("pictures") / "benefit.png"
     )

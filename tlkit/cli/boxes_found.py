@@ -31,6 +31,7 @@ class Asked(NamedTuple):
         threshold: Least score, or None.
         draw: Where to draw, or None.
         coco: COCO file whose numbers images and classes get, or None.
+        csv_safe: Whether CSV keeps spreadsheets from running names.
     """
 
     run: Path
@@ -39,6 +40,7 @@ class Asked(NamedTuple):
     threshold: float | None
     draw: Path | None
     coco: Path | None = None
+    csv_safe: bool = False
 
 
 def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
@@ -71,7 +73,7 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
         Console().say(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.")
     rows = [row for one in found for row in _rows(one)]
     if form == "csv":
-        show_csv(HEADER, rows)
+        show_csv(HEADER, rows, safe=asked.csv_safe)
     else:
         show_table(HEADER, [[*row[:2], *map(_figure, row[2:])] for row in rows], left=2)
 
@@ -220,7 +222,7 @@ def _draw(
     console = Console()
     numbers = _numbers(asked, found, classes, ids)
     with console.progress("drawing", len(found)) as step:
-        write_found(found, classes, folder, about, step, numbers)
+        write_found(found, classes, folder, about, step, numbers, safe=asked.csv_safe)
     boxes = sum(len(one.labels) for one in found)
     console.say(
         f"Drawn in {folder}: {count(len(found), 'picture')}; boxes.csv and detections.json beside them; boxes: {boxes}."

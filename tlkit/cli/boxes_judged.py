@@ -8,10 +8,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import click
-
 from tlkit.cli.boxes_found import chosen_threshold
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.outcome import show
@@ -185,25 +183,25 @@ def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int
 def _show_text(outcome: dict[str, Any]) -> None:
     from tlkit.cli.evaluate import learned_groups
 
-    click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
-    click.echo(
+    echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
+    echo(
         f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{learned_groups(outcome)})"
     )
-    click.echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
+    echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
     if outcome["dropped"]:
-        click.echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
+        echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
     for sentence in outcome["told"]:
         Console().say(sentence)
     for name in HEAD:
         _show_measure(name, outcome[name], outcome["intervals"].get(name))
     if outcome["at_100"]:
         _show_measure("AP of COCO's 100 detections", outcome["at_100"]["AP"], None)
-        click.echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and picture")
+        echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and picture")
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
         _show_measure(f"{name} false alarms a picture", row["recall"], outcome["intervals"].get(name))
-    click.echo(_threshold_said(outcome["f1"]))
-    click.echo()
+    echo(_threshold_said(outcome["f1"]))
+    echo()
     rows = [[name, *(_figure(row[key]) for key in COLUMNS)] for name, row in outcome["per_class"].items()]
     show_table(["class", *COLUMNS], rows)
 
@@ -218,7 +216,7 @@ def _threshold_said(f1: dict[str, Any]) -> str:
 def _show_measure(name: str, value: float | None, interval: list[float] | None) -> None:
     if value is not None:
         between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-        click.echo(f"{name}: {value:.4f}{between}")
+        echo(f"{name}: {value:.4f}{between}")
 
 
 def _figure(value: float | None) -> str | float | None:

@@ -11,6 +11,7 @@ from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
+from tlkit.errors import RunFailed
 
 MEGABYTE = 1_000_000
 EXAMPLES = """
@@ -35,7 +36,12 @@ def cache(trim: float | None, as_json: bool) -> None:
     """
     from tlkit.models import feature_cache
 
-    removed = feature_cache.trim(int(trim * MEGABYTE)) if trim is not None else []
+    try:
+        removed = feature_cache.trim(int(trim * MEGABYTE)) if trim is not None else []
+    except OSError as error:
+        raise RunFailed(
+            f"{error.filename} cannot be removed: {error.strerror}.", "Look at the permissions of its folder."
+        ) from error
     files = feature_cache.cache_files()
     if as_json:
         rows = [_row(file) for file in files]

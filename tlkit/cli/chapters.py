@@ -307,7 +307,7 @@ def taste(
         measures = {
             part: {**of, "ece": of["ece"] if part == "validation" else None} for part, of in measures.items()
         }
-    evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities)
+    evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities, safe=run.csv_safe)
     run.record(
         model={**run.card()["model"], "temperature": temperature},
         measures=measures,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import textwrap
 from contextlib import ExitStack
@@ -12,12 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, reading_of, runs_option, with_reading_options
+from tlkit.cli.options import (
+    GROUP,
+    csv_safe_option,
+    json_option,
+    reading_of,
+    runs_option,
+    with_reading_options,
+)
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -53,6 +60,7 @@ EXAMPLES = """
     metavar="FILE",
     help="Write the files to look at as CSV.",
 )
+@csv_safe_option
 @with_reading_options
 @runs_option
 @json_option
@@ -62,6 +70,7 @@ def check(
     unlabelled: str,
     run: str | None,
     fix_list: Path | None,
+    csv_safe: bool,
     runs: Path,
     as_json: bool,
     **reading: Any,
@@ -74,6 +83,8 @@ def check(
     from tlkit.data.check import check_source
     from tlkit.results.run_folder import find_run
 
+    if csv_safe and not fix_list:
+        raise UsageFault("--csv-safe is for --fix-list.", "Add --fix-list FILE, or leave it out.")
     draw_first(Console(), source)
     path = find_run(run, runs) if run else None
     parts = _parts_of(path) if path else None
@@ -90,7 +101,7 @@ def check(
     if path:
         found, judged = _with_label_errors(found, path)
     if fix_list:
-        _write_fix_list(fix_list, found)
+        _write_fix_list(fix_list, found, safe=csv_safe)
     if as_json:
         show(_outcome(found, path, judged), as_json=True)
     else:
@@ -160,23 +171,21 @@ def _show_text(found: Check, judged: int | None) -> None:
     classes = ", ".join(f"{count} {printable(name)}" for name, count in list(found.counts.items())[:8])
     more = f" and {len(found.counts) - 8} more classes" if len(found.counts) > 8 else ""
     parts = f"; {', '.join(f'{count} {part}' for part, count in found.parts.items())}" if found.parts else ""
-    click.echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
+    echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
     for sentence in found.remarks:
-        click.echo(printable(sentence))
+        echo(printable(sentence))
     if judged is not None:
-        click.echo(
-            f"label-error: told from {judged:,} images that the run has not trained on; none for the others"
-        )
+        echo(f"label-error: told from {judged:,} images that the run has not trained on; none for the others")
     if not found.findings:
-        click.echo("Nothing found.")
+        echo("Nothing found.")
         return
-    click.echo()
+    echo()
     groups = _by_kind(found.findings)
     show_table(HEADER, _cells(groups), left=len(HEADER), spare=SPARE)
-    click.echo()
+    echo()
     for (kind, _), some in groups.items():
-        click.echo(_advice(kind, some))
-    click.echo(f"\n{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}.")
+        echo(_advice(kind, some))
+    echo(f"\n{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}.")
 
 
 def _cells(groups: dict[tuple[str, str], list[Finding]]) -> list[list[str]]:
@@ -213,10 +222,10 @@ def _by_kind(findings: tuple[Finding, ...]) -> dict[tuple[str, str], list[Findin
     return groups
 
 
-def _write_fix_list(file: Path, found: Check) -> None:
+def _write_fix_list(file: Path, found: Check, *, safe: bool) -> None:
     """One line for each file of each finding: path,kind,severity,remedy."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = CsvWriter(stream, safe=safe)
     writer.writerow(["path", "kind", "severity", "remedy"])
     writer.writerows(
         (printable(path), one.kind, one.severity, one.remedy) for one in found.findings for path in one.paths

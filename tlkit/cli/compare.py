@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import json_option, runs_option
+from tlkit.cli.options import csv_safe_option, json_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_markdown, show_table
 from tlkit.errors import UsageFault
@@ -45,6 +45,7 @@ EXAMPLES = """
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@csv_safe_option
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option(
     "--draw",
@@ -63,6 +64,7 @@ def compare(
     runs: Path,
     as_json: bool,
     as_csv: bool,
+    csv_safe: bool,
     markdown: bool,
     draw: Path | None,
     source: str | None,
@@ -76,6 +78,8 @@ def compare(
     """
     if as_json + as_csv + markdown > 1:
         raise UsageFault("Use just one of --json, --csv and --markdown.")
+    if csv_safe and not as_csv:
+        raise UsageFault("--csv-safe is for --csv.", "Add --csv, or leave it out.")
     found = list(dict.fromkeys(path for name in names for path in find_runs(name, runs)))
     cards = [read_card(path) for path in found]
     if draw:
@@ -90,7 +94,7 @@ def compare(
     if as_json:
         show({"runs": rows}, as_json=True)
     elif as_csv:
-        show_csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows])
+        show_csv(COLUMNS, [[row[column] for column in COLUMNS] for row in rows], safe=csv_safe)
     else:
         header = _columns({str(card.get("kind")) for card in cards})
         cells = [[_shown(row, column) for column in header] for row in rows]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tlkit.cli.estimates import untold
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_results import check_room
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TRAINING, VALIDATION
 from tlkit.errors import DataFault
@@ -120,7 +120,7 @@ def compose(
         for number, (part, some) in enumerate(crops.items())
     }
     with (run.folder.path / "composites.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream)
         writer.writerow(COLUMNS)
         for _, rows in found.values():
             writer.writerows(rows)

@@ -1,11 +1,15 @@
-"""The voice of the command: people read stderr, a run's log.txt keeps a copy, and nothing here is data.
+"""Console: what a command prints, on stdout and stderr, in any encoding; a run's log.txt keeps a copy of what is said.
 
-rich is imported when a progress bar is first drawn, so that help and lists stay quick.
+A stream in cp1252 or ASCII cannot hold every name: such characters are written as backslash escapes, in JSON as JSON's
+own, and never as "?". rich is imported when a progress bar is first drawn, so that help and lists stay quick.
 """
 
 from __future__ import annotations
 
+import codecs
+import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,14 +25,80 @@ _ROW = "{:<8} {:>7}  {:>10}  {:>8}  {:>{}}  {:^4}  {:>7}"
 _SHORT = {"accuracy": "acc"}  # the seed's own word
 
 
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a text on stdout, or on stderr; what that cannot hold is escaped."""
+    click.echo(held(text, err=err), err=err, nl=nl)
+
+
+def echo_json(value: Any) -> None:
+    """Print one line of JSON on stdout, all of it in ASCII where the stream cannot hold it otherwise."""
+    text = spelled(json.dumps(value, ensure_ascii=False))
+    if not _holds(sys.stdout, text):
+        text = "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+    click.echo(text)
+
+
+def held(text: str, *, err: bool = False) -> str:
+    r"""The text as stdout, or stderr, can hold it: other characters as \xe9, \u732b or \U0001f408.
+
+    A byte of a file's name that is no UTF-8 is \udc80 to \udcff, as Python has it.
+    """
+    stream = sys.stderr if err else sys.stdout
+    if _holds(stream, text):
+        return text
+    text, encoding = spelled(text), _encoding(stream)
+    if not _holds(stream, text):
+        Console.escaped = encoding
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
+
+
+def spelled(text: str) -> str:
+    """The text with names as their bytes spell them in UTF-8, where Python took them for another encoding."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair, such as JSON's escapes can make
+        return text
+
+
+def tell_escaped() -> None:
+    """Say in one line that names were escaped since the last call, and what shows them."""
+    encoding, Console.escaped = Console.escaped, ""
+    if not encoding:
+        return
+    if encoding == "utf-8":
+        Console().say("Note: bytes of names that are no UTF-8 are written with backslash escapes.")
+        return
+    without = " without PYTHONIOENCODING" if "PYTHONIOENCODING" in os.environ else ""
+    Console().say(
+        f"Note: the output is {encoding}, and what that cannot hold is written with backslash escapes. "
+        f"PYTHONUTF8=1{without} in the environment shows it."
+    )
+
+
+def _encoding(stream: TextIO | None) -> str:
+    stream = getattr(stream, "rich_proxied_file", stream)  # while a bar runs, rich stands before stderr
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name
+
+
+def _holds(stream: TextIO | None, text: str) -> bool:
+    try:
+        text.encode(_encoding(stream))
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Console:
     """Speaks on stderr; after `keep_log` everything said is in a file too.
 
     Attributes:
         quiet: Whether only faults are shown, in all of this process.
+        escaped: The encoding that could not hold all that was printed, until `tell_escaped` has said so.
     """
 
     quiet = False
+    escaped = ""
 
     def __init__(self) -> None:
         self._log: TextIO | None = None
@@ -36,7 +106,7 @@ class Console:
     def keep_log(self, path: Path) -> None:
         """Append everything that is said from now on to a file."""
         self.close()
-        self._log = path.open("a", encoding="utf-8")
+        self._log = path.open("a", encoding="utf-8", errors="backslashreplace")
 
     def close(self) -> None:
         """End the log."""
@@ -51,15 +121,15 @@ class Console:
         if self.quiet:
             return
         if "rich" in self.__dict__:
-            self.rich.print(text, markup=False, soft_wrap=True)
+            self.rich.print(held(text, err=True), markup=False, soft_wrap=True)
         else:
-            click.echo(text, err=True)
+            echo(text, err=True)
 
     def log(self, text: str) -> None:
         """Only log it."""
         if self._log:
             with suppress(OSError):
-                self._log.write(text + "\n")
+                self._log.write(spelled(text) + "\n")
                 self._log.flush()
 
     @property
@@ -72,7 +142,7 @@ class Console:
         """The rich console on stderr that a progress bar and `say` share."""
         from rich.console import Console as RichConsole
 
-        return RichConsole(stderr=True, highlight=False)
+        return RichConsole(file=sys.stderr, highlight=False)  # of which it then knows the encoding
 
     @contextmanager
     def progress(self, text: str, total: int) -> Iterator[Step]:
@@ -81,7 +151,7 @@ class Console:
             yield lambda _done: None
             return
         with self.bars() as bars:
-            bar = bars.add_task(text, total=total)
+            bar = bars.add_task(held(text, err=True), total=total)
             yield lambda done: bars.update(bar, completed=done)
 
     def bars(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli.estimates import untold
 from tlkit.cli.feature_chapters import built_extractor, choose_head, extract
 from tlkit.cli.running import Run
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.leaks import count
 from tlkit.errors import ModelFault
 
@@ -175,7 +175,7 @@ def show_contest(run: Run, split: Split, rows: Rows) -> None:
     marked = best_cells(header, cells)
     folder = run.folder.path
     with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([header, *cells])
+        CsvWriter(stream, safe=run.csv_safe).writerows([header, *cells])
     (folder / "table.md").write_text(_markdown(header, cells, marked), encoding="utf-8")
     _draw(run, rows)
     best = max((row for row in rows if row["chosen"]), key=lambda row: row["score"])

@@ -10,7 +10,7 @@ from tlkit.cli.console import Console
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
-from tlkit.cli.recipe_files import find_recipes
+from tlkit.cli.recipe_files import find_recipes, typed_path
 from tlkit.errors import UsageFault
 
 
@@ -21,7 +21,8 @@ from tlkit.errors import UsageFault
 def copy(recipe: str, file: Path, as_json: bool) -> None:
     """Hand a recipe over as your own file.
 
-    Change it as you like. In ./recipes it is found by name and hides the shipped one.
+    Change it as you like, and run it by its path. In ./recipes it is found by name too. Under a shipped name it does not
+    hide tlkit's: tlkit run --yours NAME runs your file, tlkit run --shipped NAME tlkit's.
     """
     found = find_recipes()
     if recipe not in found:
@@ -38,7 +39,6 @@ def copy(recipe: str, file: Path, as_json: bool) -> None:
         raise UsageFault(f"{file} is there already.", "Name a new file; nothing is overwritten.") from error
     except OSError as error:
         raise UsageFault(f"{file} cannot be written: {error.strerror}.") from error
-    by_path = file if file.is_absolute() else f"./{file.as_posix()}"
-    Console().say(f"{file} is yours now: tlkit run {by_path} --help")
+    Console().say(f"{file} is yours now: tlkit run {typed_path(file)} --help")
     if as_json:
         show({"file": file}, as_json=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlkit.cli.console import echo
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import GROUP, READING, json_option, reading_of, runs_option, with_reading_options
 from tlkit.cli.outcome import show
@@ -219,17 +220,17 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
 
 
 def _show_text(outcome: dict[str, Any]) -> None:
-    click.echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
+    echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
     excluded = f"{outcome['excluded']} excluded{learned_groups(outcome)}"
-    click.echo(f"n: {outcome['n']} in {outcome['groups']} groups ({excluded})")
+    echo(f"n: {outcome['n']} in {outcome['groups']} groups ({excluded})")
     for file in outcome["skipped"]:
-        click.echo(f"left out: {file['path']} {file['reason']}")
+        echo(f"left out: {file['path']} {file['reason']}")
     for name in AVERAGES:
         if outcome[name] is not None:
             interval = outcome["intervals"].get(name)
             between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            click.echo(f"{name}: {outcome[name]:.4f}{between}")
-    click.echo()
+            echo(f"{name}: {outcome[name]:.4f}{between}")
+    echo()
     rows = [
         [name, *(_figure(row[column]) for column in COLUMNS)] for name, row in outcome["per_class"].items()
     ]

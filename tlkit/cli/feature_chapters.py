@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tlkit.cli.estimates import feature_time
 from tlkit.cli.running import DryRunDone, Run
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.leaks import count
 from tlkit.errors import UsageFault
 
@@ -301,7 +301,7 @@ def write_features(
     np.save(folder / "features.npy", np.ascontiguousarray(features, np.float32))
     columns = index_columns(split)
     with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream, safe=run.csv_safe)
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
     if parquet:

@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
+from tlkit.cli.console import Console, echo, held
 from tlkit.cli.hints import check_several, describe_missing
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
 def _hush(_ctx: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
-    from tlkit.cli.console import Console
-
     Console.quiet = quiet
 
 
@@ -51,6 +50,10 @@ class SectionedCommand(click.Command):
                 if isinstance(one, float) and not math.isfinite(one):
                     raise click.BadParameter(f"{one} is no finite number.", ctx, parameter)
         return rest
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The page, as stdout can hold it."""
+        return held(super().get_help(ctx))
 
     def format_help_text(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring; a paragraph with an indented line is kept as typed."""
@@ -91,6 +94,10 @@ class LazyGroup(click.Group):
         super().__init__(*arguments, **{**attributes, "invoke_without_command": True})
         self.examples = examples
 
+    def get_help(self, ctx: click.Context) -> str:
+        """The page, as stdout can hold it."""
+        return held(super().get_help(ctx))
+
     def sections(self) -> dict[str, dict[str, str]]:
         """Heading -> command -> its first line."""
         raise NotImplementedError
@@ -119,7 +126,7 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or show the help where there is none."""
         if not ctx._protected_args and not ctx.args:
-            click.echo(ctx.get_help())
+            echo(ctx.get_help())
             return None
         return super().invoke(ctx)
 

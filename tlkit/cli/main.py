@@ -6,12 +6,14 @@ from the table below; a test holds the two together.
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
+from tlkit.cli.console import echo, tell_escaped
 from tlkit.cli.help import LazyGroup
 from tlkit.errors import TlkitError, UsageFault
 
@@ -70,16 +72,21 @@ class VerbGroup(LazyGroup):
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command line and exit: 0 good, 1 run, 2 usage, 3 data, 4 model, 5 export, 130 stopped."""
         arguments = list(sys.argv[1:] if args is None else args)
+        for stream in (sys.stdout, sys.stderr):  # for what others print; tlkit's own is escaped before
+            if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+                stream.reconfigure(errors="backslashreplace")
         try:
             code = super().main(arguments, prog_name or "tlkit", **{**extra, "standalone_mode": False})
         except TlkitError as fault:
             code = _tell(fault, "--json" in arguments)
         except click.ClickException as error:
             code = _tell_usage(error, "--json" in arguments)
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, UnicodeEncodeError) as error:
             code = _tell_known(error, "--json" in arguments)
         except (click.Abort, KeyboardInterrupt):
             code = _tell_stopped("--json" in arguments)
+        finally:
+            tell_escaped()
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -113,7 +120,9 @@ def _tell_usage(error: click.ClickException, as_json: bool) -> int:
         ctx = getattr(error, "ctx", None)
         remedy = f"{ctx.command_path} --help shows what can be." if ctx else ""
         return _tell(UsageFault(error.format_message(), remedy), as_json=True)
-    error.show()
+    page = io.StringIO()
+    error.show(page)
+    echo(page.getvalue(), err=True, nl=False)
     return error.exit_code
 
 

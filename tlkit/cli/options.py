@@ -14,6 +14,7 @@ from tlkit.results.run_folder import RUNS
 
 READING = ("include", "exclude", "path_column", "label_column", "suffix")  # fields of `Reading`
 _FILE = click.Path(path_type=Path)
+CSV_SAFE = "In CSV, an apostrophe before names that a spreadsheet would run (=, +, -, @)."
 GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
 
 
@@ -93,6 +94,7 @@ def run_options() -> list[click.Option]:
         _run("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="Where to compute."),
         _run("--dry-run", is_flag=True, help="Check data and model; train nothing, leave nothing."),
         _run("--json", "as_json", is_flag=True, help="Print one JSON object."),
+        _run("--csv-safe", is_flag=True, help=CSV_SAFE),
         _run("--verbose", is_flag=True, help="Let TensorFlow talk too."),
     ]
 
@@ -100,6 +102,11 @@ def run_options() -> list[click.Option]:
 def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--json` for a verb."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
+
+
+def csv_safe_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--csv-safe` for a verb that writes names as CSV."""
+    return click.option("--csv-safe", is_flag=True, help=CSV_SAFE)(function)
 
 
 def runs_option(function: Callable[..., Any]) -> Callable[..., Any]:

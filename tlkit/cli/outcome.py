@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -17,11 +18,12 @@ from typing import Any
 
 import click
 
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo, echo_json
 from tlkit.cli.interruption import Stopped, stoppable
 from tlkit.cli.plans import show_plan
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.cli.tables import show_table
+from tlkit.data.cache import UNWRITABLE, cache_fault, in_cache
 from tlkit.errors import DataFault, RunFailed, TlkitError
 from tlkit.results.run_folder import plain
 
@@ -33,10 +35,12 @@ _ENDED = {
         "Make room, or use another --runs.",
     ),
     errno.EFBIG: ("A file would be larger than is allowed here.", "Raise the limit: ulimit -f unlimited."),
-    errno.EROFS: ("Nothing can be written: the disk is read-only.", "Use another --runs."),
+    errno.EROFS: ("Nothing can be written: the disk is read-only.", "Mount it anew, or use another --runs."),
     errno.EMFILE: ("Too many files are open.", "Raise the limit: ulimit -n 4096."),
     errno.ENFILE: ("Too many files are open on this machine.", "End other programs."),
 }
+NAMES = sys.getfilesystemencoding()
+_ELSEWHERE = "write to another place"  # where no run was at work
 # The same in the words of libraries that do not hand the number on: TensorFlow, HDF5, NumPy.
 _WORDS = {
     "No space left on device": errno.ENOSPC,
@@ -85,19 +89,19 @@ def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> 
 def show(outcome: dict[str, Any], *, as_json: bool) -> None:
     """Print a result on stdout: one JSON object, or a line for each entry that has something to say."""
     if as_json:
-        click.echo(json.dumps(plain({"schema_version": 1, **outcome}), ensure_ascii=False))
+        echo_json(plain({"schema_version": 1, **outcome}))
         return
     for key, value in outcome.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             show_table(list(value[0]), [list(row.values()) for row in value], left=len(value[0]))
         elif value is not None and key != "status":
-            click.echo(f"{key}: {_text(value)}")
+            echo(f"{key}: {_text(value)}")
 
 
 def show_fault(fault: TlkitError, *, as_json: bool) -> None:
     """Tell a fault: to people on stderr, or to programs as JSON on stdout."""
     if not as_json:
-        click.echo(f"Error: {fault}", err=True)
+        echo(f"Error: {fault}", err=True)
         return
     _show_error(fault.exit_code, type(fault).__name__, fault.problem, fault.remedy)
 
@@ -106,14 +110,14 @@ def show_stopped(code: int = 130, *, remedy: str = "", as_json: bool) -> None:
     """Say in one line that the person, or the system, ended the command."""
     # A progress bar may have hidden the cursor.
     cursor = "\x1b[?25h" if Console().is_terminal else ""
-    click.echo(f"{cursor}Stopped. {remedy}".strip(), err=True)
+    echo(f"{cursor}Stopped. {remedy}".strip(), err=True)
     if as_json:
         _show_error(code, "Stopped", "Stopped.", remedy)
 
 
 def _show_error(code: int, kind: str, problem: str, remedy: str) -> None:
     error = {"code": code, "kind": kind, "problem": problem, "remedy": remedy}
-    click.echo(json.dumps({"schema_version": 1, "error": error}, ensure_ascii=False))
+    echo_json({"schema_version": 1, "error": error})
 
 
 def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None:
@@ -124,9 +128,19 @@ def as_fault(error: BaseException, options: dict[str, Any]) -> TlkitError | None
         options: The run's options; one that starts with "batch" is named in the remedy.
     """
     if (number := _ended(error)) is not None:
-        return RunFailed(*_ENDED[number])
+        if number in UNWRITABLE and isinstance(error, OSError) and in_cache(str(error.filename)):
+            return cache_fault(error)
+        problem, remedy = _ENDED[number]
+        return RunFailed(
+            problem, remedy if "runs" in options else remedy.replace("use another --runs", _ELSEWHERE)
+        )
     if isinstance(error, PermissionError) and error.filename:
         return RunFailed(f"{error.filename} cannot be used: {error.strerror}.", "Look at its permissions.")
+    if isinstance(error, UnicodeEncodeError) and error.encoding == NAMES != "utf-8":
+        return RunFailed(
+            f"{error.object!a} cannot be the name of a file here: names are {NAMES}.",
+            "Set PYTHONUTF8=1 in the environment.",
+        )
     if memory_ended(error):
         batch = next((name for name in options if name.startswith("batch")), None)
         remedy = (

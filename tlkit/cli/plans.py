@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import click
+from tlkit.cli.console import echo
 
 WIDEST = 100  # columns of text in a wide terminal
 HIDDEN = {"sha256", "digest", "split_sha256", "temperature", "play"}  # for programs; --json has them
@@ -26,7 +26,7 @@ def show_plan(plan: Mapping[str, Any]) -> None:
             for part in (
                 textwrap.wrap(line, max(room - margin, 20), break_on_hyphens=False) if room else [line]
             ):
-                click.echo(f"{'' if number else key:{margin}}{part}")
+                echo(f"{'' if number else key:{margin}}{part}")
                 key, number = "", 1  # noqa: PLW2901 - the heading stands once
 
 

@@ -10,7 +10,7 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import json_option, runs_option
+from tlkit.cli.options import csv_safe_option, json_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.errors import DataFault, UsageFault
@@ -60,6 +60,7 @@ EXAMPLES = """
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@csv_safe_option
 def predict(
     run: str,
     images: tuple[Path, ...],
@@ -71,6 +72,7 @@ def predict(
     runs: Path,
     as_json: bool,
     as_csv: bool,
+    csv_safe: bool,
 ) -> None:
     """Name what is on images, or find it, with a finished run.
 
@@ -80,23 +82,29 @@ def predict(
     """
     if as_json and as_csv:
         raise UsageFault("Use just one of --json and --csv.")
+    if csv_safe and not (as_csv or draw):
+        raise UsageFault("--csv-safe is for --csv and for --draw.", "Add one, or leave it out.")
     path = find_run(run, runs)
     form = "json" if as_json else "csv" if as_csv else "text"
     card = read_card(path)
     if card.get("kind") == "detector":
         from tlkit.cli.boxes_found import Asked, tell_boxes
 
-        tell_boxes(Asked(path, card, images, threshold, draw, coco), form, batch=batch, skip_bad=skip_bad)
+        tell_boxes(
+            Asked(path, card, images, threshold, draw, coco, csv_safe), form, batch=batch, skip_bad=skip_bad
+        )
         return
     for option, value in (("--draw", draw), ("--threshold", threshold), ("--coco", coco)):
         if value is not None:
             raise UsageFault(
                 f"{option} is for detectors, and {path} is none.", "Leave it out, or name a detector's run."
             )
-    _tell_names(path, pictures(images), form, batch=batch, skip_bad=skip_bad)
+    _tell_names(path, pictures(images), form, batch=batch, skip_bad=skip_bad, csv_safe=csv_safe)
 
 
-def _tell_names(path: Path, files: list[Path], form: str, *, batch: int, skip_bad: bool) -> None:
+def _tell_names(
+    path: Path, files: list[Path], form: str, *, batch: int, skip_bad: bool, csv_safe: bool
+) -> None:
     served = load_served(path)
     skipped: list[tuple[str, str]] | None = [] if skip_bad else None
     rows = [_row(one, served.classes) for one in ask(served, files, batch, "predicting", skipped)]
@@ -108,7 +116,7 @@ def _tell_names(path: Path, files: list[Path], form: str, *, batch: int, skip_ba
     cells = [[row["path"], row["label"], row["confidence"]] for row in rows]
     if form == "csv":
         wide = [[*cell, *row["probabilities"].values()] for cell, row in zip(cells, rows, strict=True)]
-        show_csv(["path", "label", "confidence", *served.classes], wide)
+        show_csv(["path", "label", "confidence", *served.classes], wide, safe=csv_safe)
     else:
         show_table(["path", "label", "confidence"], [[p, label, f"{c:.4f}"] for p, label, c in cells], left=2)
 

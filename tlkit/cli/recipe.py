@@ -95,7 +95,10 @@ class RecipeCommand(SectionedCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Remember the command line for the log."""
-        ctx.meta["tlkit.command"] = shlex.join([*ctx.command_path.split(), *args])
+        above = ctx.parent.params if ctx.parent else {}
+        flags = [f"--{flag}" for flag in ("yours", "shipped") if above.get(flag)]
+        before = ctx.parent.command_path.split() if ctx.parent else []
+        ctx.meta["tlkit.command"] = shlex.join([*before, *flags, str(ctx.info_name), *args])
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> None:

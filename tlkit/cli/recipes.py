@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from tlkit.cli.console import echo
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option
 from tlkit.cli.outcome import show
-from tlkit.cli.recipe_files import find_recipes
+from tlkit.cli.recipe_files import find_recipes, list_lines
 
 
 @click.command(cls=SectionedCommand)
@@ -15,15 +16,16 @@ from tlkit.cli.recipe_files import find_recipes
 def recipes(as_json: bool) -> None:
     """List the recipes.
 
-    Files are read, not run. A recipe in ./recipes hides the shipped one of its name and is marked "(yours)".
+    Files are read, not run. A recipe in ./recipes is marked "(yours)". One of other content under a shipped name is
+    listed by its path beside the shipped one, and run only as that or by tlkit run --yours NAME.
     """
-    found = list(find_recipes().values())
     if as_json:
-        rows = [{"name": r.name, "summary": r.summary, "path": r.path, "yours": r.yours} for r in found]
+        files = [file for r in find_recipes().values() for file in (r, r.rival) if file]
+        rows = [{"name": r.name, "summary": r.summary, "path": r.path, "yours": r.yours} for r in files]
         show({"recipes": rows}, as_json=True)
         return
-    if not found:
-        return
-    formatter = click.HelpFormatter(max_width=100)
-    formatter.write_dl([(r.name, f"{r.summary}{' (yours)' if r.yours else ''}") for r in found])
-    click.echo(formatter.getvalue(), nl=False)
+    lines = list(list_lines())
+    if lines:
+        formatter = click.HelpFormatter(max_width=100)
+        formatter.write_dl(lines)
+        echo(formatter.getvalue(), nl=False)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo
 from tlkit.cli.device import prepare_tensorflow
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
@@ -113,7 +113,8 @@ def _tell_apart(path: Path, new: Path, notes: list[str], otherwise: list[str], *
 def _changed_recipe(path: Path, settings: dict[str, Any]) -> Iterator[str]:
     """A sentence where the recipe of that name is another by now."""
     now = find_recipes().get(settings["recipe"])
-    if now and now.path.read_bytes() != (path / "recipe.py").read_bytes():
+    files = [file.path.read_bytes() for file in (now, now and now.rival) if file]
+    if files and (path / "recipe.py").read_bytes() not in files:
         yield f"the recipe {settings['recipe']} has changed since; the run's own copy is used."
 
 
@@ -146,7 +147,7 @@ def _run_again(
             command.invoke(ctx)
     except click.exceptions.Exit:  # stopped by a signal
         if as_json:
-            click.echo(printed.getvalue(), nl=False)
+            echo(printed.getvalue(), nl=False)
         raise
     return Path(json.loads(printed.getvalue())["run"])
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tlkit.cli.console import echo
 from tlkit.cli.device import prepare_tensorflow
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import json_option, runs_option
@@ -87,8 +88,8 @@ def _tell(folder: Path, kept: Replay, found: Findings, *, as_json: bool) -> None
             outcome[name] = [kept.files[i] if i < len(kept.files) else i for i in places]
         show(outcome, as_json=True)
         return
-    click.echo(f"{kept.place}, learning rate {kept.learning_rate:g}: not finite again.")
+    echo(f"{kept.place}, learning rate {kept.learning_rate:g}: not finite again.")
     for sentence in found.sentences(kept.files):
-        click.echo(f"  {sentence}")
+        echo(f"  {sentence}")
     if kept.files:
-        click.echo(f"  files of the step: {', '.join(kept.files)}")
+        echo(f"  files of the step: {', '.join(kept.files)}")

@@ -96,6 +96,11 @@ class Run:
         self._watched: dict[str, str] = {}
         self.results: dict[str, Any] = {}
 
+    @property
+    def csv_safe(self) -> bool:
+        """Whether tables for people keep spreadsheets from running names; runs of earlier versions do not say."""
+        return bool(self.options.get("csv_safe"))
+
     def say(self, text: str) -> None:
         """Tell the person one thing, on stderr and in log.txt."""
         self.console.say(text)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 import sys
 from collections.abc import Sequence
 
-import click
-
-from tlkit.cli.console import Console
+from tlkit.cli.console import Console, echo, held
+from tlkit.data.csv_writer import CsvWriter
 
 GAP = 2  # blanks between columns
 
@@ -34,25 +32,24 @@ def show_table(
     shown = _fitting(header, widths, spare) if sys.stdout.isatty() else list(range(len(header)))
     for cells in zip(*(columns[i] for i in shown)):
         aligned = [c.ljust(widths[i]) if i < left else c.rjust(widths[i]) for i, c in zip(shown, cells)]
-        click.echo((" " * GAP).join(aligned).rstrip())
+        echo((" " * GAP).join(aligned).rstrip())
     absent = [name for i, name in enumerate(header) if i not in shown]
     if absent:
         Console().say(f"This terminal is too narrow for {', '.join(absent)}.")
 
 
-def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print comma-separated values; None is empty."""
+def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]], *, safe: bool = False) -> None:
+    """Print comma-separated values; None is empty, `safe` as in CsvWriter."""
     stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerows([header, *rows])
-    click.echo(stream.getvalue(), nl=False)
+    CsvWriter(stream, safe=safe).writerows([header, *rows])
+    echo(stream.getvalue(), nl=False)
 
 
 def show_markdown(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
     """Print a Markdown table; arguments as for `show_table`."""
     rule = ["---" if index < left else "--:" for index in range(len(header))]
     for row in (header, rule, *rows):
-        click.echo("| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row) + " |")
+        echo("| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row) + " |")
 
 
 def _fitting(header: Sequence[str], widths: Sequence[int], spare: Sequence[str]) -> list[int]:
@@ -67,4 +64,4 @@ def _fitting(header: Sequence[str], widths: Sequence[int], spare: Sequence[str])
 
 
 def _cell(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else held(str(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_results import check_room
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.sources import PARTS, TRAINING
 
 if TYPE_CHECKING:
@@ -298,6 +298,6 @@ def _with_none(flags: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> tuple[
 
 def _table(file: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream)
         writer.writerow(header)
         writer.writerows(rows)

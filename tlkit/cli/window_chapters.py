@@ -11,6 +11,7 @@ from tlkit.cli import detection_chapters as detection
 from tlkit.cli import detection_tasting as tasting
 from tlkit.cli.estimates import window_time
 from tlkit.cli.running import Run
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, ModelFault
 
@@ -173,13 +174,13 @@ def taste(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Detect
     """Judge the test part, once, at the threshold of validation, and write down what is found on it."""
     test, found = tasting.judge(run, detector, split, detecting, detecting.threshold, BATCH)
     run.record(detecting=asdict(detecting))
-    write_detections(run.folder.path / "detections.csv", test, found)
+    write_detections(run.folder.path / "detections.csv", test, found, safe=run.csv_safe)
 
 
-def write_detections(file: Path, boxes: Boxes, found: Detections) -> None:
+def write_detections(file: Path, boxes: Boxes, found: Detections, *, safe: bool = False) -> None:
     """Write a row for every detection: image, box in its pixels, class, score; the surest of an image first."""
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream, safe=safe)
         writer.writerow(COLUMNS)
         for path, some, scores, labels in zip(boxes.paths, *found, strict=True):
             for box, score, label in zip(some.tolist(), scores.tolist(), labels.tolist(), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from tlkit.data import catalogue
 from tlkit.data.box_frames import picture_sizes
 from tlkit.data.cache import cache_folder, folder_written_once
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.errors import DataFault
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "difficult", "crowd", "split")
@@ -67,7 +67,7 @@ def _write(name: str, builder: Any, folder: Path) -> None:
             rows += _rows(path, folder, example["objects"], objects["label"].int2str, part)
     (folder / "classes.txt").write_text("".join(f"{n}\n" for n in objects["label"].names), encoding="utf-8")
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([HEADER, *rows])
+        CsvWriter(stream).writerows([HEADER, *rows])
 
 
 def _rows(path: Path, folder: Path, objects: dict, name_of: Any, part: str) -> Iterator[tuple]:

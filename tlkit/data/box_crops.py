@@ -7,7 +7,6 @@ an object, where a window half over it lies, else anywhere.
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tlkit.data.backgrounds import Backgrounds
 from tlkit.data.box_splits import BoxSplit
 from tlkit.data.box_writers import new_folder
 from tlkit.data.boxes import iou
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.depth import write_picture
 from tlkit.errors import DataFault, UsageFault
 
@@ -163,5 +163,5 @@ def _write(split: BoxSplit, folder: Path, crops: Iterator[Crop]) -> dict[str, in
             write_picture(folder / path, levels[top:bottom, left:right], bits)
             rows.append((path.as_posix(), crop.label, part, group))
     with (folder / LABELS).open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([("path", "label", "split", "group"), *rows])
+        CsvWriter(stream).writerows([("path", "label", "split", "group"), *rows])
     return dict(sorted(Counter(label for _, label, *_ in rows).items()))

@@ -6,7 +6,6 @@ What a format has no room for lies beside it: `groups.csv` (group, split and fac
 
 from __future__ import annotations
 
-import csv
 import errno
 import json
 import os
@@ -24,6 +23,7 @@ from tlkit.data.box_coco import is_outline_area
 from tlkit.data.box_records import number
 from tlkit.data.box_yolo import EXACT, label_place
 from tlkit.data.boxes import Boxes, difference, read_boxes
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.sources import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
@@ -126,7 +126,7 @@ def _place_images(boxes: Boxes, folder: Path, *, link: bool) -> None:
 
 def _write_table(file: Path, header: Sequence[str], rows: Iterator[Sequence] | list[Sequence]) -> None:
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream)
         writer.writerow(header)
         writer.writerows(rows)
 

@@ -6,13 +6,13 @@ downloaded unless asked for: an unprepared set is told from the folders alone, b
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from tlkit.data.cache import cache_folder, folder_written_once
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.errors import DataFault
 
 SPLITS = ("train", "validation", "test")  # other splits of a set carry no promise about leaks
@@ -101,7 +101,7 @@ def _write(name: str, builder: Any, folder: Path) -> None:
             part = split if several and split in SPLITS else ""
             rows.append((path.relative_to(folder).as_posix(), label, part))
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows(rows)
+        CsvWriter(stream).writerows(rows)
 
 
 def _suffix(contents: bytes) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tlkit.data.csv_tables import Table, read_table
+from tlkit.data.csv_writer import is_safe_cell
 from tlkit.data.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.image_records import PART_NAMES, TEST, TRAINING, VALIDATION, Row
 from tlkit.data.named_files import NamedFiles, Unusable
@@ -206,6 +207,11 @@ class ImageTable:
         unwanted -= len(self.rows)
         self.names = sorted({row.label for row in self.rows})
         self.remarks = _understood(columns)
+        safe = [name for name in self.names if is_safe_cell(name)]
+        if safe:
+            self.remarks.append(
+                f"Class {safe[0]} begins with an apostrophe, as --csv-safe writes names: it is kept as part of the name."
+            )
         if unwanted:
             self.remarks.append(f"Left out by --include or --exclude: {count(unwanted, 'image')}.")
 

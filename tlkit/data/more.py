@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.sources import IMAGE_SUFFIXES, TEST, TRAINING, VALIDATION, Images
@@ -42,7 +43,7 @@ def write_trained_on(
     """
     names = split.images.class_names
     with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream)
         writer.writerow(("path", "sha256", "label", "group", "part"))
         for part, some in ((TRAINING, indices), (VALIDATION, chosen_by)):
             for i in some:

@@ -11,6 +11,7 @@ import csv
 import hashlib
 import io
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.declared_parts import dealt_note, unnamed_notes
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
@@ -95,10 +97,10 @@ class Split:
 
 
 def _csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV; a carriage return within a cell is quoted, as with a lone newline at the end it is not."""
+    """One line of CSV."""
     stream = io.StringIO()
-    csv.writer(stream, lineterminator="\r\n").writerow(cells)
-    return stream.getvalue()[:-2] + "\n"
+    CsvWriter(stream).writerow(cells)
+    return stream.getvalue()
 
 
 def split_images(
@@ -153,7 +155,10 @@ def _check_paths(images: Images) -> None:
     """Refuse names of files that no manifest, page or board can hold."""
     path = next((path for path in images.paths if not is_text(path)), None)
     if path is not None:
-        raise DataFault(f"{path!a} has a name that is no UTF-8.", "Rename it; tlkit check names all of them.")
+        remedy = "Rename it; tlkit check names all of them."
+        if sys.getfilesystemencoding() != "utf-8":  # the same file is well named elsewhere
+            remedy = "Set PYTHONUTF8=1 in the environment, or rename it."
+        raise DataFault(f"{path!a} has a name that is no UTF-8.", remedy)
 
 
 def _held_out(images: Images, hold_out: str) -> Images:

@@ -10,7 +10,6 @@ public X-ray crops (Mery et al. 2015, GDXray), of which no pixel is used.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from tlkit.data import xray_belongings, xray_hardware, xray_soft, xray_threats
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.xray_geometry import Placed, Solid, moved, rotation
 from tlkit.data.xray_physics import Detector, expose, polychromatic_transmittance
 from tlkit.data.xray_shadow import View, extent, project
@@ -90,7 +90,7 @@ def write_crops(
                 Image.fromarray(picture).save(folder / path, optimize=False)
                 rows.append((path, label, f"{label}-{group}", series))
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([("path", "label", "group", "series"), *rows])
+        CsvWriter(file).writerows([("path", "label", "group", "series"), *rows])
 
 
 def render_crop(

@@ -9,7 +9,6 @@ bag, so parts made of groups share neither. Picture i depends only on (seed, i),
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from scipy import ndimage
 from tlkit.data import xray_bag_scenes
 from tlkit.data.cache import cache_folder, folder_written_once
 from tlkit.data.compositing import SEEN, box_of, occlusion
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.xray_bag_scenes import CLASSES, Scene
 from tlkit.data.xray_geometry import Placed, rotation
 from tlkit.data.xray_physics import Detector, add_scatter, polychromatic_transmittance
@@ -271,7 +271,7 @@ def write_sample(folder: Path) -> int:
 def _fill(folder: Path, bags: Iterable[Bag], *, progress: Progress = lambda _done: None) -> None:
     (folder / "images").mkdir(parents=True)
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
+        table = CsvWriter(file)
         table.writerow(COLUMNS)
         found = difficulty(_written(folder, table, bags, progress))
     (folder / "difficulty.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
 """Rows of features on disk: one SQLite file a network, rows by the content of the picture.
 
 SQLite makes it safe to share between processes and to interrupt: what was written stays, what was not is
-computed the next time. It is a cache: where it is damaged or the disk is full, the file goes and work goes on.
+computed the next time. It is a cache: where it is damaged or the disk is full, the file goes and work goes on; where
+it cannot be written, what it knows is read.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlkit.data.cache import cache_folder
+from tlkit.data.cache import cache_folder, in_cache
 
 FORMAT = "2"  # of the tables below; a file of another format is made anew
 PATIENCE = 60.0  # seconds to wait for another process's transaction
@@ -39,17 +40,14 @@ class FeatureCache:
         self, file: Path, facts: Mapping[str, str] | None = None, say: Callable[[str], None] | None = None
     ) -> None:
         self.file, self.facts = file, {"format": FORMAT, **(facts or {})}
-        self._say, self._given_up = say or (lambda _text: None), False
+        self._say, self._given_up, self._only_read = say or (lambda _text: None), False, False
         with self._mended():
             self._prepare()
 
     def _prepare(self) -> None:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with _open(self.file) as database:
-            names = {
-                row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-            }
-            if names and (names != {"features", "facts"} or _facts(database).get("format") != FORMAT):
+            if not _is_ours(database) and _tables(database):
                 raise sqlite3.DatabaseError("another version of tlkit wrote it")
             database.execute("CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, row BLOB NOT NULL)")
             database.execute("CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
@@ -75,18 +73,33 @@ class FeatureCache:
 
     def _give_up(self, reason: str) -> None:
         """Keep nothing from here on; a file that a full disk left half-grown goes."""
-        self._given_up = True
         if "full" in reason or "space" in reason:
             with contextlib.suppress(OSError):
                 _remove(self.file)
-        self._say(f"Features are not kept: {self.file} cannot be written ({reason}).")
+        self._only_read = not self._only_read and self._can_be_read()
+        self._given_up = not self._only_read
+        kept = "No further features are kept" if self._only_read else "Features are not kept"
+        where = (
+            " Let XDG_CACHE_HOME name a folder that can be written to keep them."
+            if in_cache(self.file)
+            else ""
+        )
+        self._say(f"{kept}: {self.file} cannot be written ({reason}).{where}")
+
+    def _can_be_read(self) -> bool:
+        """Whether the file is there and ours; asked where it cannot be written, as a shared cache may be."""
+        try:
+            with _open(self.file, only_read=True) as database:
+                return _is_ours(database)
+        except (sqlite3.DatabaseError, OSError):
+            return False
 
     def read(self, keys: Sequence[str], rows: np.ndarray) -> np.ndarray:
         """Fill float32 [n, d] `rows` in place; returns bool [n], which were there."""
         found = np.zeros(len(keys), bool)
         if self._given_up:
             return found
-        with self._mended(), _open(self.file) as database:
+        with self._mended(), _open(self.file, only_read=self._only_read) as database:
             for index, key in enumerate(keys):
                 hit = database.execute("SELECT row FROM features WHERE key = ?", (key,)).fetchone()
                 if hit and len(hit[0]) == rows.shape[1] * 4:
@@ -96,7 +109,7 @@ class FeatureCache:
 
     def write(self, keys: Sequence[str], rows: np.ndarray) -> None:
         """Store float32 [n, d] rows in one transaction."""
-        if self._given_up:
+        if self._given_up or self._only_read:
             return
         values = [(key, row.tobytes()) for key, row in zip(keys, rows, strict=True)]
         with self._mended(), _open(self.file) as database:
@@ -152,10 +165,20 @@ def _describe(file: Path) -> CacheFile:
 
 
 @contextlib.contextmanager
-def _open(file: Path) -> Iterator[sqlite3.Connection]:
+def _open(file: Path, *, only_read: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection whose changes are one transaction: all kept, or none where the block raises."""
-    with contextlib.closing(sqlite3.connect(file, timeout=PATIENCE)) as database, database:
+    name = f"{file.resolve().as_uri()}?mode=ro" if only_read else file
+    with contextlib.closing(sqlite3.connect(name, timeout=PATIENCE, uri=only_read)) as database, database:
         yield database
+
+
+def _tables(database: sqlite3.Connection) -> set[str]:
+    return {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
+def _is_ours(database: sqlite3.Connection) -> bool:
+    """Whether the tables are those of this version."""
+    return _tables(database) == {"features", "facts"} and _facts(database).get("format") == FORMAT
 
 
 def _facts(database: sqlite3.Connection) -> dict[str, str]:

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from tlkit.data.cache import UNWRITABLE
 from tlkit.errors import ModelFault
 
 HOST = "https://storage.googleapis.com"
@@ -220,18 +221,29 @@ def _fetch(backbone: str, entry: Published, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=".unfinished-")
     except OSError as error:
-        raise ModelFault(f"{path.parent} cannot be written: {error.strerror}.", remedy) from error
+        raise _unwritable(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             _download(f"{HOST}/{entry.path}", file)
         _check(Path(name), entry, path)
         Path(name).replace(path)
     except (OSError, http.client.HTTPException) as error:
+        if getattr(error, "errno", None) in UNWRITABLE:
+            raise _unwritable(path, error) from error
         reason = getattr(error, "reason", error)
         raise ModelFault(f"No network for the imagenet weights of {backbone} ({reason}).", remedy) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
+
+
+def _unwritable(path: Path, error: Exception) -> ModelFault:
+    """Why a file of weights cannot be kept, with the name of the place that can be another."""
+    return ModelFault(
+        f"{path.parent} cannot be written: {getattr(error, 'strerror', error)}.",
+        "Let KERAS_HOME name a folder that can be written, or take --weights none or --weights FILE,"
+        " or --backbone efficientnet-lite0, which needs no file of Keras.",
+    )
 
 
 def _download(url: str, file: BinaryIO) -> None:

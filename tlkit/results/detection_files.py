@@ -6,7 +6,6 @@ too; the folder can be read again as a source of boxes.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ import tensorflow as tf
 from PIL import Image, ImageDraw, ImageFont
 
 from tlkit.data.box_coco import IMAGES_BESIDE
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.decoding import decode, read_contents
 from tlkit.errors import RunFailed
 from tlkit.results.canvas import COLOURS, shortened
@@ -71,6 +71,8 @@ def write_found(
     about: dict[str, Any],
     told: Callable[[int], None] = lambda _done: None,
     numbers: Numbers | None = None,
+    *,
+    safe: bool = False,
 ) -> None:
     """Write a folder that appears whole or not at all.
 
@@ -84,6 +86,7 @@ def write_found(
         about: For "info" in images.json.
         told: Is called with the number of pictures drawn.
         numbers: Of pictures and classes; None: from 1.
+        safe: Of boxes.csv, as in CsvWriter.
 
     Raises:
         RunFailed: The folder cannot be written.
@@ -95,7 +98,7 @@ def write_found(
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
-            _write_table(aside / "boxes.csv", found, names)
+            _write_table(aside / "boxes.csv", found, names, safe=safe)
             (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
             numbers = numbers or Numbers(range(1, len(found) + 1), range(1, len(classes) + 1))
             images = {"info": about, **_images(found, names, sizes, classes, numbers)}
@@ -242,10 +245,10 @@ def _opened(file: Path, height: int) -> ImageFont.FreeTypeFont:
 # --- numbers ---
 
 
-def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> None:
+def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str], *, safe: bool) -> None:
     """`boxes.csv`; a picture without a box has a row of its own."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        table = csv.writer(stream, lineterminator="\n")
+    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
+        table = CsvWriter(stream, safe=safe)
         table.writerow(HEADER)
         for one, name in zip(found, names, strict=True):
             for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True):
@@ -255,7 +258,10 @@ def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str]) -> No
 
 
 def _write_json(file: Path, content: Any) -> None:
-    file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(content, ensure_ascii=False)
+    file.write_text(
+        text, encoding="utf-8", errors="backslashreplace"
+    )  # JSON's escape of a byte that is no UTF-8
 
 
 def _images(

@@ -5,7 +5,6 @@ The temperature is fitted on validation; the test part is read once, at the end,
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.images import pixel_batches
 from tlkit.data.sources import PARTS, TEST, VALIDATION
 from tlkit.data.splits import Split
@@ -115,11 +115,11 @@ def calibration_errors(
     }
 
 
-def write_predictions(file: Path, split: Split, probabilities: np.ndarray) -> None:
-    """Write path, part, label, predicted and one probability a class for every image."""
+def write_predictions(file: Path, split: Split, probabilities: np.ndarray, *, safe: bool = False) -> None:
+    """Write path, part, label, predicted and one probability a class for every image; `safe` as in CsvWriter."""
     names = split.images.class_names
     with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
+        writer = CsvWriter(stream, safe=safe)
         writer.writerow(["path", "part", "label", "predicted", *names])
         for i, path in enumerate(split.images.paths):
             row = probabilities[i]

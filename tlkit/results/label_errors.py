@@ -11,7 +11,6 @@ Artificial Intelligence Research 70, 2021, section 3.1 (thresholds and confident
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tlkit.data.check import Check
+from tlkit.data.csv_writer import run_rows
 from tlkit.data.findings import Finding, finding
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import read_manifest
@@ -88,8 +88,7 @@ def held_out_answers(run: Path) -> Answers:
     if not file.is_file() or not (run / "split.csv").is_file():
         raise UsageFault(f"{run} has no predictions.", "Name a run of a recipe that trains a classifier.")
     hashes = {path: row.get("sha256", "") for path, row in read_manifest(run / "split.csv").items()}
-    with file.open(newline="", encoding="utf-8") as stream:
-        header, *rows = list(csv.reader(stream))
+    header, *rows = run_rows(file)
     held_out = [row for row in rows if row[1] != TRAINING]
     unknown = next((row[0] for row in held_out if row[0] not in hashes), None)
     if unknown is not None:

@@ -83,7 +83,7 @@ def write_page(
     )
     path = folder / "report.html"
     aside = folder / ".report.html"
-    aside.write_text(page, encoding="utf-8")
+    aside.write_text(page, encoding="utf-8", errors="backslashreplace")
     aside.replace(path)
     return path
 

@@ -8,7 +8,6 @@ A part whose file is missing is left out or said to be missing.
 from __future__ import annotations
 
 import base64
-import csv
 import heapq
 import json
 import os
@@ -20,6 +19,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from tlkit.data.csv_writer import run_rows
 from tlkit.results.verdict import percent, verdict
 
 PICTURES = {  # with what to look for; others come last
@@ -48,7 +48,7 @@ def write_report(run: Path) -> Path:
     page = _environment().get_template(_TEMPLATE).render(**_facts(run))
     path = run / "report.html"
     aside = run / ".report.html"
-    aside.write_text(page, encoding="utf-8")
+    aside.write_text(page, encoding="utf-8", errors="backslashreplace")
     aside.replace(path)
     return path
 
@@ -120,15 +120,14 @@ def _mistakes(path: Path, part: str | None) -> list[dict[str, Any]]:
     """Find the most confident wrong answers of a part: path, label, predicted, confidence."""
     if not path.is_file():
         return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = csv.reader(stream)
-        next(rows, None)  # path, part, label, predicted, then a probability for each class
-        wrong = (
-            {"path": row[0], "label": row[2], "predicted": row[3], "confidence": max(map(float, row[4:]))}
-            for row in rows
-            if len(row) > 4 and row[1] == part and row[2] != row[3]
-        )
-        return heapq.nlargest(MISTAKES, wrong, key=lambda row: row["confidence"])
+    rows = run_rows(path)
+    next(rows, None)  # path, part, label, predicted, then a probability for each class
+    wrong = (
+        {"path": row[0], "label": row[2], "predicted": row[3], "confidence": max(map(float, row[4:]))}
+        for row in rows
+        if len(row) > 4 and row[1] == part and row[2] != row[3]
+    )
+    return heapq.nlargest(MISTAKES, wrong, key=lambda row: row["confidence"])
 
 
 def _pictures(folder: Path) -> dict[str, str]:

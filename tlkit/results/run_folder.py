@@ -100,7 +100,7 @@ class RunFolder:
     def append_metrics(self, row: dict[str, Any]) -> None:
         """Add one line to metrics.jsonl, on disk when this returns."""
         line = json.dumps(plain(row), ensure_ascii=False, allow_nan=False)
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as stream:
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8", errors="backslashreplace") as stream:
             stream.write(line + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -305,7 +305,9 @@ def _suggest(text: str, runs: Path) -> str:
 def _replace(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
     aside = path.with_name(f".{path.name}.part")
-    with aside.open("w", encoding="utf-8") as stream:
+    with aside.open(
+        "w", encoding="utf-8", errors="backslashreplace"
+    ) as stream:  # JSON's escape of a byte of a name
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
