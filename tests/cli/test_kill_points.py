@@ -18,6 +18,7 @@ from PIL import Image
 from tests.cli.conftest import tiny_backbone
 from tests.conftest import draw
 from tests.models.test_training import fit_toy, same, values
+from tests.results.boards import check_board, pictures_of_board, points_of_board
 from tlkit.cli.interruption import Stopped
 from tlkit.models.settings import Fitting
 from tlkit.results.run_folder import read_card, read_metrics
@@ -154,25 +155,11 @@ def kill_one_after_the_other(recipe, source, folder, seconds):
     return True
 
 
-def steps_of_board(run):
-    """Folder and tag -> the steps of its numbers, in order."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    found = {}
-    for folder in sorted({file.parent for file in (run / "tensorboard").rglob("events.*")}):
-        events = EventAccumulator(str(folder), size_guidance={"tensors": 0}).Reload()
-        for tag in events.Tags()["tensors"]:
-            if events.SummaryMetadata(tag).plugin_data.plugin_name == "scalars":
-                found[folder.name, tag] = [event.step for event in events.Tensors(tag)]
-    return found
-
-
 def check_same(whole, resumed):
     assert first_difference(whole, resumed) is None
-    steps = steps_of_board(resumed)
-    assert steps == steps_of_board(whole)
-    assert all(len(set(one)) == len(one) for one in steps.values())
-    assert steps
+    check_board(resumed)
+    assert points_of_board(resumed) == points_of_board(whole)
+    assert pictures_of_board(resumed) == pictures_of_board(whole)
     assert not list(resumed.parent.glob("unfinished-*"))
 
 
@@ -315,27 +302,3 @@ def test_a_line_of_metrics_that_a_kill_cut_short_is_dropped(kitchen, tlkit_comma
     assert (finished / "metrics.jsonl").read_text().count("\n") == 3
     assert read_card(finished)["number"] == 1
     json.loads((finished / "options.json").read_text())
-
-
-def test_tensorboard_forgets_what_comes_after_the_checkpoint(tmp_path):
-    import tensorflow as tf
-
-    from tlkit.results.events import forget
-
-    folder = tmp_path / "tensorboard" / "training"
-    writer = tf.summary.create_file_writer(str(folder))
-    for step in range(1, 6):
-        with writer.as_default(step):
-            tf.summary.scalar("loss", 1 / step)
-            tf.summary.scalar("head/loss", 1 / step, step=step + 10)  # counts within its phase
-    writer.close()
-    before = next(folder.iterdir()).read_bytes()
-    forget(tmp_path / "tensorboard", 5)
-    assert next(folder.iterdir()).read_bytes() == before
-    forget(tmp_path / "tensorboard", 3)
-    assert steps_of_board(tmp_path) == {
-        ("training", "loss"): [1, 2, 3],
-        ("training", "head/loss"): [11, 12, 13],
-    }
-    assert len([*folder.iterdir()]) == 1
-    forget(Path(tmp_path / "nowhere"), 0)

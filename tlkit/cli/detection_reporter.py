@@ -43,7 +43,7 @@ class Reporter:
 
         table = self.run.table
         table.measure = "AP50"
-        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
+        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=self.close)
 
     def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
         """Forget rows that were written after the last checkpoint, then begin the phase."""
@@ -56,6 +56,7 @@ class Reporter:
             or (r["phase"] == phase and r["epoch"] <= first)
             or any(r.get(name) != value for name, value in self.training.items())
         ]
+        self.board.close()
         self.run.folder.rewrite_metrics(self.rows)
         self.run.table.start(phase, epochs, steps)
 
@@ -78,6 +79,11 @@ class Reporter:
             row["seconds"],
         )
         self.board.add(row, len(self.rows))
+
+    def close(self) -> None:
+        """End the phase: the table, and the event files until the next one."""
+        self.run.table.close()
+        self.board.close()
 
 
 def draw_first_batch(

@@ -132,6 +132,7 @@ class _Referee:
             row["step"] >= step for row in self.rows
         ):  # written after the checkpoint that a resume began from
             self.rows = [row for row in self.rows if row["step"] < step]
+            self.board.close()
             self.run.folder.rewrite_metrics(self.rows)
         labels = random_labels(game.average, JUDGED, self.run.seed)
         fakes = sample(game, random_latents(game, JUDGED, self.run.seed), labels=labels)
@@ -199,7 +200,7 @@ class _Referee:
         )
         reals = self.subject.pictures[TRAINING][:SHOWN]
         self.board.add_sheet("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
-        self.board.add(row, row["step"])
+        self.board.add(row, len(self.rows))
 
     def close(self) -> None:
         self.board.close()

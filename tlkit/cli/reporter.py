@@ -31,13 +31,13 @@ class Reporter:
         self.phases, self.planned = list(phases), 0
         self.board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(self.rows))
         self.board.add_graph(model)
+        self.board.close()
 
     def watchers(self) -> Any:
         """What the fitting tells."""
         from tlkit.models.training import Watchers
 
-        table = self.run.table
-        return Watchers(start=self.start, step=table.step, epoch=self.epoch, close=table.close)
+        return Watchers(start=self.start, step=self.run.table.step, epoch=self.epoch, close=self.close)
 
     def start(self, phase: str, epochs: int, steps: int, first: int) -> None:
         """Forget rows that were written after the last checkpoint, then begin the phase."""
@@ -47,6 +47,7 @@ class Reporter:
             r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
         ]
         if len(kept) < len(self.rows):
+            self.board.close()
             self.run.folder.rewrite_metrics(kept)
         self.rows = kept
         self.board.epoch = len(kept)
@@ -64,3 +65,8 @@ class Reporter:
         }
         self.run.table.epoch(row["phase"], row["epoch"], self.planned, logs, row["best"], row["seconds"])
         self.board.add_epoch(row, confusion)
+
+    def close(self) -> None:
+        """End the phase: the table, and the event files until the next one."""
+        self.run.table.close()
+        self.board.close()

@@ -63,17 +63,19 @@ def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
     command.name = settings["recipe"]
     with working_folder(settings["working_folder"], path) as folder:
         reopened = RunFolder.reopen(folder)
-        _mend_metrics(reopened)
+        _mend(reopened)
         command.resume(reopened, settings, as_json=as_json, verbose=verbose)
 
 
-def _mend_metrics(folder: RunFolder) -> None:
-    """Drop a last line of metrics.jsonl that a kill cut short, lest the next one be joined to it."""
+def _mend(folder: RunFolder) -> None:
+    """Drop a last line of metrics.jsonl that a kill cut short, lest the next one be joined to it; mend TensorBoard."""
     file = folder.path / "metrics.jsonl"
+    folder.lock()
     if file.is_file() and not file.read_bytes().endswith(b"\n"):
-        folder.lock()
         folder.rewrite_metrics(folder.metrics())
-        folder.release()
+    else:
+        folder.mend_board()
+    folder.release()
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -17,8 +17,37 @@ import tensorflow as tf
 from PIL import Image
 
 from tlkit.results import pictures
+from tlkit.results.points import points_of
 
-EVENT_FILES = "events.out.tfevents.*"
+
+class Writers:
+    """The open event files below a folder: one for each folder in it that is written to, opened by the first event."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._open: dict[str, tf.summary.SummaryWriter] = {}
+
+    def __getitem__(self, name: str) -> tf.summary.SummaryWriter:
+        if name not in self._open:
+            self._open[name] = tf.summary.create_file_writer(str(self.folder / name))
+        return self._open[name]
+
+    def add_points(self, row: dict[str, Any], number: int) -> None:
+        """Write the points of one row of metrics.jsonl, its line counted from 1."""
+        for point in points_of(row, number):
+            with self[point.folder].as_default(point.step):
+                tf.summary.scalar(point.tag, point.value)
+
+    def flush(self) -> None:
+        """Hand everything to the system, so that a kill of this process loses nothing."""
+        for writer in self._open.values():
+            writer.flush()
+
+    def close(self) -> None:
+        """Write what is still held back and let go of the files; what is written later goes into new ones."""
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
 
 
 class Board:
@@ -33,29 +62,17 @@ class Board:
     def __init__(self, folder: Path, class_names: Sequence[str], epoch: int = 0) -> None:
         self.class_names = class_names
         self.epoch = epoch
-        self.writers = {
-            part: tf.summary.create_file_writer(str(folder / part)) for part in ("training", "validation")
-        }
+        self.writers = Writers(folder)
 
     def add_epoch(self, row: dict[str, Any], confusion: np.ndarray) -> None:
         """Write one row of metrics.jsonl, and of the best so far its confusion; scalars are also grouped by phase."""
         self.epoch += 1
-        for part, writer in self.writers.items():
-            with writer.as_default(self.epoch):
-                for measure in ("loss", "accuracy"):
-                    value = row.get(f"{part}_{measure}")
-                    if value is None:  # a refit has no validation part
-                        continue
-                    tf.summary.scalar(measure, value)
-                    tf.summary.scalar(f"{row['phase']}/{measure}", value, step=row["epoch"])
-                if part == "training":
-                    tf.summary.scalar("learning_rate", row["learning_rate"])
-                elif confusion.size and row["best"]:  # to draw it takes longer than an epoch of a head
-                    figure = pictures.confusion_matrix(
-                        confusion, self.class_names, title=f"epoch {self.epoch}"
-                    )
-                    tf.summary.image("confusion", pictures.to_array(figure)[None])
-            writer.flush()
+        self.writers.add_points(row, self.epoch)
+        if confusion.size and row["best"]:  # to draw it takes longer than an epoch of a head
+            figure = pictures.confusion_matrix(confusion, self.class_names, title=f"epoch {self.epoch}")
+            with self.writers["validation"].as_default(self.epoch):
+                tf.summary.image("confusion", pictures.to_array(figure)[None])
+        self.writers.flush()
 
     def add_picture(self, name: str, file: Path) -> None:
         """Show a PNG of the run."""
@@ -71,37 +88,33 @@ class Board:
 
     def close(self) -> None:
         """Write what is still held back."""
-        for writer in self.writers.values():
-            writer.close()
+        self.writers.close()
 
 
 class ScalarBoard:
-    """Writes the numbers and pictures of a run that is no classifier, in one event folder."""
+    """Writes the numbers of a run that is no classifier, and its pictures, which stand in one event folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.writer = tf.summary.create_file_writer(str(folder))
+        self.writers, self.name = Writers(folder.parent), folder.name
 
-    def add(self, row: dict[str, Any], step: int) -> None:
-        """Write the numbers of one row of metrics.jsonl."""
-        with self.writer.as_default(step):
-            for name, value in row.items():
-                if isinstance(value, float):
-                    tf.summary.scalar(name, value)
-        self.writer.flush()
+    def add(self, row: dict[str, Any], number: int) -> None:
+        """Write the numbers of one row of metrics.jsonl, its line counted from 1."""
+        self.writers.add_points(row, number)
+        self.writers.flush()
 
     def add_sheet(self, name: str, pictures: np.ndarray, step: int) -> None:
         """Show pictures [n, s, s, c], 0..1, side by side."""
-        with self.writer.as_default(step):
+        with self.writers[self.name].as_default(step):
             tf.summary.image(name, sheet(pictures)[None])
 
     def add_picture(self, name: str, file: Path, step: int) -> None:
         """Show a PNG of the run."""
-        with Image.open(file) as image, self.writer.as_default(step):
+        with Image.open(file) as image, self.writers[self.name].as_default(step):
             tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
 
     def close(self) -> None:
         """Write what is still held back."""
-        self.writer.close()
+        self.writers.close()
 
 
 def sheet(pictures: np.ndarray, columns: int = 16) -> np.ndarray:

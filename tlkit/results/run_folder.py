@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import RunFailed, UsageFault
-from tlkit.results.events import forget
+from tlkit.results.events import mend
+from tlkit.results.points import place_of
 
 RUNS = Path("saved_models")
 _UNFINISHED = re.compile(r"unfinished-([1-9][0-9]*)")
@@ -110,12 +111,16 @@ class RunFolder:
     def rewrite_metrics(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replace metrics.jsonl as a whole, as a resumed run does to drop rows after its checkpoint.
 
-        TensorBoard forgets them too. Its steps are those of the rows, or count them.
+        TensorBoard forgets them too.
         """
         rows = list(rows)
         lines = (json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         _replace(self.path / "metrics.jsonl", "".join(lines))
-        forget(self.path / "tensorboard", rows[-1].get("step", len(rows)) if rows else 0)
+        mend(self.path / "tensorboard", rows, place_of(rows[-1], len(rows)) if rows else 0)
+
+    def mend_board(self) -> None:
+        """Make TensorBoard's event files, none of which is open, agree with metrics.jsonl."""
+        mend(self.path / "tensorboard", self.metrics())
 
     def worth_resuming(self) -> bool:
         """Whether anything was learned or measured yet."""
@@ -146,7 +151,7 @@ class RunFolder:
             self._held = None
 
     def finish(self, card: dict[str, Any]) -> Path:
-        """Write card.json, see everything safely on disk, and rename the folder to its number.
+        """Mend TensorBoard's files, write card.json, see everything safely on disk, and rename the folder to its number.
 
         If that number is taken by now, the next free one is used; nothing is ever overwritten.
 
@@ -156,6 +161,7 @@ class RunFolder:
         Returns:
             The folder of the finished run.
         """
+        self.mend_board()
         while True:
             self.write_json("card.json", {**card, "name": self.name, "number": self.number})
             _settle(self.path)
