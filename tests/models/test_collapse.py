@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tests.models.test_game import PLAY, make, pictures, rewound, values
+from tests.starts import play_start
 from tlkit.errors import RunFailed
 from tlkit.models import playing
 from tlkit.models.checkpoints import load_variables, save_variables
@@ -124,3 +125,14 @@ def test_a_game_begun_before_there_was_a_penalty_goes_on_without_it(game, tmp_pa
         assert (kept.saturation, game.play.saturation) == (PLAY.saturation, 0.0)
     finally:
         game.play = kept
+
+
+@pytest.mark.slow
+@pytest.mark.real
+@pytest.mark.parametrize("group", [None, r"[ULA]?(B\d+_\d+)"])
+@pytest.mark.parametrize(("network", "starts", "steps"), [("dcgan", 20, 500), ("stylegan", 20, 500)])
+def test_no_start_ends_collapsed(network, starts, steps, group, real_data):
+    for seed in range(starts):
+        found = play_start(str(real_data / "threats"), "shuriken", network, steps, seed, group=group)
+        assert not found.collapsed, found
+        assert found.spread > 0.25, found
