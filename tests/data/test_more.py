@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 
 import pytest
@@ -101,3 +102,36 @@ def test_folds_refuse_synthetic_pictures(split, synthetic_run):
     groups = [joined.groups[i] for i in chosen]
     with pytest.raises(UsageFault, match="--select folds cannot judge with --more"):
         make_folds(joined.images.labels[chosen], groups, joined.images.class_names, 2)
+
+
+ALARM = "The samples differ from each other 0.03 times as much as real pictures do (alarm below 0.5)."
+
+
+@pytest.mark.parametrize(
+    ("stopped", "steps", "various", "refused"),
+    [
+        (ALARM, 3000, [False, False], True),
+        (ALARM, 3000, [True, False], False),  # the checkpoint that was kept is one from before
+        (ALARM, 40, [False], False),  # in so few steps nobody can tell
+        ("all steps done", 3000, [False, False], False),
+        ("12.5 minutes are over", 3000, [False, False], False),
+    ],
+)
+def test_a_run_of_before_whose_generator_had_collapsed_is_refused(
+    stopped, steps, various, refused, split, synthetic_run
+):
+    game = {"game": {"stopped": stopped, "steps": steps}}
+    (synthetic_run / "card.json").write_text(json.dumps(game))
+    rows = "".join(json.dumps({"various": value}) + "\n" for value in various)
+    (synthetic_run / "metrics.jsonl").write_text(rows)
+    if not refused:
+        add_synthetic(split, [synthetic_run])
+        return
+    with pytest.raises(
+        DataFault, match=r"--more gan/1 comes from a generator that had collapsed\. The samples"
+    ) as told:
+        add_synthetic(split, [synthetic_run])
+    assert "synthesize-dcgan SOURCE --class NAME" in told.value.remedy
+    (synthetic_run / "card.json").write_text(json.dumps({"collapsed": ALARM}))  # of `generate`
+    with pytest.raises(DataFault, match="had collapsed"):
+        add_synthetic(split, [synthetic_run])

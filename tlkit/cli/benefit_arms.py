@@ -19,6 +19,7 @@ NOTHING = "nothing"
 GAMES = ("dcgan", "stylegan")
 WITH_CLUTTER = "+composites"  # fakes of a game, and those fakes set into clutter
 CELLS = "cells"  # folder of what is there already, for a run that goes on
+LOOK = 500  # steps of a game from one look, whether its generator has collapsed, to the next
 COPIES = 4  # composites of each real picture; of each fake there is one
 
 
@@ -112,7 +113,7 @@ def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.
             None,
             steps=question.steps,
             folder=Path(folder),
-            every=question.steps,
+            every=min(LOOK, question.steps),
             watchers=watchers,
         )
     return sample(game, random_latents(game, question.samples, seed))

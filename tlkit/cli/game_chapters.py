@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tlkit.cli.chapters import CHECKPOINTS
 from tlkit.cli.running import Run
 from tlkit.cli.synthesis_chapters import SHOWN, Length, Subject
+from tlkit.data.more import SETTLED
 from tlkit.data.sources import TRAINING, VALIDATION
+from tlkit.errors import RunFailed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -48,10 +50,11 @@ class Judge:
 def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -> None:
     """Let generator and critic learn from the training part; every now and then judge the fakes on validation.
 
-    The generator ends with the weights of the checkpoint whose KID against validation was lowest.
+    The generator ends with the weights of the checkpoint whose KID against validation was lowest, of those since the
+    game was begun, or begun again because the generator had collapsed.
 
     Raises:
-        RunFailed: The game diverged twice.
+        RunFailed: The game diverged twice, or the generator collapsed three times; the run stays unfinished.
     """
     from tlkit.models.checkpoints import load_variables
     from tlkit.models.playing import GameWatchers, fit_game
@@ -76,7 +79,8 @@ def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -
             watchers=GameWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
         )
     referee.close()
-    best = referee.best()
+    best = referee.best(game.begun)
+    referee.check_various(game)
     if best and (folder / "best.npz").is_file():
         load_variables(folder / "best.npz", game.average.variables)
     run.record(
@@ -114,13 +118,16 @@ class _Referee:
         self.rows = run.folder.metrics() if run.resumed else []
         self.board = ScalarBoard(run.folder.folder("tensorboard") / "game")
         self.logs: dict[str, float] = {}
-        self.healthy = any(row["various"] for row in self.rows)
+
+    def since(self, begun: int) -> list[dict[str, Any]]:
+        """The rows of the networks as they are: those since a step, after which they were begun again, or all."""
+        return [row for row in self.rows if row.get("begun", 0) == begun]
 
     def watch(self, logs: dict[str, float]) -> None:
         self.logs = logs
 
-    def best(self) -> dict[str, Any] | None:
-        return min(self.rows, key=lambda row: row["kid"], default=None)
+    def best(self, begun: int) -> dict[str, Any] | None:
+        return min(self.since(begun), key=lambda row: row["kid"], default=None)
 
     def checkpoint(self, step: int, game: Game) -> str | None:
         """Judge the average generator as it stands; returns why the game should end, or None."""
@@ -139,20 +146,21 @@ class _Referee:
         found = self.judge(fakes)
         distance = kid(self.judge.real(VALIDATION), found, seed=self.run.seed)
         row = self._row(step, game, distance, fakes, labels)
-        reason = self._reason(row, found)
+        earlier = self.since(game.begun)
+        reason = self._reason([*earlier, row], found)
         row["various"] = reason is None
-        if all(row["kid"] < earlier["kid"] for earlier in self.rows):
+        if all(row["kid"] < other["kid"] for other in earlier):
             save_variables(self.folder / "best.npz", game.average.variables, {"step": step})
         self.rows.append(row)
         self.run.folder.append_metrics(row)
         self._tell(row, fakes)
-        return self._alarm(row, reason)
+        return self._alarm(step - game.begun, reason, earlier)
 
-    def _reason(self, row: dict[str, Any], found: np.ndarray) -> str | None:
+    def _reason(self, rows: list[dict[str, Any]], found: np.ndarray) -> str | None:
         """Why the game has collapsed, or None. A critic often wins for a while and is caught up with again."""
         from tlkit.results.synthesis import CriticAnswers, collapse_reason
 
-        late = [*self.rows, row][-PATIENCE:]
+        late = rows[-PATIENCE:]
         answers = None
         if len(late) == PATIENCE:
             # A mean sign of -1..1 is twice the share of pictures taken for real, less 1.
@@ -163,13 +171,18 @@ class _Referee:
             answers = CriticAnswers(min(real), max(fake), min(held_out))
         return collapse_reason(self.judge.real(TRAINING), found, answers)
 
-    def _alarm(self, row: dict[str, Any], reason: str | None) -> str | None:
-        """A collapse ends the game; but fakes that were never various yet are given half of it to become so."""
-        if reason is None:
-            self.healthy = True
-            return None
-        late = self.length.minutes is None and 2 * row["step"] >= self.length.steps
-        return reason if self.healthy or late else None
+    def _alarm(self, done: int, reason: str | None, earlier: list[dict[str, Any]]) -> str | None:
+        """What ends the game after so many steps of these networks, or begins it again.
+
+        Fakes that were various once are kept. Those that never were are given half of the game to become so; then it
+        is begun again.
+        """
+        from tlkit.models.collapse import Collapse
+
+        if reason is None or any(row["various"] for row in earlier):
+            return reason
+        late = self.length.minutes is None and 2 * done >= self.length.steps
+        return None if not late else Collapse(reason) if done >= SETTLED else reason
 
     def _row(
         self, step: int, game: Game, distance: Any, fakes: np.ndarray, labels: np.ndarray
@@ -179,6 +192,7 @@ class _Referee:
         return {
             "phase": "game",
             "step": step,
+            **({"begun": game.begun} if game.begun else {}),
             "kid": float(distance.value),
             "kid_low": float(distance.low),
             "kid_high": float(distance.high),
@@ -201,6 +215,18 @@ class _Referee:
         reals = self.subject.pictures[TRAINING][:SHOWN]
         self.board.add_sheet("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
         self.board.add(row, len(self.rows))
+
+    def check_various(self, game: Game) -> None:
+        """Refuse to end with networks whose samples never were various: a game by --minutes is not begun again.
+
+        Raises:
+            RunFailed: They never were, after as many steps as it takes to tell.
+        """
+        from tlkit.models.playing import REMEDY
+
+        rows = self.since(game.begun)
+        if rows and rows[-1]["step"] - game.begun >= SETTLED and not any(row["various"] for row in rows):
+            raise RunFailed("The generator has collapsed: its samples never were various.", REMEDY)
 
     def close(self) -> None:
         self.board.close()

@@ -81,8 +81,12 @@ def make_pictures(run: Run, generator: Generator, samples: int, truncation: floa
     Raises:
         RunFailed: The disk has no room for them.
     """
-    from tlkit.data.more import TRAINED_ON
+    from tlkit.data.more import TRAINED_ON, collapse_of
 
+    collapsed = collapse_of(generator.folder)
+    if collapsed:
+        run.say(f"This generator had collapsed; --more refuses its pictures. {collapsed}")
+        run.record(collapsed=collapsed)
     made = []
     for name in generator.class_names:
         label = generator.card["classes"].index(name)

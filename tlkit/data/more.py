@@ -9,7 +9,9 @@ such run leaves `trained_on.csv`, and it is compared with the validation and tes
 from __future__ import annotations
 
 import csv
+import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -25,6 +27,10 @@ from tlkit.data.sources import IMAGE_SUFFIXES, TEST, TRAINING, VALIDATION, Image
 from tlkit.data.splits import SYNTHETIC_GROUP, Split
 from tlkit.errors import DataFault
 
+SETTLED = (
+    300  # steps of a game from which samples can be asked whether they differ: before, little is learned yet
+)
+_ENDED = re.compile(r"all steps done|.* minutes are over")  # how a game ends that went well
 SYNTHETIC = "synthetic"  # the folder of class folders in a run
 TRAINED_ON = "trained_on.csv"
 FOLDERS = {TRAINING: SYNTHETIC, VALIDATION: f"{SYNTHETIC}-validation"}  # of pictures made of a part
@@ -86,8 +92,9 @@ def check_leak(
         option: By which it was named.
 
     Raises:
-        DataFault: It does, or does not say what it learned from.
+        DataFault: It does, or does not say what it learned from, or its generator had collapsed.
     """
+    refuse_collapsed(run, f"{option} {name}")
     file = run / TRAINED_ON
     if not file.is_file():
         raise DataFault(
@@ -95,6 +102,45 @@ def check_leak(
             "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
     _refuse_judged(split, file, f"{option} {name}", run / manifest)
+
+
+def collapse_of(run: Path) -> str | None:
+    """Why the generator of a run had collapsed, a sentence, or None: by its card and metrics.jsonl.
+
+    Runs of today end as failures then; those of earlier versions ended as finished ones, with the alarm in the card.
+    """
+    try:
+        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return None
+    game = card.get("game") or {}
+    ended = game.get("stopped", "")
+    early = game.get("steps", 0) < SETTLED or any(row.get("various") for row in rows)
+    return None if not ended or early or _ENDED.fullmatch(ended) else ended
+
+
+def refuse_collapsed(run: Path, who: str) -> None:
+    """Refuse pictures of a generator that had collapsed.
+
+    Args:
+        run: Folder of the run that made them.
+        who: The option and the run, for the message.
+
+    Raises:
+        DataFault: It had.
+    """
+    try:
+        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        card = {}
+    reason = card.get("collapsed") or collapse_of(run)  # a run of `generate` repeats its generator's
+    if reason:
+        raise DataFault(
+            f"{who} comes from a generator that had collapsed. {reason}",
+            "Train one again: tlkit run synthesize-dcgan SOURCE --class NAME begins again by itself where it collapses.",
+        )
 
 
 def check_start(split: Split, run: Path, name: str) -> None:

@@ -153,15 +153,21 @@ class DcganGenerator(Player):
         Truncation shrinks the latents; between 0 and 1 it does little, because the pixel norm undoes most of it.
         """
         del seed
-        latents = latents * truncation
-        if self.embedding:
-            latents = tf.concat([latents, tf.cast(self.embedding(labels), latents.dtype)], -1)
-        return self.body(latents, training=training)
+        return self.body(self._conditioned(latents * truncation, labels), training=training)
+
+    def _conditioned(self, latents, labels):
+        """Latents, and beside them the embedding of the class."""
+        if not self.embedding:
+            return latents
+        return tf.concat([latents, tf.cast(self.embedding(labels), latents.dtype)], -1)
 
     def paint(self, latents, labels, seed, mixing):
-        """Pictures for the game; the seed and the share of mixed styles are a StyleGAN's."""
+        """Float32 [n, s, s, c] for the game, before the tanh; seed and share of mixed styles are a StyleGAN's."""
         del seed, mixing
-        return self(latents, labels, training=True)
+        x = self._conditioned(latents, labels)
+        for layer in self.body.layers[1:-1]:  # a chain; its last link is the tanh
+            x = layer(x)
+        return tf.cast(x, tf.float32)
 
 
 @keras.saving.register_keras_serializable("tlkit")

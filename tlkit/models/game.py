@@ -26,6 +26,7 @@ from tlkit.models.guard import Findings, examples_not_finite, finite, floats, no
 from tlkit.models.settings import Play
 
 LOSSES = ("non-saturating", "hinge")
+SATURATED = 3.0  # before the tanh
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -97,6 +98,7 @@ class Game(keras.Model):
         self.signs = self._number("signs", 0.0)  # sum of mean signs since p's last correction
         self.last_r1 = self._number("last_r1", 0.0)
         self.traces = 0  # how often the step was traced; a test counts
+        self.begun = 0  # the step after which the networks as they are were begun
         self.built = True
         self.generator_optimizer = self._optimizer(self.generator, play.learning_rate, 1.0)
         self.critic_optimizer = self._optimizer(self.critic, play.critic_rate, 1.0)
@@ -127,6 +129,22 @@ class Game(keras.Model):
     def images(self) -> int:
         """Real pictures shown so far, repetitions counted."""
         return int(self.step) * self.play.batch
+
+    def begin_again(self, seed: int) -> None:
+        """Draw both networks anew from a seed, and forget what the optimisers remember and how p was steered.
+
+        The number of steps goes on: latents, noise and the order of pictures, which follow from (seed, step), are then
+        others too, and nothing that is reported has two values at one step.
+        """
+        keras.utils.set_random_seed(seed)
+        networks = Networks(
+            *(type(one).from_config(one.get_config()) for one in (self.generator, self.critic))
+        )
+        fresh = Game(networks, self.play, self.seed)
+        for kept, new in zip(self.state, fresh.state, strict=True):
+            if kept is not self.step:
+                kept.assign(new)
+        self.begun = int(self.step)
 
     def halve_rates(self) -> None:
         """Halve both learning rates."""
@@ -168,13 +186,16 @@ class Game(keras.Model):
         reals = augment(reals, fold(seed, 0), self.p.value, play.augmentation)
         latents = tf.random.stateless_normal([tf.shape(reals)[0], self.generator.latent], fold(seed, 1))
         with tf.GradientTape(persistent=True) as tape:
-            fakes = self.generator.paint(latents, labels, fold(seed, 2), play.mixing)
-            changed = augment(fakes, fold(seed, 3), self.p.value, play.augmentation)
+            painted = self.generator.paint(latents, labels, fold(seed, 2), play.mixing)
+            changed = augment(tf.tanh(painted), fold(seed, 3), self.p.value, play.augmentation)
             on_fake = self.critic(changed, labels, training=True)
             on_real = self.critic(reals, labels, training=True)
             critic_loss, generator_loss = losses(on_real, on_fake, play.loss)
             scaled = self.critic_optimizer.scale_loss(critic_loss)
-            generator_scaled = self.generator_optimizer.scale_loss(generator_loss)
+            pulled = (
+                generator_loss + play.saturation * saturation(painted) if play.saturation else generator_loss
+            )
+            generator_scaled = self.generator_optimizer.scale_loss(pulled)
         # an embedding's gradient comes as slices, which cannot be added up
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, self.critic.trainable_variables)]
         generator_gradients = tape.gradient(generator_scaled, self.generator.trainable_variables)
@@ -273,6 +294,17 @@ def losses(on_real: tf.Tensor, on_fake: tf.Tensor, kind: str) -> tuple[tf.Tensor
         return critic, -tf.reduce_mean(on_fake)
     critic = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
     return critic, tf.reduce_mean(tf.nn.softplus(-on_fake))
+
+
+def saturation(painted: tf.Tensor) -> tf.Tensor:
+    """Mean square by which what goes into the tanh lies beyond +-3, scalar.
+
+    The first thing that a critic sees is how bright pictures are, and the generator's weights, all moved the same way,
+    swing between black and white. Beyond 3 the tanh's slope is below 0.01: a swing that ends there is
+    answered by no gradient, and all samples stay one picture. This is the gradient that leads back; tanh(3) is
+    0.995, within a step of 8-bit pixels of what is given up.
+    """
+    return tf.reduce_mean(tf.square(tf.nn.relu(tf.abs(painted) - SATURATED)))
 
 
 def look_at_game(game: Game, batch: tuple[Any, Any]) -> Findings:

@@ -2,7 +2,8 @@
 
 Everything is written to one file every so many steps; a run that was interrupted goes on from there as if nothing
 had been. A loss, gradient or weight that is not a number takes the game back to the last checkpoint with halved rates,
-once; the second time the step is kept in a replay and the run has failed.
+once; the second time the step is kept in a replay and the run has failed. A generator that has collapsed is begun
+again with other weights, twice; the third time the run has failed.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.images import fold
+from tlkit.data.more import SETTLED
 from tlkit.errors import DataFault, RunFailed
 from tlkit.models import replays
 from tlkit.models.checkpoints import load_variables, save_variables
+from tlkit.models.collapse import Collapse, constant_reason
 from tlkit.models.dcgan import check_size
 from tlkit.models.game import Game, look_at_game
 from tlkit.models.guard import listed
@@ -29,6 +32,9 @@ from tlkit.models.settings import LEAST_PICTURES
 from tlkit.models.training import check_settings
 
 CHECKPOINT = "last.npz"
+BEGUN_AGAIN = 2  # how often a collapsed game is
+OTHER_SEED = 1_000_003  # from one beginning to the next: far from the seeds that people give to other runs
+REMEDY = "Start a new run with another --seed, a lower --learning-rate, or more pictures."
 
 
 @dataclass
@@ -37,7 +43,7 @@ class GameWatchers:
 
     Attributes:
         step: (steps done, steps in all, logs) after every step; logs has images_per_second.
-        checkpoint: (steps done, game) -> a reason to stop, or None.
+        checkpoint: (steps done, game) -> a reason to stop, a `Collapse`, or None.
         note: A sentence about something that happened, such as a rollback.
     """
 
@@ -56,6 +62,7 @@ class GameResult:
         seconds: Wall time of the steps in all.
         stopped: Why it ended.
         notes: What was said on the way.
+        begun_again: At which steps, because the generator had collapsed.
     """
 
     steps: int
@@ -63,6 +70,7 @@ class GameResult:
     seconds: float
     stopped: str
     notes: tuple[str, ...]
+    begun_again: tuple[int, ...] = ()
 
 
 def check_pictures(pictures: np.ndarray, size: int, channels: int) -> None:
@@ -145,7 +153,7 @@ def fit_game(
         game: What to play; its seed is the order's seed too.
         pictures: float32 [n, s, s, c], 0..1.
         labels: int [n] where the networks are conditioned on classes.
-        steps: At most so many, those before an interruption counted.
+        steps: At most so many, those before an interruption counted; from anew where the game is begun again.
         minutes: Stop at the first step after so much wall time, the time before an interruption counted.
         folder: Where the checkpoint lies; what is found there is gone on from.
         every: Steps from one checkpoint to the next.
@@ -154,8 +162,8 @@ def fit_game(
 
     Raises:
         DataFault, UsageFault: See `check_pictures`; or the checkpoint was begun with other settings.
-        RunFailed: Values were not numbers a second time (step and files are named, and a replay is kept), or a
-            checkpoint is damaged or of another model.
+        RunFailed: Values were not numbers a second time (step and files are named, and a replay is kept), the
+            generator collapsed a third time, or a checkpoint is damaged or of another model.
     """
     check_pictures(pictures, game.generator.size, game.generator.channels)
     _check_labels(labels, game.generator.classes, len(pictures))
@@ -167,14 +175,21 @@ def fit_game(
         first = int(game.step)
         game.fit(
             picture_stream(pictures, labels, game.play.batch, game.seed, first),
-            steps_per_epoch=steps - first,
+            steps_per_epoch=keeper.end - first,
             callbacks=[keeper],
             shuffle=False,  # the stream has its own order
             verbose=0,
         )
     state = keeper.state
+    if state["collapsed"]:
+        raise RunFailed(
+            f"The generator has collapsed at step {int(game.step)}, {len(state['begun_again'])} times begun again: "
+            f"{state['collapsed']}",
+            REMEDY,
+        )
+    notes, begun_again = tuple(state["notes"]), tuple(state["begun_again"])
     return GameResult(
-        int(game.step), game.images, round(state["seconds"], 3), state["stopped"], tuple(state["notes"])
+        int(game.step), game.images, round(state["seconds"], 3), state["stopped"], notes, begun_again
     )
 
 
@@ -201,22 +216,30 @@ class _Keeper(keras.callbacks.Callback):
             "notes": [],
             "stopped": "",
             "reason": "",
+            "begun_again": [],
+            "collapsed": "",
         }
 
     def restore(self) -> None:
         """Go on where an interrupted game stopped, or write down where this one begins."""
         self._spent = 0.0
         if self.file.is_file():
-            self.state = self._load()
+            self.state = {**self.state, **self._load()}  # a checkpoint of before may lack the newest fields
             self._spent = self.state["seconds"]
+            self.model.begun = self.state["begun_again"][-1] if self.state["begun_again"] else 0
         else:
             self._save()
+
+    @property
+    def end(self) -> int:
+        """The last step."""
+        return self.model.begun + self.steps
 
     def ended(self) -> bool:
         """Whether there is nothing more to do; writes down why."""
         if self.state["reason"]:
             self.state["stopped"] = self.state["reason"]
-        elif int(self.model.step) >= self.steps:
+        elif int(self.model.step) >= self.end:
             self.state["stopped"] = "all steps done"
         elif self.minutes is not None and self.state["seconds"] >= self.minutes * 60:
             self.state["stopped"] = f"{self.minutes:g} minutes are over"
@@ -241,9 +264,11 @@ class _Keeper(keras.callbacks.Callback):
         speed = self.model.play.batch / max(now - self._last, 1e-9)
         self._rate = 0.95 * self._rate + 0.05 * speed if self._rate else speed
         self._last = now
-        self.watchers.step(self._step, self.steps, {**logs, "images_per_second": self._rate})
+        self.watchers.step(
+            self._step - self.model.begun, self.steps, {**logs, "images_per_second": self._rate}
+        )
         over = self.minutes is not None and self.state["seconds"] >= self.minutes * 60
-        if self._step % self.every == 0 or self._step >= self.steps or over:
+        if self._step % self.every == 0 or self._step >= self.end or over:
             self._keep()
 
     # --- the rest ---
@@ -253,11 +278,32 @@ class _Keeper(keras.callbacks.Callback):
         if not all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.state):
             self._roll_back(counted=True)
             return
-        self.state["reason"] = self.watchers.checkpoint(self._step, self.model) or ""
+        told = self.watchers.checkpoint(self._step, self.model) or ""
+        settled = self._step - self.model.begun >= SETTLED
+        lost = (constant_reason(self.model, self.pictures) if settled else None) or (
+            str(told) if isinstance(told, Collapse) else ""
+        )
         self.state["seconds"] = self._spent + time.monotonic() - self._began
+        if lost and len(self.state["begun_again"]) < BEGUN_AGAIN:
+            self._begin_again(lost)
+        else:
+            self.state["collapsed"], self.state["reason"] = lost, lost or str(told)
         if self.ended():
             self.model.stop_training = True
         self._save()
+
+    def _begin_again(self, reason: str) -> None:
+        """Go on with new networks from the step that is next."""
+        number = len(self.state["begun_again"]) + 1
+        seed = self.model.seed + number * OTHER_SEED
+        self.model.begin_again(seed)
+        self.state["begun_again"].append(self._step)
+        note = (
+            f"Collapsed at step {self._step}: {reason} Begun again ({number} of {BEGUN_AGAIN}) with weights drawn "
+            f"from seed {seed}."
+        )
+        self.state["notes"].append(note)
+        self.watchers.note(note)
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -270,7 +316,10 @@ class _Keeper(keras.callbacks.Callback):
 
     def _load(self) -> dict[str, Any]:
         state = load_variables(self.file, self.model.state)
-        check_settings("The game", state.pop("settings", {}), self._settings)
+        settings = state.pop("settings", {})
+        if "saturation" not in settings:  # begun before there was such a penalty, and gone on with as begun
+            self.model.play = replace(self.model.play, saturation=0.0)
+        check_settings("The game", settings, self._settings)
         return state
 
     def _files(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ class Play:
         ada_every: Steps from one correction of p to the next.
         p_max: p never passes this: beyond, augmentation leaks into the samples (Karras 2020, section 2.2).
         mixing: Share of fakes made of two latents (style mixing; a StyleGAN only).
+        saturation: Weight of the penalty on pixels that the generator's tanh has swallowed; 0 leaves it out.
     """
 
     batch: int = 16
@@ -115,6 +116,7 @@ class Play:
     ada_every: int = 4
     p_max: float = 0.9
     mixing: float = 0.9
+    saturation: float = 0.1
 
 
 DCGAN_PLAY = Play(batch=16)

@@ -123,6 +123,10 @@ class Synthesis(layers.Layer):
 
     def call(self, w, seed=None):
         """Paint."""
+        return tf.tanh(self.paint(w, seed))
+
+    def paint(self, w, seed=None):
+        """What `call` makes, before the tanh."""
         start = tf.convert_to_tensor(self.start)
         x = tf.tile(start, [tf.shape(w)[0], 1, 1, 1])
         picture, number = None, 0
@@ -132,7 +136,7 @@ class Synthesis(layers.Layer):
                 number += 1
             painted = painter.biased(painter(x, w[:, number - 1]))
             picture = painted if picture is None else enlarged(picture) + painted
-        return tf.tanh(tf.cast(picture, tf.float32))
+        return tf.cast(picture, tf.float32)
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
@@ -195,7 +199,7 @@ class StyleGenerator(Player):
         return self.synthesis(self.spread(self.styles(latents, labels, truncation)), seed)
 
     def paint(self, latents, labels, seed, mixing):
-        """Pictures for the game: noise, style mixing, and the mean w goes along.
+        """Pictures for the game, before the tanh: noise, style mixing, and the mean w goes along.
 
         Style mixing (Karras 2019, section 3.1): from a random layer on, a share of pictures follow a second w.
         """
@@ -207,7 +211,7 @@ class StyleGenerator(Player):
         mixed = tf.random.stateless_uniform([count, 1], fold(seed, 3)) < mixing
         second = (tf.range(self.layers_in_all)[None] >= crossing) & mixed
         w = tf.where(second[..., None], other[:, None], w[:, None])
-        return self.synthesis(w, fold(seed, 4))
+        return self.synthesis.paint(w, fold(seed, 4))
 
     def _follow(self, w, labels) -> None:
         """Move the mean w a little towards this batch's, class by class."""
