@@ -166,12 +166,30 @@ def _initialise_by_the_saver(meta: Any, name: str) -> None:
 
 
 def _object_of_the_saver(meta: Any, name: str) -> None:
+    meta.object_graph_def.concrete_functions[_saver_function(meta, name)].SetInParent()
+    _bare_object_of_the_saver(meta, name)
+
+
+def _bare_object_of_the_saver(meta: Any, name: str) -> None:
     function = _saver_function(meta, name)
-    meta.object_graph_def.concrete_functions[function].SetInParent()
     added = meta.object_graph_def.nodes.add()
     added.bare_concrete_function.concrete_function_name = function
     root = meta.object_graph_def.nodes[0].children.add(local_name="_initialize")
     root.node_id = len(meta.object_graph_def.nodes) - 1
+
+
+def _method_of_the_saver(meta: Any, name: str) -> None:
+    one = next(one for one in meta.object_graph_def.nodes if one.WhichOneof("kind") == "function")
+    one.function.concrete_functions.append(_saver_function(meta, name))
+
+
+def _called_by_a_namesake(meta: Any, name: str) -> None:
+    """TensorFlow might take the first of two functions of one name, a check the last."""
+    library, served = meta.graph_def.library, _served(meta).attr["f"].func.name
+    last = type(library.function[0])()
+    last.CopyFrom(_function(meta, served))
+    _call(meta, name)
+    library.function.add().CopyFrom(last)
 
 
 def _gradient(meta: Any, name: str) -> None:
@@ -213,6 +231,9 @@ WAYS = {
     "a signature waits for its node": _wait_for_the_saver,
     "its node initialises": _initialise_by_the_saver,
     "an object has its function": _object_of_the_saver,
+    "an object has its function, which is on no list": _bare_object_of_the_saver,
+    "a method of an object is its function": _method_of_the_saver,
+    "called by one of two functions of one name": _called_by_a_namesake,
     "its function is a gradient": _gradient,
     "its function has the name of an operation": _named_like_an_operation,
     "its function may take another's place": _swapped,

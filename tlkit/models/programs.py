@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
@@ -43,6 +44,7 @@ def check_program(model: Any, folder: Path) -> None:
             "Save it with tf.saved_model.save of TensorFlow 2.",
         )
     meta = model.meta_graphs[0]
+    _check_names(meta.graph_def, folder)
     _check_operations(meta, folder)
     _check_constants(meta.graph_def, folder)
     _check_objects(meta.object_graph_def, folder)
@@ -58,6 +60,14 @@ def _nodes(graph: Any) -> Iterator[Any]:
     yield from graph.node
     for function in graph.library.function:
         yield from function.node_def
+
+
+def _check_names(graph: Any, folder: Path) -> None:
+    """Two things of one name: what follows here would look at one of them, and TensorFlow might take the other."""
+    for names in ([node.name for node in graph.node], [one.signature.name for one in graph.library.function]):
+        name, number = Counter(names).most_common(1)[0] if names else ("", 0)
+        if number > 1:
+            _refuse(folder, f"{number} nodes or functions of the name {shown(name)}", "")
 
 
 def _check_operations(meta: Any, folder: Path) -> None:
@@ -109,7 +119,7 @@ def _of_saver_alone(meta: Any) -> tuple[set[str], set[str]]:
     otherwise = _reached(
         [
             *_called((node for name, node in nodes.items() if name not in alone), functions),
-            *meta.object_graph_def.concrete_functions,
+            *_of_objects(meta.object_graph_def),
             *(name for one in graph.library.gradient for name in (one.function_name, one.gradient_func)),
             *(name for name, function in functions.items() if _is_swapped(function)),
             *(functions.keys() - by_saver),
@@ -143,6 +153,14 @@ def _asked_for(meta: Any) -> Iterator[str]:
             yield from map(_node_of, _tensors(info))
     for collection in meta.collection_def.values():
         yield from map(_node_of, collection.node_list.value)
+
+
+def _of_objects(graph: Any) -> Iterator[str]:
+    """The functions that objects have."""
+    yield from graph.concrete_functions
+    for one in graph.nodes:
+        yield from one.function.concrete_functions
+        yield from (one.bare_concrete_function.concrete_function_name, one.captured_tensor.concrete_function)
 
 
 def _tensors(info: Any) -> Iterator[str]:

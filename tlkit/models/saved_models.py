@@ -71,16 +71,9 @@ def damaged(folder: Path, why: str) -> ModelFault:
 def _check_files(folder: Path) -> None:
     if not (folder / GRAPH).is_file():
         raise FileNotFoundError(f"{folder / GRAPH} is not there")
-    inside = os.path.realpath(folder)
     for name in READ:
         for path in (folder / name, *(folder / name).rglob("*")):
-            if not Path(os.path.realpath(path)).is_relative_to(inside):
-                raise ModelFault(
-                    f"{path} is a link that leads out of {folder}.",
-                    "Copy the file itself to where the link is.",
-                )
-            if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would never end
-                raise ModelFault(f"{path} is neither a file nor a folder.", REMEDY)
+            _check_place(path, folder)
     for name in (GRAPH, INDEX):
         if not (folder / name).is_file():
             raise damaged(folder, f"{name} is missing")
@@ -92,6 +85,15 @@ def _check_files(folder: Path) -> None:
                 f"{path} has {path.stat().st_size:,} bytes; {LARGEST:,} are the most that is read.",
                 "Make the SavedModel anew, with its weights in variables.",
             )
+
+
+def _check_place(path: Path, folder: Path) -> None:
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise ModelFault(
+            f"{path} is a link that leads out of {folder}.", "Copy the file itself to where the link is."
+        )
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would never end
+        raise ModelFault(f"{path} is neither a file nor a folder.", REMEDY)
 
 
 def read_graph(folder: Path) -> Any:
