@@ -45,7 +45,7 @@ def registered() -> list[str]:
 
 
 def is_refused(model: Any) -> bool:
-    """Whether the program is, and for which operation."""
+    """Whether a program is refused, for whatever reason."""
     try:
         check_program(model, Path("attack"))
     except TlkitError:

@@ -385,6 +385,18 @@ def test_a_run_without_a_fingerprint_is_read_as_tensorflow_reads_it(run):
     assert Served.load(run).classes == ("bar", "disc", "étoile")
 
 
+def test_a_fingerprint_of_another_tensorflow_is_not_held_against_a_model(run):
+    """It may be made in another way; what is refused for itself stays refused."""
+    model = read_graph(run)
+    model.meta_graphs[0].meta_info_def.tensorflow_version = "2.16.1"
+    (run / "saved_model.pb").write_bytes(model.SerializeToString())
+    check_saved_model(run)
+    model.meta_graphs[0].graph_def.node.add(name="more", op="WriteFile")
+    (run / "saved_model.pb").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelFault, match="the operation WriteFile"):
+        check_saved_model(run)
+
+
 def lying(meta):
     """A constant with fewer numbers than its shape says."""
     for function in meta.graph_def.library.function:

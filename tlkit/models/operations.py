@@ -3,7 +3,8 @@
 Allowed is what the models of all recipes consist of (`python -m tests.exports` prints it), and of TensorFlow's further
 operations those that compute numbers, arrays, strings and images from what they are given: nothing that touches files,
 processes, other machines, the terminal, Python, datasets, queues, tables or shared state is here, and nothing that
-waits. An operation that is not named is refused, also one that TensorFlow will have tomorrow.
+waits. An operation that is not named is refused, also one that TensorFlow will have tomorrow. Where the model of a
+recipe comes to need another one, tests/test_saved_models.py says so.
 
 Source: https://github.com/tensorflow/tensorflow/blob/master/SECURITY.md ("models are programs").
 """

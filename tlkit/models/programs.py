@@ -20,9 +20,8 @@ from typing import Any, NoReturn
 from tlkit.errors import ModelFault
 from tlkit.models.operations import ALLOWED, CALLING, SAVING
 
-MOST_NUMBERS = (
-    2**28
-)  # in all constants of a graph together; weights are variables, and count in their own files
+# In all constants of a graph together; weights are variables, and count in their own files.
+MOST_NUMBERS = 2**27
 MOST_ITEMS = 10**6  # of a list of objects, whose places are given by number
 KINDS = frozenset(("asset", "bare_concrete_function", "constant", "function", "user_object", "variable"))
 REMEDY = "A SavedModel can read and change files here; make it anew from a .keras file."

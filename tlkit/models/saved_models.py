@@ -13,12 +13,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tlkit.errors import ModelFault, shortened
+from tlkit.errors import ModelFault
 from tlkit.models.programs import check_program
 
 GRAPH, INDEX, FINGERPRINT = "saved_model.pb", "variables/variables.index", "fingerprint.pb"
 READ = ("variables", "assets", "debug", FINGERPRINT)  # what TensorFlow reads beside the graph
-LARGEST = 2**28  # bytes of a file that is read as a whole; those of tlkit have up to some millions
+LARGEST = 2**27  # bytes of a file that is read as a whole; those of tlkit have up to some millions
 REMEDY = "Copy the folder again from where it was made, or make the run anew with its recipe."
 
 
@@ -53,7 +53,7 @@ def check_saved_model(folder: Path) -> None:
     """
     _check_files(folder)
     graph = read_graph(folder)
-    _check_fingerprint(folder)
+    _check_fingerprint(folder, graph)
     check_program(graph, folder)
     _check_variables(folder)
 
@@ -111,13 +111,15 @@ def read_graph(folder: Path) -> Any:
         raise damaged(folder, f"{GRAPH} cannot be read as one") from fault
 
 
-def _check_fingerprint(folder: Path) -> None:
-    """Compare what lies there with the fingerprint beside it, where one is that has today's form."""
+def _check_fingerprint(folder: Path, graph: Any) -> None:
+    """Compare what lies there with the fingerprint beside it, where there is one that this TensorFlow would make."""
     from google.protobuf.message import DecodeError
+    from tensorflow import __version__
     from tensorflow.core.protobuf.fingerprint_pb2 import FingerprintDef
     from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
-    if not (folder / FINGERPRINT).is_file():
+    versions = {meta.meta_info_def.tensorflow_version.rpartition(".")[0] for meta in graph.meta_graphs}
+    if not (folder / FINGERPRINT).is_file() or versions != {__version__.rpartition(".")[0]}:
         return
     try:
         stored = FingerprintDef.FromString((folder / FINGERPRINT).read_bytes())
@@ -151,5 +153,10 @@ def _check_variables(folder: Path) -> None:
 def first_line(fault: BaseException) -> str:
     """The reason that TensorFlow gives, as the end of a sentence that a terminal may show."""
     text = str(getattr(fault, "message", fault)).strip().partition("\n")[0]
-    text = re.sub(r"^\{\{.*?\}\} ", "", text).rstrip(".")  # where in the graph
-    return shortened("".join(c if c.isprintable() else "?" for c in text)[:300]) or type(fault).__name__
+    text = re.sub(r"^\{\{.*?\}\} | \[Op:\w+\]", "", text).rstrip(".")  # where in the graph
+    return printable(text[:300]) or type(fault).__name__
+
+
+def printable(text: str) -> str:
+    """A text out of a model of others without what would move a terminal's cursor."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import UsageFault
-from tlkit.models.saved_models import damaged, first_line, load_saved_model
+from tlkit.models.saved_models import damaged, first_line, load_saved_model, printable
 from tlkit.results.generator_graph import (
     ANY,
     GeneratorService,
@@ -116,7 +116,7 @@ class ServedGenerator:
             said = reasons[0].split("assertion failed: [")[-1].split("]")[0].strip()
             given = ", ".join(f"{name} {_given(value)}" for name, value in inputs.items())
             raise UsageFault(
-                f"The generator cannot paint this: {said}.", f"It was asked for {given}."
+                f"The generator cannot paint this: {printable(said)}.", f"It was asked for {given}."
             ) from fault
 
 
