@@ -95,6 +95,7 @@ def every_planted(sound: Any) -> Iterator[tuple[str, str, bool]]:
     """(operation, place, refused) of every operation that there is, everywhere."""
     for place in PLACES:
         model, node = planted(sound, place)
+        node.attr["value"].tensor.dtype = 1  # as a constant has it
         for name in registered():
             node.op = name
             yield name, place, is_refused(model)
