@@ -24,7 +24,7 @@ from tlkit.models.detectors import build_retinanet, build_yolov8
 from tlkit.models.head_layers import add_fitted_head
 from tlkit.models.heads import HEADS, fit_head, settings_of
 from tlkit.models.programs import operations_of
-from tlkit.models.saved_models import read_graph
+from tlkit.models.saved_models import check_saved_model, read_graph
 from tlkit.models.settings import Head
 from tlkit.models.small_cnn import build_small_cnn
 from tlkit.models.stylegan import build_stylegan
@@ -135,11 +135,12 @@ EVERY: dict[str, Callable[[Path], None]] = {
 
 
 def found(exports: dict[str, Callable[[Path], None]]) -> Iterator[tuple[str, frozenset[str]]]:
-    """What is exported and the operations in it."""
+    """What is exported, and the operations in it; each is let pass as a whole."""
     for name, export in exports.items():
         keras.backend.clear_session()
         with tempfile.TemporaryDirectory() as place:
             export(Path(place))
+            check_saved_model(Path(place))
             yield name, operations_of(read_graph(Path(place)))
 
 

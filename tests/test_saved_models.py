@@ -200,6 +200,20 @@ def registered_elsewhere(meta):
     meta.object_graph_def.nodes[0].registered_name = "Custom.Thing"
 
 
+def of_another_class(meta):
+    meta.object_graph_def.nodes[0].user_object.identifier = "optimizer"
+
+
+def with_an_array(meta):
+    next(iter(meta.object_graph_def.concrete_functions.values())).output_signature.tensor_value.dtype = 1
+
+
+def with_an_array_inside(meta):
+    one = next(one for one in meta.object_graph_def.nodes if one.WhichOneof("kind") == "function")
+    value = one.function.function_spec.fullargspec.tuple_value.values.add()
+    value.dict_value.fields["x"].bounded_tensor_spec_value.minimum.dtype = 1
+
+
 def many_objects(meta):
     child = meta.object_graph_def.nodes[0].children.add()
     child.local_name = "99999999999"
@@ -231,7 +245,10 @@ OBJECTS = {
     "an object of kind resource": of_kind("resource"),
     "an object of kind captured_tensor": of_kind("captured_tensor"),
     "an object of kind Custom.Thing": registered_elsewhere,
+    "an object of kind optimizer": of_another_class,
     "an object that restores itself": restoring_itself,
+    "a function whose arguments are described by arrays": with_an_array,
+    "a function whose arguments are": with_an_array_inside,
     "a list of too many objects": many_objects,
     "the constant large of shape": constant(2**20, 2**22),
     "the constant large of shape .-5": constant(-5),

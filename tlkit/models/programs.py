@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
@@ -23,7 +23,15 @@ from tlkit.models.operations import ALLOWED, CALLING, SAVING
 # In all constants of a graph together; weights are variables, and count in their own files.
 MOST_NUMBERS = 2**27
 MOST_ITEMS = 10**6  # of a list of objects, whose places are given by number
+UNKNOWN = ", which no model of tlkit has"
 KINDS = frozenset(("asset", "bare_concrete_function", "constant", "function", "user_object", "variable"))
+USER_OBJECTS = frozenset(
+    (
+        "_generic_user_object",
+        "signature_map",
+        *(f"trackable_{kind}_wrapper" for kind in ("dict", "list", "tuple")),
+    )
+)
 REMEDY = "A SavedModel can read and change files here; make it anew from a .keras file."
 
 
@@ -87,7 +95,7 @@ def _check_operation(name: str, is_saver: bool, folder: Path) -> None:
     if name in SAVING:
         where = " where it could run when the model is loaded or asked"
     raise ModelFault(
-        f"{folder} holds a SavedModel with the operation {shown(name)}{where or ', which no model of tlkit has'}.",
+        f"{folder} holds a SavedModel with the operation {shown(name)}{where or UNKNOWN}.",
         REMEDY,
     )
 
@@ -220,20 +228,34 @@ def _check_constants(graph: Any, folder: Path) -> None:
 def _check_objects(graph: Any, folder: Path) -> None:
     for one in graph.nodes:
         kind = one.WhichOneof("kind") or "none"
+        if kind == "user_object" and one.user_object.identifier not in USER_OBJECTS:
+            kind = one.user_object.identifier  # "optimizer" would import packages
         constant = kind == "constant" and one.registered_name.endswith("TrackableConstant")
         if kind not in KINDS or (one.registered_name and not constant):
-            _refuse(
-                folder,
-                f"an object of kind {shown(one.registered_name or kind)}",
-                ", which no model of tlkit has",
-            )
+            _refuse(folder, f"an object of kind {shown(one.registered_name or kind)}", UNKNOWN)
         if one.saveable_objects or one.registered_saver:
-            _refuse(folder, "an object that restores itself by functions of its own", "")
+            _refuse(folder, "an object that restores itself by functions of its own", UNKNOWN)
         for child in one.children:
-            if child.local_name.isdigit() and (
-                len(child.local_name) > 7 or int(child.local_name) > MOST_ITEMS
-            ):
-                _refuse(folder, "a list of too many objects", "")
+            if child.local_name.isdigit() and int(child.local_name[:9]) > MOST_ITEMS:
+                _refuse(folder, "a list of too many objects", UNKNOWN)
+    functions = (one.function.function_spec for one in graph.nodes if one.WhichOneof("kind") == "function")
+    if any(map(_has_arrays, (*functions, *graph.concrete_functions.values()))):
+        _refuse(folder, "a function whose arguments are described by arrays", UNKNOWN)
+
+
+def _has_arrays(message: Any) -> bool:
+    """Whether a description of arguments has some in it, which would be made when it is loaded, whatever their size."""
+    from google.protobuf.message import Message
+
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            continue
+        if field.message_type.name in ("TensorProto", "BoundedTensorSpecProto"):
+            return True
+        parts = [value] if isinstance(value, Message) else value
+        if any(map(_has_arrays, parts.values() if isinstance(parts, Mapping) else parts)):
+            return True
+    return False
 
 
 def _check_assets(assets: Iterable[Any], folder: Path) -> None:
