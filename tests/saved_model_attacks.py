@@ -145,7 +145,7 @@ def _call_in_an_attribute(meta: Any, name: str) -> None:
     value = (
         _function(meta, _served(meta).attr["f"].func.name).node_def.add(name="call", op="While").attr["body"]
     )
-    value.func.name = "absent"
+    value.func.name = _served(meta).attr["f"].func.name
     value.func.attr["f"].func.name = _saver_function(meta, name)
 
 

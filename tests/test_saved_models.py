@@ -200,6 +200,11 @@ def registered_elsewhere(meta):
     meta.object_graph_def.nodes[0].registered_name = "Custom.Thing"
 
 
+def calling_elsewhere(meta):
+    function = meta.graph_def.library.function[0]
+    function.node_def.add(name="call", op="PartitionedCall").attr["f"].func.name = "elsewhere"
+
+
 def of_another_class(meta):
     meta.object_graph_def.nodes[0].user_object.identifier = "optimizer"
 
@@ -242,6 +247,7 @@ def of_tensorflow_1(meta):
 
 
 OBJECTS = {
+    "a call of the function elsewhere": calling_elsewhere,
     "an object of kind resource": of_kind("resource"),
     "an object of kind captured_tensor": of_kind("captured_tensor"),
     "an object of kind Custom.Thing": registered_elsewhere,

@@ -70,11 +70,17 @@ def _nodes(graph: Any) -> Iterator[Any]:
 
 
 def _check_names(graph: Any, folder: Path) -> None:
-    """Two things of one name: what follows here would look at one of them, and TensorFlow might take the other."""
+    """Two things of one name: what follows here would look at one of them, and TensorFlow might take the other.
+
+    And a function that is not there: TensorFlow would look for it among those of other models that it holds.
+    """
+    functions = {function.signature.name: function for function in graph.library.function}
     for names in ([node.name for node in graph.node], [one.signature.name for one in graph.library.function]):
         name, number = Counter(names).most_common(1)[0] if names else ("", 0)
         if number > 1:
             _refuse(folder, f"{number} nodes or functions of the name {shown(name)}", "")
+    for name in sorted(_called(_nodes(graph), functions) - functions.keys() - {""}):
+        _refuse(folder, f"a call of the function {shown(name)}", ", which it does not have")
 
 
 def _check_operations(meta: Any, folder: Path) -> None:
