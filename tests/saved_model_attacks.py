@@ -184,6 +184,11 @@ def _method_of_the_saver(meta: Any, name: str) -> None:
     one.function.concrete_functions.append(_saver_function(meta, name))
 
 
+def _captured_from_the_saver(meta: Any, name: str) -> None:
+    captured = meta.object_graph_def.nodes.add().captured_tensor
+    captured.name, captured.concrete_function = "x:0", _saver_function(meta, name)
+
+
 def _called_by_a_namesake(meta: Any, name: str) -> None:
     """TensorFlow might take the first of two functions of one name, a check the last."""
     library, served = meta.graph_def.library, _served(meta).attr["f"].func.name
@@ -234,6 +239,7 @@ WAYS = {
     "an object has its function": _object_of_the_saver,
     "an object has its function, which is on no list": _bare_object_of_the_saver,
     "a method of an object is its function": _method_of_the_saver,
+    "an object is a tensor of its function": _captured_from_the_saver,
     "called by one of two functions of one name": _called_by_a_namesake,
     "its function is a gradient": _gradient,
     "its function has the name of an operation": _named_like_an_operation,

@@ -114,7 +114,7 @@ def test_what_is_no_operation_yet_is_refused_and_shown_without_its_escapes(messa
 def test_what_saves_is_let_pass_where_only_the_saver_leads_to_it(message):
     check_program(message, FOLDER)
     ways = dict(misplaced(message))
-    assert len(ways) == 4 * (3 + 16)
+    assert len(ways) == 4 * (3 + 17)
     assert [way for way, model in ways.items() if not is_refused(model)] == []
 
 
@@ -249,7 +249,6 @@ def of_tensorflow_1(meta):
 OBJECTS = {
     "a call of the function elsewhere": calling_elsewhere,
     "an object of kind resource": of_kind("resource"),
-    "an object of kind captured_tensor": of_kind("captured_tensor"),
     "an object of kind Custom.Thing": registered_elsewhere,
     "an object of kind optimizer": of_another_class,
     "an object that restores itself": restoring_itself,

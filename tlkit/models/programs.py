@@ -24,7 +24,9 @@ from tlkit.models.operations import ALLOWED, CALLING, SAVING
 MOST_NUMBERS = 2**27
 MOST_ITEMS = 10**6  # of a list of objects, whose places are given by number
 UNKNOWN = ", which no model of tlkit has"
-KINDS = frozenset(("asset", "bare_concrete_function", "constant", "function", "user_object", "variable"))
+KINDS = frozenset(
+    ("asset", "bare_concrete_function", "captured_tensor", "constant", "function", "user_object", "variable")
+)
 USER_OBJECTS = frozenset(
     (
         "_generic_user_object",
