@@ -126,6 +126,9 @@ class ServedDetector(Loaded[NamedFound]):
 
     def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[NamedFound]:
         values = [answer[name] for name in PER_PICTURE]
+        found = (len(paths), values[1].shape[-1])  # files, detections of each at most
+        if [value.shape for value in values] != [(*found, 4), found, found, found[:1]]:
+            raise ValueError(f"{', '.join(PER_PICTURE)} are {[list(value.shape) for value in values]}")
         return [
             NamedFound(path, boxes[:m], scores[:m], tuple(name.decode() for name in names[:m]))
             for path, boxes, scores, names, m in zip(paths, *values, strict=True)

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.errors import ModelFault, UsageFault
-from tlkit.models.foreign import check_program
+from tlkit.errors import UsageFault
+from tlkit.models.saved_models import damaged, first_line, load_saved_model, printable
 from tlkit.results.generator_graph import (
     ANY,
     GeneratorService,
@@ -23,7 +23,7 @@ from tlkit.results.generator_graph import (
     painted,
     picture_seeds,
 )
-from tlkit.results.signatures import served_classes
+from tlkit.results.signatures import answering, loading, served_classes
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, of a range of 1
 
@@ -57,8 +57,8 @@ class ServedGenerator:
     """
 
     def __init__(self, folder: Path) -> None:
-        check_program(folder)
-        self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
+        self._model = load_saved_model(folder)  # the signatures live only as long as it does
+        self._folder = folder
         self._generate: Signature = self._model.signatures["generate"]
         self._from_latents: Signature = self._model.signatures["from_latents"]
         self.classes = served_classes(self._model, folder, lambda: self.answer(1))
@@ -70,13 +70,8 @@ class ServedGenerator:
         Raises:
             ModelFault: There is none, or it is no generator of ours.
         """
-        try:
+        with loading(folder, "generator", "synthesize-dcgan or synthesize-stylegan"):
             return cls(folder)
-        except (OSError, KeyError) as fault:
-            raise ModelFault(
-                f"{folder} holds no generator that can be read.",
-                "Name the folder of a finished run of synthesize-dcgan or synthesize-stylegan.",
-            ) from fault
 
     def answer(
         self, n: int, *, seed: int = 0, truncation: float = 1.0, label: int = ANY
@@ -86,7 +81,7 @@ class ServedGenerator:
         Raises:
             UsageFault: No such class, or n below 0.
         """
-        return _asked(
+        return self._asked(
             self._generate,
             seed=tf.constant(seed % 2**31, tf.int32),
             n=tf.constant(n, tf.int32),
@@ -102,25 +97,27 @@ class ServedGenerator:
         Raises:
             UsageFault: Latents of another length, or no such class.
         """
-        return _asked(
+        return self._asked(
             self._from_latents,
             latents=tf.constant(latents, tf.float32),
             truncation=tf.constant(truncation, tf.float32),
             label=tf.constant(label, tf.int32),
         )
 
-
-def _asked(signature: Signature, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Call a signature; what the graph refuses becomes a sentence of ours."""
-    try:
-        return signature(**inputs)
-    except tf.errors.InvalidArgumentError as fault:
-        reasons = [line for line in str(fault.message).splitlines() if " must " in line]
-        if not reasons:
-            raise
-        said = reasons[0].split("assertion failed: [")[-1].split("]")[0].strip()
-        given = ", ".join(f"{name} {_given(value)}" for name, value in inputs.items())
-        raise UsageFault(f"The generator cannot paint this: {said}.", f"It was asked for {given}.") from fault
+    def _asked(self, signature: Signature, **inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Call a signature; what the graph refuses becomes a sentence of ours."""
+        try:
+            with answering(self._folder):
+                return signature(**inputs)
+        except tf.errors.InvalidArgumentError as fault:
+            reasons = [line for line in str(fault.message).splitlines() if " must " in line]
+            if not reasons:
+                raise damaged(self._folder, f"it gives no answer ({first_line(fault)})") from fault
+            said = reasons[0].split("assertion failed: [")[-1].split("]")[0].strip()
+            given = ", ".join(f"{name} {_given(value)}" for name, value in inputs.items())
+            raise UsageFault(
+                f"The generator cannot paint this: {printable(said)}.", f"It was asked for {given}."
+            ) from fault
 
 
 def _given(value: tf.Tensor) -> str:

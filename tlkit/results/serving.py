@@ -22,10 +22,17 @@ from PIL import Image
 
 from tlkit.data.decoding import decode_and_resize, read_contents, resize
 from tlkit.data.inspection import inspect_file
-from tlkit.errors import DataFault, ModelFault
+from tlkit.errors import DataFault
 from tlkit.models.classifier import class_names
-from tlkit.models.foreign import check_program
-from tlkit.results.signatures import CLASSES, classes_signature, served_classes, unless_empty
+from tlkit.models.saved_models import damaged, first_line, load_saved_model
+from tlkit.results.signatures import (
+    CLASSES,
+    answering,
+    classes_signature,
+    loading,
+    served_classes,
+    unless_empty,
+)
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, in probability
 
@@ -143,8 +150,8 @@ class Loaded(ABC, Generic[Answer]):
     output = ""  # that only this kind has
 
     def __init__(self, folder: Path) -> None:
-        check_program(folder)
-        self._model = tf.saved_model.load(str(folder))  # the signatures live only as long as it does
+        self._model = load_saved_model(folder)  # the signatures live only as long as it does
+        self._folder = folder
         self._answer = self._model.signatures["serving_default"]
         if self.output not in self._answer.structured_outputs:
             raise KeyError(self.output)
@@ -157,12 +164,8 @@ class Loaded(ABC, Generic[Answer]):
         Raises:
             ModelFault: There is none, or it is not one of this kind.
         """
-        try:
+        with loading(folder, cls.what):
             return cls(folder)
-        except (OSError, KeyError) as fault:
-            raise ModelFault(
-                f"{folder} holds no {cls.what} that can be read.", "Name the folder of a finished run."
-            ) from fault
 
     def predict_files(
         self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
@@ -195,16 +198,32 @@ class Loaded(ABC, Generic[Answer]):
     ) -> list[Answer]:
         """One call for all; where a file breaks it, one call each, so that it can be named."""
         try:
-            answer = self._answer(tf.constant(contents, tf.string))
+            with answering(self._folder):
+                answer = self._answer(tf.constant(contents, tf.string))
         except tf.errors.InvalidArgumentError:
             if len(paths) > 1:
                 pairs = zip(paths, contents, strict=True)
                 return [one for path, bytes_ in pairs for one in self._predict([path], [bytes_], bad)]
-            bad.append((paths[0].as_posix(), inspect_file(paths[0]).error or "cannot be decoded"))
+            error = inspect_file(paths[0]).error
+            if not error:
+                self._check_itself()
+            bad.append((paths[0].as_posix(), error or "cannot be decoded"))
             return []
-        return self._told(
-            [path.as_posix() for path in paths], {name: value.numpy() for name, value in answer.items()}
-        )
+        with answering(self._folder):
+            return self._told(
+                [path.as_posix() for path in paths], {name: value.numpy() for name, value in answer.items()}
+            )
+
+    def _check_itself(self) -> None:
+        """Ask about a sound image, so that a broken model is not taken for a broken file.
+
+        Raises:
+            ModelFault: It refuses that too.
+        """
+        try:
+            self._answer(_grey_png())
+        except tf.errors.InvalidArgumentError as fault:
+            raise damaged(self._folder, f"it refuses every image ({first_line(fault)})") from fault
 
     @abstractmethod
     def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Answer]:
@@ -219,6 +238,8 @@ class Served(Loaded[Prediction]):
 
     def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Prediction]:
         rows = answer["probability"]
+        if rows.shape != (len(paths), len(self.classes)) or rows.dtype.kind != "f":
+            raise ValueError(f"probability is {rows.dtype} {list(rows.shape)}")
         best = rows.argmax(axis=1)
         return [
             Prediction(path, self.classes[k], float(row[k]), row)

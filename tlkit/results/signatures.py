@@ -7,13 +7,15 @@ gives an empty batch the shape of its input, and what follows fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
-from tlkit.errors import UsageFault
+from tlkit.errors import ModelFault, TlkitError, UsageFault
+from tlkit.models.saved_models import damaged, first_line
 from tlkit.results.run_folder import read_card
 
 CLASSES = "classes"  # the signature, and its output
@@ -40,6 +42,44 @@ def unless_empty(images: tf.Tensor, network: Callable[[], Any], outputs: Any) ->
         return tf.nest.map_structure(lambda one: tf.zeros([0, *one.shape[1:]], one.dtype), outputs)
 
     return tf.cond(tf.shape(images)[0] > 0, network, nothing)
+
+
+@contextmanager
+def loading(folder: Path, what: str, recipes: str = "") -> Iterator[None]:
+    """Let what is wrong with a SavedModel be said in one sentence, whatever TensorFlow and we stumble over.
+
+    Args:
+        folder: Where it lies.
+        what: It should be, such as "generator".
+        recipes: Which make one; none are named where this is empty.
+
+    Raises:
+        ModelFault: It is not there, or is no such thing.
+    """
+    try:
+        yield
+    except TlkitError:
+        raise
+    except Exception as fault:
+        raise ModelFault(
+            f"{folder} holds no {what} that can be read.",
+            f"Name the folder of a finished run{f' of {recipes}' if recipes else ''}.",
+        ) from fault
+
+
+@contextmanager
+def answering(folder: Path) -> Iterator[None]:
+    """Let what a SavedModel breaks on be said in one sentence, but for inputs that it refuses and memory that ends.
+
+    Raises:
+        ModelFault: It cannot be asked, whatever it is asked for.
+    """
+    try:
+        yield
+    except (TlkitError, MemoryError, tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError):
+        raise
+    except Exception as fault:
+        raise damaged(folder, f"it gives no answer ({first_line(fault)})") from fault
 
 
 def served_classes(model: Any, folder: Path, ask: Callable[[], dict[str, tf.Tensor]]) -> tuple[str, ...]:
