@@ -86,8 +86,10 @@ def test_which_files_are_meant(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
-    assert pictures((tmp_path / "b.png", tmp_path)) == expected
-    assert pictures((tmp_path / "notes.txt",)) == [tmp_path / "notes.txt"]  # a file that is named is tried
+    assert pictures((tmp_path / "b.png", tmp_path)).files == expected
+    assert pictures((tmp_path / "notes.txt",)).files == [
+        tmp_path / "notes.txt"
+    ]  # a file that is named is tried
     (tmp_path / "empty").mkdir()
     for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no pictures")):
         with pytest.raises(DataFault, match=message):

@@ -15,7 +15,14 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, json_option, reading_of, runs_option, with_reading_options
+from tlkit.cli.options import (
+    GROUP,
+    json_option,
+    most_pixels_option,
+    reading_of,
+    runs_option,
+    with_reading_options,
+)
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_table
 from tlkit.errors import DataFault, UsageFault
@@ -54,6 +61,7 @@ EXAMPLES = """
     help="Write the files to look at as CSV.",
 )
 @with_reading_options
+@most_pixels_option
 @runs_option
 @json_option
 def check(
