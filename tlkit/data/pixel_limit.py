@@ -143,12 +143,12 @@ def _of_jpeg(stream: BinaryIO) -> Declared | None:
         if marker == 0x01 or 0xD0 <= marker <= 0xD7:  # these stand alone
             continue
         length = _big(stream.read(2))
-        if length < 2 or marker in {0xD8, 0xD9, 0xDA}:
+        if marker in {0xD8, 0xD9, 0xDA}:
             return None
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:
             frame = stream.read(5).ljust(5, b"\0")
             return _one(_big(frame[3:5]), _big(frame[1:3]))
-        stream.seek(length - 2, 1)
+        stream.seek(max(length - 2, 0), 1)  # libjpeg goes on where a length is too small
     return None
 
 
