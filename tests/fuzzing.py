@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-MEMORY = (
-    6 * 2**30
-)  # bytes of address space beyond what TensorFlow has taken: a decompression bomb does not fit
+from tests.bombs import corpus
+
+MEMORY = 2**30  # bytes of address space beyond what TensorFlow has taken: no decompression bomb fits
 
 
 def pictures() -> list[bytes]:
@@ -72,7 +72,8 @@ def huge(width: int = 100_000, height: int = 100_000) -> list[bytes]:
     upside = bytearray(pictures()[9])
     upside[18:26] = struct.pack("<ii", 2**31 - 1, -(2**31))
     png = b"\x89PNG\r\n\x1a\n"
-    return [png + chunk + data, png + chunk, bytes(jpeg), bytes(gif), bytes(wide), bytes(bmp), bytes(upside)]
+    found = [png + chunk + data, png + chunk, bytes(jpeg), bytes(gif), bytes(wide), bytes(bmp), bytes(upside)]
+    return found + [contents for _, contents in corpus()]
 
 
 def strings(count: int, seed: int = 0) -> list[bytes]:

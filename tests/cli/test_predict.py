@@ -10,9 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from tests import bombs
 from tests.conftest import draw
 from tlkit.cli.predict import pictures
+from tlkit.data.image_folders import images_below, read_class_folders
 from tlkit.errors import DataFault
 from tlkit.results.run_folder import RunFolder, read_card
 
@@ -117,12 +120,66 @@ def test_which_files_are_meant(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
-    assert pictures((tmp_path / "b.png", tmp_path)) == expected
-    assert pictures((tmp_path / "notes.txt",)) == [tmp_path / "notes.txt"]  # a file that is named is tried
+    assert pictures((tmp_path / "b.png", tmp_path)).files == expected
+    assert pictures((tmp_path / "notes.txt",)).files == [
+        tmp_path / "notes.txt"
+    ]  # a file that is named is tried
     (tmp_path / "empty").mkdir()
     for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no pictures")):
         with pytest.raises(DataFault, match=message):
             pictures((tmp_path / wrong,))
+
+
+def test_a_folder_is_read_by_the_rule_of_a_source_and_the_rest_is_counted(finished, tmp_path, tlkit_command):
+    for name in ("a.png", "_neg/b.png", "deep/plain"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        draw(0, 1).save(tmp_path / name, format="PNG")
+    for name in ("._a.png", "deep/._c.jpg", ".hidden/d.png", "notes.txt", "deep/e.tga"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
+    expected = [
+        f"{tmp_path}: Files that are not read: 1 .txt and 1 .tga (the first: notes.txt).",
+        f"{tmp_path}: Cannot be read, or links to nothing or back: gone.png.",
+        f"{tmp_path}: Hidden files are passed over: 2 images (the first: ._a.png).",
+    ]
+    answer = tlkit_command("predict", finished.run, tmp_path, "--json").json
+    asked = [Path(one["path"]).relative_to(tmp_path).as_posix() for one in answer["predictions"]]
+    assert asked == ["_neg/b.png", "a.png", "deep/plain"]
+    assert answer["remarks"] == expected
+    assert tlkit_command("predict", finished.run, tmp_path).err.splitlines() == expected
+    assert asked == images_below(tmp_path).paths  # what a detector's check lists
+    classes = read_class_folders("photos", tmp_path)
+    assert [row.path for row in classes.rows] == [
+        "deep/plain"
+    ]  # where a folder that begins with _ is no class
+    assert classes.remarks == [
+        *(sentence.removeprefix(f"{tmp_path}: ") for sentence in expected),
+        "Folders that begin with _ are no classes and are passed over: _neg (1 image).",
+    ]
+
+
+def test_a_bomb_is_refused_before_the_model_sees_it(finished, tmp_path, tlkit_command):
+    assert read_card(finished.run)["most_pixels"] == 100_000_000
+    draw(0, 1).save(tmp_path / "good.png")
+    (tmp_path / "bomb.png").write_bytes(bombs.png(30_000, 30_000))
+    why = "has 30,000 x 30,000 pixels, more than the limit of 100,000,000, which --most-pixels raises"
+    said = tlkit_command("predict", finished.run, tmp_path)
+    assert (said.code, said.err.splitlines()[0]) == (3, f"Error: {tmp_path}/bomb.png {why}.")
+    said = tlkit_command("predict", finished.run, tmp_path, "--skip-bad", "--json")
+    assert [Path(one["path"]).name for one in said.json["predictions"]] == ["good.png"]
+    assert said.json["skipped"] == [{"path": f"{tmp_path}/bomb.png", "reason": why}]
+    said = tlkit_command("predict", finished.run, tmp_path / "good.png", "--most-pixels", 1599)
+    assert (said.code, "40 x 40 pixels, more than the limit of 1,599" in said.err) == (3, True)
+    for words in (("predict", finished.run, tmp_path), ("evaluate", finished.run, finished.source)):
+        said = tlkit_command(*words, "--most-pixels", 100_000_001)
+        assert (said.code, "the most that the model of" in said.err) == (2, True)
+    answer = tf.saved_model.load(str(finished.run)).signatures["serving_default"]
+    contents = [(tmp_path / name).read_bytes() for name in ("good.png", "bomb.png")]
+    with pytest.raises(
+        tf.errors.InvalidArgumentError, match="declares 30000 x 30000 pixels, .*the limit of 100000000"
+    ):
+        answer(tf.constant(contents))
 
 
 def test_a_run_without_a_model_cannot_predict(kitchen, tlkit_command):

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.outcome import show
-from tlkit.cli.predict import ask, left_out, pictures
+from tlkit.cli.predict import ask, left_out, pictures, say_all
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.data.leaks import count
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
+    from tlkit.cli.predict import Files
     from tlkit.data.box_coco import CocoIds
     from tlkit.results.detection_files import Drawn, Numbers
     from tlkit.results.detector_serving import NamedFound, ServedDetector
@@ -57,7 +58,7 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
         DataFault: A picture cannot be used.
     """
     threshold = threshold_of(asked.run, asked.card, asked.threshold)
-    files, ids = _asked_files(asked)
+    (files, remarks), ids = _asked_files(asked)
     if asked.draw:
         _check_new(asked.draw, asked.images)
     served = load_detector(asked.run)
@@ -66,8 +67,11 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
     if asked.draw:
         _draw(asked, found, served.classes, threshold, ids)
     if form == "json":
-        _show_json(asked, found, served.classes, threshold, left_out(skipped))
+        _show_json(
+            asked, found, served.classes, threshold, {"skipped": left_out(skipped), "remarks": remarks}
+        )
         return
+    say_all(remarks)
     left_out(skipped, say=True)
     if asked.threshold is None:
         Console().say(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.")
@@ -130,7 +134,7 @@ def drawn(one: NamedFound, threshold: float) -> Drawn:
     )
 
 
-def _asked_files(asked: Asked) -> tuple[list[Path], CocoIds | None]:
+def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
     """The pictures, and whose numbers they get: those of --coco, else of the COCO file that is asked about.
 
     Raises:
@@ -234,7 +238,7 @@ def _show_json(
     found: list[Drawn],
     classes: tuple[str, ...],
     threshold: float,
-    skipped: list[dict[str, str]],
+    others: dict[str, list[Any]],
 ) -> None:
     predictions = [
         {
@@ -244,7 +248,7 @@ def _show_json(
         for one in found
     ]
     outcome = {"run": asked.run, "classes": classes, "threshold": threshold, "predictions": predictions}
-    show({**outcome, "skipped": skipped, "drawn": asked.draw}, as_json=True)
+    show({**outcome, **others, "drawn": asked.draw}, as_json=True)
 
 
 def _rows(one: Drawn) -> list[list[Any]]:

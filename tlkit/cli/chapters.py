@@ -21,6 +21,7 @@ from tlkit.cli.reporter import Reporter
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
 from tlkit.data.more import say_added
+from tlkit.data.pixel_limit import most_pixels
 from tlkit.data.sources import PARTS
 from tlkit.errors import UsageFault
 
@@ -378,7 +379,9 @@ def serve(run: Run, model: keras.Model, split: Split) -> None:
             f"than {parity['tolerance']:.0e}: on a GPU this is its rounding, on a CPU report it."
         )
     forms = parity["checked"][len(chosen) :]
-    run.record(parity={**parity, "checked": [count(len(chosen), "test image"), *forms]})
+    run.record(
+        parity={**parity, "checked": [count(len(chosen), "test image"), *forms]}, most_pixels=most_pixels()
+    )
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_report(folder)

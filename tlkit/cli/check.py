@@ -18,6 +18,7 @@ from tlkit.cli.options import (
     GROUP,
     csv_safe_option,
     json_option,
+    most_pixels_option,
     reading_of,
     runs_option,
     with_reading_options,
@@ -62,6 +63,7 @@ EXAMPLES = """
 )
 @csv_safe_option
 @with_reading_options
+@most_pixels_option
 @runs_option
 @json_option
 def check(

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import csv_safe_option, json_option, runs_option
+from tlkit.cli.options import csv_safe_option, json_option, most_pixels_option, runs_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_markdown, show_table
 from tlkit.errors import UsageFault
@@ -42,6 +42,7 @@ EXAMPLES = """
 
 @click.command(cls=SectionedCommand, examples=EXAMPLES)
 @click.argument("names", nargs=-1, required=True, help="Runs: NAME (all its runs), NAME/3, or a folder.")
+@most_pixels_option
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")

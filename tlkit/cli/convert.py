@@ -10,7 +10,7 @@ import click
 from tlkit.cli.console import Console
 from tlkit.cli.drawing import draw_first
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import json_option
+from tlkit.cli.options import json_option, most_pixels_option
 from tlkit.cli.outcome import show
 from tlkit.errors import UsageFault
 
@@ -59,6 +59,7 @@ EXAMPLES = """
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Crops: as in the recipes."
 )
+@most_pixels_option
 @json_option
 def convert(
     source: str, folder: Path, form: str, link: bool, faults: str, unlabelled: str, as_json: bool, **how: Any

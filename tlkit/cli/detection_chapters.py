@@ -20,6 +20,7 @@ from tlkit.cli.improving import say_improving
 from tlkit.cli.manifests import keep_manifest
 from tlkit.cli.running import Run
 from tlkit.data.leaks import count
+from tlkit.data.pixel_limit import most_pixels
 from tlkit.data.sources import PARTS, TEST, TRAINING
 from tlkit.errors import DataFault, UsageFault
 
@@ -390,7 +391,7 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     parity = check_detector_parity(
         detector, folder, [test.file(i) for i in range(min(len(test), PARITY_PICTURES))], detecting
     )
-    run.record(parity=parity)
+    run.record(parity=parity, most_pixels=most_pixels())
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_detector_page(run)

@@ -11,7 +11,16 @@ import click
 
 from tlkit.cli.console import echo
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import GROUP, READING, json_option, reading_of, runs_option, with_reading_options
+from tlkit.cli.options import (
+    GROUP,
+    READING,
+    hold_limit,
+    json_option,
+    reading_of,
+    runs_option,
+    served_pixels_option,
+    with_reading_options,
+)
 from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
@@ -58,9 +67,18 @@ EXAMPLES = """
     help="Of a detector: boxes of classes that the run does not know.  [default: refuse]",
 )
 @with_reading_options
+@served_pixels_option
 @runs_option
 @json_option
-def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool, **options: Any) -> None:
+def evaluate(
+    run: str,
+    source: str,
+    batch: int | None,
+    most_pixels: int | None,
+    runs: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Measure a finished run on images that it has not learned from.
 
     Images whose content or declared group is in the run's training or validation part are left out and counted; on
@@ -68,6 +86,7 @@ def evaluate(run: str, source: str, batch: int | None, runs: Path, as_json: bool
     """
     path = find_run(run, runs)
     card = read_card(path)
+    hold_limit(path, card, most_pixels)
     if card.get("kind") == "detector":
         from tlkit.cli.boxes_judged import Judged, evaluate_detector
 

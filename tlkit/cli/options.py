@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 
+from tlkit.data.pixel_limit import MOST_PIXELS, pixel_limit
 from tlkit.data.reading import Reading
+from tlkit.errors import UsageFault
 from tlkit.results.run_folder import RUNS
 
 READING = ("include", "exclude", "path_column", "label_column", "suffix")  # fields of `Reading`
 _FILE = click.Path(path_type=Path)
 CSV_SAFE = "In CSV, an apostrophe before names that a spreadsheet would run (=, +, -, @)."
+PIXELS = "Images of more pixels are refused, by their header, before they are decoded."
 GROUP = "Regular expression on the path, or CSV column: images with the same value stay together."
 
 
@@ -92,6 +95,13 @@ def run_options() -> list[click.Option]:
         _run("--runs", type=_FILE, default=RUNS, metavar="FOLDER", help="Where runs are kept."),
         _run("--seed", type=click.IntRange(min=0), default=0, help="Seed of all that is random."),
         _run("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="Where to compute."),
+        _run(
+            "--most-pixels",
+            type=click.IntRange(min=1),
+            default=MOST_PIXELS,
+            metavar="N",
+            help=f"{PIXELS} So does the served model.",
+        ),
         _run("--dry-run", is_flag=True, help="Check data and model; train nothing, leave nothing."),
         _run("--json", "as_json", is_flag=True, help="Print one JSON object."),
         _run("--csv-safe", is_flag=True, help=CSV_SAFE),
@@ -107,6 +117,53 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 def csv_safe_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--csv-safe` for a verb that writes names as CSV."""
     return click.option("--csv-safe", is_flag=True, help=CSV_SAFE)(function)
+
+
+def most_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--most-pixels` for a verb that reads a source; it holds until the verb ends."""
+
+    def hold(ctx: click.Context, _option: click.Parameter, most: int) -> None:
+        ctx.with_resource(pixel_limit(most))
+
+    return click.option(
+        "--most-pixels",
+        type=click.IntRange(min=1),
+        default=MOST_PIXELS,
+        metavar="N",
+        help=PIXELS,
+        expose_value=False,
+        callback=hold,
+    )(function)
+
+
+def served_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--most-pixels` for a verb that asks a run; `hold_limit` makes it hold."""
+    return click.option(
+        "--most-pixels",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help=f"{PIXELS}  [default: what the run reads]",
+    )(function)
+
+
+def hold_limit(run: Path, card: Mapping[str, Any], most: int | None) -> None:
+    """Read images of so many pixels at most until the command ends: as many as asked, else as the run's model reads.
+
+    Args:
+        run: Its folder.
+        card: Its card; that of a run of an earlier version names no limit, and its model has none.
+        most: As asked.
+
+    Raises:
+        UsageFault: More than the model reads, which has its limit inside.
+    """
+    served = card.get("most_pixels")
+    if most and served and most > served:
+        raise UsageFault(
+            f"--most-pixels {most} is above {served}, the most that the model of {run} reads.",
+            f"Give {served} or less, or make the run again with --most-pixels {most}.",
+        )
+    click.get_current_context().with_resource(pixel_limit(most or served or MOST_PIXELS))
 
 
 def runs_option(function: Callable[..., Any]) -> Callable[..., Any]:

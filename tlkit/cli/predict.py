@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
 from tlkit.cli.console import Console
 from tlkit.cli.device import import_tensorflow
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import csv_safe_option, json_option, runs_option
+from tlkit.cli.options import csv_safe_option, hold_limit, json_option, runs_option, served_pixels_option
 from tlkit.cli.outcome import show
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.errors import DataFault, UsageFault
@@ -57,6 +57,7 @@ EXAMPLES = """
     metavar="FILE",
     help="COCO file whose ids detections.json gets.  [default: the one asked about, else numbers from 1]",
 )
+@served_pixels_option
 @runs_option
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
@@ -69,6 +70,7 @@ def predict(
     threshold: float | None,
     draw: Path | None,
     coco: Path | None,
+    most_pixels: int | None,
     runs: Path,
     as_json: bool,
     as_csv: bool,
@@ -87,6 +89,7 @@ def predict(
     path = find_run(run, runs)
     form = "json" if as_json else "csv" if as_csv else "text"
     card = read_card(path)
+    hold_limit(path, card, most_pixels)
     if card.get("kind") == "detector":
         from tlkit.cli.boxes_found import Asked, tell_boxes
 
@@ -102,16 +105,15 @@ def predict(
     _tell_names(path, pictures(images), form, batch=batch, skip_bad=skip_bad, csv_safe=csv_safe)
 
 
-def _tell_names(
-    path: Path, files: list[Path], form: str, *, batch: int, skip_bad: bool, csv_safe: bool
-) -> None:
+def _tell_names(path: Path, asked: Files, form: str, *, batch: int, skip_bad: bool, csv_safe: bool) -> None:
     served = load_served(path)
     skipped: list[tuple[str, str]] | None = [] if skip_bad else None
-    rows = [_row(one, served.classes) for one in ask(served, files, batch, "predicting", skipped)]
+    rows = [_row(one, served.classes) for one in ask(served, asked.files, batch, "predicting", skipped)]
     if form == "json":
         outcome = {"run": path, "classes": served.classes, "predictions": rows, "skipped": left_out(skipped)}
-        show(outcome, as_json=True)
+        show({**outcome, "remarks": asked.remarks}, as_json=True)
         return
+    say_all(asked.remarks)
     left_out(skipped, say=True)
     cells = [[row["path"], row["label"], row["confidence"]] for row in rows]
     if form == "csv":
@@ -129,28 +131,48 @@ def left_out(skipped: list[tuple[str, str]] | None, *, say: bool = False) -> lis
     return rows
 
 
-def pictures(places: tuple[Path, ...]) -> list[Path]:
-    """The files among `places` and the pictures in the folders among them, in that order, none twice.
+def say_all(remarks: list[str]) -> None:
+    """Tell on stderr what was passed over."""
+    for sentence in remarks:
+        Console().say(sentence)
+
+
+class Files(NamedTuple):
+    """What a person asks about: files, and what in their folders was passed over, in sentences."""
+
+    files: list[Path]
+    remarks: list[str]
+
+
+def pictures(places: tuple[Path, ...]) -> Files:
+    """The files among `places` and the images in the folders among them, in that order, none twice.
+
+    A file that is named is tried whatever its name; in a folder the rule is that of a source (`images_below`).
 
     Raises:
         DataFault: One is not there, or a folder has no pictures.
     """
-    from tlkit.data.sources import IMAGE_SUFFIXES
+    from tlkit.data.image_folders import images_below
+    from tlkit.data.image_records import IMAGE_SUFFIXES
 
     found: dict[Path, None] = {}
+    remarks: list[str] = []
     for place in places:
         if place.is_dir():
-            inside = [
-                p for p in sorted(place.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file()
-            ]
-            if not inside:
-                raise DataFault(f"{place} has no pictures.", f"Known: {', '.join(sorted(IMAGE_SUFFIXES))}.")
-            found.update(dict.fromkeys(inside))
+            inside = images_below(place)
+            remarks += [f"{place}: {sentence}" for sentence in inside.remarks]
+            if not inside.paths:
+                said = " ".join(inside.remarks)
+                raise DataFault(
+                    f"{place} has no pictures.{said and ' '}{said}",
+                    f"Known: {', '.join(sorted(IMAGE_SUFFIXES))}.",
+                )
+            found.update(dict.fromkeys(place / path for path in inside.paths))
         elif place.is_file():
             found[place] = None
         else:
             raise DataFault(f"{place} does not exist.", "Name pictures, or a folder of them.")
-    return list(found)
+    return Files(list(found), remarks)
 
 
 def load_served(path: Path) -> Served:

@@ -27,6 +27,7 @@ from tlkit.cli.options import reading_of, run_options, split_options
 from tlkit.cli.outcome import cook
 from tlkit.cli.running import Run, SplitOptions
 from tlkit.data.naming_faults import refused_by_windows
+from tlkit.data.pixel_limit import EARLIER_MOST, pixel_limit
 from tlkit.errors import UsageFault
 from tlkit.results.run_folder import RunFolder, plain
 
@@ -140,7 +141,8 @@ class RecipeCommand(SectionedCommand):
     def _cook(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
         function = self.callback
         own = {name: options[name] for name in self._own if name in options}
-        cook(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
+        with pixel_limit(options.get("most_pixels", EARLIER_MOST)):
+            cook(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
 
     def _run(self, folder: RunFolder, options: dict[str, Any], created: str, **state: Any) -> Run:
         console = Console()

@@ -150,10 +150,10 @@ def _say_pictures(
     chosen: Chosen,
     channels: int,
 ) -> None:
-    from PIL import Image
+    from tlkit.data.opening import open_image
 
     def size(file: Path) -> tuple[int, int]:
-        with Image.open(file) as image:
+        with open_image(file) as image:
             return image.size
 
     sizes = sorted({size(file) for file in files})

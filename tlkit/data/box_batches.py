@@ -20,6 +20,7 @@ from tlkit.data.boxes import Boxes
 from tlkit.data.decoding import JPEG_START, decode, read_file
 from tlkit.data.headers import equal, first_numbers, orientation
 from tlkit.data.images import MEMORY, Order, fold
+from tlkit.data.pixel_limit import most_pixels
 
 Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
 Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Pictures]
@@ -227,9 +228,14 @@ def _map(data: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     return data.map(plain, num_parallel_calls=2, deterministic=True)
 
 
-@functools.cache
 def _read_one(size: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second."""
+    return _traced(size, most_pixels())
+
+
+@functools.cache
+def _traced(size: int, _most: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`_read_one` under a limit in pixels, which stands in the graph."""
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(
         lambda file: read_letterboxed(read_file(file), size).pixels,

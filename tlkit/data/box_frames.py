@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image
-
 from tlkit.data.box_records import WHOLE, Annotated, Fault
 from tlkit.data.formats import orientation_of
+from tlkit.data.opening import open_image
+from tlkit.data.pixel_limit import TooManyPixels
 
 SIDEWAYS = frozenset((5, 6, 7, 8))  # width and height change places
 Corners = tuple[float, float, float, float]
@@ -60,9 +60,11 @@ def picture_sizes(files: Sequence[Path], workers: int = 4) -> list[tuple[int, in
 
 def _picture_form(file: Path) -> Form | str:
     try:
-        with file.open("rb") as stream, Image.open(stream) as image:
+        with file.open("rb") as stream, open_image(stream) as image:
             orientation = orientation_of(stream, image)
             size, shown = image.size, image.format == "TIFF"  # Pillow gives a TIFF's size as it is shown
+    except TooManyPixels as fault:
+        return str(fault)
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
         return "is no readable picture" if "identify" in str(fault) else f"cannot be opened ({fault})"
     if orientation not in TURNS:

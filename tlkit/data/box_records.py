@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from tlkit.data.image_records import is_image
 from tlkit.data.paths import inner_path, is_text
 from tlkit.data.sources import IMAGE_SUFFIXES
 from tlkit.errors import DataFault, shortened
@@ -196,7 +197,7 @@ def is_picture(path: str) -> bool:
 
 def pictures_below(folder: Path) -> Iterator[str]:
     """POSIX paths of the pictures below a folder, relative to it, sorted; hidden ones are passed over."""
-    return filter(is_picture, files_below(folder)[0])
+    return (path for path in files_below(folder)[0] if is_image(folder / path))
 
 
 def read_text(file: Path, most: int = 64_000_000) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tlkit.data.declared_sizes import PNG_START, jpeg_within_limit, other_within_limit
 from tlkit.data.formats import NATIVE_SUFFIXES, black_level, deep_levels
 from tlkit.data.headers import (
     equal,
@@ -29,10 +30,11 @@ from tlkit.data.headers import (
     rare_branch,
     webp_orientation,
 )
+from tlkit.data.opening import open_image
+from tlkit.data.pixel_limit import TooManyPixels, most_pixels, refuse_bomb
 
 DECODING = 2  # raise it when a file gives other pixels; it stands in cards and in the names of feature caches
 JPEG_START = (0xFF, 0xD8, 0xFF)
-PNG_START = tuple(b"\x89PNG\r\n\x1a\n")
 JPEG_RATIOS = (1, 2, 4, 8)  # what libjpeg can leave out in the frequency domain
 
 
@@ -49,9 +51,14 @@ def read_contents(path: Path) -> bytes:
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: Pillow cannot decode it, or its values are not 8 or 16 bit integers.
+        ValueError: It declares more pixels than are decoded (`pixel_limit`), Pillow cannot decode it, or its values
+            are not 8 or 16 bit integers.
     """
-    return path.read_bytes() if native(path.suffix) else _as_png(path)
+    if not native(path.suffix):
+        return _as_png(path)
+    with path.open("rb") as stream:
+        refuse_bomb(stream)
+        return stream.read()
 
 
 def read_file(path: tf.Tensor) -> tf.Tensor:
@@ -98,7 +105,7 @@ def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
 
     JPEG, PNG, BMP, GIF (first frame) and WebP. Grey becomes R = G = B, transparency is dropped, 16-bit
     values v become (v + 128) // 257. A JPEG, PNG or WebP is turned as its EXIF orientation says; where that is
-    malformed it stays as it is stored.
+    malformed it stays as it is stored. The limit in pixels is that of the moment when this is traced (`most_pixels`).
 
     Args:
         contents: The whole file.
@@ -106,14 +113,14 @@ def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
             1/4 or 1/8 of them, never below 1.5 * size, which `resize` to `size` hardly sees.
 
     Raises:
-        tf.errors.InvalidArgumentError: The bytes are no such picture, or break off.
+        tf.errors.InvalidArgumentError: The bytes are no such picture, break off, or declare more pixels than the limit.
     """
     # JPEG is asked first and by itself: most pictures are, and each small operation is paid for every picture.
-    head = first_numbers(contents, 34)
+    head, most = first_numbers(contents, 34), most_pixels()
     image = tf.cond(
         equal(head[:3], JPEG_START),
-        lambda: _decode_jpeg(contents, head, size),
-        lambda: _decode_other(contents, head),
+        lambda: _decode_jpeg(contents, head, size, most),
+        lambda: _decode_other(contents, head, most),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
@@ -122,8 +129,9 @@ def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
 
 
 @rare_branch
-def _decode_other(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
+def _decode_other(contents: tf.Tensor, head: tf.Tensor, most: int) -> tf.Tensor:
     is_deep = equal(head[:8], PNG_START) & (head[24] == 16)
+    contents = other_within_limit(contents, head, most)
     has_palette = equal(head[:2], tuple(b"BM")) & (little(head[28:30]) == 8)
     kind = tf.argmax(tf.stack([is_deep, has_palette, True]), output_type=tf.int32)
     branches = [
@@ -161,14 +169,14 @@ def _decode_palette_bmp(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.gather(colours[:, 2::-1], tf.cast(indices, tf.int32)), tf.uint8)
 
 
-def _decode_jpeg(contents: tf.Tensor, head: tf.Tensor, size: int | None) -> tf.Tensor:
-    image = _decode_at(contents, 1) if size is None else _decode_reduced(contents, size)
+def _decode_jpeg(contents: tf.Tensor, head: tf.Tensor, size: int | None, most: int) -> tf.Tensor:
+    contents, shape = jpeg_within_limit(contents, most)
+    image = _decode_at(contents, 1) if size is None else _decode_reduced(contents, tf.reduce_min(shape), size)
     value = orientation(contents, head)
     return tf.cond(value > 1, lambda: _turn(image, value), lambda: image)
 
 
-def _decode_reduced(contents: tf.Tensor, size: int) -> tf.Tensor:
-    shorter = tf.reduce_min(tf.io.extract_jpeg_shape(contents)[:2])
+def _decode_reduced(contents: tf.Tensor, shorter: tf.Tensor, size: int) -> tf.Tensor:
     index = tf.reduce_sum([tf.cast(2 * shorter >= 3 * size * ratio, tf.int32) for ratio in JPEG_RATIOS[1:]])
     return tf.switch_case(index, [lambda ratio=ratio: _decode_at(contents, ratio) for ratio in JPEG_RATIOS])
 
@@ -198,10 +206,12 @@ def _as_png(path: Path) -> bytes:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
-            with Image.open(path) as file:
+            with open_image(path) as file:
                 black = black_level(file)
                 image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file), black)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+    except TooManyPixels as fault:
+        raise ValueError(f"{path} {fault}") from fault
+    except (OSError, SyntaxError, ValueError) as fault:
         raise ValueError(f"{path} cannot be read: {fault}") from fault
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=1)

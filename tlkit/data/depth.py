@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tlkit.data.formats import black_level, deep_levels
+from tlkit.data.opening import open_image
+from tlkit.data.pixel_limit import TooManyPixels
 from tlkit.errors import DataFault
 
 Fit = Literal["resize", "pad"]
@@ -133,13 +135,15 @@ def _opened(file: Path | str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
-            with Image.open(file) as image:
+            with open_image(file) as image:
                 yield image
     except FileNotFoundError as fault:
         raise DataFault(f"{file} is not there.", "Was it moved while it was in use?") from fault
+    except TooManyPixels as fault:
+        raise DataFault(f"{file} {fault}.", REMEDY) from fault
     except Image.UnidentifiedImageError as fault:
         raise DataFault(f"{file} is not a picture that can be read.", REMEDY) from fault
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as fault:
+    except (OSError, SyntaxError, ValueError, struct.error) as fault:
         raise DataFault(f"{file} cannot be read: {str(fault).rstrip('.')}.", REMEDY) from fault
 
 

@@ -20,7 +20,9 @@ from PIL import Image
 
 from tlkit.data.findings import ERROR, Finding, finding
 from tlkit.data.formats import BITS_PER_SAMPLE, NATIVE_SUFFIXES, SUFFIXES, TRUNCATED, orientation_of, refusal
-from tlkit.data.inspection import MAXIMUM_PIXELS, THUMBNAIL, load_reduced, reason, thumbnail_of
+from tlkit.data.inspection import THUMBNAIL, load_reduced, reason, thumbnail_of
+from tlkit.data.opening import open_image
+from tlkit.data.pixel_limit import TooManyPixels
 
 TURNS = {
     2: "mirrored",
@@ -31,8 +33,6 @@ TURNS = {
     7: "mirrored and turned left",
     8: "turned left",
 }
-BOMB_PIXELS = 89_478_485  # where Pillow starts to warn: 256 MiB at 3 bytes
-BOMB_RATIO = 100  # pixels a byte: photographs have 1 to 10, drawings some dozens
 SLICE = 500  # files that wait for a thread at a time
 MOST_ASPECT = 8.0
 LEAST_SIDE, MOST_PIXELS = 10, 50_000_000
@@ -119,10 +119,7 @@ def _closed(file: Path, path: str) -> Finding | None:
 def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Finding]]:
     """The thumbnail and the findings of a file with contents."""
     try:
-        with Image.open(stream) as image:
-            size = stream.seek(0, 2)
-            if fault := _bomb(image, size, path):
-                return None, [fault]
+        with open_image(stream) as image:
             refused = refusal(stream, image, path)
             found = [*_header_faults(stream, image, path, refused)]
             if refused:
@@ -133,8 +130,8 @@ def _opened(stream: BinaryIO, path: str) -> tuple[np.ndarray | None, list[Findin
             if any(fault.kind == "unsupported-values" for fault in found):
                 return None, found
             thumbnail = thumbnail_of(image)
-    except Image.DecompressionBombError as fault:
-        return None, [finding("decompression-bomb", path, str(fault).split(",", maxsplit=1)[0])]
+    except TooManyPixels as fault:
+        return None, [finding("decompression-bomb", path, f"{path} {fault}.")]
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
         return None, [_undecodable(path, reason(fault))]
     return thumbnail, found
@@ -144,15 +141,10 @@ def _undecodable(path: str, why: str) -> Finding:
     if why == TRUNCATED:
         return finding("truncated", path)
     if "too large" in why or "too much" in why:  # Pillow on compressed metadata
-        return finding("decompression-bomb", path, f"{path} {why}.")
+        return finding(
+            "decompression-bomb", path, f"{path} {why}.", remedy="Save it again without its metadata."
+        )
     return finding("undecodable", path, f"{path} {why}.")
-
-
-def _bomb(image: Image.Image, size: int, path: str) -> Finding | None:
-    pixels = image.width * image.height
-    if pixels <= BOMB_PIXELS or (pixels <= MAXIMUM_PIXELS and pixels < BOMB_RATIO * size):
-        return None
-    return finding("decompression-bomb", path, f"{size:,} bytes hold {image.width} x {image.height} pixels")
 
 
 # --- what the header says ---
@@ -266,5 +258,5 @@ def _even_in_full(stream: BinaryIO, image: Image.Image) -> bool:
     if image.format not in {"JPEG", "MPO"}:
         return True
     stream.seek(0)
-    with Image.open(stream) as full:
+    with open_image(stream) as full:
         return _even(full)

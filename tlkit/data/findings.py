@@ -42,7 +42,9 @@ KINDS = {
     "zero-byte": Kind(ERROR, "is empty (0 bytes)", _COPY_AGAIN),
     "truncated": Kind(ERROR, "is cut short", _COPY_AGAIN),
     "undecodable": Kind(ERROR, "is no picture, or a damaged one", _COPY_AGAIN),
-    "decompression-bomb": Kind(ERROR, "unpacks to far too much", "Remove it, or save it smaller."),
+    "decompression-bomb": Kind(
+        ERROR, "has more pixels than are read", "Save it smaller, remove it, or read it: --most-pixels N."
+    ),
     "unsupported-values": Kind(ERROR, "has values that are not 8 or 16 bit integers", _SAVE_AGAIN),
     "wrong-extension": Kind(WARNING, "is of another format than its name says", "Rename it to its format."),
     # --- files that open and may surprise ---

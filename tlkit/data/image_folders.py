@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.data.findings import Finding, finding
-from tlkit.data.image_records import PART_NAMES, TRAINING, Row, begins_like_an_image, is_image
+from tlkit.data.image_records import (
+    PART_NAMES,
+    TRAINING,
+    Row,
+    is_hidden_image,
+    is_image,
+    why_not_read,
+)
 from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.text import count, listed
 
@@ -26,20 +33,7 @@ PART_WORDS = frozenset(("set", "data", "dataset", "images", "imgs", "split", "fo
 RUNS = "saved_models"  # where runs end up unless somebody says otherwise
 RUN_FILES = ("options.json", "recipe.py")  # what lies in every run's folder, finished or not
 DEEPEST_WRAPPING = 4
-NOT_READ = {
-    ".heic": "it is HEIC: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
-    ".heif": "it is HEIF: save it as JPEG, or install a reader: pip install 'tlkit[heif]'",
-    ".avif": "it is AVIF, which this Pillow does not read: pip install -U pillow, or save it as JPEG",
-    ".jp2": "it is JPEG 2000, which this Pillow does not read: save it as PNG",
-    ".dcm": "it is DICOM: export it as PNG of 16 bit",
-    ".svg": "it is a drawing of lines: save it as PNG",
-    ".raw": "it is a camera's raw file: develop it to JPEG",
-    ".cr2": "it is a camera's raw file: develop it to JPEG",
-    ".nef": "it is a camera's raw file: develop it to JPEG",
-    ".dng": "it is a camera's raw file: develop it to JPEG",
-    ".psd": "it is a Photoshop file: save it as PNG",
-    ".npy": "it is an array: save it as PNG",
-}
+LOST = ("unreadable", "symlink-loop", "broken-link")  # what is there and cannot be had
 
 
 @dataclass
@@ -95,10 +89,25 @@ def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> Cla
     return found
 
 
-def images_below(root: Path) -> tuple[list[str], list[Finding]]:
-    """POSIX paths of all images below a folder, relative to it, sorted; and what was passed over."""
+class Below(NamedTuple):
+    """The images below a folder.
+
+    Attributes:
+        paths: POSIX, relative to the folder, sorted.
+        findings: What was passed over.
+        remarks: The same in sentences, counted.
+    """
+
+    paths: list[str]
+    findings: list[Finding]
+    remarks: list[str]
+
+
+def images_below(root: Path) -> Below:
+    """All images below a folder, whatever their class: by the rule that class folders are read by (`image_records`)."""
     findings: list[Finding] = []
-    return _Walk(root, PLAIN, findings).images(root), findings
+    walk = _Walk(root, PLAIN, findings)
+    return Below(walk.images(root), findings, walk.passed_over())
 
 
 def part_folders(names: Sequence[str]) -> dict[str, str]:
@@ -237,6 +246,7 @@ class _Walk:
         self._not_read: dict[str, list[str]] = {}
         self._runs: list[str] = []
         self._links: list[str] = []
+        self._hidden: list[str] = []
         self._unwanted = 0
 
     def name(self, path: Path) -> str:
@@ -246,6 +256,12 @@ class _Walk:
     def folders(self, folder: Path) -> list[Path]:
         """The folders in a folder that may be classes or parts, sorted."""
         return [path for path in self._look(folder).folders if not path.name.startswith("_")]
+
+    def _underscored(self, top: Path) -> list[Path]:
+        """The folders where classes would be whose names begin with _."""
+        parts = part_folders([folder.name for folder in self.folders(top)])
+        places = [top, *(folder for folder in self.folders(top) if folder.name in parts)]
+        return [path for place in places for path in self._look(place).folders if path.name.startswith("_")]
 
     def loose(self, folder: Path) -> list[Path]:
         """The wanted images directly in a folder, sorted."""
@@ -297,7 +313,7 @@ class _Walk:
                 unwanted += not wanted
             elif entry.name.lower() not in LITTER:
                 self._not_read.setdefault(entry.suffix.lower(), []).append(path)
-                self._findings.append(finding("ignored-file", path, _why_not_read(entry)))
+                self._findings.append(finding("ignored-file", path, why_not_read(entry)))
         self._unwanted += unwanted
         return _Entries(folders, images, bool(unwanted))
 
@@ -307,10 +323,12 @@ class _Walk:
             if not folder.stat().st_mode & 0o444 or not os.access(folder, os.R_OK | os.X_OK):
                 self._findings.append(finding("unreadable", self.name(folder)))
                 return []
-            entries = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+            every = sorted(folder.iterdir())
         except OSError as error:
             self._findings.append(finding("unreadable", self.name(folder), error.strerror or str(error)))
             return []
+        self._hidden += [self.name(path) for path in every if is_hidden_image(path)]
+        entries = [path for path in every if not path.name.startswith(".")]
         faults = {entry: self._link_fault(entry) for entry in entries if entry.is_symlink()}
         self._findings += [fault for fault in faults.values() if fault]
         return [entry for entry in entries if not faults.get(entry)]
@@ -326,8 +344,8 @@ class _Walk:
         loops = target.is_dir() and target in (link.parent.resolve(), *link.parent.resolve().parents)
         return finding("symlink-loop", path) if loops else None
 
-    def remarks(self, top: Path) -> list[str]:
-        """A sentence for each kind of thing that was passed over."""
+    def passed_over(self) -> list[str]:
+        """A sentence for each kind of thing that is not read, whatever is asked of the others."""
         said = []
         if self._runs:
             said.append(f"{listed(self._runs, most=3)} holds runs of tlkit and is no class.")
@@ -337,8 +355,21 @@ class _Walk:
             said.append(f"Files that are not read: {listed(kinds)} (the first: {first}).")
         if self._links:
             said.append(f"Linked folders that are not followed: {listed(self._links, most=3)}.")
-        if hidden := [self.name(p) for p in self._look(top).folders if p.name.startswith("_")]:
-            said.append(f"Folders that begin with _ are passed over: {listed(hidden, most=3)}.")
+        if lost := [path for found in self._findings if found.kind in LOST for path in found.paths]:
+            said.append(f"Cannot be read, or links to nothing or back: {listed(lost, most=3)}.")
+        if self._hidden:
+            number = count(len(self._hidden), "image")
+            said.append(f"Hidden files are passed over: {number} (the first: {self._hidden[0]}).")
+        return said
+
+    def remarks(self, top: Path) -> list[str]:
+        """A sentence for each kind of thing that was passed over."""
+        said = self.passed_over()
+        if hidden := self._underscored(top):
+            told = [f"{self.name(p)} ({count(len(self.images(p)), 'image')})" for p in hidden]
+            said.append(
+                f"Folders that begin with _ are no classes and are passed over: {listed(told, most=3)}."
+            )
         if self._unwanted:
             said.append(f"Left out by --include or --exclude: {count(self._unwanted, 'image')}.")
         return said
@@ -348,11 +379,3 @@ def _holds_runs(folder: Path) -> bool:
     """Whether a folder is a run's, or one where runs are kept: NAME/NUMBER/ below it."""
     patterns = ("", "*/", "*/*/")
     return any(all(any(folder.glob(place + name)) for name in RUN_FILES) for place in patterns)
-
-
-def _why_not_read(file: Path) -> str:
-    if file.suffix.lower() in NOT_READ:
-        return NOT_READ[file.suffix.lower()]
-    if begins_like_an_image(file):
-        return "it is a picture, but its suffix names none"
-    return "it is no picture"

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tlkit.data.augment import Augmentation, Augmenter
 from tlkit.data.decoding import decode_and_resize, read_file
+from tlkit.data.pixel_limit import most_pixels
 from tlkit.data.sources import Images
 from tlkit.errors import DataFault
 
@@ -206,9 +207,14 @@ def pixel_batches(files: list[str], image_size: int, batch: int = 32) -> tf.data
     return data.batch(batch).prefetch(2)
 
 
-@functools.cache
 def _read_one(image_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
     """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second."""
+    return _traced(image_size, most_pixels())
+
+
+@functools.cache
+def _traced(image_size: int, _most: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`_read_one` under a limit in pixels, which stands in the graph."""
     signature = [tf.TensorSpec([], tf.string)]
     return tf.function(lambda file: decode_and_resize(read_file(file), image_size), input_signature=signature)
 

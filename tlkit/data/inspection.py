@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tlkit.data.formats import black_level, deep_levels, refusal
+from tlkit.data.opening import open_image
 
 THUMBNAIL = 32  # pixels a side
-MAXIMUM_PIXELS = 250_000_000
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,7 @@ def _thumbnail(contents: bytes, name: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
         stream = io.BytesIO(contents)
-        image: Image.Image = Image.open(stream)
-        if image.width * image.height > MAXIMUM_PIXELS:
-            raise ValueError(f"has {image.width} x {image.height} pixels, more than {MAXIMUM_PIXELS:,}")
+        image = open_image(stream)
         if refused := refusal(stream, image, name):
             raise ValueError(refused)
         stream.seek(0)

@@ -21,7 +21,7 @@ from tlkit.data.box_tables import header_of, is_box_table
 from tlkit.data.boxes import Boxes, Examined, examine_boxes
 from tlkit.data.findings import ERROR, KINDS, Finding, finding
 from tlkit.data.image_folders import images_below, read_class_folders
-from tlkit.data.image_records import IMAGE_SUFFIXES, TRAINING, Images, Row, describe
+from tlkit.data.image_records import TRAINING, Images, Row, describe, is_image
 from tlkit.data.image_tables import read_image_table
 from tlkit.data.naming_faults import twin_names
 from tlkit.data.reading import PLAIN, Reading
@@ -137,7 +137,7 @@ def _has_classes(root: Path) -> bool:
     folders = [
         folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith((".", "_"))
     ]
-    return sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir()) for folder in folders) > 1
+    return sum(any(map(is_image, folder.iterdir())) for folder in folders) > 1
 
 
 def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
@@ -153,9 +153,9 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
     root = boxes.root if boxes else place if place.is_dir() else place.parent
     paths = list(boxes.paths) if boxes else []
     if place.is_dir():  # all its pictures, also those that no annotation names or that do not open
-        below, others = images_below(root)
-        paths = sorted({*paths, *below})
-        findings += [fault for fault in others if fault.kind != "ignored-file"]
+        below = images_below(root)
+        paths = sorted({*paths, *below.paths})
+        findings += [fault for fault in below.findings if fault.kind != "ignored-file"]
     images, objects = _described(source, root, [path for path in paths if reading.wants(path)], boxes)
     known = set(boxes.paths) if boxes else set()
     told = tuple(found for found in findings if found.kind != "unreadable-image")

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data.csv_writer import CsvWriter
+from tlkit.data.image_records import is_image
 from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
-from tlkit.data.sources import IMAGE_SUFFIXES, TEST, TRAINING, VALIDATION, Images
+from tlkit.data.sources import TEST, TRAINING, VALIDATION, Images
 from tlkit.data.splits import SYNTHETIC_GROUP, Split
 from tlkit.errors import DataFault
 
@@ -186,7 +187,7 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
         (file, part)
         for part, folder in FOLDERS.items()
         for file in sorted((run / folder).glob("*/*"))
-        if file.suffix.lower() in IMAGE_SUFFIXES
+        if is_image(file)
     ]
     if not found:
         raise DataFault(

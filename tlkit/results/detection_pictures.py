@@ -19,6 +19,8 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 from PIL import Image, ImageOps
 
 from tlkit.data.boxes import Boxes
+from tlkit.data.opening import open_image
+from tlkit.data.pixel_limit import TooManyPixels
 from tlkit.errors import DataFault
 from tlkit.results import canvas
 from tlkit.results.canvas import BLUE, COLOURS, GREEN, INK, LINE, MUTED, ORANGE, RED, styled
@@ -39,7 +41,7 @@ def picture(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
         DataFault: It cannot be opened.
     """
     try:
-        with warnings.catch_warnings(), Image.open(file) as opened:
+        with warnings.catch_warnings(), open_image(file) as opened:
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata
             opened.draft("RGB", (most, most))
             # Only JPEG is turned by our decoder, and so are boxes.
@@ -51,6 +53,8 @@ def picture(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
             image = image.convert("RGB")
             image.thumbnail((most, most))
             return np.asarray(image)
+    except TooManyPixels as fault:
+        raise DataFault(f"{file} {fault}.", "Replace the file.") from None
     except OSError as fault:
         raise DataFault(f"{file} cannot be opened ({fault}).", "Replace the file.") from None
 
