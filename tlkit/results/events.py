@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -97,6 +96,11 @@ def _dated(
     return due
 
 
+def now() -> float:
+    """The time that an event is stamped with, in seconds since 1970; nothing is measured by it."""
+    return datetime.now(UTC).timestamp()
+
+
 def _beginning(folder: Path, times: Sequence[Sequence[float | None]], seconds: Sequence[float]) -> float:
     """When the first row began: from the first row whose time is known, or the last change of metrics.jsonl."""
     took = 0.0
@@ -105,7 +109,7 @@ def _beginning(folder: Path, times: Sequence[Sequence[float | None]], seconds: S
         if (first := next((one for one in old if one is not None), None)) is not None:
             return first - took
     metrics = folder.parent / "metrics.jsonl"
-    return (metrics.stat().st_mtime if metrics.is_file() else time.time()) - took
+    return (metrics.stat().st_mtime if metrics.is_file() else now()) - took
 
 
 def _merged(events: Sequence[Event], due: Sequence[_Due], last: int | None) -> list[Event]:
@@ -123,7 +127,7 @@ def _merged(events: Sequence[Event], due: Sequence[_Due], last: int | None) -> l
         if not _outdated(event, tag, tags, last):
             placed.append((event.step, event))
     placed.sort(key=lambda one: (one[0], 0 if one[1].HasField("summary") else -1))
-    first = min((event.wall_time for _, event in placed), default=time.time())
+    first = min((event.wall_time for _, event in placed), default=now())
     version = next((event for event in events if event.HasField("file_version")), None)
     return [version or Event(wall_time=first, file_version="brain.Event:2"), *(event for _, event in placed)]
 
