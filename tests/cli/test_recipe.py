@@ -74,6 +74,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "rates": [1.0, 2.0],
         "batch": 32,
         "csv_safe": False,
+        "most_pixels": 100_000_000,
         "ending": "good",
         "group": None,
         "manifest": None,
@@ -258,7 +259,7 @@ def test_options_without_a_split():
 
     assert isinstance(cook, RecipeCommand)
     assert [p.name for p in cook.params] == [
-        "group", "name", "runs", "seed", "device", "dry_run", "as_json", "csv_safe", "verbose", "quiet",
+        "group", "name", "runs", "seed", "device", "most_pixels", "dry_run", "as_json", "csv_safe", "verbose", "quiet",
     ]  # fmt: skip
     with pytest.raises(UsageFault, match="group, which every recipe has already"):
         tlkit.recipe(split=True)(click.option("--group")(lambda run, group: None))

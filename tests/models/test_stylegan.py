@@ -162,9 +162,9 @@ def test_style_mixing_happens_with_its_probability(networks):
     class Spy:
         count = synthesis.count
 
-        def __call__(self, w, seed):
+        def paint(self, w, seed):
             seen.append(w.numpy())
-            return synthesis(w, seed)
+            return synthesis.paint(w, seed)
 
     z = normal(200, LATENT)
     own = generator.mapping(z).numpy()

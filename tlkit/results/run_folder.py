@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from tlkit.errors import RunFailed, UsageFault
-from tlkit.results.events import mend
 from tlkit.results.points import place_of
 
 RUNS = Path("saved_models")
@@ -116,10 +115,14 @@ class RunFolder:
         rows = list(rows)
         lines = (json.dumps(plain(row), ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
         _replace(self.path / "metrics.jsonl", "".join(lines))
+        from tlkit.results.events import mend  # it imports NumPy
+
         mend(self.path / "tensorboard", rows, place_of(rows[-1], len(rows)) if rows else 0)
 
     def mend_board(self) -> None:
         """Make TensorBoard's event files, none of which is open, agree with metrics.jsonl."""
+        from tlkit.results.events import mend  # it imports NumPy
+
         mend(self.path / "tensorboard", self.metrics())
 
     def worth_resuming(self) -> bool:
