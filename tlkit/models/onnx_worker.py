@@ -10,7 +10,6 @@ memory and no more, and that is killed when its time is over; what it says is nu
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -50,6 +49,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            pipesize=_CHUNK if sys.platform == "linux" else -1,
             start_new_session=True,  # Ctrl-C is for us, and what it starts ends with it
         )
         self._end = weakref.finalize(self, _end, self._process)
@@ -68,15 +68,15 @@ class Worker:
 
     def run(self, output: str, name: str, images: np.ndarray) -> np.ndarray:
         """One result of the session for the input `name`."""
-        given = io.BytesIO()
-        np.save(given, images, allow_pickle=False)
+        images = np.ascontiguousarray(images, np.float32)
         seconds = START_SECONDS + IMAGE_SECONDS * len(images)
-        _, found = self._ask({"do": "run", "output": output, "input": name}, given.getbuffer(), seconds)
-        return np.load(io.BytesIO(found), allow_pickle=False)
+        question = {"do": "run", "output": output, "input": name, "shape": images.shape}
+        answer, found = self._ask(question, images.data.cast("B"), seconds)
+        return np.frombuffer(found, answer["dtype"]).reshape(answer["shape"])
 
     def _ask(
         self, question: dict[str, str], content: bytes | memoryview, seconds: float
-    ) -> tuple[Any, bytes]:
+    ) -> tuple[Any, bytes | bytearray]:
         """Ask, and wait for an answer so long.
 
         Raises:
@@ -120,22 +120,25 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _write(stream: Any, head: dict[str, Any], content: bytes | memoryview, until: float) -> None:
-    data = memoryview(json.dumps({**head, "bytes": len(content)}).encode() + b"\n" + bytes(content))
+    parts = [json.dumps({**head, "bytes": len(content)}).encode() + b"\n", content]
     if os.name != "posix":  # pipes cannot be waited for there: the answer's deadline must do
-        stream.write(data)
+        for part in parts:
+            stream.write(part)
         stream.flush()
         return
     descriptor = stream.fileno()
     os.set_blocking(descriptor, False)
     with selectors.DefaultSelector() as selector:
         selector.register(descriptor, selectors.EVENT_WRITE)
-        while data:
-            if not selector.select(max(until - time.monotonic(), 0)):
-                raise TimeoutError
-            data = data[os.write(descriptor, data[:_CHUNK]) :]
+        for part in parts:
+            data = memoryview(part)
+            while data:
+                if not selector.select(max(until - time.monotonic(), 0)):
+                    raise TimeoutError
+                data = data[os.write(descriptor, data[:_CHUNK]) :]
 
 
-def _read(stream: Any, until: float) -> tuple[Any, bytes]:
+def _read(stream: Any, until: float) -> tuple[Any, bytes | bytearray]:
     held = bytearray()
     descriptor = stream.fileno()
     with selectors.DefaultSelector() if os.name == "posix" else contextlib.nullcontext() as selector:
@@ -152,11 +155,12 @@ def _read(stream: Any, until: float) -> tuple[Any, bytes]:
 
         while b"\n" not in held:
             more()
-        line, _, rest = bytes(held).partition(b"\n")
-        head, held = json.loads(line), bytearray(rest)
+        end = held.index(b"\n")
+        head = json.loads(held[:end])
+        del held[: end + 1]
         while len(held) < head["bytes"]:
             more()
-    return head, bytes(held)
+    return head, held
 
 
 # --- in the worker ---
@@ -169,17 +173,20 @@ def serve(source: BinaryIO, target: BinaryIO) -> None:
         question = json.loads(line)
         content = source.read(question["bytes"])
         answer: dict[str, Any] = {}
-        found = b""
+        found: bytes | memoryview = b""
         try:
             if question["do"] == "shapes":
                 answer["shapes"] = _shapes(content)
             elif question["do"] == "start":
                 session = _session(content)
             else:
-                found = _run(session, question, content)
+                result = _run(session, question, content)
+                answer = {"dtype": result.dtype.str, "shape": result.shape}
+                found = result.data.cast("B") if result.size else b""
         except Exception as error:  # noqa: BLE001 - whatever it is, the one who asked is told
             answer = {"error": _reason(error)}
-        target.write(json.dumps({**answer, "bytes": len(found)}).encode() + b"\n" + found)
+        target.write(json.dumps({**answer, "bytes": len(found)}).encode() + b"\n")
+        target.write(found)
         target.flush()
 
 
@@ -212,14 +219,12 @@ def _session(content: bytes) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _run(session: Any, question: dict[str, str], content: bytes) -> bytes:
-    images = np.load(io.BytesIO(content), allow_pickle=False)
+def _run(session: Any, question: dict[str, Any], content: bytes) -> np.ndarray:
+    images = np.frombuffer(content, np.float32).reshape(question["shape"])
     (result,) = session.run([question["output"]], {question["input"]: images})
     if not isinstance(result, np.ndarray) or result.dtype.kind not in "fiub":
         raise TypeError(f"{question['output']} is no array of numbers")
-    made = io.BytesIO()
-    np.save(made, result, allow_pickle=False)
-    return made.getvalue()
+    return np.ascontiguousarray(result)
 
 
 def _bound(memory: int) -> None:
