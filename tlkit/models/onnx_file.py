@@ -6,6 +6,7 @@ The package `onnx` is an extra; it is imported only here and where it is used.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.errors import ModelFault
+from tlkit.models.onnx_checks import check_onnx, contradictions
 
 if TYPE_CHECKING:
     import onnx
 
 _SAME_NUMBERS = {"Identity", "Reshape", "Unsqueeze", "Squeeze"}
+_MOST_NUMBERS = 2**28  # of one computed constant; the largest layer of VGG16 has 2**26.6
 _OWN_DOMAINS = {"", "ai.onnx", "ai.onnx.ml"}
 
 
@@ -44,23 +47,23 @@ def read_onnx(path: Path) -> onnx.ModelProto:
         The model; its graph has at least one node.
 
     Raises:
-        ModelFault: It is not an ONNX file, or `onnx` is not installed.
+        ModelFault: It is not an ONNX file, contradicts itself (see `check_onnx`), or `onnx` is not installed.
     """
     require("onnx")
     import onnx
     from google.protobuf.message import DecodeError
 
+    remedy = "Give a file that an ONNX exporter wrote."
     try:
-        model = onnx.load(path)
+        model = onnx.load(path, load_external_data=False)
     except (DecodeError, OSError, ValueError, onnx.checker.ValidationError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelFault(
-            f"{path} is not an ONNX file: {reason}.", "Give a file that an ONNX exporter wrote."
-        ) from error
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise ModelFault(f"{path} is not an ONNX file: {reason}.", remedy) from error
     if not model.graph.node:
-        raise ModelFault(
-            f"{path} is not an ONNX file: it holds no network.", "Give a file that an ONNX exporter wrote."
-        )
+        raise ModelFault(f"{path} is not an ONNX file: it holds no network.", remedy)
+    with contradictions(path):
+        check_onnx(model, path)
+        onnx.load_external_data_for_model(model, str(path.resolve().parent))
     return model
 
 
@@ -73,11 +76,13 @@ def constants(model: onnx.ModelProto) -> dict[str, np.ndarray]:
 
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
+        if node.op_type == "Constant" and any(item.name == "value" for item in node.attribute[:1]):
             found[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
         elif node.op_type == "ConstantOfShape" and node.input[0] in found:
             value = numpy_helper.to_array(node.attribute[0].t) if node.attribute else np.zeros(1, np.float32)
-            found[node.output[0]] = np.full(found[node.input[0]], value[0])
+            sides = [int(side) for side in found[node.input[0]]]
+            if min(sides, default=0) >= 0 and math.prod(sides) <= _MOST_NUMBERS:
+                found[node.output[0]] = np.full(sides, value[0])
         elif node.op_type in _SAME_NUMBERS and all(name in found for name in node.input):
             array, *shape = (found[name] for name in node.input)
             found[node.output[0]] = array.reshape(shape[0]) if node.op_type == "Reshape" else array

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.errors import ModelFault, UsageFault
+from tlkit.models.onnx_checks import contradictions
 from tlkit.models.onnx_file import (
     constants,
     custom_operators,
@@ -24,6 +25,7 @@ from tlkit.models.onnx_file import (
     read_onnx,
     require,
 )
+from tlkit.models.onnx_worker import Worker, WorkerFault
 from tlkit.models.preprocessing import scaled, scaling
 
 if TYPE_CHECKING:
@@ -70,13 +72,16 @@ class OnnxNetwork:
         self.path, self.name, self.preprocessing = path, str(path), preprocessing
         content = _content(path)
         model = read_onnx(path)
-        self._refuse_custom_operators(model)
-        self._input, self._batch, self.image_size = self._image_input(model, image_size)
-        self._rows = _layer_rows(model)
-        self.layer = self._find_layer(model, layer)
-        facts = f"{self.layer} {self.image_size} {preprocessing}".encode()
-        self.digest = hashlib.sha256(content + facts).hexdigest()
-        self._session = self._start(_cut(model, self.layer))
+        with contradictions(path):
+            self._refuse_custom_operators(model)
+            self._input, self._batch, self.image_size = self._image_input(model, image_size)
+            whole = model.SerializeToString()
+            self._worker = Worker(len(whole))
+            self._rows = self._layer_rows(model, whole)
+            self.layer = self._find_layer(model, layer)
+            facts = f"{self.layer} {self.image_size} {preprocessing}".encode()
+            self.digest = hashlib.sha256(content + facts).hexdigest()
+            self._start(_cut(model, self.layer))
         self.width = self(np.zeros((1, self.image_size, self.image_size, 3), np.uint8)).shape[1]
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -150,17 +155,21 @@ class OnnxNetwork:
                 return node.input[0] if node.input[0] in names else model.graph.output[0].name
         return model.graph.output[0].name
 
-    def _start(self, model: onnx.ModelProto):
-        """A session on the CPU."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what goes wrong is raised
+    def _layer_rows(self, model: onnx.ModelProto, whole: bytes) -> list[tuple[str, str]]:
+        """Name and shape of each result that depends on the input."""
+        moving = image_dependent(model)
         try:
-            return onnxruntime.InferenceSession(
-                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-            )
-        except _runtime_faults() as error:
+            shapes = self._worker.shapes(whole)
+        except WorkerFault as error:
+            raise self._failure(error) from error
+        results = [node.output[0] for node in model.graph.node if node.output[0] in moving]
+        return [(name, _shape(shapes[name]) if name in shapes else "?") for name in results]
+
+    def _start(self, model: onnx.ModelProto) -> None:
+        """A session on the CPU, in the worker."""
+        try:
+            self._worker.start(model.SerializeToString())
+        except WorkerFault as error:
             raise self._failure(error) from error
 
     def _run(self, images: np.ndarray, step: int) -> np.ndarray:
@@ -169,11 +178,11 @@ class OnnxNetwork:
         if self._batch and count < step:
             images = np.pad(images, ((0, step - count), (0, 0), (0, 0), (0, 0)))
         try:
-            (result,) = self._session.run([self.layer], {self._input: np.ascontiguousarray(images)})
-        except _runtime_faults() as error:
+            result = self._worker.run(self.layer, self._input, np.ascontiguousarray(images))
+        except WorkerFault as error:
             raise self._failure(error) from error
-        if not isinstance(result, np.ndarray) or result.ndim < 2 or len(result) != len(images):
-            shape = _shape(getattr(result, "shape", ()), whole=True)
+        if result.ndim < 2 or len(result) != len(images):
+            shape = _shape(result.shape, whole=True)
             raise ModelFault(
                 f"Layer {self.layer} of {self.path} gives {shape} for {len(images)} images, not a row for each.",
                 "Take another --layer; --layers lists them.",
@@ -181,8 +190,7 @@ class OnnxNetwork:
         features = result.mean(axis=tuple(range(2, result.ndim))) if result.ndim > 2 else result
         return features[:count].astype(np.float32)
 
-    def _failure(self, error: Exception) -> ModelFault:
-        reason = str(error).strip().partition("\n")[0]
+    def _failure(self, reason: WorkerFault) -> ModelFault:
         return ModelFault(
             f"onnxruntime cannot run {self.path}: {reason}.",
             "Check the file with onnx.checker.check_model, or export it again.",
@@ -194,27 +202,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelFault(f"{path} cannot be read: {error.strerror}.", "Name an ONNX file.") from error
-
-
-def _layer_rows(model: onnx.ModelProto) -> list[tuple[str, str]]:
-    """Name and shape of each result that depends on the input."""
-    import onnx
-
-    moving, shapes = image_dependent(model), _inferred_shapes(model, onnx)
-    results = [node.output[0] for node in model.graph.node if node.output[0] in moving]
-    return [(name, shapes.get(name, "?")) for name in results]
-
-
-def _inferred_shapes(model: onnx.ModelProto, onnx) -> dict[str, str]:
-    """Shapes without the batch by name, as far as they can be inferred."""
-    try:
-        graph = onnx.shape_inference.infer_shapes(model).graph
-    except (onnx.shape_inference.InferenceError, ValueError):  # beyond 2 GB, or contradictory
-        graph = model.graph
-    return {
-        item.name: _shape([side.dim_value for side in item.type.tensor_type.shape.dim])
-        for item in (*graph.value_info, *graph.output)
-    }
 
 
 def _shape(sides: Sequence[int], *, whole: bool = False) -> str:
@@ -241,18 +228,3 @@ def _cut(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
     cut.graph.node.extend(reversed(kept))
     cut.graph.output.append(onnx.ValueInfoProto(name=output))
     return cut
-
-
-def _runtime_faults() -> tuple[type[Exception], ...]:
-    """What onnxruntime raises; its exceptions have no parent of their own."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
-    names = (
-        "Fail",
-        "InvalidArgument",
-        "InvalidGraph",
-        "InvalidProtobuf",
-        "NotImplemented",
-        "RuntimeException",
-    )
-    return tuple(getattr(state, name) for name in names)

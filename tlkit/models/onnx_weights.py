@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from tlkit.errors import ModelFault
+from tlkit.models.onnx_checks import contradictions
 from tlkit.models.onnx_file import attribute, constants, image_dependent, read_onnx
 from tlkit.models.weight_files import StoredLayer
 
@@ -80,7 +81,13 @@ def onnx_layers(path: Path, network: keras.Model, backbone: str) -> list[StoredL
     Raises:
         ModelFault: The file cannot be read, or all shapes fit and the layers are joined otherwise.
     """
-    ours, theirs = network_graph(network), file_graph(read_onnx(path))
+    model = read_onnx(path)
+    with contradictions(path):
+        return _fitted(model, path, network, backbone)
+
+
+def _fitted(model: onnx.ModelProto, path: Path, network: keras.Model, backbone: str) -> list[StoredLayer]:
+    ours, theirs = network_graph(network), file_graph(model)
     pairs = dict(zip(canonical_order(ours), canonical_order(theirs), strict=False))
     found = {}
     for place, layer in enumerate(ours.layers):
