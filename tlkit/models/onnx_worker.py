@@ -70,7 +70,7 @@ class Worker:
         """One result of the session for the input `name`."""
         images = np.ascontiguousarray(images, np.float32)
         seconds = START_SECONDS + IMAGE_SECONDS * len(images)
-        question = {"do": "run", "output": output, "input": name, "shape": images.shape}
+        question: dict[str, Any] = {"do": "run", "output": output, "input": name, "shape": images.shape}
         answer, found = self._ask(question, images.data.cast("B"), seconds)
         return np.frombuffer(found, answer["dtype"]).reshape(answer["shape"])
 
