@@ -18,7 +18,7 @@ ORDER = {
     "models": "settings foreign preprocessing published torch_file lite0 classic_layers fitted_layers classic compact weight_files lite0_weights onnx_file onnx_weights onnx_network weights backbones classifier "
     "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers export_layers explain anatomy walk checkpoints guard replays training phases refitting diffaugment dcgan stylegan_layers stylegan game latents collapse playing "
     "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
-    "results": "intervals calibration measures lettering canvas charts pictures anatomy_pictures points event_records events run_folder environments sameness board evaluation evidence verdict "
+    "results": "intervals calibration measures predictions lettering canvas charts pictures anatomy_pictures points event_records events run_folder environments sameness board evaluation evidence verdict "
     "report page benefit benefit_charts contest contest_charts projector signatures serving conversion_parts conversion detection_matches detection_curves detection_coco detection_intervals detection detection_benefit framed_boxes detection_pictures label_errors "
     "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving onnx_nms detector_conversion detector_evaluation detection_files",
 }

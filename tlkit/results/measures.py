@@ -7,7 +7,7 @@ images, the AUC of a class without others) is None, so the result goes into JSON
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sklearn import metrics
 from tlkit.errors import DataFault, RunFailed
 from tlkit.results import calibration, intervals
 
+MANY = 100  # classes; of more, matrices and tables with a row and a column a class are written sparsely
 AVERAGED = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc")  # those that get an interval
 
 
@@ -45,8 +46,9 @@ def classification_measures(
     Returns:
         `n`, `groups` (counts), `accuracy`, `balanced_accuracy`, `eta` (mean over `eta_classes` of
         sqrt(precision x recall)), `macro_f1`, `auc` (mean of one-vs-rest), `log_loss` (nats), `ece`,
-        `intervals` (95 %, see `intervals.intervals`), `confusion` (rows true, columns predicted) and
-        `per_class` (precision, recall, f1, eta, auc, support).
+        `intervals` (95 %, see `intervals.intervals`), `confusion` (rows true, columns predicted; of more than 100
+        classes `confusion_cells` instead, see `confusion_entry`) and `per_class` (precision, recall, f1, eta, auc,
+        support).
 
     Raises:
         DataFault: There is no image to measure.
@@ -76,7 +78,7 @@ def classification_measures(
         "log_loss": _log_loss(labels, probabilities),
         "ece": calibration.expected_calibration_error(labels, probabilities),
         "intervals": _intervals(head, labels, probabilities, members, eta_indices, resamples, seed),
-        "confusion": confusion(labels, probabilities.argmax(axis=1), len(class_names)).tolist(),
+        **confusion_entry(confusion(labels, probabilities.argmax(axis=1), len(class_names))),
         "per_class": per_class,
     }
 
@@ -90,6 +92,33 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
         classes: How many classes there are, also those that do not occur.
     """
     return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes)).astype(np.int64)
+
+
+def confusion_entry(matrix: np.ndarray) -> dict[str, list[list[int]]]:
+    """A confusion matrix as a card and `--json` hold it.
+
+    Args:
+        matrix: Counts, int `[k, k]`, rows true, columns predicted.
+
+    Returns:
+        `{"confusion": rows}` of up to 100 classes; of more `{"confusion_cells": [[true, predicted, n], ...]}`, the
+        cells that are not 0, by row and column.
+    """
+    if len(matrix) <= MANY:
+        return {"confusion": matrix.tolist()}
+    true, predicted = np.nonzero(matrix)
+    return {"confusion_cells": np.stack([true, predicted, matrix[true, predicted]], axis=1).tolist()}
+
+
+def confusion_of(measures: Mapping[str, Any]) -> np.ndarray:
+    """The confusion matrix of a part's measures in either form of `confusion_entry`: int64 `[k, k]`."""
+    if "confusion_cells" not in measures:
+        return np.array(measures["confusion"], np.int64)
+    classes = len(measures["per_class"])
+    matrix = np.zeros((classes, classes), np.int64)
+    true, predicted, counts = np.array(measures["confusion_cells"], np.int64).reshape(-1, 3).T
+    matrix[true, predicted] = counts
+    return matrix
 
 
 def roc_points(

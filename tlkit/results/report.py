@@ -19,7 +19,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from tlkit.data.csv_writer import run_rows
+from tlkit.results.predictions import read_predictions
 from tlkit.results.verdict import percent, verdict
 
 PICTURES = {  # with what to look for; others come last
@@ -120,12 +120,10 @@ def _mistakes(path: Path, part: str | None) -> list[dict[str, Any]]:
     """Find the most confident wrong answers of a part: path, label, predicted, confidence."""
     if not path.is_file():
         return []
-    rows = run_rows(path)
-    next(rows, None)  # path, part, label, predicted, then a probability for each class
     wrong = (
-        {"path": row[0], "label": row[2], "predicted": row[3], "confidence": max(map(float, row[4:]))}
-        for row in rows
-        if len(row) > 4 and row[1] == part and row[2] != row[3]
+        {"path": one.path, "label": one.label, "predicted": one.predicted, "confidence": one.confidence}
+        for one in read_predictions(path)
+        if one.part == part and one.label != one.predicted
     )
     return heapq.nlargest(MISTAKES, wrong, key=lambda row: row["confidence"])
 
