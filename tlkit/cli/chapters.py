@@ -67,6 +67,7 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
             "warnings": list(split.warnings),
             "skipped": list(ingredients.skipped),
             "added": ingredients.added,
+            **({"small_classes": split.small_classes} if split.small_classes else {}),
         },
     )
     _say_data(run, split, parts, ingredients.skipped)

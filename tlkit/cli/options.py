@@ -26,6 +26,19 @@ class SectionOption(click.Option):
         self.section = section
 
 
+class SmallClasses(click.ParamType):
+    """What becomes of small classes: refuse, leave-out, fold or fold:NAME."""
+
+    name = "choice"
+
+    def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> str:
+        """The value as typed, once it is known to be one."""
+        from tlkit.data.small_classes import read_choice
+
+        read_choice(value)
+        return str(value)
+
+
 def split_options() -> list[click.Option]:
     """What every recipe takes that deals images out to training, validation and test."""
     return [
@@ -50,6 +63,13 @@ def split_options() -> list[click.Option]:
             multiple=True,
             metavar="RUN",
             help="Add a run's synthetic pictures to training; may be repeated.",
+        ),
+        _data(
+            "--small-classes",
+            type=SmallClasses(),
+            default="refuse",
+            metavar="refuse|leave-out|fold",
+            help="Classes with too few groups for all parts; fold: into other, or fold:NAME.",
         ),
         _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),
         *reading_options(),

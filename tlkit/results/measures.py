@@ -15,8 +15,8 @@ from sklearn import metrics
 
 from tlkit.errors import DataFault, RunFailed
 from tlkit.results import calibration, intervals
+from tlkit.results.predictions import MANY
 
-MANY = 100  # classes; of more, matrices and tables with a row and a column a class are written sparsely
 AVERAGED = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc")  # those that get an interval
 
 
@@ -46,9 +46,8 @@ def classification_measures(
     Returns:
         `n`, `groups` (counts), `accuracy`, `balanced_accuracy`, `eta` (mean over `eta_classes` of
         sqrt(precision x recall)), `macro_f1`, `auc` (mean of one-vs-rest), `log_loss` (nats), `ece`,
-        `intervals` (95 %, see `intervals.intervals`), `confusion` (rows true, columns predicted; of more than 100
-        classes `confusion_cells` instead, see `confusion_entry`) and `per_class` (precision, recall, f1, eta, auc,
-        support).
+        `intervals` (95 %, see `intervals.intervals`), `confusion` (of more than 100 classes `confusion_cells`, see
+        `confusion_entry`) and `per_class` (precision, recall, f1, eta, auc, support).
 
     Raises:
         DataFault: There is no image to measure.

@@ -14,8 +14,8 @@ import numpy as np
 
 from tlkit.data.csv_writer import CsvWriter, run_rows
 from tlkit.data.splits import Split
-from tlkit.results.measures import MANY
 
+MANY = 100  # classes; of more, what has a cell for each class or pair of them is written sparsely
 FACTS = ("path", "part", "label", "predicted")
 LIKELIEST = 5
 # Names of classes stand sorted, these do not: no table with a column a class begins so.

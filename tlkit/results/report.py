@@ -12,15 +12,16 @@ import heapq
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from tlkit.results.predictions import read_predictions
-from tlkit.results.verdict import percent, verdict
+from tlkit.data.text import listed
+from tlkit.results.predictions import MANY, read_predictions
+from tlkit.results.verdict import percent, verdict, worst_classes
 
 PICTURES = {  # with what to look for; others come last
     "counts": "Images of each class in each part.",
@@ -68,6 +69,7 @@ def _facts(run: Path) -> dict[str, Any]:
         "servable": (run / "saved_model.pb").is_file(),
         "judged": judged,
         "remarks": verdict(measures),
+        "worst": worst_classes((measures[judged].get("per_class") or {}) if judged else {}),
         "rows": list(_read_rows(run / "metrics.jsonl")),
         "mistakes": _mistakes(run / "predictions.csv", judged),
         "pictures": _pictures(run / "pictures"),
@@ -86,7 +88,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, share=_share, duration=_duration, shown=shown, whole=_whole, rate=_rate
+        number=_number,
+        share=_share,
+        duration=_duration,
+        shown=shown,
+        whole=_whole,
+        rate=_rate,
+        listed=_listed,
     )
     return environment
 
@@ -182,6 +190,11 @@ def _duration(seconds: Any) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def _listed(names: Sequence[str]) -> str:
+    """All names of up to 100, and of more the first few."""
+    return ", ".join(names) if len(names) <= MANY else listed(names)
+
+
 def shown(value: Any) -> str:
     """Write an option's value for people."""
     if value is None or value == "":
@@ -189,7 +202,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(shown(item) for item in value) or "–"
+        return _listed([shown(item) for item in value]) or "–"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or "–"
+        return _listed([f"{key}: {shown(item)}" for key, item in value.items()]) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
