@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 
 from tlkit.data.sources import PARTS, Images
 from tlkit.data.splits import Split
-from tlkit.results import intervals
+from tlkit.results import canvas, intervals, pictures
 from tlkit.results.label_errors import held_out_answers, suspects
 from tlkit.results.measures import classification_measures, confusion, confusion_entry, confusion_of
 from tlkit.results.predictions import read_predictions, write_predictions
+from tlkit.results.report import write_report
 
 CLASSES = 2000
 NAMES = tuple(f"class {k:04d}" for k in range(CLASSES))
@@ -147,3 +149,65 @@ def test_label_errors_of_many_classes_are_those_among_the_five_likeliest(many, t
     }  # others are not in the table
     assert len(wanted) > 500
     assert {(s.row, s.given, s.likely) for s in told} == wanted
+
+
+# --- page and pictures -------------------------------------------------------------------------------------
+
+
+def test_a_run_of_many_classes_has_a_small_card_page_and_pictures(many, tmp_path):
+    split, answers, found = many
+    measures = dict.fromkeys(PARTS, found)
+    card = {
+        "source": "many",
+        "classes": list(NAMES),
+        "data": {"parts": split.summary()},
+        "measures": measures,
+    }
+    (tmp_path / "card.json").write_text(json.dumps(card, indent=1))
+    write_predictions(tmp_path / "predictions.csv", split, answers)
+    labels = split.images.labels[split.indices("test")]
+    matrices = {part: confusion_of(of) for part, of in measures.items()}
+    counts = {part: summary["per_class"] for part, summary in split.summary().items()}
+    figures = {
+        "confusion": pictures.three_confusions(matrices, NAMES),
+        "roc": pictures.roc_curves(labels, answers[split.indices("test")], NAMES),
+        "counts": pictures.class_counts(counts),
+    }
+    for name, figure in figures.items():
+        assert pictures.save(figure, tmp_path / "pictures" / f"{name}.png").stat().st_size < 500_000
+    assert len(figures["confusion"].axes[0].get_yticklabels()) == 30
+    assert figures["counts"].axes[0].get_xlabel() == "images of the 20 smallest of 2,000 classes"
+    page = write_report(tmp_path).read_text()
+    assert (tmp_path / "card.json").stat().st_size < 2_000_000
+    assert len(page) < 1_500_000
+    text = re.sub(r"base64,[^\"]*", "", page)
+    assert len(text) < 60_000
+    assert "The 20 of 2,000 classes that are found least." in text
+    assert "and 1,992 more" in text
+    assert max(map(len, re.sub(r"<[^>]*>", "\n", text).splitlines())) < 1_000
+
+
+def test_the_most_confused_classes_are_drawn_with_shares_of_all_their_images():
+    matrix = np.diag(np.full(150, 9))
+    matrix[7, 140], matrix[7, 7], matrix[7, 3] = 5, 4, 1
+    matrix[3, 3] = 0
+    figure = pictures.confusion_matrix(matrix, [f"c{k}" for k in range(150)])
+    axes = figure.axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert (len(names), {"c3", "c7", "c140"} - set(names)) == (30, set())
+    assert names == sorted(names, key=lambda name: int(name[1:]))
+    assert axes.get_title(loc="left") == f"{matrix.sum():,} images · the 30 most confused of 150 classes"
+    place = {name: k for k, name in enumerate(names)}
+    colours = axes.images[0].get_array()
+    expected = canvas.REDS(np.sqrt(5 / 10))
+    assert colours[place["c7"], place["c140"]].tolist() == pytest.approx(list(expected))
+
+
+def test_the_smallest_classes_are_counted():
+    counts = {f"c{k:03d}": k for k in range(101)}
+    names = [
+        label.get_text() for label in pictures.class_counts({"training": counts}).axes[0].get_yticklabels()
+    ]
+    assert names == [f"c{k:03d}" for k in range(20)]
+    whole = pictures.class_counts({"training": dict(list(counts.items())[:100])})
+    assert len(whole.axes[0].get_yticklabels()) == 100
