@@ -16,7 +16,7 @@ from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
 from tlkit.data.reading import Reading
-from tlkit.data.text import listed
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 
@@ -221,7 +221,7 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
             hint = f"Did you mean {near[0]}? " if near else ""
             raise DataFault(
                 f"Class {name} of {images.source} is unknown to {path}.",
-                f"{hint}It knows {listed(classes, 12)}; leave other classes out.",
+                f"{hint}It knows {some_of(classes)}; leave other classes out.",
             )
     order = np.array([classes.index(name) if name in classes else -1 for name in images.class_names])
     return order[images.labels]

@@ -25,6 +25,7 @@ from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.sources import IMAGE_SUFFIXES, TEST, TRAINING, VALIDATION, Images
 from tlkit.data.splits import SYNTHETIC_GROUP, Split
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault
 
 SETTLED = (
@@ -224,7 +225,7 @@ def _check_classes(name: str, classes: set[str], images: Images) -> None:
         hint = f"Did you mean {near[0]}? " if near else ""
         raise DataFault(
             f"--more {name} has pictures of {label}, which {images.source} has not.",
-            f"{hint}Its classes are {', '.join(images.class_names)}.",
+            f"{hint}Its classes are {some_of(images.class_names)}.",
         )
 
 

@@ -12,14 +12,14 @@ import heapq
 import json
 import os
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from tlkit.data.text import listed
+from tlkit.data.text import some_of
 from tlkit.results.predictions import MANY, read_predictions
 from tlkit.results.verdict import percent, verdict, worst_classes
 
@@ -94,7 +94,7 @@ def _environment() -> Environment:
         shown=shown,
         whole=_whole,
         rate=_rate,
-        listed=_listed,
+        some_of=some_of,
     )
     return environment
 
@@ -190,11 +190,6 @@ def _duration(seconds: Any) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _listed(names: Sequence[str]) -> str:
-    """All names of up to 100, and of more the first few."""
-    return ", ".join(names) if len(names) <= MANY else listed(names)
-
-
 def shown(value: Any) -> str:
     """Write an option's value for people."""
     if value is None or value == "":
@@ -202,7 +197,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return _listed([shown(item) for item in value]) or "–"
+        return some_of([shown(item) for item in value], MANY) or "–"
     if isinstance(value, dict):
-        return _listed([f"{key}: {shown(item)}" for key, item in value.items()]) or "–"
+        return some_of([f"{key}: {shown(item)}" for key, item in value.items()], MANY) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
