@@ -202,3 +202,11 @@ def test_a_run_is_judged_by_the_classes_that_it_has(photos):
         assert settled.notes == split_of(photos, choice).warnings[:1]
         assert len(settled.kept) == len(settled.images)
     assert np.array_equal(settle_as_learned(images, {}).images.labels, images.labels)
+
+
+def test_a_class_that_a_run_left_out_is_absent_from_none_of_its_parts(photos):
+    split = split_of(photos, "leave-out")
+    parts = dict(zip(split.sha256, split.parts, strict=True))
+    found = check_source(str(photos), parts=parts).findings
+    assert "tiny-class" in {one.kind for one in found}
+    assert "missing-in-part" not in {one.kind for one in found}

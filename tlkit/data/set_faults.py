@@ -108,9 +108,11 @@ def _absent(
         return
     if TRAINING not in declared:
         yield finding("missing-part", TRAINING)
+    # A class with no picture in any part is one that a run left out.
+    parted = {name for some, p in zip(objects, parts, strict=True) if p for name in some}
     for part in declared:
         present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
-        for name in sorted(set(counts) - present):
+        for name in sorted(parted - present):
             if counts[name]:
                 severity = ERROR if part == TRAINING and not boxes else None  # judged and never learned
                 yield finding("missing-in-part", name, f"none for {part}", severity=severity)
