@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from tlkit.data.reading import Reading
+from tlkit.data.small_class_choice import REFUSE, read_choice
 from tlkit.results.run_folder import RUNS
 
 READING = ("include", "exclude", "path_column", "label_column", "suffix")  # fields of `Reading`
@@ -33,8 +34,6 @@ class SmallClasses(click.ParamType):
 
     def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> str:
         """The value as typed, once it is known to be one."""
-        from tlkit.data.small_classes import read_choice
-
         read_choice(value)
         return str(value)
 
@@ -67,7 +66,7 @@ def split_options() -> list[click.Option]:
         _data(
             "--small-classes",
             type=SmallClasses(),
-            default="refuse",
+            default=REFUSE,
             metavar="refuse|leave-out|fold",
             help="Classes with too few groups for all parts; fold: into other, or fold:NAME.",
         ),

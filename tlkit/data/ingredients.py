@@ -10,7 +10,7 @@ from tlkit.data.inspection import Inspection, inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.more import add_synthetic
 from tlkit.data.reading import PLAIN, Reading
-from tlkit.data.small_classes import REFUSE
+from tlkit.data.small_class_choice import REFUSE
 from tlkit.data.sources import Images, read_images
 from tlkit.data.splits import Split, split_images
 from tlkit.errors import DataFault

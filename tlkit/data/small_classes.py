@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.data.small_class_choice import FOLD, OPTION, OTHER, REFUSE, read_choice
 from tlkit.data.sources import PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.data.text import count, listed
 from tlkit.errors import DataFault, UsageFault
 
-REFUSE, LEAVE_OUT, FOLD = "refuse", "leave-out", "fold"
-OTHER = "other"  # what small classes become, unless --small-classes fold:NAME names it
-OPTION = "--small-classes"
 SHOWN = 5  # classes in a sentence
 
 
@@ -34,20 +32,6 @@ class Settled:
     kept: np.ndarray
     card: dict[str, Any]
     notes: tuple[str, ...] = ()
-
-
-def read_choice(text: str) -> tuple[str, str]:
-    """(`refuse`, `leave-out` or `fold`, the class that folded ones become) of what --small-classes got.
-
-    Raises:
-        UsageFault: It is none of them.
-    """
-    how, colon, name = text.partition(":")
-    if how not in (REFUSE, LEAVE_OUT, FOLD) or (colon and (how != FOLD or not name.strip() or "/" in name)):
-        raise UsageFault(
-            f"{OPTION} {text} is unknown.", "It is refuse, leave-out, fold (into other) or fold:NAME."
-        )
-    return how, name.strip() or OTHER
 
 
 def to_deal(parts: Sequence[str | None], shares: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:

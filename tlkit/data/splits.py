@@ -26,8 +26,8 @@ from tlkit.data.declared_parts import dealt_note, unnamed_notes
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
 from tlkit.data.paths import is_text
+from tlkit.data.small_class_choice import REFUSE
 from tlkit.data.small_classes import (
-    REFUSE,
     groups_by_class,
     settle_small_classes,
     small_classes,
