@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import metrics
 
 from tlkit.data.sources import PARTS, Images
 from tlkit.data.splits import Split
@@ -86,6 +87,9 @@ def test_measures_of_two_thousand_classes_are_small(many):
     labels = split.images.labels[split.indices("test")]
     right = answers[split.indices("test")].argmax(1) == labels
     assert confusion_of(found).trace() == right.sum()
+    for k in (0, 7, 1999):
+        area = metrics.roc_auc_score(labels == k, answers[split.indices("test"), k])
+        assert found["per_class"][NAMES[k]]["auc"] == pytest.approx(area, abs=1e-12)
 
 
 def test_auc_of_all_classes_at_once_is_that_of_each():

@@ -171,6 +171,7 @@ def _per_class(
         labels, predicted, labels=indices, zero_division=0.0
     )
     answered = np.bincount(predicted, minlength=len(indices))
+    areas = _aucs(labels, probabilities)
     rows = {}
     for index, name in enumerate(class_names):
         present = bool(support[index])
@@ -179,10 +180,23 @@ def _per_class(
             "recall": float(recall[index]) if present else None,
             "f1": float(f1[index]) if present or answered[index] else None,
             "eta": float(np.sqrt(precision[index] * recall[index])) if present else None,
-            "auc": _auc(labels == index, probabilities[:, index]),
+            "auc": areas[index],
             "support": int(support[index]),
         }
     return rows
+
+
+def _aucs(labels: np.ndarray, probabilities: np.ndarray) -> list[float | None]:
+    """The AUC of each class against the rest, None where one of both is absent; of many classes all at once."""
+    classes = probabilities.shape[1]
+    if classes <= MANY:
+        return [_auc(labels == k, probabilities[:, k]) for k in range(classes)]
+    once = np.ones((1, len(labels)))
+    found = intervals.resampled_aucs(labels, probabilities, np.arange(len(labels)), once)[0]
+    areas: list[float | None] = [None] * classes
+    for k, area in zip(np.unique(labels), found, strict=True):
+        areas[k] = None if np.isnan(area) else float(area)
+    return areas
 
 
 def _auc(is_class: np.ndarray, scores: np.ndarray) -> float | None:
