@@ -239,4 +239,4 @@ def say_added(added: dict[str, dict[str, int]]) -> list[str]:
 
 
 def _listed(found: dict[str, int]) -> str:
-    return ", ".join(f"{count(number, 'picture')} of {label}" for label, number in found.items())
+    return some_of([f"{count(number, 'picture')} of {label}" for label, number in found.items()])
