@@ -195,3 +195,9 @@ def test_the_sample_has_every_part_and_class(undrawn, tmp_path):
     assert len(xray_bags.SAMPLE) == len(xray_bags.PARTS)
     learned = {row.split(",")[5] for row in rows if row.split(",")[7] == "training"}
     assert learned == {"", *xray_bags.CLASSES}
+
+
+def test_of_many_classes_a_plan_names_a_few(capsys):
+    show_plan({"classes": [f"class {k}" for k in range(2000)]})
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.endswith("class 18, class 19 and 1,980 more")

@@ -83,6 +83,7 @@ def test_the_card_and_the_options(kitchen, tlkit_command):
         "skip_bad": False,
         "download": False,
         "more": [],
+        "small_classes": "refuse",
         "include": [],
         "exclude": [],
         "path_column": None,

@@ -81,8 +81,8 @@ def test_predictions_of_a_safe_run_are_understood(tmp_path, make_folder):
     from tlkit.data.inspection import inspect_files
     from tlkit.data.sources import read_images
     from tlkit.data.splits import split_images
-    from tlkit.results.evaluation import write_predictions
     from tlkit.results.label_errors import held_out_answers
+    from tlkit.results.predictions import write_predictions
     from tlkit.results.report import _mistakes
 
     make_folder(**{"=bar": 8, "-disc": 8})

@@ -14,6 +14,7 @@ from tlkit.cli.running import Run
 from tlkit.data.csv_writer import write_csv
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TEST, TRAINING, VALIDATION
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, UsageFault
 from tlkit.models.settings import LEAST_PICTURES
 
@@ -61,7 +62,7 @@ class Evidence:
         if question.name not in names:
             raise UsageFault(
                 f"--class {question.name} is no class of {split.images.source}.",
-                f"Its classes are {', '.join(names)}.",
+                f"Its classes are {some_of(names)}.",
             )
         self.truth = np.asarray(split.images.labels) == names.index(question.name)
         self.features = extract(run, split, featurizer)

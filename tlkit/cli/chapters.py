@@ -68,6 +68,7 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
             "warnings": list(split.warnings),
             "skipped": list(ingredients.skipped),
             "added": ingredients.added,
+            **({"small_classes": split.small_classes} if split.small_classes else {}),
         },
     )
     _say_data(run, split, parts, ingredients.skipped)
@@ -295,7 +296,7 @@ def taste(
         raw: The model's probabilities float32 [n, k] of all images, where they are known already.
         first: Of a model that was refitted: its temperature, and what was said of validation.
     """
-    from tlkit.results import evaluation, evidence
+    from tlkit.results import evaluation, evidence, predictions
 
     if raw is None:
         raw = _judge(run, model, split)
@@ -308,7 +309,9 @@ def taste(
         measures = {
             part: {**of, "ece": of["ece"] if part == "validation" else None} for part, of in measures.items()
         }
-    evaluation.write_predictions(run.folder.path / "predictions.csv", split, probabilities, safe=run.csv_safe)
+    predictions.write_predictions(
+        run.folder.path / "predictions.csv", split, probabilities, safe=run.csv_safe
+    )
     run.record(
         model={**run.card()["model"], "temperature": temperature},
         measures=measures,

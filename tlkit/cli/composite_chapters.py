@@ -13,6 +13,7 @@ from tlkit.cli.synthesis_results import check_room
 from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TRAINING, VALIDATION
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:
     if how.negative not in names:
         raise DataFault(
             f"{split.images.source} has no class {how.negative} of harmless things.",
-            f"Name it with --negative; its classes are {', '.join(names)}.",
+            f"Name it with --negative; its classes are {some_of(names)}.",
         )
     chosen = {
         part: [int(i) for i in split.indices(part)]

@@ -62,6 +62,8 @@ def deal_boxes(
     more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
     if options.pop("skip_bad"):
         raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
+    if options.pop("small_classes") != "refuse":
+        raise UsageFault("--small-classes does not apply to pictures with boxes.", "Leave it out.")
     if options.pop("download"):
         remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
         raise UsageFault("--download does not apply to pictures with boxes.", remedy)

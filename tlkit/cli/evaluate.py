@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tlkit.cli.console import echo
+from tlkit.cli.console import Console, echo
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options import (
     GROUP,
@@ -25,6 +25,7 @@ from tlkit.cli.outcome import show
 from tlkit.cli.predict import ask, load_served
 from tlkit.cli.tables import show_table
 from tlkit.data.reading import Reading
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, UsageFault
 from tlkit.results.run_folder import find_run, read_card
 
@@ -131,6 +132,7 @@ def _evaluate_classifier(
     batch: int,
 ) -> dict[str, Any]:
     from tlkit.data.ingredients import openable
+    from tlkit.data.small_classes import settle_as_learned
     from tlkit.data.sources import read_images
     from tlkit.data.splits import groups_of
 
@@ -143,10 +145,16 @@ def _evaluate_classifier(
     if group is None and own:
         group = card["options"].get("group")
     groups = groups_of(images, inspections, group)
+    settled = settle_as_learned(images, (card.get("data") or {}).get("small_classes") or {})
+    if not len(settled.kept):
+        raise DataFault(f"{path} left out the classes of {source}.", "Give images of classes that it knows.")
+    images, groups = settled.images, tuple(groups[i] for i in settled.kept)
+    inspections = [inspections[i] for i in settled.kept]
     kept, excluded = left_to_judge(path, source, inspections, groups)
     images, groups = images.take(kept), tuple(groups[i] for i in kept)
     measures = judge(path, card, images, groups, batch)
-    return {"run": path, "source": source, **excluded, "skipped": skipped, **measures}
+    small = {"small_classes": {**settled.card, "sentence": settled.notes[0]}} if settled.card else {}
+    return {"run": path, "source": source, **excluded, "skipped": skipped, **small, **measures}
 
 
 def left_to_judge(
@@ -232,28 +240,33 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
             hint = f"Did you mean {near[0]}? " if near else ""
             raise DataFault(
                 f"Class {name} of {images.source} is unknown to {path}.",
-                f"{hint}It knows {', '.join(classes)}; leave other classes out.",
+                f"{hint}It knows {some_of(classes)}; leave other classes out.",
             )
     order = np.array([classes.index(name) if name in classes else -1 for name in images.class_names])
     return order[images.labels]
 
 
 def _show_text(outcome: dict[str, Any]) -> None:
+    from tlkit.results.verdict import worst_classes
+
     echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
     excluded = f"{outcome['excluded']} excluded{learned_groups(outcome)}"
     echo(f"n: {outcome['n']} in {outcome['groups']} groups ({excluded})")
     for file in outcome["skipped"]:
         echo(f"left out: {file['path']} {file['reason']}")
+    if "small_classes" in outcome:
+        echo(outcome["small_classes"]["sentence"])
     for name in AVERAGES:
         if outcome[name] is not None:
             interval = outcome["intervals"].get(name)
             between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
             echo(f"{name}: {outcome[name]:.4f}{between}")
     echo()
-    rows = [
-        [name, *(_figure(row[column]) for column in COLUMNS)] for name, row in outcome["per_class"].items()
-    ]
+    per_class, limited = worst_classes(outcome["per_class"])
+    rows = [[name, *(_figure(row[column]) for column in COLUMNS)] for name, row in per_class.items()]
     show_table(["class", *COLUMNS], rows)
+    if limited:
+        Console().say(f"{limited} --json has all.")
 
 
 def learned_groups(outcome: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ import click
 
 from tlkit.data.pixel_limit import MOST_PIXELS, pixel_limit
 from tlkit.data.reading import Reading
+from tlkit.data.small_class_choice import REFUSE, read_choice
 from tlkit.errors import UsageFault
 from tlkit.results.run_folder import RUNS
 
@@ -27,6 +28,17 @@ class SectionOption(click.Option):
     def __init__(self, *arguments: Any, section: str = "Options", **attributes: Any) -> None:
         super().__init__(*arguments, **attributes)
         self.section = section
+
+
+class SmallClasses(click.ParamType):
+    """What becomes of small classes: refuse, leave-out, fold or fold:NAME."""
+
+    name = "choice"
+
+    def convert(self, value: Any, _parameter: click.Parameter | None, _context: click.Context | None) -> str:
+        """The value as typed, once it is known to be one."""
+        read_choice(value)
+        return str(value)
 
 
 def split_options() -> list[click.Option]:
@@ -53,6 +65,13 @@ def split_options() -> list[click.Option]:
             multiple=True,
             metavar="RUN",
             help="Add a run's synthetic pictures to training; may be repeated.",
+        ),
+        _data(
+            "--small-classes",
+            type=SmallClasses(),
+            default=REFUSE,
+            metavar="refuse|leave-out|fold",
+            help="Classes with too few groups for all parts; fold: into other, or fold:NAME.",
         ),
         _data("--download", is_flag=True, help="Let a tfds: source be downloaded."),
         *reading_options(),

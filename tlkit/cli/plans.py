@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tlkit.cli.console import echo
+from tlkit.data.text import some_of
 
+CLASSES = 20  # that are named; --json has all
 WIDEST = 100  # columns of text in a wide terminal
 HIDDEN = {"sha256", "digest", "split_sha256", "temperature", "play"}  # for programs; --json has them
 UNITS = {"image_size": "{} pixels", "parameters": "{} parameters", "width": "{} features"}
@@ -34,6 +36,8 @@ def _lines(key: str, value: Any) -> Iterable[str]:
     """What stands beside a heading; a list of things or sentences has a line each."""
     if key == "phases":
         return [_phase(phase) for phase in value]
+    if key == "classes" and value:
+        return [some_of([str(name) for name in value], CLASSES)]
     if isinstance(value, Mapping):
         text = ", ".join(_parts(value))
         return [text] if text else []

@@ -34,7 +34,7 @@ from tlkit.results.run_folder import RunFolder, plain
 __all__ = ["RecipeCommand", "Run", "SplitOptions", "default_name", "recipe"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SPLIT = ("group", "manifest", "hold_out", "allow_leak", "skip_bad", "download", "more")
+_SPLIT = ("group", "manifest", "hold_out", "allow_leak", "skip_bad", "download", "more", "small_classes")
 _PASSING = ("as_json", "verbose", "dry_run")  # how this attempt speaks, not what the run is
 
 

@@ -39,6 +39,7 @@ class SplitOptions:
         skip_bad: Leave unreadable images out instead of refusing.
         download: Let `tfds:` sources be downloaded.
         more: Runs whose synthetic pictures join the training part, as the person names them.
+        small_classes: "refuse" classes with too few groups, "leave-out", "fold" or "fold:NAME".
         reading: Which images of the source are read, and which columns of a table say what.
     """
 
@@ -49,6 +50,7 @@ class SplitOptions:
     skip_bad: bool = False
     download: bool = False
     more: tuple[str, ...] = ()
+    small_classes: str = "refuse"
     reading: Reading = PLAIN
 
 

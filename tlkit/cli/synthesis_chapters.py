@@ -13,6 +13,7 @@ from tlkit.cli.estimates import told, untold
 from tlkit.cli.running import DryRunDone, Run
 from tlkit.data.leaks import count
 from tlkit.data.sources import PARTS, TRAINING
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -121,12 +122,12 @@ def _class_names(split: Split, chosen: Chosen) -> tuple[str, ...]:
             hint = f"Did you mean {near[0]}? " if near else ""
             raise UsageFault(
                 f"--class {name} is no class of {split.images.source}.",
-                f"{hint}Its classes are {', '.join(known)}.",
+                f"{hint}Its classes are {some_of(known)}.",
             )
     names = tuple(name for name in known if name in chosen.classes) if chosen.classes else known
     if len(names) > 1 and not chosen.conditional:
         raise UsageFault(
-            f"{split.images.source} has {len(names)} classes to imitate: {', '.join(names)}.",
+            f"{split.images.source} has {len(names)} classes to imitate: {some_of(names)}.",
             "Name one with --class, or let one generator learn all of them with --conditional.",
         )
     return names

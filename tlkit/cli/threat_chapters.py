@@ -14,6 +14,7 @@ from tlkit.cli.running import Run
 from tlkit.cli.threat_composites import Crop, Maker, Superimposing, Threats
 from tlkit.data.leaks import count
 from tlkit.data.sources import TRAINING
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
     wanted = how.classes or tuple(name for name in names if name != how.negative)
     for name in wanted:
         if name not in names:
-            raise UsageFault(f"--class {name} is no class of {source}.", f"It has {', '.join(names)}.")
+            raise UsageFault(f"--class {name} is no class of {source}.", f"It has {some_of(names)}.")
     if not wanted:
         raise DataFault(
             f"{source} has no class but {how.negative}, which is harmless.", "Name one with --class."

@@ -20,8 +20,10 @@ from tlkit.data.listing import Listing, list_source
 from tlkit.data.naming_faults import label_faults, name_faults
 from tlkit.data.reading import PLAIN, Reading
 from tlkit.data.set_faults import class_faults, copy_faults, group_faults, near_copy_faults, part_faults
+from tlkit.data.small_classes import small_classes, too_small
 from tlkit.data.sources import TRAINING
-from tlkit.data.splits import declared_groups
+from tlkit.data.splits import SHARES, declared_groups, joined_groups
+from tlkit.errors import DataFault
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,27 @@ def _set_faults(
         group or look.sha256 or path for group, look, path in zip(groups, looks, images.paths, strict=True)
     ]
     opened = [look.thumbnail is not None for look in looks]
+    small = _small(listing, looks, groups) if listing.form == "classes" else {}
     return [
-        *class_faults(images.class_names, listing.objects, keys, sides, boxes=listing.form == "boxes"),
+        *class_faults(
+            images.class_names, listing.objects, keys, sides, boxes=listing.form == "boxes", small=small
+        ),
         *part_faults([part for part, used in zip(images.parts, listing.used, strict=False) if used]),
         *group_faults(images.paths, groups, sides),
         *copy_faults(images.paths, hashes, labels, sides),
         *near_copy_faults(images.paths, hashes, thumbnails, opened, labels, sides, groups),
     ]
+
+
+def _small(listing: Listing, looks: list[Look], groups: tuple[str | None, ...]) -> dict[str, DataFault]:
+    """Why training refuses classes with too few groups, by their names."""
+    images = listing.images
+    used = listing.used or (True,) * len(images)
+    kept = [i for i, look in enumerate(looks) if look.sha256 and used[i]]
+    joined = joined_groups(tuple(looks[i].sha256 for i in kept), tuple(groups[i] for i in kept))
+    parts, names = [images.parts[i] for i in kept], images.class_names
+    found = small_classes(images.labels[kept], joined, parts, SHARES)
+    return {names[k]: too_small(names, {k: n}, parts, SHARES, option=True) for k, n in found.items()}
 
 
 def _labels(listing: Listing) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from tlkit.data.inspection import Inspection, inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.more import add_synthetic
 from tlkit.data.reading import PLAIN, Reading
+from tlkit.data.small_class_choice import REFUSE
 from tlkit.data.sources import Images, read_images
 from tlkit.data.splits import Split, split_images
 from tlkit.errors import DataFault
@@ -43,6 +44,7 @@ def read_ingredients(
     more: Sequence[Path] = (),
     least: int = 2,
     reading: Reading = PLAIN,
+    small_classes: str = REFUSE,
 ) -> Ingredients:
     """Read a SOURCE, refuse what does not open, and deal the images out.
 
@@ -58,6 +60,8 @@ def read_ingredients(
         more: Folders of runs whose synthetic pictures join the training part.
         least: As for `read_images`.
         reading: As for `read_images`.
+        small_classes: Refuse classes with too few groups, leave them out or fold them: "refuse", "leave-out", "fold" or
+            "fold:NAME".
 
     Raises:
         DataFault: See `read_images`, `split_images` and `add_synthetic`; or files do not open and `skip_bad` is off.
@@ -72,7 +76,14 @@ def read_ingredients(
         manifest=manifest,
         hold_out=hold_out,
         allow_leak=allow_leak,
+        small=small_classes,
     )
+    if len(split.images.class_names) < least:
+        raise DataFault(
+            f"--small-classes {small_classes} leaves {count(len(split.images.class_names), 'class')} of {source}, "
+            f"where {least} are needed.",
+            "Add pictures, or take --small-classes out to see which classes are small.",
+        )
     split, added = add_synthetic(split, more)
     return Ingredients(split, tuple(skipped), added)
 

@@ -26,6 +26,7 @@ from tlkit.data.inspection import inspect_files
 from tlkit.data.leaks import count
 from tlkit.data.sources import TEST, TRAINING, VALIDATION, Images
 from tlkit.data.splits import SYNTHETIC_GROUP, Split
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault
 
 SETTLED = (
@@ -225,7 +226,7 @@ def _check_classes(name: str, classes: set[str], images: Images) -> None:
         hint = f"Did you mean {near[0]}? " if near else ""
         raise DataFault(
             f"--more {name} has pictures of {label}, which {images.source} has not.",
-            f"{hint}Its classes are {', '.join(images.class_names)}.",
+            f"{hint}Its classes are {some_of(images.class_names)}.",
         )
 
 
@@ -239,4 +240,4 @@ def say_added(added: dict[str, dict[str, int]]) -> list[str]:
 
 
 def _listed(found: dict[str, int]) -> str:
-    return ", ".join(f"{count(number, 'picture')} of {label}" for label, number in found.items())
+    return some_of([f"{count(number, 'picture')} of {label}" for label, number in found.items()])

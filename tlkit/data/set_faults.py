@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -12,9 +13,9 @@ from tlkit.data.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.leaks import count
 from tlkit.data.near_copies import TURNS, NearCopy, families, linked_copies
 from tlkit.data.sources import PARTS, TRAINING
+from tlkit.errors import DataFault
 
 FEW = 10  # different pictures of a class: fewer leave one or two to be judged on
-LEAST = 3  # one for each part
 IMBALANCE = 5.0  # times the smallest class
 KEPT, ALIKE = 0.9, 0.6  # shares of families, and of groups, for an expression that is proposed
 NUMBERS = (r"(\d+_\d+)", r"(\d+-\d+)", r"(\d+)\D*$", r"(\d+)")  # what names of one thing may share
@@ -30,6 +31,7 @@ def class_faults(
     parts: Sequence[str | None],
     *,
     boxes: bool,
+    small: Mapping[str, DataFault] = MappingProxyType({}),
 ) -> Iterator[Finding]:
     """Classes that are empty, tiny, out of proportion, or absent from a part.
 
@@ -39,6 +41,7 @@ def class_faults(
         keys: [n] what a split keeps together: a group, or a content.
         parts: [n] declared part or None.
         boxes: Whether objects are boxes; a detector may have one class and is dealt out by pictures.
+        small: Why training refuses a class that has too few groups, by its name.
     """
     least = 1 if boxes else 2
     if len(names) < least:
@@ -51,10 +54,11 @@ def class_faults(
     for name in names:
         if not counts[name]:
             yield _empty_class(name, boxes=boxes)
+        elif name in small:
+            refused = small[name]
+            yield finding("tiny-class", name, refused.problem, severity=ERROR, remedy=refused.remedy)
         elif len(different[name]) < FEW:
-            grave = len(different[name]) < LEAST and not boxes and not any(parts)
-            detail = f"{len(different[name])} that are not copies or of one group"
-            yield finding("tiny-class", name, detail, severity=ERROR if grave else None)
+            yield finding("tiny-class", name, f"{len(different[name])} that are not copies or of one group")
     yield from _imbalance(counts, boxes=boxes)
     yield from _absent(counts, objects, parts, boxes=boxes)
 
@@ -104,9 +108,11 @@ def _absent(
         return
     if TRAINING not in declared:
         yield finding("missing-part", TRAINING)
+    # A class with no picture in any part is one that a run left out.
+    parted = {name for some, p in zip(objects, parts, strict=True) if p for name in some}
     for part in declared:
         present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
-        for name in sorted(set(counts) - present):
+        for name in sorted(parted - present):
             if counts[name]:
                 severity = ERROR if part == TRAINING and not boxes else None  # judged and never learned
                 yield finding("missing-in-part", name, f"none for {part}", severity=severity)

@@ -14,9 +14,10 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,14 @@ from tlkit.data.declared_parts import dealt_note, unnamed_notes
 from tlkit.data.inspection import Inspection
 from tlkit.data.leaks import count, crossing_notes, label_conflict_notes, near_copy_notes
 from tlkit.data.paths import is_text
+from tlkit.data.small_class_choice import REFUSE
+from tlkit.data.small_classes import (
+    groups_by_class,
+    settle_small_classes,
+    small_classes,
+    to_deal,
+    too_small,
+)
 from tlkit.data.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
@@ -43,6 +52,7 @@ class Split:
         groups: [n] names of the groups.
         parts: [n] "training", "validation" or "test".
         warnings: Sentences for the person and the report, such as near copies across parts.
+        small_classes: What was folded or left out, as in `small_classes.Settled.card`.
     """
 
     images: Images
@@ -50,6 +60,7 @@ class Split:
     groups: tuple[str, ...]
     parts: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    small_classes: dict[str, Any] = field(default_factory=dict)
 
     def indices(self, part: str) -> np.ndarray:
         """int64 [m]: the images of `part`, in the order of their paths."""
@@ -113,6 +124,7 @@ def split_images(
     hold_out: str | None = None,
     allow_leak: bool = False,
     shares: tuple[float, float, float] = SHARES,
+    small: str | None = None,
 ) -> Split:
     """Give every image a part.
 
@@ -125,6 +137,7 @@ def split_images(
         hold_out: COLUMN=VALUE, or a regular expression on the path: the images that it fits are the test part.
         allow_leak: Let exact copies and groups cross declared parts; the report says so.
         shares: Wanted shares of training, validation and test.
+        small: What --small-classes got; None: there is no such option, and small classes are refused.
 
     Raises:
         DataFault: Parts share a picture or a group, a class has too few groups, the manifest does not fit, or a path
@@ -139,8 +152,13 @@ def split_images(
         notes += left
     if hold_out is not None:
         images = _held_out(images, hold_out)
+    groups = joined_groups(tuple(inspection.sha256 for inspection in inspections), declared)
+    settled = settle_small_classes(images, groups, small or REFUSE, shares, listed_parts=manifest is not None)
+    images, notes = settled.images, [*notes, *settled.notes]
+    inspections, groups = [inspections[i] for i in settled.kept], tuple(groups[i] for i in settled.kept)
     hashes = tuple(inspection.sha256 for inspection in inspections)
-    groups = _joined(hashes, declared)
+    if few := small_classes(images.labels, groups, images.parts, shares):
+        raise too_small(images.class_names, few, images.parts, shares, option=small is not None)
     if any(images.parts):
         parts, said = _own_parts(images, groups, seed, shares)
         notes += said if hold_out is None else []  # which is not what the source declares
@@ -148,7 +166,7 @@ def split_images(
     else:
         parts = _dealt(images, groups, seed, shares)
     notes += near_copy_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
-    return Split(images, hashes, groups, tuple(parts), tuple(notes))
+    return Split(images, hashes, groups, tuple(parts), tuple(notes), settled.card)
 
 
 def _check_paths(images: Images) -> None:
@@ -200,7 +218,9 @@ def groups_of(images: Images, inspections: list[Inspection], group: str | None =
     Raises:
         DataFault, UsageFault: As for `split_images`.
     """
-    return _joined(tuple(inspection.sha256 for inspection in inspections), declared_groups(images, group))
+    return joined_groups(
+        tuple(inspection.sha256 for inspection in inspections), declared_groups(images, group)
+    )
 
 
 def declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
@@ -240,7 +260,7 @@ def _match(pattern: re.Pattern[str], path: str, group: str) -> str:
     return captured[0] if captured else found.group(0)
 
 
-def _joined(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[str, ...]:
+def joined_groups(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[str, ...]:
     """Groups that also hold equal files together: union of declared group and content hash."""
     leader: dict[str, str] = {}
 
@@ -264,31 +284,10 @@ def _joined(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[
 def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
     """Deal whole groups out, class by class, in the order of sha256(seed + group)."""
     part_of: dict[str, str] = {}
-    for label, names in _groups_by_class(images, groups).items():
-        wanted = [part for part, share in zip(PARTS, shares, strict=True) if share > 0]
-        if len(names) < len(wanted):
-            raise DataFault(
-                f"Class {images.class_names[label]} has {count(len(names), 'group')} of pictures, too few for "
-                f"{', '.join(wanted[:-1])} and {wanted[-1]}.",
-                f"Add pictures (at least {len(wanted)} that are not copies of one another), or a looser --group.",
-            )
+    for names in groups_by_class(images.labels, groups).values():
         ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())
         part_of.update(_deal_class(ordered, names, shares))
     return [part_of[group] for group in groups]
-
-
-def _groups_by_class(images: Images, groups: tuple[str, ...]) -> dict[int, Counter[str]]:
-    """Class -> its groups and their sizes; a group of several classes counts in its most frequent one."""
-    members: dict[str, Counter[int]] = {}
-    for label, group in zip(images.labels.tolist(), groups, strict=True):
-        members.setdefault(group, Counter())[label] += 1
-    by_class: dict[int, Counter[str]] = {label: Counter() for label in range(len(images.class_names))}
-    for group, counts in members.items():
-        main = min(counts, key=lambda label: (-counts[label], label))
-        by_class[main][group] = counts.total()
-    if any(not names for names in by_class.values()):
-        by_class = {label: names for label, names in by_class.items() if names}
-    return by_class
 
 
 def _deal_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ...]) -> dict[str, str]:
@@ -317,8 +316,7 @@ def _own_parts(
     notes = unnamed_notes(images.source, images.paths, images.parts)
     if not lacking:
         return parts, notes
-    inside = np.flatnonzero(np.array(parts) == TRAINING)
-    wanted = tuple(s if p == TRAINING or p in lacking else 0.0 for p, s in zip(PARTS, shares, strict=True))
+    inside, wanted = to_deal(images.parts, shares)
     dealt = _dealt(images.take(inside), tuple(groups[i] for i in inside), seed, wanted)
     for index, part in zip(inside, dealt, strict=True):
         parts[index] = part

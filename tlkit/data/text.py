@@ -9,8 +9,13 @@ from collections.abc import Iterable, Sequence
 def listed(names: Sequence[str], most: int = 8) -> str:
     """`a, b and c`; of more than `most`, the first ones and how many there are besides."""
     if len(names) > most:
-        return f"{', '.join(names[:most])} and {len(names) - most} more"
+        return f"{', '.join(names[:most])} and {len(names) - most:,} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else ""
+
+
+def some_of(names: Sequence[str], most: int = 12) -> str:
+    """`a, b, c`; of more than `most`, the first ones and how many there are besides."""
+    return ", ".join(names) if len(names) <= most else listed(names, most)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.class_names import place_of
+from tlkit.data.text import some_of
 from tlkit.errors import DataFault, ModelFault
 from tlkit.models.classifier import class_names
 from tlkit.models.window_scores import Convolutional, convolutional_or_none, level_image, scores_of_crops
@@ -165,13 +166,13 @@ def build_window_detector(
     if negative not in known:
         raise DataFault(
             f"The classifier has no class {negative} for windows with nothing in them.",
-            f"Name it with --negative; its classes are {', '.join(known)}.",
+            f"Name it with --negative; its classes are {some_of(known)}.",
         )
     places = [place_of(name, known) for name in names]
     columns = [-1 if place == known.index(negative) else place for place in places]
     if max(columns, default=-1) < 0:
         raise DataFault(
-            f"The classifier knows {', '.join(known)}; the boxes are of {', '.join(names)}.",
+            f"The classifier knows {some_of(known)}; the boxes are of {some_of(names)}.",
             "Name the classes alike, or take another classifier.",
         )
     form, difference = convolutional_or_none(classifier) if windows.way != "crops" else (None, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,9 @@ _OVER, _UNDER = "#f3c3a3", "#a9d3ec"
 PARTS = {"training": BLUE, "validation": SKY, "test": ORANGE}
 _SIDE_BY_SIDE = 6  # classes; more stand below each other
 _NAMED = 60  # classes; more have no room for every name and number
+_MANY = 100  # classes; of more a picture shows those that matter most
+_CONFUSED = 30  # classes in a confusion matrix of more than 100
+_SMALLEST = 20  # classes in the counts of more than 100
 _CURVES = 8  # ROC curves with a colour and a name
 
 
@@ -30,12 +33,13 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
 
     Args:
         matrix: Counts, int `[k, k]`, rows true, columns predicted.
-        class_names: k names.
+        class_names: k names; of more than 100 only the most confused are drawn.
         title: Above the matrix; empty: the number of images.
     """
-    side = min(canvas.WIDTH, max(4.8, 1.6 + 0.62 * len(class_names)))
+    part = _most_confused(np.asarray(matrix), class_names)
+    side = min(canvas.WIDTH, max(4.8, 1.6 + 0.62 * len(part.names)))
     figure = canvas.blank(side * 0.92, side, "compressed")
-    _draw_confusion(figure.subplots(), np.asarray(matrix), class_names, title)
+    _draw_confusion(figure.subplots(), part, title or f"{np.sum(matrix):,} images")
     return figure
 
 
@@ -45,7 +49,7 @@ def three_confusions(matrices: Mapping[str, np.ndarray], class_names: Sequence[s
 
     Args:
         matrices: From the name of the part to its counts, int `[k, k]`.
-        class_names: k names.
+        class_names: k names; of more than 100 each matrix has those that are confused most in it.
     """
     if not matrices:
         return canvas.note("No part of the data was measured.")
@@ -57,15 +61,39 @@ def three_confusions(matrices: Mapping[str, np.ndarray], class_names: Sequence[s
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (part, matrix) in zip(grid, matrices.items()):
         title = f"{part} · {np.sum(matrix):,} images"
-        _draw_confusion(axes, np.asarray(matrix), class_names, title)
+        _draw_confusion(axes, _most_confused(np.asarray(matrix), class_names), title)
         if beside and axes is not grid[0]:
             axes.set_ylabel("")
     return figure
 
 
-def _draw_confusion(axes: Axes, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:
-    classes = len(class_names)
+class _Confused(NamedTuple):
+    """The counts that are drawn, int [m, m], how many images each row has in all, int [m, 1], names, and of what."""
+
+    matrix: np.ndarray
+    totals: np.ndarray
+    names: Sequence[str]
+    said: str = ""
+
+
+def _most_confused(matrix: np.ndarray, class_names: Sequence[str]) -> _Confused:
+    """Of more than 100 classes those of the largest cells off the diagonal; else all."""
     totals = matrix.sum(axis=1, keepdims=True)
+    if len(class_names) <= _MANY:
+        return _Confused(matrix, totals, class_names)
+    true, predicted = np.nonzero(matrix * ~np.eye(len(matrix), dtype=bool))
+    order = np.argsort(-matrix[true, predicted], kind="stable")
+    pairs = np.stack([true[order], predicted[order]], axis=1).ravel().tolist()
+    rest = np.argsort(-totals[:, 0], kind="stable").tolist()
+    chosen = sorted(list(dict.fromkeys([*pairs, *rest]))[:_CONFUSED])
+    names = [class_names[k] for k in chosen]
+    said = f" · the {len(chosen)} most confused of {len(class_names):,} classes"
+    return _Confused(matrix[np.ix_(chosen, chosen)], totals[chosen], names, said)
+
+
+def _draw_confusion(axes: Axes, part: _Confused, title: str) -> None:
+    matrix, totals, class_names, said = part
+    classes = len(class_names)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     right = np.eye(classes, dtype=bool)
     axes.imshow(
@@ -83,7 +111,7 @@ def _draw_confusion(axes: Axes, matrix: np.ndarray, class_names: Sequence[str], 
     if every == 1:
         _draw_seams(axes, classes)
     axes.spines[:].set_visible(True)
-    axes.set(xlabel="predicted", ylabel="true", title=title or f"{matrix.sum():,} images")
+    axes.set(xlabel="predicted", ylabel="true", title=f"{title}{said}")
 
 
 def _draw_seams(axes: Axes, classes: int) -> None:
@@ -223,7 +251,8 @@ def _draw_reliability(axes: Axes, below: Axes, labels: np.ndarray, probabilities
 def roc_curves(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> Figure:
     """Draw each class against the rest, on a plain axis and on a logarithmic one for few false alarms.
 
-    With more than 8 classes only the 8 worst have a colour and a name; the others are grey.
+    With more than 8 classes only the 8 worst have a colour and a name; the others are grey, and of more than 100 classes
+    the 100 worst are drawn.
 
     Args:
         labels: True class indices, int `[n]`.
@@ -239,6 +268,7 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, class_names: Seque
         return canvas.note("A ROC curve needs images of at least two classes.")
     if len(found) > _CURVES:
         found.sort(key=lambda curve: curve[0])
+    found = found[:_MANY]
     figure = canvas.blank(4.3, 9.2)
     plain, rare = figure.subplots(1, 2, sharey=True)
     least = 1 / max(len(labels), 10)
@@ -272,11 +302,15 @@ def class_counts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
     """Draw how many images of each class lie in each part, as bars one after the other.
 
     Args:
-        parts: From the name of the part to {class name: images}.
+        parts: From the name of the part to {class name: images}; of more than 100 classes the smallest are drawn.
     """
     names = list(dict.fromkeys(name for counts in parts.values() for name in counts))
     if not names:
         return canvas.note("There are no images.")
+    classes = len(names)
+    if classes > _MANY:
+        names.sort(key=lambda name: sum(counts.get(name, 0) for counts in parts.values()))
+        names = names[:_SMALLEST]
     figure = canvas.blank(1.3 + 0.36 * len(names))
     axes = figure.subplots()
     rows = np.arange(len(names))
@@ -291,7 +325,8 @@ def class_counts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
     axes.set_yticks(rows, [canvas.shortened(name, 28) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
-    axes.set(xlabel="images", xlim=(0, start.max() * 1.09 or 1))
+    some = f"images of the {len(names)} smallest of {classes:,} classes" if len(names) < classes else "images"
+    axes.set(xlabel=some, xlim=(0, start.max() * 1.09 or 1))
     axes.grid(axis="x")
     axes.spines["left"].set_visible(False)
     figure.legend(loc="outside upper right", ncols=max(len(parts), 1), fontsize=8.5)

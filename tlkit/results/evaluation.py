@@ -6,13 +6,11 @@ The temperature is fitted on validation; the test part is read once, at the end,
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from tlkit.data.csv_writer import CsvWriter
 from tlkit.data.images import pixel_batches
 from tlkit.data.sources import PARTS, TEST, VALIDATION
 from tlkit.data.splits import Split
@@ -113,17 +111,3 @@ def calibration_errors(
         "ece_before": expected_calibration_error(labels, before[chosen]),
         "ece_after": expected_calibration_error(labels, after[chosen]),
     }
-
-
-def write_predictions(file: Path, split: Split, probabilities: np.ndarray, *, safe: bool = False) -> None:
-    """Write path, part, label, predicted and one probability a class for every image; `safe` as in CsvWriter."""
-    names = split.images.class_names
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream, safe=safe)
-        writer.writerow(["path", "part", "label", "predicted", *names])
-        for i, path in enumerate(split.images.paths):
-            row = probabilities[i]
-            predicted = names[int(row.argmax())]
-            writer.writerow(
-                [path, split.parts[i], names[split.images.labels[i]], predicted, *(f"{p:.6f}" for p in row)]
-            )

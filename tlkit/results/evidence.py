@@ -15,6 +15,7 @@ from tlkit.data.sources import PARTS, TEST
 from tlkit.data.splits import Split
 from tlkit.models.explain import heat_maps
 from tlkit.results import pictures
+from tlkit.results.measures import confusion_of
 from tlkit.results.pictures import save
 
 SHOWN = 24  # images in a grid
@@ -61,7 +62,7 @@ def draw_evidence(
     test = split.indices(TEST)
     labels = split.images.labels[test]
     counts = {part: summary["per_class"] for part, summary in split.summary().items()}
-    matrices = {part: np.array(measures[part]["confusion"]) for part in PARTS}
+    matrices = {part: confusion_of(measures[part]) for part in PARTS}
     if rows:  # a classical head has no epochs
         save(pictures.learning_curves(rows), folder / "curves.png")
     save(pictures.class_counts(counts), folder / "counts.png")

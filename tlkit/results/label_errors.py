@@ -3,7 +3,8 @@
 Only pictures that the run has not trained on count: of what it has learned it would repeat the label, right or
 wrong. Validation and test are such parts (validation chose the best epoch and the temperature, a mild use).
 A picture is suspect when its own label's probability is below what that label usually gets, while another class
-gets more, and at least what *it* usually gets.
+gets more, and at least what *it* usually gets. Of more than 100 classes that other one is sought among the five
+likeliest, which predictions.csv has.
 
 Source: C. Northcutt, L. Jiang, I. Chuang, "Confident Learning: Estimating Uncertainty in Dataset Labels", Journal of
 Artificial Intelligence Research 70, 2021, section 3.1 (thresholds and confident joint); ranked by margin, section 3.2.
@@ -18,13 +19,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tlkit.data.check import Check
-from tlkit.data.csv_writer import run_rows
 from tlkit.data.findings import Finding, finding
 from tlkit.data.sources import TRAINING
 from tlkit.data.splits import read_manifest
 from tlkit.errors import DataFault, UsageFault
-
-FACTS = 4  # columns of predictions.csv before the probabilities: path, part, label, predicted
+from tlkit.results.predictions import Prediction, read_predictions
 
 
 class Suspect(NamedTuple):
@@ -39,11 +38,34 @@ class Suspect(NamedTuple):
 
 
 class Answers(NamedTuple):
-    """Out-of-fold answers of a run: contents [n] (sha256 in hex), float64 [n, k], and the k classes."""
+    """Out-of-fold answers of a run.
+
+    Attributes:
+        sha256: [n] contents, in hex.
+        predictions: [n] what was said of each.
+        classes: [k] of all that were named, sorted.
+    """
 
     sha256: tuple[str, ...]
-    probabilities: np.ndarray
+    predictions: tuple[Prediction, ...]
     classes: tuple[str, ...]
+
+    def probabilities(self, rows: Sequence[int], labels: Sequence[str]) -> np.ndarray:
+        """Float64 [m, k] of some rows and their labels now.
+
+        Of a run with more than 100 classes only the five likeliest classes and the label are known. The others are 0;
+        a label that is none of these (it was corrected) stands at what the fifth got, which is no less than it has.
+        """
+        place = {name: k for k, name in enumerate(self.classes)}
+        found = np.zeros((len(rows), len(self.classes)))
+        for i, (row, label) in enumerate(zip(rows, labels, strict=True)):
+            told = self.predictions[row]
+            if told.sparse:
+                known = {label: min(told.likeliest.values()), told.label: told.p_label, **told.likeliest}
+            else:
+                known = told.likeliest
+            found[i, [place[name] for name in known]] = list(known.values())
+        return found
 
 
 def suspects(labels: np.ndarray, probabilities: np.ndarray) -> list[Suspect]:
@@ -88,13 +110,12 @@ def held_out_answers(run: Path) -> Answers:
     if not file.is_file() or not (run / "split.csv").is_file():
         raise UsageFault(f"{run} has no predictions.", "Name a run of a recipe that trains a classifier.")
     hashes = {path: row.get("sha256", "") for path, row in read_manifest(run / "split.csv").items()}
-    header, *rows = run_rows(file)
-    held_out = [row for row in rows if row[1] != TRAINING]
-    unknown = next((row[0] for row in held_out if row[0] not in hashes), None)
+    held_out = tuple(one for one in read_predictions(file) if one.part != TRAINING)
+    unknown = next((one.path for one in held_out if one.path not in hashes), None)
     if unknown is not None:
         raise DataFault(f"{file} has {unknown}, which split.csv lacks.", "Name a whole run.")
-    probabilities = np.array([row[FACTS:] for row in held_out], np.float64).reshape(-1, len(header) - FACTS)
-    return Answers(tuple(hashes[row[0]] for row in held_out), probabilities, tuple(header[FACTS:]))
+    classes = sorted({name for one in held_out for name in (one.label, *one.likeliest)})
+    return Answers(tuple(hashes[one.path] for one in held_out), held_out, tuple(classes))
 
 
 def label_error_findings(check: Check, run: Path) -> tuple[list[Finding], int]:
@@ -118,8 +139,9 @@ def label_error_findings(check: Check, run: Path) -> tuple[list[Finding], int]:
         raise DataFault(
             f"{run} was judged on no picture of {check.source}.", "Name a run that was made from this SOURCE."
         )
-    labels = np.array([index[check.labels[i]] for i in known])
-    probabilities = answers.probabilities[[place[check.sha256[i]] for i in known]]
+    named = [check.labels[i] for i in known]
+    labels = np.array([index[name] for name in named])
+    probabilities = answers.probabilities([place[check.sha256[i]] for i in known], named)
     found = suspects(labels, probabilities)
     return [_finding(check.paths[known[s.row]], s, answers.classes) for s in found], len(known)
 

@@ -7,7 +7,7 @@ images, the AUC of a class without others) is None, so the result goes into JSON
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sklearn import metrics
 
 from tlkit.errors import DataFault, RunFailed
 from tlkit.results import calibration, intervals
+from tlkit.results.predictions import MANY
 
 AVERAGED = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc")  # those that get an interval
 
@@ -45,8 +46,8 @@ def classification_measures(
     Returns:
         `n`, `groups` (counts), `accuracy`, `balanced_accuracy`, `eta` (mean over `eta_classes` of
         sqrt(precision x recall)), `macro_f1`, `auc` (mean of one-vs-rest), `log_loss` (nats), `ece`,
-        `intervals` (95 %, see `intervals.intervals`), `confusion` (rows true, columns predicted) and
-        `per_class` (precision, recall, f1, eta, auc, support).
+        `intervals` (95 %, see `intervals.intervals`), `confusion` (of more than 100 classes `confusion_cells`, see
+        `confusion_entry`) and `per_class` (precision, recall, f1, eta, auc, support).
 
     Raises:
         DataFault: There is no image to measure.
@@ -76,7 +77,7 @@ def classification_measures(
         "log_loss": _log_loss(labels, probabilities),
         "ece": calibration.expected_calibration_error(labels, probabilities),
         "intervals": _intervals(head, labels, probabilities, members, eta_indices, resamples, seed),
-        "confusion": confusion(labels, probabilities.argmax(axis=1), len(class_names)).tolist(),
+        **confusion_entry(confusion(labels, probabilities.argmax(axis=1), len(class_names))),
         "per_class": per_class,
     }
 
@@ -90,6 +91,33 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.nda
         classes: How many classes there are, also those that do not occur.
     """
     return metrics.confusion_matrix(labels, predicted, labels=np.arange(classes)).astype(np.int64)
+
+
+def confusion_entry(matrix: np.ndarray) -> dict[str, list[list[int]]]:
+    """A confusion matrix as a card and `--json` hold it.
+
+    Args:
+        matrix: Counts, int `[k, k]`, rows true, columns predicted.
+
+    Returns:
+        `{"confusion": rows}` of up to 100 classes; of more `{"confusion_cells": [[true, predicted, n], ...]}`, the
+        cells that are not 0, by row and column.
+    """
+    if len(matrix) <= MANY:
+        return {"confusion": matrix.tolist()}
+    true, predicted = np.nonzero(matrix)
+    return {"confusion_cells": np.stack([true, predicted, matrix[true, predicted]], axis=1).tolist()}
+
+
+def confusion_of(measures: Mapping[str, Any]) -> np.ndarray:
+    """The confusion matrix of a part's measures in either form of `confusion_entry`: int64 `[k, k]`."""
+    if "confusion_cells" not in measures:
+        return np.array(measures["confusion"], np.int64)
+    classes = len(measures["per_class"])
+    matrix = np.zeros((classes, classes), np.int64)
+    true, predicted, counts = np.array(measures["confusion_cells"], np.int64).reshape(-1, 3).T
+    matrix[true, predicted] = counts
+    return matrix
 
 
 def roc_points(
@@ -143,6 +171,7 @@ def _per_class(
         labels, predicted, labels=indices, zero_division=0.0
     )
     answered = np.bincount(predicted, minlength=len(indices))
+    areas = _aucs(labels, probabilities)
     rows = {}
     for index, name in enumerate(class_names):
         present = bool(support[index])
@@ -151,10 +180,23 @@ def _per_class(
             "recall": float(recall[index]) if present else None,
             "f1": float(f1[index]) if present or answered[index] else None,
             "eta": float(np.sqrt(precision[index] * recall[index])) if present else None,
-            "auc": _auc(labels == index, probabilities[:, index]),
+            "auc": areas[index],
             "support": int(support[index]),
         }
     return rows
+
+
+def _aucs(labels: np.ndarray, probabilities: np.ndarray) -> list[float | None]:
+    """The AUC of each class against the rest, None where one of both is absent; of many classes all at once."""
+    classes = probabilities.shape[1]
+    if classes <= MANY:
+        return [_auc(labels == k, probabilities[:, k]) for k in range(classes)]
+    once = np.ones((1, len(labels)))
+    found = intervals.resampled_aucs(labels, probabilities, np.arange(len(labels)), once)[0]
+    areas: list[float | None] = [None] * classes
+    for k, area in zip(np.unique(labels), found, strict=True):
+        areas[k] = None if np.isnan(area) else float(area)
+    return areas
 
 
 def _auc(is_class: np.ndarray, scores: np.ndarray) -> float | None:

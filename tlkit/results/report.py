@@ -19,8 +19,9 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
-from tlkit.data.csv_writer import run_rows
-from tlkit.results.verdict import percent, verdict
+from tlkit.data.text import some_of
+from tlkit.results.predictions import MANY, read_predictions
+from tlkit.results.verdict import percent, verdict, worst_classes
 
 PICTURES = {  # with what to look for; others come last
     "counts": "Images of each class in each part.",
@@ -68,6 +69,7 @@ def _facts(run: Path) -> dict[str, Any]:
         "servable": (run / "saved_model.pb").is_file(),
         "judged": judged,
         "remarks": verdict(measures),
+        "worst": worst_classes((measures[judged].get("per_class") or {}) if judged else {}),
         "rows": list(_read_rows(run / "metrics.jsonl")),
         "mistakes": _mistakes(run / "predictions.csv", judged),
         "pictures": _pictures(run / "pictures"),
@@ -86,7 +88,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        number=_number, share=_share, duration=_duration, shown=shown, whole=_whole, rate=_rate
+        number=_number,
+        share=_share,
+        duration=_duration,
+        shown=shown,
+        whole=_whole,
+        rate=_rate,
+        some_of=some_of,
     )
     return environment
 
@@ -120,12 +128,10 @@ def _mistakes(path: Path, part: str | None) -> list[dict[str, Any]]:
     """Find the most confident wrong answers of a part: path, label, predicted, confidence."""
     if not path.is_file():
         return []
-    rows = run_rows(path)
-    next(rows, None)  # path, part, label, predicted, then a probability for each class
     wrong = (
-        {"path": row[0], "label": row[2], "predicted": row[3], "confidence": max(map(float, row[4:]))}
-        for row in rows
-        if len(row) > 4 and row[1] == part and row[2] != row[3]
+        {"path": one.path, "label": one.label, "predicted": one.predicted, "confidence": one.confidence}
+        for one in read_predictions(path)
+        if one.part == part and one.label != one.predicted
     )
     return heapq.nlargest(MISTAKES, wrong, key=lambda row: row["confidence"])
 
@@ -191,7 +197,7 @@ def shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(shown(item) for item in value) or "–"
+        return some_of([shown(item) for item in value], MANY) or "–"
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) or "–"
+        return some_of([f"{key}: {shown(item)}" for key, item in value.items()], MANY) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)

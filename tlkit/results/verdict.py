@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from tlkit.results.predictions import MANY
+
 WIDE, FAIR = 0.10, 0.04  # widths of a 95 % interval of accuracy
 FEW_GROUPS = 10  # below, resampled intervals are too narrow themselves
 FEW_IMAGES = 10  # of one class
+WORST = 20  # classes in a table of more than 100
 Measures = Mapping[str, Any]
 
 
@@ -199,3 +202,23 @@ def _interval(judged: Measures, name: str) -> list[float] | None:
 def _names(names: list[str]) -> str:
     listed = ", ".join(f"“{name}”" for name in names[:5])
     return listed if len(names) <= 5 else f"{listed} and {len(names) - 5} more classes"
+
+
+def worst_classes(per_class: Mapping[str, Measures]) -> tuple[dict[str, Measures], str]:
+    """The rows of a table of classes: of more than 100 classes, the 20 that are found least.
+
+    Args:
+        per_class: From each class to its `recall`, `precision` and `support`.
+
+    Returns:
+        Rows, and a sentence on what is not shown; empty where all is.
+    """
+    if len(per_class) <= MANY:
+        return dict(per_class), ""
+    known = {name: row for name, row in per_class.items() if row.get("recall") is not None}
+    worst = sorted(
+        known.items(), key=lambda item: (item[1]["recall"], item[1]["precision"], -item[1]["support"])
+    )
+    return dict(
+        worst[:WORST]
+    ), f"The {min(WORST, len(worst))} of {len(per_class):,} classes that are found least."
