@@ -43,7 +43,6 @@ def predictions(run):
 # --- predict ---
 
 
-@pytest.mark.onednn
 def test_a_file_gets_the_answer_it_got_in_training(finished, tlkit_command):
     path, row = next(iter(predictions(finished.run).items()))
     said = tlkit_command("predict", finished.run, finished.source / path)
