@@ -29,9 +29,7 @@ from tlkit.data.splits import SYNTHETIC_GROUP, Split
 from tlkit.data.text import some_of
 from tlkit.errors import DataFault
 
-SETTLED = (
-    300  # steps of a game from which samples can be asked whether they differ: before, little is learned yet
-)
+SETTLED = 300  # steps of a game from which it can be asked whether samples differ; before, little is learned
 _ENDED = re.compile(r"all steps done|.* minutes are over")  # how a game ends that went well
 SYNTHETIC = "synthetic"  # the folder of class folders in a run
 TRAINED_ON = "trained_on.csv"
@@ -110,9 +108,12 @@ def collapse_of(run: Path) -> str | None:
     """Why the generator of a run had collapsed, a sentence, or None: by its card and metrics.jsonl.
 
     Runs of today end as failures then; those of earlier versions ended as finished ones, with the alarm in the card.
+    A run of `generate` repeats what is said of its generator.
     """
     try:
         card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+        if card.get("collapsed"):
+            return card["collapsed"]
         lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
     except (OSError, ValueError):
@@ -133,11 +134,7 @@ def refuse_collapsed(run: Path, who: str) -> None:
     Raises:
         DataFault: It had.
     """
-    try:
-        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        card = {}
-    reason = card.get("collapsed") or collapse_of(run)  # a run of `generate` repeats its generator's
+    reason = collapse_of(run)
     if reason:
         raise DataFault(
             f"{who} comes from a generator that had collapsed. {reason}",

@@ -209,16 +209,25 @@ def _check_nodes(nodes: Iterable[onnx.NodeProto], known: set[str], path: Path) -
     return known
 
 
+def nodes_within(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Nodes and those of the graphs inside them (If, Loop, Scan)."""
+    for node in nodes:
+        yield node
+        for item in node.attribute:
+            for graph in _graphs(item):
+                yield from nodes_within(graph.node)
+
+
 # --- functions ---
 
 
 def _check_functions(model: onnx.ModelProto, path: Path) -> None:
     """No function calls itself, straight or through others, and all put in make no giant."""
-    bodies = {(one.domain, one.name): list(_nodes(one.node)) for one in model.functions}
+    bodies = {(one.domain, one.name): list(nodes_within(one.node)) for one in model.functions}
     counts: dict[tuple[str, str], int] = {}
     for key in bodies:
         _count(key, bodies, counts, path)
-    total = sum(counts.get((node.domain, node.op_type), 1) for node in _nodes(model.graph.node))
+    total = sum(counts.get((node.domain, node.op_type), 1) for node in nodes_within(model.graph.node))
     if total > MOST_NODES:
         _refuse(path, f"with its functions put in it has {total:,} nodes, more than {MOST_NODES:,}")
 
@@ -244,12 +253,3 @@ def _count(
         else:
             open_.add(now)
             waiting.extend(left)
-
-
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Nodes and those of inner graphs."""
-    for node in nodes:
-        yield node
-        for item in node.attribute:
-            for graph in _graphs(item):
-                yield from _nodes(graph.node)

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tlkit.errors import ModelFault
-from tlkit.models.onnx_checks import check_onnx, contradictions
+from tlkit.models.onnx_checks import check_onnx, contradictions, nodes_within
 
 if TYPE_CHECKING:
     import onnx
@@ -107,22 +106,13 @@ def attribute(node: onnx.NodeProto, name: str, default):
     return next(values, default)
 
 
-def nodes_within(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of a graph and of the graphs inside them (If, Loop, Scan)."""
-    for node in graph.node:
-        yield node
-        for item in node.attribute:
-            for inner in (item.g, *item.graphs):
-                yield from nodes_within(inner)
-
-
 def custom_operators(model: onnx.ModelProto) -> list[str]:
     """Names of the operators that the ONNX standard has not, sorted; functions in the file are known to it."""
     import onnx
 
     local = {(function.domain, function.name) for function in model.functions}
     unknown = set()
-    for node in nodes_within(model.graph):
+    for node in nodes_within(model.graph.node):
         known = node.domain in _OWN_DOMAINS and onnx.defs.has(node.op_type, node.domain)
         if not known and (node.domain, node.op_type) not in local:
             unknown.add(f"{node.domain}.{node.op_type}".removeprefix("."))

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tlkit.errors import ModelFault, UsageFault
-from tlkit.models.onnx_checks import contradictions
+from tlkit.models.onnx_checks import contradictions, nodes_within
 from tlkit.models.onnx_file import (
     constants,
     custom_operators,
     image_dependent,
-    nodes_within,
     read_onnx,
     require,
 )
@@ -223,7 +222,7 @@ def _cut(model: onnx.ModelProto, output: str) -> onnx.ModelProto:
             needed.update(node.input)
             for item in node.attribute:
                 for graph in (item.g, *item.graphs):
-                    needed.update(name for inner in nodes_within(graph) for name in inner.input)
+                    needed.update(name for inner in nodes_within(graph.node) for name in inner.input)
     del cut.graph.node[:], cut.graph.output[:]
     cut.graph.node.extend(reversed(kept))
     cut.graph.output.append(onnx.ValueInfoProto(name=output))
