@@ -16,7 +16,7 @@ ends at 0.82.
 import click
 
 import tlkit
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
 
 
 @tlkit.recipe(split=True)

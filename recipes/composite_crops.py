@@ -18,8 +18,8 @@ minutes on 2 cores (AMD EPYC, shared).
 import click
 
 import tlkit
-from tlkit.cli import composite_chapters as composites
-from tlkit.cli import game_choices
+from tlkit.cli.options import synthesis as game_choices
+from tlkit.tasks.compositing import crops_workflow as composites
 
 
 @tlkit.recipe(split=True)

@@ -16,8 +16,8 @@ crops. To a detector of guns in SIXray 120 of them are worth nothing that can be
 import click
 
 import tlkit
-from tlkit.cli import detection_choices as choices
-from tlkit.cli import threat_chapters as composites
+from tlkit.cli.options import detection as choices
+from tlkit.tasks.compositing import bags_workflow as composites
 
 
 @tlkit.recipe(split=True)

@@ -17,9 +17,9 @@ random weights, --epochs 0 48 --learning-rates 0.001 0.001: 0.572 (0.520 to 0.63
 import click
 
 import tlkit
-from tlkit.cli import detection_chapters as detection
-from tlkit.cli import detection_choices as choices
-from tlkit.cli import projection_chapters as projection
+from tlkit.cli.options import detection as choices
+from tlkit.tasks.compositing import online_workflow as projection
+from tlkit.tasks.detection import workflow as detection
 
 
 @tlkit.recipe(split=True)

@@ -17,8 +17,10 @@ and 0.281 with DCGAN and StyleGAN samples, 1.000 with composites; with 50 it is 
 import click
 
 import tlkit
-from tlkit.cli import benefit_chapters as benefit
-from tlkit.cli import choices, game_choices
+from tlkit.cli.options import classification as choices
+from tlkit.cli.options import synthesis as game_choices
+from tlkit.tasks.studies import few_shot_workflow as benefit
+from tlkit.tasks.studies.few_shot_data import Evidence
 
 
 @tlkit.recipe(split=True)
@@ -34,7 +36,7 @@ def does_it_help(run, source, question, backbone, weights, image_size):
     featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size)
 
     # Cooking
-    evidence = benefit.Evidence(run, split, question, featurizer)
+    evidence = Evidence(run, split, question, featurizer)
     cells = benefit.answer(run, evidence)
 
     # Tasting

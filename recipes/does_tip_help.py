@@ -23,8 +23,8 @@ draws, n = 48 bags with 32 objects: with 90 real pictures AP50 is 0.649 alone an
 import click
 
 import tlkit
-from tlkit.cli import detection_choices as choices
-from tlkit.cli import tip_chapters as tip
+from tlkit.cli.options import detection as choices
+from tlkit.tasks.studies import composites_workflow as tip
 
 
 @tlkit.recipe(split=True)

@@ -17,7 +17,7 @@ s, most of it the network; again, 0 images computed. n = 600, seed 0 (the seed m
 import click
 
 import tlkit
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
 
 
 @tlkit.recipe(split=True)

@@ -15,7 +15,7 @@ raw-pixel 1-NN gives 0.61 to 0.68, seeds 0 to 4.
 import click
 
 import tlkit
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
 
 
 @tlkit.recipe(split=True)

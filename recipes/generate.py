@@ -12,8 +12,8 @@ Result: the pictures of synthesize-dcgan, whose figures were measured on n = 200
 import click
 
 import tlkit
-from tlkit.cli import game_choices
-from tlkit.cli import generate_chapters as chapters
+from tlkit.cli.options import synthesis as game_choices
+from tlkit.tasks.synthesis import generate_workflow as chapters
 
 
 @tlkit.recipe()

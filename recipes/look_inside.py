@@ -16,8 +16,8 @@ n = 1 picture, seed 0, in 21 s on 2 cores (AMD EPYC, no GPU, shared with other w
 import click
 
 import tlkit
-from tlkit.cli import anatomy_chapters as chapters
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
+from tlkit.tasks.inspection import workflow as chapters
 
 
 @tlkit.recipe()

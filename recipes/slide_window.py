@@ -20,9 +20,9 @@ of 416 px take 0.3 s convolutionally (small-cnn of 32 px, 1,718) and 12 s in bat
 import click
 
 import tlkit
-from tlkit.cli import detection_chapters as detection
-from tlkit.cli import detection_choices as choices
-from tlkit.cli import window_chapters as sliding
+from tlkit.cli.options import detection as choices
+from tlkit.tasks.detection import workflow as detection
+from tlkit.tasks.detection.sliding_window import workflow as sliding
 
 
 @tlkit.recipe(split=True)

@@ -12,7 +12,7 @@ groups, seed 0, 608 training images, best epoch 17 of 27, on 2 cores. (The sourc
 import click
 
 import tlkit
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
 
 
 @tlkit.recipe(split=True)

@@ -17,9 +17,10 @@ on 2 cores (AMD EPYC, no GPU, shared with other work).
 import click
 
 import tlkit
-from tlkit.cli import game_chapters, game_choices
-from tlkit.cli import synthesis_chapters as synthesis
-from tlkit.cli import synthesis_results as results
+from tlkit.cli.options import synthesis as game_choices
+from tlkit.tasks.synthesis import evaluate_workflow as results
+from tlkit.tasks.synthesis import train_workflow as game_chapters
+from tlkit.tasks.synthesis import workflow as synthesis
 
 
 @tlkit.recipe(split=True)

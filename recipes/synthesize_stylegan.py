@@ -16,9 +16,10 @@ and in clutter. At 32 px, 12 minutes (4,022 steps): KID 0.064 (0.041 to 0.088), 
 import click
 
 import tlkit
-from tlkit.cli import game_chapters, game_choices
-from tlkit.cli import synthesis_chapters as synthesis
-from tlkit.cli import synthesis_results as results
+from tlkit.cli.options import synthesis as game_choices
+from tlkit.tasks.synthesis import evaluate_workflow as results
+from tlkit.tasks.synthesis import train_workflow as game_chapters
+from tlkit.tasks.synthesis import workflow as synthesis
 
 
 @tlkit.recipe(split=True)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SWITCHES = ("--fix", "--slow", "--other-onednn")
 USUAL = "not slow and not gpu and not network"
 # Prints 1 where TensorFlow computes with oneDNN, 0 where it does not, nothing where it does not say.
-ASK = "from tlkit.cli.device import computes_with_onednn as on; print({True: 1, False: 0}.get(on(), ''))"
+ASK = "from tlkit.core.device import computes_with_onednn as on; print({True: 1, False: 0}.get(on(), ''))"
 
 
 def steps(arguments: list[str]) -> list[tuple[list[str], dict[str, str]]]:

@@ -19,11 +19,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 # Files that take a processor 20 seconds or more, the longest first: begun late, one would leave the other processes idle.
 LONG = (
     "tests/test_every_recipe.py",
-    "tests/cli/test_feature_recipes.py",
-    "tests/models/test_detector_training.py",
+    "tests/cli/recipes/test_features.py",
+    "tests/tasks/detection/test_fit.py",
     "tests/cli/test_kill_points.py",
-    "tests/cli/test_detection_recipes.py",
-    "tests/models/test_classic.py",
+    "tests/cli/recipes/test_detection.py",
+    "tests/backbones/test_networks.py",
 )
 
 

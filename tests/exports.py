@@ -15,24 +15,25 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.models.test_windows import colour_classifier
-from tlkit.models.anchors import Anchors
-from tlkit.models.backbones import BACKBONES
-from tlkit.models.classifier import build_classifier, build_features
-from tlkit.models.dcgan import build_dcgan
-from tlkit.models.detectors import build_retinanet, build_yolov8
-from tlkit.models.head_layers import add_fitted_head
-from tlkit.models.heads import HEADS, fit_head, settings_of
-from tlkit.models.programs import operations_of
-from tlkit.models.saved_models import check_saved_model, read_graph
-from tlkit.models.settings import Head
-from tlkit.models.small_cnn import build_small_cnn
-from tlkit.models.stylegan import build_stylegan
-from tlkit.models.window_settings import Windows
-from tlkit.models.windows import build_window_detector
-from tlkit.results.detector_serving import export_detector
-from tlkit.results.generator_serving import export_generator
-from tlkit.results.serving import export_saved_model
+from tests.tasks.detection.sliding_window.test_detector import colour_classifier
+from tlkit.backbones.feature_model import build_features
+from tlkit.backbones.table import BACKBONES
+from tlkit.core.safe_loading.programs import operations_of
+from tlkit.core.safe_loading.saved_models import check_saved_model, read_graph
+from tlkit.engine.training.settings import Head
+from tlkit.tasks.classification.classifier import build_classifier
+from tlkit.tasks.classification.head_layers import add_fitted_head
+from tlkit.tasks.classification.heads import HEADS, fit_head, settings_of
+from tlkit.tasks.classification.serving.saved_model import export_saved_model
+from tlkit.tasks.classification.small_cnn import build_small_cnn
+from tlkit.tasks.detection.anchors import Anchors
+from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.serving.saved_model import export_detector
+from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.settings import Windows
+from tlkit.tasks.synthesis.dcgan import build_dcgan
+from tlkit.tasks.synthesis.serving.saved_model import export_generator
+from tlkit.tasks.synthesis.stylegan import build_stylegan
 
 NAMES = ("bar", "disc", "frame")
 # The smallest of each family: the others have the same layers more often.

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tests.bombs import corpus
+from tests.data.images.decoding.bombs import corpus
 
 MEMORY = 2**30  # bytes of address space beyond what TensorFlow has taken: no decompression bomb fits
 

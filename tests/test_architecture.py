@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
+from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ["errors", "data", "models", "results", "cli", "recipes"]  # each may import what stands before it
-FACES = ["keras_objects"]  # modules of the package itself: each may import any floor, and none is imported
-# Inside a folder a module imports only modules above it.
-ORDER = {
-    "data": "cache csv_writer catalogue gdxray paths text reading class_names findings naming_faults compositing xray_* xray clutter superimposition pixel_limit opening formats headers declared_sizes decoding image_records csv_tables named_files image_tables image_folders sources inspection near_copies leaks declared_parts small_class_choice small_classes splits more ingredients augmentation augment images depth box_records box_outlines box_frames box_parts box_finder box_yaml box_lists box_tables box_coco box_voc box_yolo box_gdxray box_cvat box_labelme box_via box_strangers box_groups box_faults box_catalogue box_formats boxes box_sizes box_writers box_splits box_more backgrounds box_crops file_faults listing set_faults check box_augmentation box_augment box_batches box_projection",
-    "models": "settings foreign operations programs saved_models preprocessing published torch_file lite0 classic_layers fitted_layers classic compact weight_files lite0_weights onnx_checks onnx_file onnx_weights onnx_worker onnx_network weights backbones classifier "
-    "small_cnn texture spectrum handmade extractor_names feature_cache features engines extractors heads head_layers export_layers explain anatomy walk checkpoints guard replays training phases refitting diffaugment dcgan stylegan_layers stylegan game latents collapse playing "
-    "detector_settings pyramids anchors detector_layers assignment detector_losses detector_base window_settings window_scores windows retinanet yolov8 detectors starts detections averaging detector_training replaying",
-    "results": "predictions intervals calibration measures lettering canvas charts pictures anatomy_pictures points event_records events run_folder environments sameness board evaluation evidence verdict "
-    "report page benefit benefit_charts contest contest_charts projector signatures serving conversion_parts conversion detection_matches detection_curves detection_coco detection_intervals detection detection_benefit framed_boxes detection_pictures label_errors "
-    "synthesis_distances synthesis_neighbours synthesis_alarm synthesis synthesis_sheet synthesis_pictures synthesis_curves generator_graph generator_serving detector_serving onnx_nms detector_conversion detector_evaluation detection_files",
-}
+# Each layer imports only from those above it; folders of one line do not know each other.
+LAYERS = [
+    ["errors"],
+    ["core"],
+    ["data/xray"],
+    ["data/images"],
+    ["data/boxes"],
+    ["data/checks"],
+    ["backbones"],
+    ["engine"],
+    ["tasks/features", "tasks/inspection"],
+    ["tasks/classification"],
+    ["tasks/detection", "tasks/synthesis", "tasks/verification"],
+    ["tasks/compositing"],
+    ["tasks/studies"],
+    ["cli"],
+    ["recipes"],
+]
+# Modules of the package itself: as `tlkit/__init__.py`, each may import any layer; no layer imports them.
+FACES = ["compat", "keras_objects"]
+MOST_MODULES = 20  # of a folder
 SLOW = {
     "tensorflow",
     "keras",
@@ -41,16 +53,17 @@ EARLY = [
     "errors",
     "cli/__init__",
     "cli/main",
-    "cli/run",
-    "cli/recipes",
+    "cli/commands/__init__",
+    "cli/commands/run",
+    "cli/commands/recipes",
     "cli/recipe_files",
     "cli/help",
 ]
 MODULES = sorted(p for folder in ("tlkit", "recipes") for p in (ROOT / folder).rglob("*.py"))
 
 
-def name_of(path):
-    parts = path.relative_to(ROOT).with_suffix("").parts
+def name_of(path, root=ROOT):
+    parts = path.relative_to(root).with_suffix("").parts
     return [p for p in (parts if parts[0] == "tlkit" else ("tlkit", *parts)) if p != "__init__"]
 
 
@@ -63,37 +76,139 @@ def imports(path, *, top_only=False):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            found |= {one.value for one in node.args if isinstance(one, ast.Constant)}
     return found
 
 
-def rank(folder, module):
-    for place, pattern in enumerate(ORDER[folder].split()):
-        if module == pattern or (
-            pattern.endswith("*") and module.startswith(pattern[:-1]) and module != "xray"
-        ):
-            return place
-    pytest.fail(f"tlkit/{folder}/{module}.py has no place in the order of tests/test_architecture.py")
-    return -1
+def layer_of(name):
+    """(place in LAYERS, folder) of a module, or None for what is in no layer: packages above them, and the faces."""
+    path = "/".join(name.split(".")[1:])
+    for place, folders in enumerate(LAYERS):
+        for folder in folders:
+            if path == folder or path.startswith(f"{folder}/"):
+                return place, folder
+    return None
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(ROOT).as_posix())
-def test_imports_point_one_way(path):
-    own = name_of(path)
-    targets = [i.split(".") for i in imports(path) if i.startswith("tlkit.")]
-    faces = [".".join(target) for target in targets if target[1] in FACES]
-    assert not faces, f"{'.'.join(own)} imports {', '.join(faces)}, which is a face"
-    if len(own) < 2 or own[1] in FACES:
-        return
-    for target in targets:
-        if target[1] not in FOLDERS:
-            continue  # a name of the package itself
-        assert FOLDERS.index(target[1]) <= FOLDERS.index(own[1]), (
-            f"{'.'.join(own)} imports {'.'.join(target)}"
-        )
-        same = target[1] == own[1] and own[1] in ORDER and len(own) > 2 and len(target) > 2
-        if same and target[2] != own[2] and (ROOT / "tlkit" / target[1] / f"{target[2]}.py").exists():
-            upward = rank(own[1], target[2]) <= rank(own[1], own[2])
-            assert upward, f"{'.'.join(own)} imports {'.'.join(target)}, which stands below it"
+def import_graph(root):
+    """Module -> the modules of ours that it imports, wherever in it, `import_module("...")` included."""
+    paths = [p for folder in ("tlkit", "recipes") for p in sorted((root / folder).rglob("*.py"))]
+    names = {".".join(name_of(p, root)): p for p in paths}
+
+    def module(name):
+        """The module that a dotted name is or lies in."""
+        while name not in names:
+            name = name.rpartition(".")[0]
+        return name
+
+    return {name: {module(i) for i in imports(p) if i.split(".")[0] == "tlkit"} for name, p in names.items()}
+
+
+def upward(graph):
+    """A sentence for each import that points to a later layer, to a neighbour, or to a face."""
+    for name, targets in graph.items():
+        own = layer_of(name)
+        for target in sorted(targets):
+            other = layer_of(target)
+            if target in {f"tlkit.{face}" for face in FACES} and name != "tlkit":
+                yield f"{name} imports {target}, which is a face"
+            elif own and other and (other[0] > own[0] or (other[0] == own[0] and other[1] != own[1])):
+                yield f"{name} imports {target}"
+
+
+def circle(graph):
+    """Modules of the layers each of which imports the one before it, the first the last; none where there is none."""
+    inside = {
+        name: {t for t in targets if layer_of(t) and t != name}
+        for name, targets in graph.items()
+        if layer_of(name)
+    }
+    try:
+        TopologicalSorter(inside).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return import_graph(ROOT)
+
+
+def test_every_module_has_its_layer(graph):
+    packages = {name for name in graph if name_is_package(name)}
+    assert {name for name in graph if not layer_of(name)} - packages == {f"tlkit.{face}" for face in FACES}
+    for name in packages - {"tlkit"}:  # a package imports nothing, so no import hides in one
+        assert graph[name] == set(), name
+
+
+def name_is_package(name):
+    parts = name.split(".")
+    return (ROOT.joinpath(*(parts[1:] if parts[1:2] == ["recipes"] else parts)) / "__init__.py").exists()
+
+
+def test_imports_point_one_way(graph):
+    assert list(upward(graph)) == []
+
+
+def test_no_imports_go_in_a_circle(graph):
+    assert circle(graph) == []
+
+
+def test_the_rule_is_seen_to_fail(tmp_path, graph):
+    """In a copy each layer imports from the next one, neighbours from each other, and a chain is closed."""
+    for folder in ("tlkit", "recipes"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    first = {}
+    for name in graph:
+        if layer_of(name) and not name_is_package(name):
+            first.setdefault(layer_of(name)[1], name)
+    there = [[folder for folder in folders if folder in first] for folders in LAYERS]
+    pairs = {(one, two) for low, high in pairwise(there) for one in low for two in high}
+    pairs |= {(one, two) for folders in there for one in folders for two in folders if one != two}
+    planted = {(first[one], first[two]) for one, two in pairs}
+    for one, two in planted:
+        plant(tmp_path, one, f"def _late():\n    import {two}\n")
+    plant(tmp_path, first["core"], "import tlkit.compat\n")
+    broken = import_graph(tmp_path)
+    expected = {f"{one} imports {two}" for one, two in planted}
+    assert set(upward(broken)) == expected | {f"{first['core']} imports tlkit.compat, which is a face"}
+    assert len(circle(broken)) > 2
+
+
+def plant(root, name, text):
+    parts = name.split(".")
+    path = root.joinpath(*(parts[1:] if parts[1] == "recipes" else parts)).with_suffix(".py")
+    path.write_text(f"{path.read_text()}\n\n{text}")
+
+
+def folders_of(root):
+    """Folders with modules, relative to `root`, and how many modules each has."""
+    folders = {path.parent for path in root.rglob("*.py")}
+    return {
+        folder.relative_to(root).as_posix(): len([p for p in folder.glob("*.py") if p.stem != "__init__"])
+        for folder in folders
+    }
+
+
+def test_no_folder_is_a_corridor_of_doors():
+    assert {folder: n for folder, n in folders_of(ROOT / "tlkit").items() if n > MOST_MODULES} == {}
+
+
+def test_a_folder_of_tests_has_the_name_of_the_folder_of_code_that_it_tests():
+    code = {
+        *folders_of(ROOT / "tlkit"),
+        "cli/recipes",
+    }  # recipes as a person runs them, from the command line
+    of_the_whole = {".", "benchmarks", "old_runs", "properties"}
+    assert set(folders_of(ROOT / "tests")) - of_the_whole <= code
+
+
+def test_the_page_about_the_code_has_every_folder():
+    text = (ROOT / "tlkit" / "README.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `([\w/]+)/` \|", text, re.MULTILINE))
+    assert told == set(folders_of(ROOT / "tlkit")) - {"."}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +250,7 @@ def test_house_rules(path):
 def test_tensorflow_is_not_needed_to_import_the_package():
     import subprocess
 
-    code = "import sys, tlkit, tlkit.data.sources, tlkit.data.splits, tlkit.models.backbones, tlkit.results.run_folder; print('tensorflow' in sys.modules)"
+    code = "import sys, tlkit, tlkit.data.images.sources, tlkit.data.images.splits, tlkit.backbones.table, tlkit.core.run_folder; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

@@ -14,24 +14,32 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import draw
-from tests.models.detecting import NAMES, drawn_boxes, tiny_pyramid
-from tests.models.test_windows import padded_classifier
-from tests.results.test_serving import CLASSES, SIZE, small_classifier
-from tlkit.data.images import pixel_batches
+from tests.tasks.classification.serving.test_saved_model import CLASSES, SIZE, small_classifier
+from tests.tasks.detection.detecting import NAMES, drawn_boxes, tiny_pyramid
+from tests.tasks.detection.sliding_window.test_detector import padded_classifier
+from tlkit.data.images.batches import pixel_batches
+from tlkit.engine.serving import signatures
 from tlkit.errors import UsageFault
-from tlkit.models import detectors, engines, explain, features, latents, retinanet
-from tlkit.models.anchors import Anchors
-from tlkit.models.dcgan import build_dcgan
-from tlkit.models.detections import predict_boxes, predict_files
-from tlkit.models.detector_settings import Detecting
-from tlkit.models.game import Game, Play
-from tlkit.models.stylegan import build_stylegan
-from tlkit.models.window_settings import Windows
-from tlkit.models.windows import build_window_detector
-from tlkit.results import detector_serving, evaluation, serving, signatures
-from tlkit.results.detector_evaluation import found_on
-from tlkit.results.generator_graph import GeneratorService
-from tlkit.results.generator_serving import ServedGenerator, export_generator
+from tlkit.tasks.classification import evaluate as evaluation
+from tlkit.tasks.classification.serving import saved_model as serving
+from tlkit.tasks.detection import build as detectors
+from tlkit.tasks.detection import retinanet
+from tlkit.tasks.detection.anchors import Anchors
+from tlkit.tasks.detection.evaluate import found_on
+from tlkit.tasks.detection.predict import predict_boxes, predict_files
+from tlkit.tasks.detection.serving import saved_model as detector_serving
+from tlkit.tasks.detection.settings import Detecting
+from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.settings import Windows
+from tlkit.tasks.features import engines
+from tlkit.tasks.features import extract as features
+from tlkit.tasks.inspection import grad_cam as explain
+from tlkit.tasks.synthesis import latents
+from tlkit.tasks.synthesis.dcgan import build_dcgan
+from tlkit.tasks.synthesis.gan import Game, Play
+from tlkit.tasks.synthesis.serving.graph import GeneratorService
+from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator, export_generator
+from tlkit.tasks.synthesis.stylegan import build_stylegan
 
 pytestmark = pytest.mark.onednn
 NOTHING = tf.constant([], tf.string)

@@ -20,13 +20,13 @@ RECIPES = sorted(p for p in (ROOT / "recipes").glob("*.py") if p.stem != "__init
 COVERED = {
     "fine_tune",  # run by the fixture `finished`
     "small_cnn",  # by tests/cli/test_kill_points.py
-    *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/test_feature_recipes.py
-    "look_inside",  # by tests/cli/test_look_inside.py
-    *("synthesize_dcgan", "synthesize_stylegan"),  # by tests/cli/test_synthesis_recipes.py
+    *("extract_features", "fit_head", "compare_backbones"),  # by tests/cli/recipes/test_features.py
+    "look_inside",  # by tests/cli/recipes/test_look_inside.py
+    *("synthesize_dcgan", "synthesize_stylegan"),  # by tests/cli/recipes/test_synthesis.py
     *("generate", "does_it_help", "composite_crops"),  # by the same
-    *("detect_retinanet", "detect_yolov8"),  # by tests/cli/test_detection_recipes.py
-    *("composite_threats", "slide_window"),  # by tests/cli/test_threat_recipes.py
-    "does_tip_help",  # by tests/cli/test_tip_benefit.py
+    *("detect_retinanet", "detect_yolov8"),  # by tests/cli/recipes/test_detection.py
+    *("composite_threats", "slide_window"),  # by tests/cli/recipes/test_compositing.py
+    "does_tip_help",  # by tests/cli/recipes/test_does_tip_help.py
 }
 
 

@@ -11,19 +11,19 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tests.models.detecting import NAMES
-from tests.models.test_heads import WIDTH, clouds, served
-from tests.models.test_windows import colour_classifier
-from tlkit.models.classic_layers import GroupedConvolution
-from tlkit.models.classifier import build_classifier
-from tlkit.models.dcgan import build_dcgan
-from tlkit.models.detectors import build_retinanet, build_yolov8
-from tlkit.models.heads import HEADS, fit_head, settings_of
-from tlkit.models.settings import Head
-from tlkit.models.small_cnn import build_small_cnn
-from tlkit.models.stylegan import build_stylegan
-from tlkit.models.window_settings import Windows
-from tlkit.models.windows import build_window_detector
+from tests.tasks.classification.test_heads import WIDTH, clouds, served
+from tests.tasks.detection.detecting import NAMES
+from tests.tasks.detection.sliding_window.test_detector import colour_classifier
+from tlkit.backbones.layers import GroupedConvolution
+from tlkit.engine.training.settings import Head
+from tlkit.tasks.classification.classifier import build_classifier
+from tlkit.tasks.classification.heads import HEADS, fit_head, settings_of
+from tlkit.tasks.classification.small_cnn import build_small_cnn
+from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.settings import Windows
+from tlkit.tasks.synthesis.dcgan import build_dcgan
+from tlkit.tasks.synthesis.stylegan import build_stylegan
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a reader of the README writes, for every file of a folder; answers go beside the files.

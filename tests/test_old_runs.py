@@ -17,7 +17,7 @@ from PIL import Image
 from tests.old_runs import make
 from tests.old_runs.make import ANSWERS, ARCHIVE, FINDING, NAMING, RUNS, Made, question
 from tlkit.cli.main import main
-from tlkit.results.run_folder import read_card, read_metrics
+from tlkit.core.run_folder import read_card, read_metrics
 
 # The old code computed without oneDNN, so without it the sums are the same ones (largest difference seen: 5e-7, the
 # rounding of the answers). oneDNN takes them in another order (1.1e-6 seen), by kernels that differ between processors.
@@ -133,7 +133,7 @@ def pictures_of(run):
 
 def test_a_bare_saved_model_knows_its_classes(here, answers, tmp_path):
     """As TensorFlow Serving has it: saved_model.pb and variables/, without a card."""
-    from tlkit.results.serving import Served
+    from tlkit.tasks.classification.serving.saved_model import Served
 
     bare, run = tmp_path / "bare", here / "runs" / "small-cnn" / "1"
     shutil.copytree(run / "variables", bare / "variables")
@@ -149,9 +149,9 @@ def test_a_bare_saved_model_knows_its_classes(here, answers, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMING)
 def test_keras_files_still_load_and_answer(name, here, answers):
-    import tlkit.models.head_layers  # noqa: F401 - registers the heads' layers
-    from tlkit.data.decoding import decode_and_resize
-    from tlkit.models.foreign import read_model
+    import tlkit.tasks.classification.head_layers  # noqa: F401 - registers the heads' layers
+    from tlkit.core.safe_loading.keras_models import read_model
+    from tlkit.data.images.decoding.decode import decode_and_resize
 
     model = read_model(here / "runs" / name / "1" / "model.keras")
     before = answers[name]["predict"]["predictions"]
@@ -180,7 +180,7 @@ def test_a_run_of_every_recipe_that_goes_on_is_kept():
 @pytest.mark.parametrize("name", quick(ENDS, ("small-cnn", "does-it-help")))
 def test_an_unfinished_run_goes_on(name, here, monkeypatch):
     monkeypatch.setattr(
-        "tlkit.cli.synthesis_results.SOUGHT", 2
+        "tlkit.tasks.synthesis.evaluate_workflow.SOUGHT", 2
     )  # steps of a search that draws a picture only
     unfinished = Path("runs") / name / "unfinished-2"
     learned = read_metrics(unfinished)

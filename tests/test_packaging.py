@@ -103,7 +103,7 @@ def check_installed(environment, place):
     assert (place / "mine.py").read_text() == (ROOT / "recipes" / "fine_tune.py").read_text()
     code = (
         "import tlkit, tlkit.recipes, importlib.resources as r; print(tlkit.__file__);"
-        "print(*[f.name for p in ('cli', 'results') for f in (r.files('tlkit') / p).iterdir()])"
+        "print(*[f.name for p in ('cli', 'engine/reporting', 'tasks/classification/reporting') for f in (r.files('tlkit') / p).iterdir()])"
     )
     where, files = run(python, "-c", code, cwd=place).splitlines()
     assert Path(where).is_relative_to(environment)

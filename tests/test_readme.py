@@ -101,7 +101,7 @@ def test_every_recipe_stands_in_the_table_and_nothing_is_left_to_fill_in():
 
 
 def test_the_kinds_of_faults_are_counted_from_their_table():
-    from tlkit.data.findings import KINDS
+    from tlkit.data.images.findings import KINDS
 
     changelog = (ROOT / "CHANGELOG.md").read_text()
     told = re.findall(r"(\d+) kinds", README + changelog)

@@ -18,17 +18,17 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.fuzzing import huge
+from tlkit.backbones.weights import find_weights, load_weights
 from tlkit.cli.main import main
-from tlkit.data.box_voc import parsed_xml
-from tlkit.data.boxes import read_boxes
-from tlkit.data.decoding import decode
-from tlkit.data.inspection import inspect_file
-from tlkit.data.sources import read_images
-from tlkit.data.splits import read_manifest, split_images
+from tlkit.core.safe_loading.keras_models import read_model
+from tlkit.core.safe_loading.saved_models import check_saved_model
+from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.boxes.formats.voc import parsed_xml
+from tlkit.data.images.decoding.decode import decode
+from tlkit.data.images.inspection import inspect_file
+from tlkit.data.images.sources import read_images
+from tlkit.data.images.splits import read_manifest, split_images
 from tlkit.errors import DataFault, ModelFault, TlkitError
-from tlkit.models.foreign import read_model
-from tlkit.models.saved_models import check_saved_model
-from tlkit.models.weights import find_weights, load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -84,10 +84,10 @@ def lambda_file(tmp_path, sentinel):
 
 
 def test_a_lambda_layer_is_refused_wherever_a_model_is_read(lambda_file, sentinel):
-    from tlkit.cli.window_chapters import load_classifier as of_windows
-    from tlkit.models.detectors import load_detector
-    from tlkit.models.latents import load_generator
-    from tlkit.results.conversion import load_classifier
+    from tlkit.tasks.classification.serving.export import load_classifier
+    from tlkit.tasks.detection.build import load_detector
+    from tlkit.tasks.detection.sliding_window.workflow import load_classifier as of_windows
+    from tlkit.tasks.synthesis.latents import load_generator
 
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     run = lambda_file.parent
@@ -270,7 +270,7 @@ def test_nothing_of_ours_would_run_a_file(file):
         assert said.get("allow_pickle", "False") == "False"
         assert said.get("safe_mode", "True") == "True"
         if name == "load_model":
-            assert file.stem == "foreign"
+            assert file.stem == "keras_models"
         if name in {"load", "load_partial"} and "saved_model" in owner:
             assert file.stem == "saved_models"
         if (owner, name) == ("np", "load"):
@@ -478,7 +478,7 @@ def test_archives_are_not_unpacked(make_folder, tmp_path, monkeypatch):
 
 
 def test_pickles_in_arrays_are_refused(tmp_path):
-    from tlkit.models.checkpoints import load_variables
+    from tlkit.engine.training.checkpoints import load_variables
 
     class Payload:
         def __reduce__(self):

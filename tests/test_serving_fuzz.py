@@ -12,14 +12,14 @@ import pytest
 import tensorflow as tf
 
 from tests.fuzzing import pictures
-from tests.models.detecting import NAMES, SIZE, tiny_pyramid
-from tests.results.test_serving import small_classifier
-from tlkit.models import retinanet, yolov8
-from tlkit.models.anchors import Anchors
-from tlkit.models.detector_settings import Detecting
-from tlkit.models.detectors import build_retinanet
-from tlkit.results.detector_serving import export_detector
-from tlkit.results.serving import export_saved_model
+from tests.tasks.classification.serving.test_saved_model import small_classifier
+from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid
+from tlkit.tasks.classification.serving.saved_model import export_saved_model
+from tlkit.tasks.detection import retinanet, yolov8
+from tlkit.tasks.detection.anchors import Anchors
+from tlkit.tasks.detection.build import build_retinanet
+from tlkit.tasks.detection.serving.saved_model import export_detector
+from tlkit.tasks.detection.settings import Detecting
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -6,32 +6,34 @@ can be listed, and its options be shown, without TensorFlow.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 # name -> the module that defines it
 _LAZY = {
     "recipe": "tlkit.cli.recipe",
-    "deal": "tlkit.cli.chapters",
-    "prepare_classifier": "tlkit.cli.chapters",
-    "prepare_small_cnn": "tlkit.cli.chapters",
-    "plan": "tlkit.cli.chapters",
-    "fit": "tlkit.cli.chapters",
-    "taste": "tlkit.cli.chapters",
-    "serve": "tlkit.cli.chapters",
-    "prepare_extractor": "tlkit.cli.feature_chapters",
-    "show_layers": "tlkit.cli.feature_chapters",
-    "plan_features": "tlkit.cli.feature_chapters",
-    "extract": "tlkit.cli.feature_chapters",
-    "write_features": "tlkit.cli.feature_chapters",
-    "plan_head": "tlkit.cli.feature_chapters",
-    "fit_head": "tlkit.cli.feature_chapters",
-    "plan_contest": "tlkit.cli.contest_chapters",
-    "contest": "tlkit.cli.contest_chapters",
-    "show_contest": "tlkit.cli.contest_chapters",
-    "Phase": "tlkit.models.settings",
-    "Run": "tlkit.cli.running",
-    "SplitOptions": "tlkit.cli.running",
+    "deal": "tlkit.tasks.classification.workflow",
+    "prepare_classifier": "tlkit.tasks.classification.workflow",
+    "prepare_small_cnn": "tlkit.tasks.classification.workflow",
+    "plan": "tlkit.tasks.classification.workflow",
+    "fit": "tlkit.tasks.classification.workflow",
+    "taste": "tlkit.tasks.classification.workflow",
+    "serve": "tlkit.tasks.classification.workflow",
+    "prepare_extractor": "tlkit.tasks.features.workflow",
+    "show_layers": "tlkit.tasks.features.workflow",
+    "plan_features": "tlkit.tasks.features.workflow",
+    "extract": "tlkit.tasks.features.workflow",
+    "write_features": "tlkit.tasks.features.workflow",
+    "plan_head": "tlkit.tasks.classification.heads_workflow",
+    "fit_head": "tlkit.tasks.classification.heads_workflow",
+    "plan_contest": "tlkit.tasks.studies.backbone_workflow",
+    "contest": "tlkit.tasks.studies.backbone_workflow",
+    "show_contest": "tlkit.tasks.studies.backbone_workflow",
+    "Phase": "tlkit.engine.training.settings",
+    "Run": "tlkit.core.run",
+    "SplitOptions": "tlkit.core.run",
     "TlkitError": "tlkit.errors",
     "RunFailed": "tlkit.errors",
     "UsageFault": "tlkit.errors",
@@ -50,9 +52,24 @@ def __getattr__(name: str) -> Any:
 
         return version("tlkit")
     if name not in _LAZY:
-        raise AttributeError(f"module 'tlkit' has no attribute {name!r}")
+        return import_module("tlkit.compat").find("tlkit", name)
     return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _EarlierNames:
+    """Finds modules by names that they had in earlier versions, after all others have looked; see compat.py."""
+
+    @staticmethod
+    def find_spec(name: str, _path: Any = None, _target: Any = None) -> ModuleSpec | None:
+        """How it is imported; None for what never was."""
+        if not name.startswith("tlkit.") or name == "tlkit.compat":
+            return None
+        spec: ModuleSpec | None = import_module("tlkit.compat").find_spec(name)
+        return spec
+
+
+sys.meta_path.append(_EarlierNames)  # type: ignore[arg-type]

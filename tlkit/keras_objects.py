@@ -11,29 +11,29 @@ along, so `import tlkit` leaves it out; nothing in tlkit imports it. Keras must 
 
 from __future__ import annotations
 
-from tlkit.models.classic_layers import (
+from tlkit.backbones.fitted_layers import NearestNeighbours, Standardize, SupportVectors
+from tlkit.backbones.layers import (
     ChannelShuffle,
     GroupedConvolution,
     HalvingAverage,
     LocalResponseNormalization,
 )
-from tlkit.models.classifier import Probabilities
-from tlkit.models.dcgan import DcganCritic, DcganGenerator, PixelNorm, UpConvolution
-from tlkit.models.detector_layers import FeaturePyramid, Tower
-from tlkit.models.fitted_layers import NearestNeighbours, Standardize, SupportVectors
-from tlkit.models.preprocessing import Preprocess
-from tlkit.models.retinanet import RetinaNetDetector
-from tlkit.models.stylegan import Mapping, StyleCritic, StyleGenerator, Synthesis
-from tlkit.models.stylegan_layers import (
+from tlkit.backbones.preprocessing import Preprocess
+from tlkit.engine.training.fit import ConfusionAccuracy
+from tlkit.tasks.classification.classifier import Probabilities
+from tlkit.tasks.detection.retinanet import RetinaNetDetector
+from tlkit.tasks.detection.retinanet_layers import FeaturePyramid, Tower
+from tlkit.tasks.detection.sliding_window.detector import WindowDetector
+from tlkit.tasks.detection.yolov8 import YoloDetector
+from tlkit.tasks.synthesis.dcgan import DcganCritic, DcganGenerator, PixelNorm, UpConvolution
+from tlkit.tasks.synthesis.stylegan import Mapping, StyleCritic, StyleGenerator, Synthesis
+from tlkit.tasks.synthesis.stylegan_layers import (
     EqualisedConvolution,
     EqualisedDense,
     MinibatchDeviation,
     ModulatedConvolution,
     StyledLayer,
 )
-from tlkit.models.training import ConfusionAccuracy
-from tlkit.models.windows import WindowDetector
-from tlkit.models.yolov8 import YoloDetector
 
 __all__ = [
     "ChannelShuffle",

@@ -20,9 +20,10 @@ IMAGES = 2000
 
 def measure(source: str, pairs: int = 5, *, images: int = IMAGES, image_size: int = 224) -> list[Comparison]:
     """One row."""
-    from tlkit.data.sources import read_images
-    from tlkit.models.classifier import build_classifier, feature_model
-    from tlkit.models.features import Extractor
+    from tlkit.backbones.feature_model import feature_model
+    from tlkit.data.images.sources import read_images
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.features.extract import Extractor
 
     found = read_images(source)
     names = found.class_names

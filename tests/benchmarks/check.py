@@ -85,7 +85,7 @@ def check(folder: Path, count: int) -> dict[str, float]:
     """What the process does."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-    from tlkit.data.check import Check, check_source
+    from tlkit.data.checks.check import Check, check_source
 
     found: list[Check] = []
     took = seconds(lambda: found.append(check_source(str(folder))))

@@ -25,7 +25,7 @@ def measure(
     _source: str, pairs: int = 3, *, count: int = COUNT, bags: int = 24, crops: int = 12
 ) -> list[Comparison]:
     """Seconds a thousand composites, scaled from `count`."""
-    from tlkit.data.xray_bags import draw_bag
+    from tlkit.data.xray.bags import draw_bag
 
     backgrounds = [draw_bag(number, 1, BAG).picture.astype(np.float32) / 255 for number in range(bags)]
     sets = {"simulated crops": simulated(crops)}
@@ -46,7 +46,7 @@ def measure(
 
 def took(threats: dict[str, list[np.ndarray]], backgrounds: list[np.ndarray], count: int) -> float:
     """Seconds for `count` composites, drawn from a generator and let go."""
-    from tlkit.data.superimposition import composite_threats
+    from tlkit.tasks.compositing.composites import composite_threats
 
     def run() -> None:
         laid = sum(len(one.labels) for one in composite_threats(threats, backgrounds, count=count))
@@ -58,7 +58,7 @@ def took(threats: dict[str, list[np.ndarray]], backgrounds: list[np.ndarray], co
 
 def simulated(count: int) -> dict[str, list[np.ndarray]]:
     """Clean crops of the simulator, float32 in [0, 1]."""
-    from tlkit.data.xray import render_crop
+    from tlkit.data.xray.crops import render_crop
 
     return {
         label: [render_crop(label, i, 0, "clean", *CROP).astype(np.float32) / 255 for i in range(count)]

@@ -55,8 +55,8 @@ def measure(
 
 def drawn_bags(folder: Path, count: int, size: int) -> Any:
     """Simulated bags and their boxes, as files."""
-    from tlkit.data.boxes import read_boxes
-    from tlkit.data.xray_bags import write_bags
+    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.xray.bags import write_bags
 
     write_bags(folder / "bags", count, seed=2, size=size)
     return read_boxes(folder / "bags")
@@ -109,8 +109,8 @@ def our_detector(size: int) -> Any:
     """Compiled as fit_detector does it."""
     import keras
 
-    from tlkit.models.detectors import build_yolov8
-    from tlkit.models.game import FusedAdam
+    from tlkit.engine.training.adam import FusedAdam
+    from tlkit.tasks.detection.build import build_yolov8
 
     keras.utils.set_random_seed(0)
     detector = build_yolov8(NAMES, size, "yolov8-xs", "none")[0]
@@ -119,10 +119,10 @@ def our_detector(size: int) -> Any:
 
 
 def our_batches(boxes: Any, size: int) -> Any:
-    from tlkit.data.box_augmentation import BoxAugmentation
-    from tlkit.data.box_batches import training_box_batches
-    from tlkit.data.box_splits import strata
-    from tlkit.data.images import Order
+    from tlkit.data.boxes.augment_settings import BoxAugmentation
+    from tlkit.data.boxes.batches import training_box_batches
+    from tlkit.data.boxes.splits import strata
+    from tlkit.data.images.batches import Order
 
     order = Order(strata(boxes), BATCH, 0, "benchmark")
     changes = BoxAugmentation(flip="horizontal", scale=SCALE)
@@ -187,7 +187,7 @@ def stock_batches(boxes: Any, size: int) -> Any:
 
 def evaluation(pairs: int, count: int) -> list[Comparison]:
     """Seconds for COCO's measures, and for all that a report says, intervals included."""
-    from tlkit.results.detection import coco_measures, detection_measures
+    from tlkit.tasks.detection.metrics.summary import coco_measures, detection_measures
 
     truth, found = made_detections(count)
     ways = {
@@ -206,8 +206,8 @@ def evaluation(pairs: int, count: int) -> list[Comparison]:
 
 def made_detections(count: int) -> tuple[Any, Any]:
     """0 to 4 objects a picture, most of them found, and false alarms."""
-    from tlkit.data.boxes import Boxes
-    from tlkit.results.detection_matches import Detections
+    from tlkit.data.boxes.dataset import Boxes
+    from tlkit.tasks.detection.metrics.matching import Detections
 
     random = np.random.default_rng(0)
     xyxy, labels, found = [], [], []
@@ -280,7 +280,7 @@ def bare_pycocotools(truth: Any, found: Any) -> float:
 
 def prediction(boxes: Any, pairs: int, size: int, asked: int) -> list[Comparison]:
     """Milliseconds a bag, from its file to boxes; one row for each engine that can run the rival."""
-    from tlkit.results.detector_serving import ServedDetector, export_detector
+    from tlkit.tasks.detection.serving.saved_model import ServedDetector, export_detector
 
     files = [boxes.file(i % len(boxes)) for i in range(asked)]
     engines, absent = rivals()

@@ -19,8 +19,8 @@ TARGETS = {"onnx": 1.0, "openvino": 1.0, "openvino-bf16": 1.7}
 
 def measure(source: str, pairs: int = 5, *, image_size: int = 224, images: int = 64) -> list[Comparison]:
     """One row for each network and engine."""
-    from tlkit.models.engines import EngineFeatures
-    from tlkit.models.extractors import build_extractor
+    from tlkit.tasks.features.engines import EngineFeatures
+    from tlkit.tasks.features.extractors import build_extractor
 
     pixels = np.random.default_rng(0).integers(0, 256, (images, image_size, image_size, 3)).astype(np.uint8)
     rows = []

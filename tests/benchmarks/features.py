@@ -37,7 +37,7 @@ def measure(
     large: tuple[int, int] = LARGE,
 ) -> list[Comparison]:
     """Rows for the folder of SOURCE and for a folder of large photographs."""
-    from tlkit.data.sources import read_images
+    from tlkit.data.images.sources import read_images
 
     root = read_images(source).root
     rows = compare(root, pairs, image_size, "crops", bound_target=0.9)
@@ -79,10 +79,11 @@ def make_ways(root: Path, image_size: int) -> tuple[dict[str, Callable[[], float
     """Four things to time on a folder, and how many images it has."""
     import tensorflow as tf
 
-    from tlkit.data.images import pixel_batches
-    from tlkit.data.sources import read_images
-    from tlkit.models.classifier import build_classifier, feature_model
-    from tlkit.models.features import Extractor
+    from tlkit.backbones.feature_model import feature_model
+    from tlkit.data.images.batches import pixel_batches
+    from tlkit.data.images.sources import read_images
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.features.extract import Extractor
 
     images = read_images(str(root))
     model = feature_model(

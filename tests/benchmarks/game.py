@@ -18,8 +18,8 @@ import tensorflow as tf
 from keras import layers
 
 from tests.benchmarks import measuring
-from tlkit.models.game import Game
-from tlkit.models.settings import DCGAN_PLAY, Play
+from tlkit.tasks.synthesis.gan import Game
+from tlkit.tasks.synthesis.settings import DCGAN_PLAY, Play
 
 BATCH, LATENT, SIZE = 32, 100, 32
 STEPS = 60  # of one timing
@@ -113,7 +113,7 @@ def stream(pictures: np.ndarray, batch: int, seed: int) -> tf.data.Dataset:
 
 def speed(pictures: np.ndarray, pairs: int) -> measuring.Comparison:
     """Images a second of the peer's loop and of our compiled step, with the same networks and no extras."""
-    from tlkit.models.dcgan import Networks
+    from tlkit.tasks.synthesis.dcgan import Networks
 
     loop = PeerLoop(pictures, 0)
     plain = Play(
@@ -144,11 +144,11 @@ def speed(pictures: np.ndarray, pairs: int) -> measuring.Comparison:
 
 def quality(training: np.ndarray, held_out: np.ndarray, seeds: int, budget: float) -> measuring.Comparison:
     """KID against held-out pictures after `budget` seconds each, construction and tracing included."""
-    from tlkit.models.dcgan import build_dcgan
-    from tlkit.models.extractors import build_extractor
-    from tlkit.models.features import features_of_pictures
-    from tlkit.models.latents import random_latents, sample
-    from tlkit.results.synthesis import kid
+    from tlkit.tasks.features.extract import features_of_pictures
+    from tlkit.tasks.features.extractors import build_extractor
+    from tlkit.tasks.synthesis.dcgan import build_dcgan
+    from tlkit.tasks.synthesis.latents import random_latents, sample
+    from tlkit.tasks.synthesis.metrics.summary import kid
 
     featurizer, _ = build_extractor("efficientnet-lite0")
     real = features_of_pictures(featurizer, held_out)
@@ -182,8 +182,8 @@ def quality(training: np.ndarray, held_out: np.ndarray, seeds: int, budget: floa
 
 def pictures(source: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Training and held-out pictures float32 [n, 32, 32, 1] of a class."""
-    from tlkit.data.depth import read_pictures
-    from tlkit.data.ingredients import read_ingredients
+    from tlkit.data.images.decoding.depth import read_pictures
+    from tlkit.data.images.load import read_ingredients
 
     group = measuring.GROUP if source == str(measuring.THREATS) else None
     split = read_ingredients(source, group=group).split

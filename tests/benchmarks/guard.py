@@ -20,8 +20,8 @@ import numpy as np
 import tensorflow as tf
 
 from tests.benchmarks.measuring import Comparison, in_turn, main, seconds
-from tlkit.models import game as games
-from tlkit.models.guard import Guard
+from tlkit.engine.training.nan_guard import Guard
+from tlkit.tasks.synthesis import gan as games
 
 GREATEST = 1.02
 CLASSES = 4
@@ -66,13 +66,14 @@ def pair(name: str, plain: Callable, guarded: Callable, steps: int, pairs: int) 
 
 
 def small() -> keras.Model:
-    from tlkit.models.small_cnn import build_small_cnn
+    from tlkit.tasks.classification.small_cnn import build_small_cnn
 
     return build_small_cnn(tuple("abcd"), 32)
 
 
 def whole() -> keras.Model:
-    from tlkit.models.classifier import build_classifier, thaw
+    from tlkit.backbones.feature_model import thaw
+    from tlkit.tasks.classification.classifier import build_classifier
 
     model, _ = build_classifier("mobilenet-v2-0.35", tuple("abcd"), 96, weights="none")
     thaw(model, "all", "mobilenet-v2-0.35", batch_norm=True)
@@ -114,9 +115,9 @@ def _fitting(model: keras.Model, batches: tf.data.Dataset, *, guarded: bool = Fa
 
 def players() -> tuple[Callable, Callable]:
     """The same for two games; in the plain one the question is answered with a constant when the step is traced."""
-    from tlkit.models.dcgan import build_dcgan
-    from tlkit.models.playing import picture_stream
-    from tlkit.models.settings import DCGAN_PLAY
+    from tlkit.tasks.synthesis.dcgan import build_dcgan
+    from tlkit.tasks.synthesis.fit import picture_stream
+    from tlkit.tasks.synthesis.settings import DCGAN_PLAY
 
     pictures = np.random.default_rng(0).random((32, 32, 32, 1)).astype(np.float32)
     made = []

@@ -23,7 +23,7 @@ from tests.benchmarks.measuring import GROUP, Comparison, default_weights, link,
 if TYPE_CHECKING:
     import keras
 
-    from tlkit.data.splits import Split
+    from tlkit.data.images.splits import Split
 
 BATCH, RATE = 32, 3e-3
 SHARES = (0.7, 0.25, 0.05)  # more than 1,000 of 1,150 images are learned or select
@@ -63,9 +63,9 @@ def measure(source: str, pairs: int = 1, *, image_size: int = 224, epochs: int =
 
 def deal(source: str, shares: tuple[float, float, float]) -> Split:
     """A split by content or, for the real crops, by picture."""
-    from tlkit.data.inspection import inspect_files
-    from tlkit.data.sources import read_images
-    from tlkit.data.splits import split_images
+    from tlkit.data.images.inspection import inspect_files
+    from tlkit.data.images.sources import read_images
+    from tlkit.data.images.splits import split_images
 
     images = read_images(source)
     group = GROUP if all("B00" in path for path in images.paths) else None
@@ -76,9 +76,9 @@ def time_ours(split: Split, image_size: int, epochs: int, seed: int) -> tuple[fl
     """Seconds from a cold and from a warm feature cache, and the best validation accuracy."""
     import keras
 
-    from tlkit.models.classifier import build_classifier
-    from tlkit.models.phases import fit_phases
-    from tlkit.models.settings import Fitting, Phase
+    from tlkit.engine.training.settings import Fitting, Phase
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.classification.phases import fit_phases
 
     phases = [Phase("head", "head", epochs, RATE)]
     took, accuracy = [], 0.0
@@ -135,7 +135,7 @@ def guide_model(classes: int, image_size: int) -> keras.Model:
     """The Keras guide's model: frozen base, pooling, dropout, dense; Adam."""
     import keras
 
-    from tlkit.models.backbones import build_backbone
+    from tlkit.backbones.table import build_backbone
 
     base, _ = build_backbone("mobilenet", image_size, default_weights())
     base.trainable = False

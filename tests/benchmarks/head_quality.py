@@ -69,12 +69,12 @@ class Row:
 
 def measure(source: str, seeds: int, *, image_size: int = 224, group: str | None = None) -> Row:
     """Both ways on `seeds` splits of a source."""
-    from tlkit.data.augmentation import Augmentation
-    from tlkit.data.inspection import inspect_files
-    from tlkit.data.sources import read_images
-    from tlkit.data.splits import split_images
-    from tlkit.models.extractors import build_extractor
-    from tlkit.models.features import Extractor
+    from tlkit.data.images.augment_settings import Augmentation
+    from tlkit.data.images.inspection import inspect_files
+    from tlkit.data.images.sources import read_images
+    from tlkit.data.images.splits import split_images
+    from tlkit.tasks.features.extract import Extractor
+    from tlkit.tasks.features.extractors import build_extractor
 
     images = read_images(source)
     inspections = inspect_files(images.files())
@@ -127,12 +127,12 @@ def by_head(
     import keras
 
     from recipes.fine_tune import fine_tune
-    from tlkit.cli.choices import HEAD_PATIENCE
-    from tlkit.data.images import Order
-    from tlkit.models.classifier import add_head
-    from tlkit.models.phases import feature_stream, judged_features
-    from tlkit.models.settings import Fitting, Head, Phase
-    from tlkit.models.training import Best, fit_phase
+    from tlkit.cli.options.classification import HEAD_PATIENCE
+    from tlkit.data.images.batches import Order
+    from tlkit.engine.training.fit import Best, fit_phase
+    from tlkit.engine.training.settings import Fitting, Head, Phase
+    from tlkit.tasks.classification.classifier import add_head
+    from tlkit.tasks.classification.phases import feature_stream, judged_features
 
     defaults = {option.name: option.default for option in fine_tune.params}
     phase = Phase("head", "head", defaults["epochs"][0], defaults["learning_rates"][0])

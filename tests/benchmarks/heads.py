@@ -20,10 +20,10 @@ FOLDS = 5
 
 def measure(source: str, pairs: int = 5, *, image_size: int = 224) -> list[Comparison]:
     """One row a head."""
-    from tlkit.models.extractors import build_extractor
-    from tlkit.models.features import Extractor
-    from tlkit.models.heads import HEADS as GRIDS
-    from tlkit.models.heads import make_folds, search
+    from tlkit.tasks.classification.heads import HEADS as GRIDS
+    from tlkit.tasks.classification.heads import make_folds, search
+    from tlkit.tasks.features.extract import Extractor
+    from tlkit.tasks.features.extractors import build_extractor
 
     split = deal(source, (0.6, 0.2, 0.2))
     extractor = Extractor(build_extractor("efficientnet-lite0", image_size=image_size)[0])
@@ -48,8 +48,8 @@ def theirs(head: str, features: np.ndarray, labels: np.ndarray, folds: list) -> 
     """The same grid by scikit-learn."""
     from sklearn.model_selection import GridSearchCV
 
-    from tlkit.models.heads import HEADS as GRIDS
-    from tlkit.models.heads import make_head
+    from tlkit.tasks.classification.heads import HEADS as GRIDS
+    from tlkit.tasks.classification.heads import make_head
 
     pipeline = make_head(head, width=features.shape[1])
     step = pipeline.steps[-1][0]

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tlkit.data.sources import Images
+    from tlkit.data.images.sources import Images
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared"
@@ -109,7 +109,7 @@ def machine() -> str:
     """One line: cores, processor, load, Python and TensorFlow."""
     from importlib.metadata import version
 
-    from tlkit.cli.device import processor
+    from tlkit.core.device import processor
 
     return (
         f"{os.cpu_count()} cores, {processor()}, load {os.getloadavg()[0]:.1f} at the end; Python "
@@ -154,7 +154,7 @@ def show(comparisons: Sequence[Comparison], *, as_json: bool) -> None:
 
 def main(measure: Callable[[str, int], list[Comparison]], text: str, pairs: int = 5) -> None:
     """The command line of a benchmark: `measure(source, pairs)` makes its rows."""
-    from tlkit.data.sources import read_images
+    from tlkit.data.images.sources import read_images
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -53,8 +53,9 @@ def peak(folder: Path, count: int) -> float:
 
 def extract(folder: Path, count: int) -> float:
     """What the process does."""
-    from tlkit.models.classifier import build_classifier, feature_model
-    from tlkit.models.features import Extractor
+    from tlkit.backbones.feature_model import feature_model
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.features.extract import Extractor
 
     model, _ = build_classifier("mobilenet", ("a", "b"), PIXELS, weights="none")
     files = [str(file) for file in sorted(folder.glob("*.png"))[:count]]

@@ -90,7 +90,7 @@ class Worker:
 
 def serve(network: str, size: int) -> None:
     """What the process does: say whether oneDNN computes, then do the tasks that come in."""
-    from tlkit.cli.device import computes_with_onednn, import_tensorflow
+    from tlkit.core.device import computes_with_onednn, import_tensorflow
 
     import_tensorflow()
     tasks = made(network, size)
@@ -107,7 +107,8 @@ def made(network: str, size: int) -> dict[str, Callable[[], object]]:
     import numpy as np
     import tensorflow as tf
 
-    from tlkit.models.classifier import build_classifier, thaw
+    from tlkit.backbones.feature_model import thaw
+    from tlkit.tasks.classification.classifier import build_classifier
 
     model, _ = build_classifier(network, tuple("abcd"), size, weights="none")
     thaw(model, "all", network, batch_norm=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-    from tlkit.data.splits import Split
+    from tlkit.data.images.splits import Split
 
 BATCH, STEPS, EPOCHS, PATIENCE = 10, 10, 40, 8
 STAGES = ("new layers", "last 5", "all")
@@ -144,7 +144,7 @@ def peer_model(classes: int, image_size: int) -> tuple[keras.Model, keras.Model]
     """The peer's network, on float pixels 0..255, and its base."""
     import keras
 
-    from tlkit.models.backbones import build_backbone
+    from tlkit.backbones.table import build_backbone
 
     base, _ = build_backbone("mobilenet", image_size, default_weights())
     images = keras.Input((image_size, image_size, 3))
@@ -159,7 +159,7 @@ def _pixels(split: Split, part: str, image_size: int) -> tf.data.Dataset:
     """(float32 [s, s, 3], label) of a part, decoded once and kept."""
     import tensorflow as tf
 
-    from tlkit.data.images import decoded
+    from tlkit.data.images.batches import decoded
 
     images = split.take(part)
     pairs = tf.data.Dataset.from_tensor_slices((decoded(images, image_size), images.labels))
@@ -201,10 +201,10 @@ def run_ours(split: Split, image_size: int, wanted: float, seed: int) -> Clock:
     """fine-tune's phases until the test accuracy is reached; the clock begins before the features."""
     import keras
 
-    from tlkit.models.classifier import build_classifier
-    from tlkit.models.phases import fit_phases
-    from tlkit.models.settings import Fitting, Phase
-    from tlkit.models.training import Watchers
+    from tlkit.engine.training.fit import Watchers
+    from tlkit.engine.training.settings import Fitting, Phase
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.classification.phases import fit_phases
 
     keras.utils.set_random_seed(seed)
     model, _ = build_classifier("mobilenet", split.images.class_names, image_size, weights=default_weights())

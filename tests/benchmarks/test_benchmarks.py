@@ -44,7 +44,7 @@ def crops(tmp_path):
     """A few of the real crops, in class folders."""
     if not measuring.THREATS.is_dir():
         pytest.skip("the real crops (../shared/data/threats) are not on this machine")
-    from tlkit.data.sources import read_images
+    from tlkit.data.images.sources import read_images
 
     images = read_images(str(measuring.THREATS))
     return str(measuring.link(images, range(0, len(images), 40), tmp_path / "crops"))

@@ -33,8 +33,8 @@ def measure(
     backbone: str = "mobilenet",
 ) -> list[Comparison]:
     """One row for windows that are cut out in batches, one for maps that are computed once."""
-    from tlkit.models.classifier import build_classifier
-    from tlkit.models.small_cnn import build_small_cnn
+    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.classification.small_cnn import build_small_cnn
 
     padded, _ = build_classifier(backbone, NAMES, side, weights="none")
     plain = build_small_cnn(NAMES, 32)
@@ -49,9 +49,9 @@ def compare(claim: str, model: keras.Model, way: str, size: int, loop: int, pair
     """Seconds a picture of a plain loop, scaled from `loop` windows, and ours."""
     import tensorflow as tf
 
-    from tlkit.models.window_scores import level_image
-    from tlkit.models.window_settings import Windows
-    from tlkit.models.windows import build_window_detector
+    from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+    from tlkit.tasks.detection.sliding_window.scores import level_image
+    from tlkit.tasks.detection.sliding_window.settings import Windows
 
     windows = Windows(size, (0.12, 0.45), 3, step=0.25, way=way)
     detector, _ = build_window_detector(model, NAMES[:2], "other", windows)

@@ -65,7 +65,7 @@ def toy(run, source, epochs, rates, batch, ending):
         if ending == "stuck":  # inside one C call, where Python cannot answer a signal
             import hashlib
 
-            from tlkit.cli import interruption
+            from tlkit.cli import signals as interruption
 
             interruption.GRACE = 0.3
             (run.folder.path / "asleep").touch()
@@ -188,8 +188,8 @@ def bags(tmp_path_factory):
 
 def tiny_backbone(patch: pytest.MonkeyPatch) -> None:
     """Six convolutions wherever a backbone is built, for most of the time goes into building and tracing one."""
-    from tests.models.detecting import tiny_pyramid
-    from tlkit.models import retinanet, yolov8
+    from tests.tasks.detection.detecting import tiny_pyramid
+    from tlkit.tasks.detection import retinanet, yolov8
 
     for module in (retinanet, yolov8):
         patch.setattr(module, "build_pyramid", tiny_pyramid)

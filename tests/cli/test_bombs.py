@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.bombs import corpus
-from tlkit.data.decoding import native
+from tests.data.images.decoding.bombs import corpus
+from tlkit.data.images.decoding.decode import native
 
 ROOT = Path(__file__).resolve().parents[2]
 BOMBS = dict(corpus())

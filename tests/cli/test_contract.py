@@ -95,7 +95,7 @@ def test_quiet_ends_with_its_command(kitchen, tlkit_command):
 @pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)], ids=["colour", "NO_COLOR"])
 def test_a_bar_has_colour_on_a_terminal_unless_no_color_is_set(no_color, coloured):
     program = (
-        "from tlkit.cli.console import Console\n"
+        "from tlkit.core.console import Console\n"
         "console = Console()\n"
         "with console.progress('work', 2) as step: step(1); console.rich.print('[red]x[/red]')\n"
     )

@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 from tests.cli.test_kill_points import RECIPES
-from tlkit.cli.outcome import as_fault
+from tlkit.core import run_folder
+from tlkit.core.run_folder import RunFolder, find_run, read_metrics
+from tlkit.core.system_faults import as_fault
 from tlkit.errors import RunFailed
-from tlkit.results import run_folder
-from tlkit.results.run_folder import RunFolder, find_run, read_metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import sys; from tlkit.cli.main import main; main(sys.argv[1:])"
@@ -33,7 +33,7 @@ LEARN = '''"""Learn a little, and serve nothing.
 import click
 
 import tlkit
-from tlkit.cli import choices
+from tlkit.cli.options import classification as choices
 
 
 @tlkit.recipe(split=True)
@@ -119,7 +119,7 @@ def test_no_number_without_a_card_and_no_folder_without_options(
 def test_a_log_that_cannot_be_written_stops_nothing(kitchen, monkeypatch, tlkit_command):
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
-    from tlkit.cli.console import Console
+    from tlkit.core.console import Console
 
     keep = Console.keep_log
     monkeypatch.setattr(Console, "keep_log", lambda self, path: keep(self, Path("/dev/full")))
@@ -189,7 +189,7 @@ def test_a_disk_that_is_really_full(tmp_path, kitchen, tlkit_command):
 
 
 def test_a_checkpoint_on_a_full_disk_leaves_the_one_before(tmp_path):
-    from tlkit.models.checkpoints import load_variables, save_variables
+    from tlkit.engine.training.checkpoints import load_variables, save_variables
 
     with tiny_disk(tmp_path / "disk") as disk:
         file = disk / "last.npz"
@@ -268,7 +268,7 @@ def test_files_that_may_not_grow(kitchen):
 LOOK = """
 import sys
 from pathlib import Path
-from tlkit.data.inspection import inspect_files
+from tlkit.data.images.inspection import inspect_files
 files = sorted(Path(sys.argv[1]).iterdir()) * 20
 print(sum(one.error is None for one in inspect_files(files)), len(files))
 """
@@ -302,7 +302,7 @@ def test_few_file_descriptors_are_enough_to_train(make_folder, tmp_path):
 TOGETHER = f"""
 import os, time
 from pathlib import Path
-from tlkit.results import run_folder
+from tlkit.core import run_folder
 look = run_folder._numbers
 def looked(home, **how):
     found = look(home, **how)
@@ -389,7 +389,7 @@ def test_a_picture_that_is_not_what_it_was_fails_the_run_by_name(
     harm, words, learner, monkeypatch, tlkit_command
 ):
     """After the manifest, before the first epoch; the network would learn what the manifest does not say."""
-    from tlkit.models import phases
+    from tlkit.tasks.classification import phases
 
     fit_phases = phases.fit_phases
 
@@ -420,8 +420,10 @@ def test_a_reader_that_dies_ends_the_run_and_does_not_hang(tmp_path, monkeypatch
     """There are no worker processes; readers are threads, and what one raises comes out where it is waited for."""
     import tensorflow as tf
 
-    from tlkit.data import decoding, images, inspection
-    from tlkit.results import serving
+    from tlkit.data.images import batches as images
+    from tlkit.data.images import inspection
+    from tlkit.data.images.decoding import decode as decoding
+    from tlkit.engine.serving import saved_model as serving
 
     Image.new("L", (8, 8)).save(tmp_path / "1.tif")
 
@@ -445,7 +447,7 @@ def out_of_memory(monkeypatch, above):
     """Let training end for want of memory with more than so many images a step, after it has learned something."""
     import tensorflow as tf
 
-    from tlkit.models import phases
+    from tlkit.tasks.classification import phases
 
     fit_phase, tried = phases.fit_phase, []
 
@@ -472,7 +474,7 @@ def test_batch_auto_halves_once_and_ends_as_if_it_had_begun_so(learner, monkeypa
     assert json.loads((halved / "options.json").read_text())["options"]["batch"] == 16
     one, other = ([{**row, "seconds": 0} for row in read_metrics(run)] for run in (halved, plain))
     assert one == other
-    from tlkit.models.foreign import read_model
+    from tlkit.core.safe_loading.keras_models import read_model
 
     pairs = zip(
         read_model(halved / "model.keras").weights, read_model(plain / "model.keras").weights, strict=True

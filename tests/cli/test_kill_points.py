@@ -17,12 +17,12 @@ from PIL import Image
 
 from tests.cli.conftest import tiny_backbone
 from tests.conftest import draw
-from tests.models.test_training import fit_toy, same, values
-from tests.results.boards import check_board, pictures_of_board, points_of_board
-from tlkit.cli.interruption import Stopped
-from tlkit.models.settings import Fitting
-from tlkit.results.run_folder import read_card, read_metrics
-from tlkit.results.sameness import first_difference
+from tests.core.tensorboard_events.boards import check_board, pictures_of_board, points_of_board
+from tests.engine.training.test_fit import fit_toy, same, values
+from tlkit.cli.signals import Stopped
+from tlkit.core.run_diff import first_difference
+from tlkit.core.run_folder import read_card, read_metrics
+from tlkit.engine.training.settings import Fitting
 
 # The processes that are killed come from one that has imported TensorFlow already and done nothing with it; the run
 # that is left alone comes from Python's start, so that its hashes of words, and the order of sets, are others.
@@ -78,8 +78,8 @@ def run_tlkit(words, folder, point):
         os.fsync = dying(os.fsync)
     if call == "rename":
         Path.replace = dying(Path.replace)
-    from tlkit.cli import synthesis_results
     from tlkit.cli.main import main
+    from tlkit.tasks.synthesis import evaluate_workflow as synthesis_results
 
     synthesis_results.SOUGHT = 2  # steps of a search that draws a picture only
     with pytest.MonkeyPatch.context() as patch:
@@ -209,7 +209,7 @@ def test_a_kill_during_the_write_loses_one_interval_at_most(call, tmp_path, monk
             raise Killed
         fsync(handle)
 
-    from tlkit.models.training import Watchers
+    from tlkit.engine.training.fit import Watchers
 
     monkeypatch.setattr(os, "fsync", killed)
     with pytest.raises(Killed):
@@ -276,7 +276,7 @@ def removed(folder):
     ],
 )
 def test_other_data_is_refused_by_name(change, words, make_folder, tmp_path, monkeypatch, tlkit_command):
-    from tlkit.models import phases
+    from tlkit.tasks.classification import phases
 
     def stop(*_arguments, **_options):
         raise Stopped(signal.SIGTERM)

@@ -20,14 +20,14 @@ QUICK = [[], ["--help"], ["--version"], ["run"], ["run", "--help"], ["recipes"],
 
 @pytest.mark.parametrize(("verb", "line"), ALL_VERBS)
 def test_the_list_says_what_the_verb_says(verb, line):
-    command = getattr(importlib.import_module(f"tlkit.cli.{verb}"), verb)
+    command = getattr(importlib.import_module(f"tlkit.cli.commands.{verb}"), verb)
     assert command.help.splitlines()[0] == line
     assert command.name == verb
 
 
 @pytest.mark.parametrize("verb", [verb for verb, _ in ALL_VERBS])
 def test_every_parameter_has_help(verb):
-    command = getattr(importlib.import_module(f"tlkit.cli.{verb}"), verb)
+    command = getattr(importlib.import_module(f"tlkit.cli.commands.{verb}"), verb)
     assert [p.name for p in command.params if not p.help] == []
 
 
@@ -129,7 +129,7 @@ def test_ctrl_c_in_a_verb_is_one_line(kitchen, monkeypatch, tlkit_command):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tlkit.cli.compare.find_runs", stop)
+    monkeypatch.setattr("tlkit.cli.commands.compare.find_runs", stop)
     said = tlkit_command("compare", "blades")
     assert (said.code, said.out, said.err.strip()) == (130, "", "Stopped.")
     said = tlkit_command("compare", "blades", "--json")
@@ -137,7 +137,7 @@ def test_ctrl_c_in_a_verb_is_one_line(kitchen, monkeypatch, tlkit_command):
 
 
 def test_a_bug_is_not_dressed_up(kitchen, monkeypatch):
-    monkeypatch.setattr("tlkit.cli.compare.find_runs", lambda *_: 1 / 0)
+    monkeypatch.setattr("tlkit.cli.commands.compare.find_runs", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(["compare", "blades"])
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
-from tlkit.cli import estimates
-from tlkit.cli.console import Console
-from tlkit.cli.drawing import draw_first
 from tlkit.cli.plans import show_plan
-from tlkit.data import xray_bags
-from tlkit.data.cache import cache_folder
-from tlkit.models.settings import Phase
+from tlkit.core.console import Console
+from tlkit.core.files import cache_folder
+from tlkit.data.xray import bags as xray_bags
+from tlkit.data.xray.drawing import draw_first
+from tlkit.engine.training import estimates
+from tlkit.engine.training.settings import Phase
 
 ROOT = Path(__file__).resolve().parents[2]
 PLAN = {
@@ -131,7 +131,7 @@ def test_every_recipe_s_plan_tells_the_time_or_why_not():
         called.add(stops[0].args[0].func.attr)
     plans = [
         (path.name, node)
-        for path in (ROOT / "tlkit" / "cli").glob("*_chapters.py")
+        for path in (ROOT / "tlkit" / "tasks").rglob("*workflow.py")
         for node in ast.parse(path.read_text()).body
         if isinstance(node, ast.FunctionDef) and node.name.partition("_")[0] == "plan"
     ]

@@ -210,7 +210,7 @@ def test_tensorflow_s_own_memory_error_counts_too(kitchen, tlkit_command):
     class ResourceExhaustedError(Exception):
         pass
 
-    from tlkit.cli.outcome import as_fault
+    from tlkit.core.system_faults import as_fault
 
     fault = as_fault(ResourceExhaustedError(), {"batch_size": 8})
     assert fault.remedy == "Try less than --batch-size 8."
@@ -245,7 +245,7 @@ def test_runs_that_cannot_be_written(kitchen, tlkit_command):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere TensorFlow has to be asked")
 def test_a_gpu_that_is_absent_is_told_before_anything_starts(kitchen, monkeypatch, tlkit_command):
-    monkeypatch.setattr("tlkit.cli.device._GPU_NODES", ("dev/no-such-device",))
+    monkeypatch.setattr("tlkit.core.device._GPU_NODES", ("dev/no-such-device",))
     said = tlkit_command("run", "toy", "photos", "--device", "gpu")
     assert said.code == 1
     assert "--device gpu: this machine shows no GPU" in said.err

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.results.run_folder import read_card
+from tlkit.core.run_folder import read_card
 
 CNN = ("--epochs", 1, "--image-size", 16)
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.properties.test_splits import LAYOUTS, images_of
-from tlkit.data.inspection import inspect_file, inspect_files
-from tlkit.data.splits import Split, groups_of
+from tlkit.data.images.inspection import inspect_file, inspect_files
+from tlkit.data.images.splits import Split, groups_of
 
 CONTENTS = st.binary(max_size=200)
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.windows import reserved
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.option_groups import BackboneName, ExtractorNames, HeadNames, Numbers, Words
+from tlkit.cli.options.groups import BackboneName, ExtractorNames, HeadNames, Numbers, Words
 from tlkit.cli.recipe import _checked, default_name
+from tlkit.core.run_folder import plain
 from tlkit.errors import UsageFault
-from tlkit.results.run_folder import plain
 
 KINDS = {
     "numbers": Numbers(),

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from tests.fuzzing import pictures
 from tests.properties.test_readers import damaged
-from tlkit.data.decoding import decode_and_resize
-from tlkit.data.headers import big, first_numbers, little, numbers, orientation
-from tlkit.data.inspection import inspect_file
+from tlkit.data.images.decoding.decode import decode_and_resize
+from tlkit.data.images.decoding.headers import big, first_numbers, little, numbers, orientation
+from tlkit.data.images.inspection import inspect_file
 
 SOUND = pictures()
 STRING = tf.TensorSpec([], tf.string)

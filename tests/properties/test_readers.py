@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlkit.data.box_yolo import _corners
-from tlkit.data.boxes import find_faults, read_boxes
-from tlkit.data.listing import list_source
-from tlkit.data.sources import read_images
-from tlkit.data.splits import read_manifest
+from tlkit.data.boxes.dataset import find_faults, read_boxes
+from tlkit.data.boxes.formats.yolo import _corners
+from tlkit.data.checks.listing import list_source
+from tlkit.data.images.sources import read_images
+from tlkit.data.images.splits import read_manifest
 from tlkit.errors import TlkitError
 
 COCO = {

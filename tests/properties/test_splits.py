@@ -12,9 +12,9 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from tlkit.data.inspection import Inspection
-from tlkit.data.sources import PARTS, Row, describe
-from tlkit.data.splits import SHARES, split_images
+from tlkit.data.images.inspection import Inspection
+from tlkit.data.images.sources import PARTS, Row, describe
+from tlkit.data.images.splits import SHARES, split_images
 from tlkit.errors import DataFault
 
 
@@ -39,7 +39,7 @@ LAYOUTS = st.builds(
 def _without_thumbnails():
     """Near copies have tests of their own, and take most of the time."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("tlkit.data.splits.near_copy_notes", lambda *_: [])
+    patch.setattr("tlkit.data.images.splits.near_copy_notes", lambda *_: [])
     yield
     patch.undo()
 

@@ -1,1 +1,1 @@
-"""People to everything below: the `tlkit` command."""
+"""The `tlkit` command: people to everything below. click lives here."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from tlkit.cli.console import Console, echo, held
 from tlkit.cli.hints import check_several, describe_missing
+from tlkit.core.console import Console, echo, held
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 

@@ -13,11 +13,11 @@ from typing import Any
 
 import click
 
-from tlkit.cli.console import echo, tell_escaped
 from tlkit.cli.help import LazyGroup
+from tlkit.core.console import echo, tell_escaped
 from tlkit.errors import TlkitError, UsageFault
 
-# Heading -> verb -> the first line of its own help. The command of a verb is `tlkit.cli.<verb>.<verb>`.
+# Heading -> verb -> the first line of its own help. The command of a verb is `tlkit.cli.commands.<verb>.<verb>`.
 VERBS = {
     "Make": {
         "check": "Find what is wrong with a data set.",
@@ -57,7 +57,7 @@ class VerbGroup(LazyGroup):
         """Import a verb."""
         if name not in self.list_commands(ctx):
             return None
-        return getattr(import_module(f"tlkit.cli.{name}"), name)
+        return getattr(import_module(f"tlkit.cli.commands.{name}"), name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,7 +91,7 @@ class VerbGroup(LazyGroup):
 
 
 def _tell(fault: TlkitError, as_json: bool) -> int:
-    from tlkit.cli.outcome import show_fault
+    from tlkit.cli.execute import show_fault
 
     show_fault(fault, as_json=as_json)
     return fault.exit_code
@@ -99,7 +99,7 @@ def _tell(fault: TlkitError, as_json: bool) -> int:
 
 def _tell_known(error: Exception, as_json: bool) -> int:
     """Tell that disk, memory or files ended; anything else is a bug, and shows its traceback."""
-    from tlkit.cli.outcome import as_fault
+    from tlkit.core.system_faults import as_fault
 
     fault = as_fault(error, {})
     if fault is None:
@@ -108,7 +108,7 @@ def _tell_known(error: Exception, as_json: bool) -> int:
 
 
 def _tell_stopped(as_json: bool) -> int:
-    from tlkit.cli.outcome import show_stopped
+    from tlkit.cli.execute import show_stopped
 
     show_stopped(as_json=as_json)
     return 130

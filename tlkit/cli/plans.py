@@ -8,8 +8,8 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tlkit.cli.console import echo
-from tlkit.data.text import some_of
+from tlkit.core.console import echo
+from tlkit.core.text import some_of
 
 CLASSES = 20  # that are named; --json has all
 WIDEST = 100  # columns of text in a wide terminal

@@ -1,7 +1,7 @@
 """`@recipe`: what turns one function into a command with a seed, a device, a run folder and a proper ending.
 
 A recipe is a plain click command. The decorator adds the options that every recipe has, opens the run folder
-and hands the function a `Run`; outcome.py sees to how it ends.
+and hands the function a `Run`; execute.py sees to how it ends.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from typing import Any
 
 import click
 
-from tlkit.cli.console import Console
-from tlkit.cli.device import check_device
+from tlkit.cli.execute import cook
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.options import reading_of, run_options, split_options
-from tlkit.cli.outcome import cook
-from tlkit.cli.running import Run, SplitOptions
-from tlkit.data.naming_faults import refused_by_windows
-from tlkit.data.pixel_limit import EARLIER_MOST, pixel_limit
+from tlkit.cli.options.shared import reading_of, run_options, split_options
+from tlkit.core.console import Console
+from tlkit.core.device import check_device
+from tlkit.core.run import Run, SplitOptions
+from tlkit.core.run_folder import RunFolder, plain
+from tlkit.data.images.decoding.pixel_limit import EARLIER_MOST, pixel_limit
+from tlkit.data.images.names import refused_by_windows
 from tlkit.errors import UsageFault
-from tlkit.results.run_folder import RunFolder, plain
 
 __all__ = ["RecipeCommand", "Run", "SplitOptions", "default_name", "recipe"]
 
@@ -130,6 +130,11 @@ class RecipeCommand(SectionedCommand):
         """
         ctx = click.Context(self)
         stored = settings["options"]
+        if unknown := self.unknown(stored):
+            raise UsageFault(
+                f"{folder.path} was started with {', '.join(unknown)}, which this version does not have.",
+                "Start the run again with tlkit run; options.json in its folder has what it was started with.",
+            )
         options = {
             str(p.name): p.type_cast_value(ctx, stored[p.name]) for p in self.params if p.name in stored
         }
@@ -137,6 +142,11 @@ class RecipeCommand(SectionedCommand):
         run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
         run.console.log(f"{_now()}  resumed")
         self._cook(run, options, as_json=as_json)
+
+    def unknown(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Those of a run's stored options that the recipe does not have (any more)."""
+        known = {str(parameter.name) for parameter in self.params}
+        return {name: value for name, value in stored.items() if name not in known}
 
     def _cook(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
         function = self.callback

@@ -7,8 +7,8 @@ import shutil
 import sys
 from collections.abc import Sequence
 
-from tlkit.cli.console import Console, echo, held
-from tlkit.data.csv_writer import CsvWriter
+from tlkit.core.console import Console, echo, held
+from tlkit.core.csv_writer import CsvWriter
 
 GAP = 2  # blanks between columns
 

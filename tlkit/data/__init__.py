@@ -1,1 +1,1 @@
-"""Files to tensors: sources, decoding, splits, batches, augmentation, simulated X-ray."""
+"""Files to tensors: X-ray simulator, images, boxes, checks; each imports only from those named before it."""

@@ -1,0 +1,287 @@
+"""The recipes that find things, run as a person runs them: tiny pictures, one epoch."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
+from tlkit.errors import RunFailed
+from tlkit.tasks.detection.anchors import Anchors
+from tlkit.tasks.detection.build import load_detector
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
+    check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))
+
+
+@pytest.mark.onednn
+def test_a_finished_detector_keeps_every_promise(finished_detector):
+    check(finished_detector)
+
+
+def check(found):
+    folder = Path(found["run"])
+    for name in ("saved_model.pb", "model.keras", "recipe.py", "options.json", "card.json", "metrics.jsonl", "log.txt",
+                 "report.html", "split.csv", "pictures/batch.png", "pictures/found.png"):  # fmt: skip
+        assert (folder / name).stat().st_size > 0, name
+    assert not (folder / "checkpoints").exists()
+    card = json.loads((folder / "card.json").read_text())
+    assert card["kind"] == "detector"
+    assert card["classes"] == ["gun", "knife"]
+    assert card["measures"]["test"]["n"] == 6
+    assert card["parity"]["largest_difference"] <= card["parity"]["tolerance"]
+    assert found["n"] == 6
+    page = (folder / "report.html").read_text()  # words of screening are for xray: and gdxray: alone
+    assert "Recall at few false alarms" in page
+    assert "Precision and recall are from a score of" in page
+    assert not any(words in page for words in ("Screening", "screener", "all threats"))
+
+
+def test_words_of_screening_are_for_x_rays():
+    from tlkit.tasks.detection.reporting.report import is_xray
+
+    assert [is_xray({"source": source}) for source in ("xray:bags", "gdxray:here", "bags/", "tfds:voc", None)] == [
+        True, True, False, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--epochs", 0, 0, *SMALL), 2, "--epochs leaves every phase out"),
+        (("--more", "gan"), 2, "There is no run 'gan' in"),
+        (("--skip-bad",), 2, "--skip-bad does not apply to pictures with boxes"),
+    ],
+)
+def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
+    refused = run_recipe("detect-retinanet", bags, "--runs", tmp_path, *options, code=code)
+    assert words in refused["error"]["problem"]
+
+
+def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    run = Path(finished_detector["run"])
+    options = (bags, "--runs", tmp_path, "--start", run, *SMALL)
+    plan = run_recipe("detect-retinanet", *options, "--dry-run")
+    origin = plan["model"]["weights"]
+    assert origin["source"].endswith("with its gun, knife")
+    assert origin["sha256"] == hashlib.sha256((run / "model.keras").read_bytes()).hexdigest()
+    its = json.loads((run / "card.json").read_text())["model"]["anchors"]
+    assert plan["model"]["anchors"] == its  # proposed there, and not the usual ones
+    assert its["base"] != Anchors().base
+    refused = run_recipe("detect-retinanet", *options, "--propose-anchors", code=2)["error"]
+    assert "--propose-anchors does not go with --start" in refused["problem"]
+    refused = run_recipe("detect-retinanet", *options, "--seed", 1, code=3)["error"]
+    assert "learned from" in refused["problem"]
+    assert f"--split {run / 'split.csv'}" in refused["remedy"]
+
+
+# --- threats laid in while it learns, and other precisions ---
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    """Clean crops of guns, and of what no bag has; the last gun lies before other things."""
+    root = tmp_path_factory.mktemp("tip") / "crops"
+    for kind, grey in (("GUN", 40), ("star", 90)):
+        (root / kind).mkdir(parents=True)
+        for number in range(4):
+            picture = np.full((50, 60), 235, np.uint8)
+            picture[10 + number : 40, 12:48] = grey
+            Image.fromarray(picture).save(root / kind / f"clean-{number}.png")
+    Image.fromarray(np.full((50, 60), 99, np.uint8)).save(root / "GUN" / "baggage-9.png")
+    return root
+
+
+TIP = ("--tip-only", "clean", "--tip-share", 1, "--least-side", 0.2, "--largest-side", 0.4)
+
+
+@pytest.fixture
+def policy():
+    """Give Keras its policy back, which belongs to the process."""
+    before = keras.config.dtype_policy()
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, monkeypatch, policy):
+    tiny_backbone(monkeypatch)
+    seen = {}
+
+    def fit_detector(detector, split, *_others, change, **_options):
+        seen.update(detector=detector, split=split, change=change)
+        raise RunFailed("That is enough.", "Go on elsewhere.")
+
+    monkeypatch.setattr("tlkit.tasks.detection.fit.fit_detector", fit_detector)
+    options = ("--runs", tmp_path, *SMALL, "--tip", crops, *TIP, "--precision", "bfloat16")
+    assert run_recipe("detect-yolov8", bags, *options, code=1)["error"]["problem"] == "That is enough."
+    assert seen["detector"].compute_dtype == "bfloat16"
+    assert {v.dtype for v in seen["detector"].trainable_variables} == {"float32"}
+    change = seen["change"]
+    assert change.places == {"GUN": seen["split"].boxes.class_names.index("gun")}
+    assert len(change.wish.held["GUN"]) == 4  # no baggage
+    assert change.wish.ranges["GUN"] == (0.2, 0.4)
+    assert max(max(large.mask.shape) for large, _ in change.wish.held["GUN"]) <= 2 * 0.4 * 64 + 2
+    folder = next((tmp_path).glob("*/unfinished-*"))
+    assert (folder / "pictures" / "batch.png").stat().st_size > 0
+    with (folder / "tip.csv").open(newline="") as stream:
+        kept = {row["path"]: row["sha256"] for row in csv.DictReader(stream)}
+    assert sorted(kept) == [f"{kind}/clean-{i}.png" for kind in ("GUN", "star") for i in range(4)]
+    file = crops / "GUN" / "clean-1.png"
+    assert kept["GUN/clean-1.png"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    said = (folder / "log.txt").read_text()
+    assert "Threats: 4 of GUN from" in said
+    assert "1 to 2 of them are laid into 100% of the training pictures" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+def test_a_detector_of_another_precision_keeps_every_promise(
+    recipe, bags, crops, tmp_path, monkeypatch, policy
+):
+    tiny_backbone(monkeypatch)
+    options = ("--runs", tmp_path, *SMALL, "--epochs", 0, 2, "--tip", crops, *TIP, "--precision", "bfloat16")
+    found = run_recipe(recipe, bags, *options)
+    check(found)
+    folder = Path(found["run"])
+    card = json.loads((folder / "card.json").read_text())
+    assert card["model"]["precision"] == "mixed_bfloat16"
+    assert card["tip"]["crops"] == {"GUN": 4, "star": 0}
+    assert card["tip"]["share"] == 1
+    again = load_detector(folder / "model.keras")
+    assert again.compute_dtype == "bfloat16"
+    assert {v.dtype for v in again.trainable_variables} == {"float32"}
+    options = ("--runs", tmp_path, *SMALL, "--start", folder, "--epochs", 0, 1, "--name", "next")
+    check(run_recipe(recipe, bags, *options))  # float32 goes on from it
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (("--tip-share", 0.9), 2, "do nothing without --tip"),
+        (("--least-threats", 2), 2, "do nothing without --tip"),
+        (("--tip", "CROPS", "--tip-only", "(clean"), 2, "'(clean' is no regular expression"),
+        (("--tip", "CROPS", "--tip-only", "dirty"), 3, "has 'dirty'"),
+        (("--tip", "CROPS", "--tip-only", "star"), 3, "none of these"),
+        (("--tip", "nowhere"), 3, "nowhere"),
+        (("--tip", "CROPS", "--least-threats", 3), 2, "--least-threats 3 is more than --most-threats 2"),
+        (("--tip", "BAGS"), 3, "part of"),
+        (("--precision", "float16", "--device", "cpu"), 1, "--precision float16 needs a GPU"),
+    ],
+)
+def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    judged = tmp_path / "judged"
+    shutil.copytree(crops, judged)
+    for file in bags.glob("*.png"):
+        shutil.copy(file, judged / "GUN")
+    places = {"CROPS": crops, "BAGS": judged}
+    options = [places.get(option, option) for option in options]
+    refused = run_recipe(
+        "detect-yolov8", bags, "--runs", tmp_path / "runs", *SMALL, *options, "--dry-run", code=code
+    )
+    assert words in refused["error"]["problem"] + refused["error"]["remedy"]
+
+
+# --- annotations ---
+
+
+def annotated(root, *rows, side=40):
+    """Twelve pictures with a box each, and more rows."""
+    root.mkdir()
+    lines = ["image,left,top,right,bottom,class"]
+    for number in range(12):
+        grey = np.full((64, 96), 40 + 15 * number, np.uint8)
+        Image.fromarray(grey).save(root / f"{number}.png")
+        lines.append(f"{number}.png,10,12,{10 + side},{12 + side},gun")
+    (root / "boxes.csv").write_text("\n".join([*lines, *rows]))
+    return root
+
+
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [
+        ("3.png,1,2,NaN,9,gun", "no-number"),
+        ("3.png,60,50,20,10,gun", "inverted"),
+        ("3.png,5,5,5,9,gun", "zero-size"),
+        ("3.png,5,5,9,9,", "unknown-class"),
+        ("3.png,90,5,99,9,gun", "out-of-image"),
+        ("3.png,10,12,50,52,gun", "duplicate"),
+        ("nowhere.png,1,2,5,9,gun", "missing-image"),
+    ],
+)
+def test_check_and_a_run_refuse_the_same_annotations(row, kind, tmp_path, tlkit_command):
+    source = annotated(tmp_path / "bags", row)
+    said = tlkit_command("check", source, "--json")
+    errors = [one for one in json.loads(said.out)["findings"] if one["severity"] == "error"]
+    assert (said.code, [one["kind"] for one in errors]) == (3, [kind])
+    refused = run_recipe("detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--dry-run", code=3)[
+        "error"
+    ]
+    assert errors[0]["sentence"].removesuffix(".") in refused["problem"]
+    assert "--faults clip" in refused["remedy"]
+
+
+def test_what_is_left_out_and_what_is_too_small_is_said_before_training(tmp_path, monkeypatch, tlkit_command):
+    tiny_backbone(monkeypatch)
+    source = annotated(tmp_path / "bags", "3.png,1,2,NaN,9,gun", "4.png,90,5,99,9,gun", side=2)
+    plan = run_recipe(
+        "detect-yolov8", source, "--runs", tmp_path / "runs", *SMALL, "--faults", "clip", "--dry-run"
+    )
+    left_out, clipped, tiny = plan["warnings"]
+    assert left_out == "1 image left out, as its annotation has no one meaning (1 no-number): 3.png."
+    assert clipped == "1 out-of-image in 1 image, clipped: 4.png."
+    assert sum(plan["pictures"].values()) == 11
+    size = plan["model"]["image_size"]
+    assert f"are below 2 pixels at --image-size {size} and are ignored: take --image-size 96" in tiny
+    found = json.loads(tlkit_command("check", source, "--json").out)["findings"]
+    assert "tiny-boxes" not in {one["kind"] for one in found}  # they are 6.7 pixels at 320
+
+
+def test_as_many_detections_as_a_training_picture_has_objects(tmp_path):
+    """130 cells on one of the training pictures: --most is 130 unless a person says otherwise; 90 are fewer than 100."""
+    from types import SimpleNamespace
+
+    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.boxes.splits import split_boxes
+    from tlkit.tasks.detection.evaluate_workflow import enough, say_most
+    from tlkit.tasks.detection.settings import UNSET, Detecting
+
+    def dealt(objects, crowd=0):
+        rows = [f"{i}.png,{x},{y},{x + 4},{y + 4},cell,train,{crowd}" for i in range(3)
+                for x, y in [(5 * (k % 20), 5 * (k // 20)) for k in range(objects if i == 1 else 2)]]  # fmt: skip
+        rows += ["3.png,1,1,9,9,cell,validation,0", "4.png,1,1,9,9,cell,test,0"]
+        (tmp_path / "boxes.csv").write_text(
+            "\n".join(["image,left,top,right,bottom,class,split,crowd", *rows])
+        )
+        return split_boxes(read_boxes(tmp_path), seed=0)
+
+    for i in range(5):
+        Image.fromarray(np.full((60, 100, 3), 10 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    unset, said = Detecting(most=UNSET), []
+    run, split = SimpleNamespace(say=said.append), dealt(130)
+    assert (
+        say_most(run, split, unset) == say_most(run, split) == 130
+    )  # recipes of earlier releases do not say
+    assert (
+        said == ["Detections a picture: 130, as many as 1.png has objects; --most takes another number."] * 2
+    )
+    assert (enough(split, unset).most, enough(split, unset).candidates) == (130, 1300)
+    assert say_most(run, split, Detecting(most=200)) == 200
+    assert len(said) == 2
+    assert say_most(run, split, Detecting(most=20)) == 20
+    assert said[-1] == "Warning: --most 20 is less than the 130 objects of 1.png; not all can be found."
+    for split in (dealt(90), dealt(130, crowd=1)):
+        assert say_most(run, split, unset) == 100
+    assert len(said) == 3

@@ -1,0 +1,65 @@
+"""Both detectors, on the backbones that they come with, can learn eight bags by heart: nothing between pixels and
+boxes is lost on the way.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.xray.bags import write_bags
+from tlkit.engine.training.settings import Phase
+from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.fit import JUDGED, fit_detector
+from tlkit.tasks.detection.metrics.matching import detections_of_pictures
+from tlkit.tasks.detection.metrics.summary import coco_measures
+from tlkit.tasks.detection.predict import Finder
+from tlkit.tasks.detection.settings import DetectorFitting
+
+SIZE = 192
+LEAST_SIDE = 12  # pixels; a razor blade of a suitcase has half of that here
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """Eight bags with threats that a network of this size can see."""
+    folder = tmp_path_factory.mktemp("eight") / "bags"
+    write_bags(folder, 48, seed=3, size=SIZE)
+    boxes = read_boxes(folder)
+    visible = [
+        len(xyxy) > 0 and np.diff(xyxy.reshape(-1, 2, 2), axis=1).min() >= LEAST_SIDE for xyxy in boxes.xyxy
+    ]
+    return boxes.take(np.flatnonzero(visible)[:8])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("build", "backbone", "weights"),
+    [(build_yolov8, "yolov8-xs", "none"), (build_retinanet, "efficientnet-lite0", "imagenet")],
+)
+def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_path):
+    assert len(eight) == 8
+    assert sum(map(len, eight.xyxy)) >= 8
+    keras.utils.set_random_seed(0)
+    detector, _ = build(eight.class_names, SIZE, backbone, weights)
+
+    def judge(found, boxes):
+        return {"AP50": coco_measures(boxes, detections_of_pictures(found))["AP50"] or 0.0}
+
+    learned_and_judged = SimpleNamespace(take=lambda _part: eight)
+    fitting = DetectorFitting(batch=8, judge_every=50, patience=100)
+    phase = Phase("all", "all", 150, 1e-3)
+    fit_detector(
+        detector,
+        learned_and_judged,
+        [phase],
+        fitting,
+        tmp_path,
+        batch_norm=weights == "none",
+        judge=judge,
+    )
+    assert judge(Finder(detector, JUDGED).in_boxes(eight), eight)["AP50"] >= 0.95

@@ -1,0 +1,165 @@
+"""Backbones as feature pyramids: maps at strides 8, 16 and 32 of any network of the table, pixels in.
+
+The layers are found, not listed: the last one of each stride before the next begins. In networks of inverted
+bottlenecks that is the expanded map, which SSD takes too (Sandler 2018, section 6.2).
+YOLOv8's own CSPDarkNet is built from KerasCV's base class with explicit stages: its presets call a hub even for
+random weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import keras
+
+from tlkit.backbones.feature_model import thaw
+from tlkit.backbones.preprocessing import Preprocess
+from tlkit.backbones.table import BACKBONES, WeightsOrigin, backbone_names, build_backbone, find_backbone
+from tlkit.data.boxes.augment_settings import COARSEST
+from tlkit.errors import ModelFault, UsageFault
+
+STRIDES = (8, 16, COARSEST)
+LEVELS = ("P3", "P4", "P5")
+NO_LIMITS: tuple[int | None, ...] = (None, None, None)
+LEAST = 64  # pixels: side of a detector's input
+
+# Source: keras_cv 0.9, yolo_v8_backbone_presets: channels and depths of the four stages.
+DARKNETS = {
+    "yolov8-xs": ((32, 64, 128, 256), (1, 2, 2, 1)),
+    "yolov8-s": ((64, 128, 256, 512), (1, 2, 2, 1)),
+    "yolov8-m": ((96, 192, 384, 576), (2, 4, 4, 2)),
+    "yolov8-l": ((128, 256, 512, 512), (3, 6, 6, 3)),
+}
+
+
+def pyramid_names() -> tuple[str, ...]:
+    """Every backbone that may be asked for; some of the table have no pyramid, which building says."""
+    return (*DARKNETS, *backbone_names())
+
+
+def check_side(size: int) -> None:
+    """Raise where a detector's input cannot have this side.
+
+    Raises:
+        UsageFault: It is too small or no multiple of 32.
+    """
+    if size < LEAST or size % COARSEST:
+        near = max(LEAST, round(size / COARSEST) * COARSEST)
+        raise UsageFault(
+            f"--image-size {size} does not suit a detector, whose maps have strides up to {COARSEST}.",
+            f"Take a multiple of {COARSEST} from {LEAST} on, such as {near}.",
+        )
+
+
+def build_pyramid(
+    backbone: str, size: int, weights: str = "imagenet", *, limits: Sequence[int] | None = None
+) -> tuple[keras.Model, WeightsOrigin]:
+    """Build a network with its preprocessing and find its maps.
+
+    Args:
+        backbone: A name of `pyramid_names`.
+        size: Side of the square input, pixels, a multiple of 32.
+        weights: "imagenet", "none" or a file; a classifier's model.keras gives its backbone's.
+        limits: Most channels of each of the three maps; wider ones are projected to as many.
+
+    Returns:
+        Pixels [b, s, s, 3], RGB, 0..255 -> the three maps, with the attribute `pyramid_level_inputs`: level
+        "P3", "P4", "P5" -> name of the layer that gives it; a layer "backbone" holds what was trained before.
+
+    Raises:
+        UsageFault: No such backbone, one without a pyramid, or a size that does not suit.
+        ModelFault: The weights cannot be had or do not fit.
+    """
+    check_side(size)
+    if backbone in DARKNETS:
+        body, mode, origin = *_darknet(backbone, size, weights), WeightsOrigin("none", "random", None)
+    else:
+        row = find_backbone(backbone, size)
+        network, origin = build_backbone(backbone, size, weights)
+        names = level_layers(network, size, backbone)
+        body = keras.Model(network.input, [network.get_layer(name).output for name in names])
+        mode = row.preprocessing
+    body.name = "backbone"
+    images = keras.Input((size, size, 3), name="images")
+    maps = body(Preprocess(mode, name="preprocess")(images))
+    maps = [
+        _named(x, level, limit) for x, level, limit in zip(maps, LEVELS, limits or NO_LIMITS, strict=True)
+    ]
+    pyramid = keras.Model(images, maps, name="pyramid")
+    pyramid.pyramid_level_inputs = {level: level for level in LEVELS}
+    return pyramid, origin
+
+
+def level_layers(network: keras.Model, size: int, name: str) -> tuple[str, str, str]:
+    """Names of the layers whose outputs are the maps of strides 8, 16 and 32.
+
+    Args:
+        network: Float [b, s, s, 3] -> a map.
+        size: Its side s, pixels.
+        name: For the fault.
+
+    Raises:
+        UsageFault: It has no map of one of the strides.
+    """
+    sides = {size // stride: level for stride, level in zip(STRIDES, LEVELS, strict=True)}
+    found: dict[str, str] = {}
+    for layer in network.layers:
+        shape: Any = getattr(layer.output, "shape", ())
+        if len(shape) == 4 and shape[1] == shape[2] and shape[1] in sides:
+            level = sides[shape[1]]
+            if not any(later in found for later in LEVELS if later > level):
+                found[level] = layer.name
+    missing = [str(s) for s, level in zip(STRIDES, LEVELS, strict=True) if level not in found]
+    if missing:
+        raise UsageFault(
+            f"{name} has no map of stride {' or '.join(missing)}, so it is no backbone for a detector.",
+            "Take efficientnet-lite0, mobilenet-v2, resnet50 or yolov8-xs.",
+        )
+    return found["P3"], found["P4"], found["P5"]
+
+
+def _darknet(name: str, size: int, weights: str) -> tuple[keras.Model, str]:
+    """YOLOv8's backbone with random weights, and its preprocessing's mode."""
+    if weights != "none":
+        raise ModelFault(
+            f"--weights {weights} cannot be had for {name}: they lie on a hub that tlkit does not use.",
+            "Take --weights none, or a backbone of the table, such as efficientnet-lite0.",
+        )
+    channels, depths = DARKNETS[name]
+    network = import_module("keras_cv").models.YOLOV8Backbone(
+        stackwise_channels=list(channels),
+        stackwise_depth=list(depths),
+        include_rescaling=False,
+        input_shape=(size, size, 3),
+    )
+    layers = [network.get_layer(network.pyramid_level_inputs[level]) for level in LEVELS]
+    return keras.Model(network.input, [layer.output for layer in layers]), "minus-one-to-one"
+
+
+def _named(x: keras.KerasTensor, level: str, limit: int | None) -> keras.KerasTensor:
+    """The map as the output of a layer called `level`, with at most `limit` channels."""
+    if limit is None or x.shape[-1] <= limit:
+        return keras.layers.Identity(name=level)(x)
+    x = keras.layers.Conv2D(limit, 1, use_bias=False, name=f"{level}_projection")(x)
+    x = keras.layers.BatchNormalization(name=f"{level}_normalisation")(x)
+    return keras.layers.Activation("swish", name=level)(x)
+
+
+def thaw_pyramid(pyramid: keras.Model, stage: str, backbone: str, *, batch_norm: bool = False) -> None:
+    """Choose which layers of a pyramid's backbone learn; see `classifier.thaw`.
+
+    Args:
+        pyramid: Of `build_pyramid`.
+        stage: "head": none; "top": from its last stage on; "all".
+        backbone: Its name.
+        batch_norm: Let batch normalisation learn too: for a backbone that starts from random weights.
+    """
+    if backbone in BACKBONES:
+        thaw(pyramid, stage, backbone, batch_norm=batch_norm)
+        return
+    learns = stage == "all"
+    for layer in pyramid.get_layer("backbone").layers:
+        learns = learns or (stage == "top" and layer.name.startswith("stack4"))
+        layer.trainable = learns

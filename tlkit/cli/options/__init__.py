@@ -1,0 +1,1 @@
+"""Options of the commands: groups that become one value, one file a task."""

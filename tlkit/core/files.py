@@ -1,0 +1,96 @@
+"""What can be made again: the cache folder, and files that are either whole or absent in it."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tlkit.errors import RunFailed
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+UNWRITABLE = {*FULL, errno.EROFS, errno.EFBIG}  # what only writing meets, whatever file it was
+
+
+def cache_folder() -> Path:
+    """Where tlkit keeps what can be made again: `$XDG_CACHE_HOME/tlkit`, by default `~/.cache/tlkit`."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "tlkit"
+
+
+def in_cache(path: str | os.PathLike[str]) -> bool:
+    """Whether a path is the cache folder or lies in it."""
+    home = cache_folder()
+    return Path(path) == home or home in Path(path).parents
+
+
+def cache_fault(error: OSError) -> RunFailed:
+    """What is to be said where the cache folder cannot be written: full, read-only, a file in its place."""
+    reason = error.strerror or str(error)
+    room = (
+        "Make room there (tlkit cache --trim 0 removes cached features), or let"
+        if error.errno in FULL
+        else "Let"
+    )
+    return RunFailed(
+        f"The cache folder {cache_folder()} cannot be written: {reason}.",
+        f"{room} XDG_CACHE_HOME name a folder that can be written.",
+    )
+
+
+def folder_written_once(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a folder aside, then rename it, so that nobody ever reads a half-written one.
+
+    Two processes may do so at once: the first rename wins, the second sees that the folder is there.
+
+    Raises:
+        RunFailed: The folder is one of the cache, and that cannot be written.
+    """
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        if in_cache(folder):
+            raise cache_fault(error) from error
+        raise
+    try:
+        write(aside)
+        aside.chmod(0o755)
+        aside.rename(folder)
+    except OSError as error:
+        if folder.is_dir():
+            return folder
+        if in_cache(folder) and _meets(error, aside):
+            raise cache_fault(error) from error
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _meets(error: OSError, folder: Path) -> bool:
+    """Whether an error is of writing below a folder; reading what is to be written there can fail too."""
+    if isinstance(error.filename, str | os.PathLike):
+        return folder in (Path(error.filename), *Path(error.filename).parents)
+    return error.errno in UNWRITABLE
+
+
+def hashes_of(files: Sequence[str | Path], workers: int = 4) -> list[str]:
+    """sha256 in hex of every file, in parallel; "" for one that cannot be read."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(_hash, files))
+
+
+def _hash(file: str | Path) -> str:
+    try:
+        with Path(file).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError:
+        return ""

@@ -1,0 +1,1 @@
+"""TensorBoard's event files, without TensorFlow: read, and mended before a resumed run writes on."""

@@ -1,0 +1,1 @@
+"""Images with boxes: the data set, faults, splits, batches, augmentation, crops."""

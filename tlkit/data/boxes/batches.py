@@ -1,0 +1,260 @@
+"""Batches of pictures with boxes: letterboxed to a square, in an order that follows from (seed, phase, epoch).
+
+A picture keeps its aspect; grey fills what is left of the square. Where it was put is written down exactly, so that
+boxes go to the network's square and back. Training and the exported model decode and place by the same function.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.core.seeds import fold
+from tlkit.data.boxes.augment import GREY, IGNORED, PADDING, augment_boxes
+from tlkit.data.boxes.augment_settings import BoxAugmentation
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.sizes import LEAST_SIDE, new_sides, placement
+from tlkit.data.images.batches import MEMORY, Order
+from tlkit.data.images.decoding.decode import JPEG_START, decode, read_file
+from tlkit.data.images.decoding.headers import equal, first_numbers, orientation
+from tlkit.data.images.decoding.pixel_limit import most_pixels
+
+Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
+Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Pictures]
+
+
+class Letterboxed(NamedTuple):
+    """A picture in the network's square, and how it got there.
+
+    Attributes:
+        pixels: uint8 [s, s, 3].
+        scale: float32 [2]: network pixels per original pixel, x and y.
+        offset: float32 [2]: where the picture begins in the square, x and y.
+        sides: float32 [2]: width and height of the original, upright, pixels.
+    """
+
+    pixels: tf.Tensor
+    scale: tf.Tensor
+    offset: tf.Tensor
+    sides: tf.Tensor
+
+
+def to_network(xyxy: np.ndarray, sides: tuple[int, int], size: int) -> np.ndarray:
+    """Boxes float32 [m, 4] of a picture of (width, height) in the pixels of the network's square."""
+    scale, offset = placement(np.array(sides), size)
+    return (np.asarray(xyxy, np.float32) * np.tile(scale, 2) + np.tile(offset, 2)).astype(np.float32)
+
+
+def to_original(xyxy: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, sides: tf.Tensor) -> tf.Tensor:
+    """Boxes float32 [..., m, 4] of the square in the pixels of the original, cut at its edges.
+
+    Args:
+        xyxy: In the pixels of the square.
+        scale: float32 [..., 2].
+        offset: float32 [..., 2].
+        sides: float32 [..., 2], width and height.
+    """
+    twice = [tf.concat([value, value], -1)[..., None, :] for value in (scale, offset, sides)]
+    return tf.clip_by_value((xyxy - twice[1]) / twice[0], 0.0, twice[2])
+
+
+def letterbox(pixels: tf.Tensor, size: int, sides: tf.Tensor | None = None) -> Letterboxed:
+    """Put a picture into the middle of a grey square.
+
+    Args:
+        pixels: uint8 [h, w, 3].
+        size: Side of the square.
+        sides: float32 [2]: width and height of the original where `pixels` were decoded at a fraction of it.
+    """
+    sides = tf.cast(tf.shape(pixels)[1::-1], tf.float32) if sides is None else sides
+    factor = tf.cast(size, tf.float64) / tf.cast(tf.reduce_max(sides), tf.float64)
+    new = tf.maximum(tf.floor(tf.cast(sides, tf.float64) * factor + 0.5), 1)
+    width, height = tf.unstack(tf.cast(new, tf.int32))
+    resized = _resized(pixels, height, width)
+    left, top = (size - width) // 2, (size - height) // 2
+    below, right = size - height - top, size - width - left
+    framed = tf.pad(resized, [[top, below], [left, right], [0, 0]], constant_values=GREY)
+    return Letterboxed(
+        tf.ensure_shape(framed, [size, size, 3]),
+        tf.cast(new / tf.cast(sides, tf.float64), tf.float32),
+        tf.cast(tf.stack([left, top]), tf.float32),
+        sides,
+    )
+
+
+def _resized(pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    """uint8 [height, width, 3]: averaged over areas where it shrinks, linear where it grows."""
+    target = tf.stack([height, width])
+    now = tf.shape(pixels)[:2]
+    changed = tf.switch_case(
+        tf.cast(tf.reduce_any(target != now), tf.int32) + tf.cast(tf.reduce_any(target > now), tf.int32),
+        [
+            lambda: tf.cast(pixels, tf.float32),
+            lambda: tf.image.resize(pixels, target, "area"),
+            lambda: tf.image.resize(pixels, target),
+        ],
+    )
+    return tf.cast(changed + 0.5, tf.uint8)
+
+
+def read_letterboxed(contents: tf.Tensor, size: int) -> Letterboxed:
+    """From the bytes of a file, string scalar, to the network's square: the one way in training and in service."""
+    pixels = decode(contents, size)
+    return letterbox(pixels, size, _upright_sides(contents, pixels))
+
+
+def _upright_sides(contents: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
+    """float32 [2]: width and height of a picture that may have been decoded at a fraction of them."""
+    decoded = tf.shape(pixels)[1::-1]
+    head = first_numbers(contents, 34)
+
+    def of_jpeg() -> tf.Tensor:
+        stored = tf.io.extract_jpeg_shape(contents)[1::-1]
+        return tf.where(orientation(contents, head) >= 5, stored[::-1], stored)
+
+    sides = tf.cond(equal(head[:3], JPEG_START), of_jpeg, lambda: decoded)
+    return tf.cast(tf.ensure_shape(sides, [2]), tf.float32)
+
+
+# --- data sets --------------------------------------------------------------------------------------
+
+
+def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """All boxes in the pixels of the square, padded to the same number.
+
+    Args:
+        boxes: [n] pictures.
+        size: Side of the square.
+
+    Returns:
+        xyxy: float32 [n, m, 4]; -1 where there is no box.
+        labels: int32 [n, m]: class; -1 padding; -2 ignored (difficult, a crowd, or below two pixels).
+    """
+    most = max([1, *(len(some) for some in boxes.xyxy)])
+    xyxy = np.full((len(boxes), most, 4), PADDING, np.float32)
+    labels = np.full((len(boxes), most), PADDING, np.int32)
+    for i, (some, kinds, hard, sides) in enumerate(
+        zip(boxes.xyxy, boxes.labels, boxes.ignored, boxes.sizes, strict=True)
+    ):
+        placed = to_network(some, sides, size).reshape(-1, 4)
+        small = (placed[:, 2:] - placed[:, :2] < LEAST_SIDE).any(1)
+        xyxy[i, : len(some)] = placed
+        labels[i, : len(some)] = np.where(np.asarray(hard, bool) | small, IGNORED, kinds)
+    return xyxy, labels
+
+
+def network_frames(boxes: Boxes, size: int) -> np.ndarray:
+    """Where each picture lies in its square: int32 [n, 4], left, top, right, bottom."""
+    sides = np.array(boxes.sizes, np.int64).reshape(-1, 2)
+    offset = placement(sides, size)[1].astype(np.int32)
+    return np.concatenate([offset, offset + new_sides(sides.astype(np.float64), size).astype(np.int32)], 1)
+
+
+def training_box_batches(
+    boxes: Boxes,
+    order: Order,
+    size: int,
+    epochs: int,
+    *,
+    first_epoch: int = 0,
+    augmentation: BoxAugmentation | None = None,
+    change: Change | None = None,
+    memory: int = MEMORY,
+) -> tf.data.Dataset:
+    """Batches for all steps of all epochs.
+
+    Args:
+        boxes: [n] pictures.
+        order: Of the same n.
+        size: Side of the network's square.
+        epochs: The last epoch, exclusive.
+        first_epoch: Where to begin.
+        augmentation: Random changes.
+        change: (pixels uint8 [b, s, s, 3], boxes float32 [b, m, 4], labels int32 [b, m], frames int32 [b, 4], seed
+            int32 [2]) -> pixels, boxes and labels: what happens before augmentation, such as threats laid into the
+            pictures. A frame is where the picture lies in the square: left, top, right, bottom.
+        memory: Pictures that fit into so many bytes are decoded once.
+
+    Returns:
+        uint8 [b, s, s, 3] (smaller where the augmentation crops) and {"boxes": float32 [b, m, 4], "classes": int32
+        [b, m]}.
+
+    Raises:
+        UsageFault: The augmentation does not suit the size.
+    """
+    if augmentation:
+        augmentation.check(size)
+    pixels_of = _reader(boxes, size, memory)
+    every_xyxy, every_labels = (tf.constant(values) for values in network_boxes(boxes, size))
+    every_frame = tf.constant(network_frames(boxes, size))
+    changes = augmentation if augmentation and augmentation.active else None
+
+    def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        xyxy, labels = tf.gather(every_xyxy, chosen), tf.gather(every_labels, chosen)
+        return pixels_of(chosen), xyxy, labels, tf.gather(every_frame, chosen), order.step_seed(epoch, step)
+
+    def finish(
+        pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
+    ) -> tuple:
+        if change is not None:
+            pixels, xyxy, labels = change(pixels, xyxy, labels, frames, fold(seed, 1))
+        if changes is not None:
+            pixels, xyxy, labels = augment_boxes(pixels, xyxy, labels, fold(seed, 2), changes)
+        return pixels, {"boxes": xyxy, "classes": labels}
+
+    data = _map(order.stream(first_epoch, epochs), read)
+    return _map(data, finish).prefetch(2)
+
+
+def plain_box_batches(boxes: Boxes, size: int, batch: int = 8, memory: int = MEMORY) -> tf.data.Dataset:
+    """The same in the order of the paths, nothing changed, once."""
+    pixels_of = _reader(boxes, size, memory)
+    xyxy, labels = (tf.constant(values) for values in network_boxes(boxes, size))
+
+    def read(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        found = {"boxes": tf.gather(xyxy, chosen), "classes": tf.gather(labels, chosen)}
+        return pixels_of(chosen), found
+
+    data = tf.data.Dataset.range(len(boxes), output_type=tf.int32).batch(batch)
+    return _map(data, read).prefetch(2)
+
+
+def _map(data: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
+    """In order, two steps side by side; not rewritten by autograph, which takes longer than all the rest."""
+    plain = tf.autograph.experimental.do_not_convert(function)
+    return data.map(plain, num_parallel_calls=2, deterministic=True)
+
+
+def _read_one(size: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second."""
+    return _traced(size, most_pixels())
+
+
+@functools.cache
+def _traced(size: int, _most: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """`_read_one` under a limit in pixels, which stands in the graph."""
+    signature = [tf.TensorSpec([], tf.string)]
+    return tf.function(
+        lambda file: read_letterboxed(read_file(file), size).pixels,
+        input_signature=signature,
+        autograph=False,
+    )
+
+
+def _reader(boxes: Boxes, size: int, memory: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    """From indices [b] to pixels uint8 [b, s, s, 3]."""
+    read = _read_one(size)
+    files = tf.constant(boxes.files())
+    if len(boxes) * size**2 * 3 <= memory:
+        data = tf.data.Dataset.from_tensor_slices(files)
+        data = _map(data, read)
+        pixels = tf.constant(np.stack(list(data.as_numpy_iterator())))
+        return lambda chosen: tf.gather(pixels, chosen)
+    spec = tf.TensorSpec([size, size, 3], tf.uint8)
+    return lambda chosen: tf.map_fn(
+        read, tf.gather(files, chosen), fn_output_signature=spec, parallel_iterations=8
+    )

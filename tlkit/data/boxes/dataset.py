@@ -1,0 +1,400 @@
+"""Pictures with boxes: one description of every source that has them, and what boxes can be asked.
+
+A box is float32 left, top, right, bottom in pixels; right and bottom are exclusive, so its width is right - left
+and a box over the whole picture is 0, 0, width, height. Everything behind this module knows only this form.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tlkit.data.boxes import faults as box_faults
+from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Annotations, Fault
+from tlkit.data.boxes.formats.declared_parts import give_declared_parts, give_parts_of_folders
+from tlkit.data.boxes.formats.detect import read_annotations
+from tlkit.data.boxes.formats.groups import read_groups
+from tlkit.data.boxes.formats.stated_sizes import Form, into_shown, picture_forms
+from tlkit.errors import DataFault, UsageFault
+
+FAULTS = ("refuse", "clip")
+UNLABELLED = ("error", "negative", "skip")
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Pictures and the boxes on them, in the order of the paths.
+
+    Attributes:
+        source: The SOURCE as the person typed it.
+        root: Folder that the paths are relative to.
+        class_names: [k] names, in the source's order, else sorted.
+        paths: [n] POSIX paths relative to `root`.
+        xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
+        labels: [n] int32 [m], indices into `class_names`.
+        difficult: [n] bool [m]: single objects that count neither when found nor when missed, as VOC marks them: a
+            detection is on one by its intersection over union.
+        sizes: [n] (width, height) in pixels.
+        groups: [n] declared group or None; a group never crosses parts.
+        parts: [n] the source's own split or None.
+        columns: Further facts of the images by name, each [n].
+        box_columns: Further facts of the boxes by name, such as "occlusion", each [n] of [m] texts.
+        notes: How images were found and parts declared where that is not plain, and what was clipped, dropped, turned
+            or left out, as sentences.
+        layout: The first of these: about the source as it lies there, not about faults.
+        mended: The others, as facts.
+        crowd: [n] bool [m]: boxes around many objects (COCO's iscrowd, Open Images' IsGroupOf), which count neither
+            when found nor when missed: a detection is on one by the share of itself that lies inside. Empty: none is.
+    """
+
+    source: str
+    root: Path
+    class_names: tuple[str, ...]
+    paths: tuple[str, ...]
+    xyxy: tuple[np.ndarray, ...]
+    labels: tuple[np.ndarray, ...]
+    difficult: tuple[np.ndarray, ...]
+    sizes: tuple[tuple[int, int], ...]
+    groups: tuple[str | None, ...]
+    parts: tuple[str | None, ...]
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    layout: tuple[str, ...] = ()
+    mended: tuple[Fault, ...] = ()
+    crowd: tuple[np.ndarray, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.crowd:
+            object.__setattr__(self, "crowd", tuple(np.zeros(len(some), bool) for some in self.xyxy))
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def ignored(self) -> tuple[np.ndarray, ...]:
+        """[n] bool [m]: difficult or a crowd; these are neither learned nor counted."""
+        return tuple(one | other for one, other in zip(self.difficult, self.crowd, strict=True))
+
+    def file(self, index: int) -> Path:
+        """Where image `index` lies."""
+        return self.root / self.paths[index]
+
+    def files(self) -> list[str]:
+        """Every image's full path, [n]."""
+        return [str(self.root / path) for path in self.paths]
+
+    def take(self, indices: np.ndarray | Sequence[int]) -> Boxes:
+        """The images at `indices`, in that order, with the same classes."""
+        chosen = [int(i) for i in indices]
+
+        def pick(values: Sequence) -> tuple:
+            return tuple(values[i] for i in chosen)
+
+        return Boxes(
+            source=self.source,
+            root=self.root,
+            class_names=self.class_names,
+            paths=pick(self.paths),
+            xyxy=pick(self.xyxy),
+            labels=pick(self.labels),
+            difficult=pick(self.difficult),
+            sizes=pick(self.sizes),
+            groups=pick(self.groups),
+            parts=pick(self.parts),
+            columns={name: pick(values) for name, values in self.columns.items()},
+            box_columns={name: pick(values) for name, values in self.box_columns.items()},
+            notes=self.notes,
+            layout=self.layout,
+            mended=self.mended,
+            crowd=pick(self.crowd),
+        )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notes counted, a sentence for each thing done; images left out come first."""
+        known = set(box_faults.notes(self.mended))
+        return (*box_faults.summary(self.mended), *(note for note in self.notes if note not in known))
+
+    def counts(self) -> dict[str, int]:
+        """Boxes of each class."""
+        every = np.concatenate([*self.labels, np.zeros(0, np.int32)])
+        totals = np.bincount(every, minlength=len(self.class_names)).tolist()
+        return dict(zip(self.class_names, totals, strict=True))
+
+    def summary(self) -> dict:
+        """Counts for card.json: images, negative images, boxes, difficult ones, crowds, boxes of each class."""
+        return {
+            "images": len(self),
+            "negative": sum(not len(boxes) for boxes in self.xyxy),
+            "boxes": sum(map(len, self.xyxy)),
+            "difficult": int(sum(flags.sum() for flags in self.difficult)),
+            "crowd": int(sum(flags.sum() for flags in self.crowd)),
+            "per_class": self.counts(),
+        }
+
+
+def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = "error") -> Boxes:
+    """Describe the pictures of a SOURCE and the boxes on them.
+
+    Args:
+        source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
+            YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`; or `tfds:NAME`,
+            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups. Parts are
+            those that the source declares: data.yaml, lists, names of files and folders.
+        faults: What to do about boxes and files that cannot be: "refuse", or "clip": boxes over the edge are clipped,
+            double ones dropped, and images with a box that has no one meaning left out as a whole.
+        unlabelled: What a picture without annotation is: "error" (a fault), "negative" or "skip".
+
+    Raises:
+        DataFault: The source is missing, has no boxes of a known format, or faults that are not to be mended.
+        UsageFault: The source has an unknown prefix, or an argument an unknown value.
+    """
+    if faults not in FAULTS:
+        raise UsageFault(f"--faults {faults} is unknown.", "Use refuse or clip.")
+    examined = examine_boxes(source, unlabelled=unlabelled)
+    found, doubt = examined.faults, examined.doubt
+    if faults == "clip" and not doubt:  # what a picture without annotation shows nobody can mend from here
+        found = [fault for fault in found if fault.kind == "unlabelled-image"]
+    box_faults.refuse(str(source), found, examined.hint, doubt=doubt)
+    if not len(examined.boxes):
+        why = next(iter(examined.boxes.told), "None is left.")
+        raise DataFault(
+            f"{source} has no image left: {why}", f"{examined.hint}tlkit check {source} lists what to mend."
+        )
+    return examined.boxes
+
+
+def find_faults(source: str | Path, *, unlabelled: str = "error") -> list[Fault]:
+    """All that is wrong with the boxes of a SOURCE, and nothing raised for it.
+
+    Args:
+        source: As for `read_boxes`.
+        unlabelled: As for `read_boxes`.
+
+    Raises:
+        DataFault, UsageFault: It cannot be read at all.
+    """
+    return examine_boxes(source, unlabelled=unlabelled).faults
+
+
+class Examined(NamedTuple):
+    """What lies in a SOURCE of boxes, for those who train and those who check alike.
+
+    Attributes:
+        boxes: As far as they can be used.
+        faults: What training refuses.
+        remarks: What was done to boxes that have one meaning, and is worth a word.
+        hint: A guess at the faults' common cause, as a sentence; may be empty.
+        doubt: No box can be trusted, for the cause holds for all.
+    """
+
+    boxes: Boxes
+    faults: list[Fault]
+    remarks: list[Fault]
+    hint: str
+    doubt: bool
+
+
+def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
+    """Read a SOURCE of boxes and look at every one, and raise nothing for what is wrong with some.
+
+    Args:
+        source: As for `read_boxes`.
+        unlabelled: As for `read_boxes`.
+
+    Raises:
+        DataFault, UsageFault: It cannot be read at all.
+    """
+    source = str(source)
+    if unlabelled not in UNLABELLED:
+        raise UsageFault(f"--unlabelled {unlabelled} is unknown.", "Use error, negative or skip.")
+    place = _folder(source)
+    annotations = read_annotations(source, place)
+    faults = [*annotations.faults, *box_faults.unlabelled_faults(annotations, unlabelled)]
+    give_declared_parts(annotations)
+    read_groups(place, annotations)
+    give_parts_of_folders(annotations)
+    images = sorted(annotations.images, key=lambda image: image.path)
+    forms = picture_forms([annotations.root / image.path for image in images])
+    readable: list[tuple[Annotated, Form]] = []
+    for image, form in zip(images, forms, strict=True):
+        if isinstance(form, str):
+            faults.append(Fault("unreadable-image", image.path, form, "left out", image.path))
+        else:
+            readable.append((image, form))
+    if not readable and not faults:
+        raise DataFault(f"{source} has no images.", "Put pictures and their annotations there.")
+    told = [fault for image, form in readable for fault in into_shown(image, form)]
+    faults += [fault for fault in told if fault.done == WHOLE]
+    remarks = [fault for fault in told if fault.done != WHOLE]
+    return _described(source, annotations, readable, faults, remarks)
+
+
+def _folder(source: str) -> Path:
+    """Where a source's files lie; built-in and prepared sets are written into the cache first."""
+    if source.startswith("tfds:"):
+        return import_module("tlkit.data.boxes.tfds").prepared_folder(source.removeprefix("tfds:"))
+    if source.startswith("xray:bags"):
+        return import_module("tlkit.data.xray.bags").bags_folder(source)  # SciPy takes its time
+    if source.startswith("xray:"):
+        raise UsageFault(f"Source {source} has no boxes.", "The built-in set with boxes is xray:bags.")
+    return Path(source)
+
+
+def _described(
+    source: str,
+    annotations: Annotations,
+    readable: list[tuple[Annotated, Form]],
+    faults: list[Fault],
+    remarks: list[Fault],
+) -> Examined:
+    """Check every box, then describe what is left."""
+    normalised = annotations.normalised
+    corners = [box_faults.pixel_corners(image, form.size, normalised=normalised) for image, form in readable]
+    checked = [
+        box_faults.checked_boxes(image, boxes, form.size, normalised=normalised)
+        for (image, form), boxes in zip(readable, corners, strict=True)
+    ]
+    hint, doubt = annotations.doubt, bool(annotations.doubt)
+    if not doubt and any(found for _, _, found in checked):
+        every = np.concatenate(corners)
+        sizes = np.concatenate([np.tile(form.size, (len(b), 1)) for (_, form), b in zip(readable, corners)])
+        hint = box_faults.order_hint(every, sizes, annotations.written, normalised=normalised)
+        doubt = bool(hint) and box_faults.most_misfit(every, sizes)
+        if hint:  # a box over the edge may be one of another order, which clipping would keep
+            checked = [box_faults.unclipped(*one) for one in checked]
+    names = Counter(dict.fromkeys(annotations.class_names or (), 0))
+    names.update(record.name for image, _ in readable for record in image.records)
+    spelling, odd = box_faults.merged_names(names)
+    faults = [*faults, *odd, *(fault for _, _, found in checked for fault in found)]
+    whole = [
+        not image.spoiled and all(fault.done != WHOLE for fault in found)
+        for (image, _), (_, _, found) in zip(readable, checked, strict=True)
+    ]
+    left = [one for one, kept in zip(readable, whole, strict=True) if kept]
+    used = sorted({spelling[record.name] for image, _ in left for record in image.records})
+    class_names = tuple(dict.fromkeys(spelling[name] for name in annotations.class_names or used))
+    looked_at = [one for one, kept in zip(checked, whole, strict=True) if kept]
+    boxes = _boxes(source, annotations, left, looked_at, class_names, spelling, [*faults, *remarks])
+    return Examined(boxes, faults, remarks, hint, doubt)
+
+
+def _boxes(
+    source: str,
+    annotations: Annotations,
+    readable: list[tuple[Annotated, Form]],
+    checked: list[tuple[np.ndarray, np.ndarray, list[Fault]]],
+    class_names: tuple[str, ...],
+    spelling: dict[str, str],
+    mended: list[Fault],
+) -> Boxes:
+    index = {name: i for i, name in enumerate(class_names)}
+    images = [image for image, _ in readable]
+    kept = [np.flatnonzero(usable) for _, usable, _ in checked]
+    records = [[image.records[i] for i in rows] for image, rows in zip(images, kept, strict=True)]
+    extras = sorted({name for some in records for record in some for name in record.extras})
+    further = sorted({name for image in images for name in image.columns})
+    return Boxes(
+        source=source,
+        root=annotations.root,
+        class_names=class_names,
+        paths=tuple(image.path for image in images),
+        xyxy=tuple(boxes[rows] for (boxes, _, _), rows in zip(checked, kept, strict=True)),
+        labels=tuple(np.array([index[spelling[r.name]] for r in some], np.int32) for some in records),
+        difficult=tuple(np.array([r.difficult for r in some], bool) for some in records),
+        sizes=tuple(form.size for _, form in readable),
+        groups=tuple(image.group for image in images),
+        parts=tuple(image.part for image in images),
+        columns={name: tuple(image.columns.get(name, "") for image in images) for name in further},
+        box_columns={
+            name: tuple(tuple(r.extras.get(name, "") for r in some) for some in records) for name in extras
+        },
+        notes=(*annotations.notes, *box_faults.notes(mended)),
+        layout=tuple(annotations.notes),
+        mended=tuple(mended),
+        crowd=tuple(np.array([r.crowd for r in some], bool) for some in records),
+    )
+
+
+# --- what boxes can be asked ---
+
+
+def areas(xyxy: np.ndarray) -> np.ndarray:
+    """Square pixels of boxes `[..., 4]`: float64 `[...]`; 0 for inverted ones."""
+    sides = np.maximum(xyxy[..., 2:].astype(np.float64) - xyxy[..., :2], 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Square pixels that each box of `[n, 4]` shares with each of `[m, 4]`: float64 `[n, m]`."""
+    first = np.asarray(one, np.float64).reshape(-1, 1, 4)
+    second = np.asarray(other, np.float64).reshape(1, -1, 4)
+    corner = np.maximum(first[..., :2], second[..., :2])
+    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - corner, 0)
+    return sides[..., 0] * sides[..., 1]
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of each box of `[n, 4]` with each of `[m, 4]`.
+
+    Args:
+        one: Left, top, right, bottom, any float.
+        other: Likewise.
+
+    Returns:
+        float64 `[n, m]`, 0..1; 0 where both boxes are empty.
+    """
+    common = intersections(one, other)
+    one, other = np.asarray(one).reshape(-1, 4), np.asarray(other).reshape(-1, 4)
+    union = areas(one)[:, None] + areas(other)[None] - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Intersection over union of the boxes of `[n, 4]` with those of `[n, 4]` in the same place: float64 `[n]`."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    common = _paired_intersections(one, other)
+    union = areas(one) + areas(other) - common
+    return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def paired_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Share of each box of `[n, 4]` that lies inside that of `[n, 4]` in the same place: float64 `[n]`."""
+    one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+    common, own = _paired_intersections(one, other), areas(one)
+    return np.divide(common, own, out=np.zeros_like(common), where=own > 0)
+
+
+def _paired_intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
+    return np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+
+
+def clip_boxes(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Boxes `[m, 4]` cut at the edges of an image of (width, height), float32; empty ones are kept."""
+    return np.clip(np.asarray(xyxy, np.float32).reshape(-1, 4), 0, np.array([*size, *size], np.float32))
+
+
+def reading_order(xyxy: np.ndarray) -> np.ndarray:
+    """int64 `[m]`: from top to bottom, then left to right, then small to large."""
+    boxes = np.asarray(xyxy).reshape(-1, 4)
+    return np.lexsort((areas(boxes), boxes[:, 0], boxes[:, 1]))
+
+
+def difference(one: Boxes, other: Boxes) -> str | None:
+    """The first thing in which two descriptions differ, in words; None if they say the same, source and root aside."""
+    for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
+        if getattr(one, name) != getattr(other, name):
+            return f"{name} differ"
+    for name in ("xyxy", "labels", "difficult", "crowd"):
+        for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
+            if not np.array_equal(first, second):
+                return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"
+    return None

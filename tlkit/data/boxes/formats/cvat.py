@@ -1,0 +1,168 @@
+"""Boxes in CVAT's own XML: one file for all images, "CVAT for images 1.1" in its export dialogue.
+
+A box may be rotated, an object may be a polygon, an ellipse, a mask or a cuboid: the box around it is taken.
+Points and lines have none, and spoil their image.
+
+Source: https://docs.cvat.ai/docs/manual/advanced/xml_format/
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number
+from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_turned
+from tlkit.data.boxes.formats.voc import parsed_xml
+from tlkit.data.images.sources import PART_NAMES
+from tlkit.errors import DataFault
+
+MOST_CVAT = 512_000_000  # bytes
+OBJECTS = ("box", "polygon", "ellipse", "mask", "cuboid", "polyline", "points", "skeleton")
+
+
+def is_cvat(file: Path) -> bool:
+    """Whether an XML file begins like CVAT's: its root is `annotations`."""
+    try:
+        with file.open("rb") as stream:
+            return b"<annotations" in stream.read(2000)
+    except OSError:
+        return False
+
+
+def cvat_files(folder: Path) -> list[Path]:
+    """CVAT's XML files of a folder, at its top or one folder below, such as annotations.xml."""
+    return [
+        file
+        for file in (*sorted(folder.glob("*.xml")), *sorted(folder.glob("*/annotations.xml")))
+        if is_cvat(file)
+    ]
+
+
+def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
+    """Every image of CVAT's files with its boxes; `subset` gives parts, attributes and `occluded` facts of the boxes.
+
+    Args:
+        files: The XML files.
+        folder: The source; all images lie below it.
+        whole: Images that no file names are unlabelled.
+
+    Raises:
+        DataFault: A file is no XML of CVAT's, or one of a video.
+    """
+    found, finder = Annotations("CVAT", folder, []), Finder(folder)
+    names: list[str] = []
+    known: dict[str, Annotated] = {}
+    for file in files:
+        root = parsed_xml(file, MOST_CVAT)
+        if root.find("track") is not None:
+            raise DataFault(
+                f"{file} is CVAT's XML of a video, whose boxes belong to frames and not to files.",
+                'Export the task as "CVAT for images 1.1", COCO or VOC, with its images.',
+            )
+        names += [(label.text or "").strip() for label in root.iterfind("meta//label/name")]
+        where = file.relative_to(folder).as_posix()
+        for element in root.iterfind("image"):
+            _add_image(found, finder, where, known, element)
+    found.images = list(known.values())
+    doubtful = finder.doubtful | known.keys()
+    found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
+    finder.tell(found)
+    used = {record.name for image in found.images for record in image.records}
+    found.class_names = tuple(dict.fromkeys(names)) if used <= set(names) and names else None
+    return found
+
+
+def _add_image(
+    found: Annotations, finder: Finder, file: str, known: dict[str, Annotated], element: Element
+) -> None:
+    said = element.get("name", "")
+    row = f"image {element.get('id', said)}"
+    where, part = f"{file} {row}", PART_NAMES.get(element.get("subset", "").lower())
+    match = finder.named(checked_name(where, said), near_to(file.rpartition("/")[0]), part)
+    path = finder.take(found, file, row, said, match)
+    if path is None:
+        return
+    if path in known:
+        found.spoil(known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}")
+        return
+    sides = [number(element.get(side)) for side in ("width", "height")]
+    size = (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
+    image = known[path] = Annotated(path, where, size=size, part=part)
+    objects = [child for child in element if child.tag in OBJECTS]
+    for index, child in enumerate(objects, 1):
+        place, name = f"{where} {child.tag} {index}", child.get("label", "").strip()
+        if not name:
+            found.spoil(image, "unknown-class", place, "it has no label")
+            continue
+        corners = _corners(child)
+        image.add(Record(place, name, corners, False, _facts(child), _written(child)))
+
+
+def _corners(child: Element) -> Corners:
+    reader = SHAPES.get(child.tag)
+    return reader(child) if reader else NO_BOX
+
+
+def _numbers(child: Element, *keys: str) -> list[float]:
+    return [number(child.get(key)) for key in keys]
+
+
+def _of_box(child: Element) -> Corners:
+    left, top, right, bottom = _numbers(child, "xtl", "ytl", "xbr", "ybr")
+    angle = number(child.get("rotation", "0"))
+    if angle == 0:
+        return left, top, right, bottom
+    sides = right - left, bottom - top
+    return around_turned((left + right) / 2, (top + bottom) / 2, *sides, math.radians(angle))
+
+
+def _of_ellipse(child: Element) -> Corners:
+    x, y, across, down = _numbers(child, "cx", "cy", "rx", "ry")
+    angle = math.radians(number(child.get("rotation", "0")))
+    half_x = math.hypot(across * math.cos(angle), down * math.sin(angle))
+    half_y = math.hypot(across * math.sin(angle), down * math.cos(angle))
+    return x - half_x, y - half_y, x + half_x, y + half_y
+
+
+def _of_mask(child: Element) -> Corners:
+    left, top, width, height = _numbers(child, "left", "top", "width", "height")
+    return left, top, left + width, top + height
+
+
+def _of_cuboid(child: Element) -> Corners:
+    keys = [
+        key for key in child.attrib if key[:1] in {"x", "y"} and key[1:2] in {"t", "b"}
+    ]  # xtl1, ybr2, ...
+    across, down = ([key for key in keys if key[0] == axis] for axis in "xy")
+    return around(_numbers(child, *across), _numbers(child, *down))
+
+
+def _of_polygon(child: Element) -> Corners:
+    pairs = [point.split(",") for point in child.get("points", "").split(";")]
+    if not all(len(pair) == 2 for pair in pairs):
+        return NO_BOX
+    return around([number(x) for x, _ in pairs], [number(y) for _, y in pairs])
+
+
+SHAPES: dict[str, Callable[[Element], Corners]] = {
+    "box": _of_box,
+    "ellipse": _of_ellipse,
+    "mask": _of_mask,
+    "cuboid": _of_cuboid,
+    "polygon": _of_polygon,
+}
+
+
+def _written(child: Element) -> str:
+    if child.tag == "box":
+        return ",".join(child.get(key, "-") for key in ("xtl", "ytl", "xbr", "ybr"))
+    return f"of a {child.tag}"
+
+
+def _facts(child: Element) -> dict[str, str]:
+    facts = {entry.get("name", ""): (entry.text or "").strip() for entry in child.iterfind("attribute")}
+    return {**({"occluded": "1"} if child.get("occluded") == "1" else {}), **facts}

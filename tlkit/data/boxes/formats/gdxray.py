@@ -1,0 +1,64 @@
+"""Boxes of the X-ray data base GDXray: series of images, each with a ground_truth.txt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tlkit.data.boxes.formats.annotations import (
+    Annotated,
+    Annotations,
+    Record,
+    name_list,
+    number,
+    pictures_below,
+    read_text,
+)
+
+SERIES_CLASSES = {
+    "C": "defect",
+    "W": "defect",
+}  # castings and welds; other groups have several kinds of objects
+
+
+def read_gdxray(folder: Path, *, whole: bool) -> Annotations:
+    """Series folders with a ground_truth.txt: one row a box, frame x1 x2 y1 y2, in pixels.
+
+    Frame 7 of C0001 is the picture whose name ends in 7: C0001_0007.png. The class is "defect" in castings and
+    welds, else "object"; a `classes.txt` of one line beside the rows names it otherwise. The series is a column, so
+    `--group series` keeps it together.
+
+    Source: Mery et al., GDXray, J. Nondestruct. Eval. 34 (2015), section 3.
+    """
+    found = Annotations("GDXray", folder, [])
+    for file in sorted(folder.rglob("ground_truth.txt")):
+        found.images += _series(found, folder, file, whole=whole)
+    return found
+
+
+def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> list[Annotated]:
+    above = file.parent.relative_to(folder).as_posix()
+    prefix = "" if above == "." else f"{above}/"
+    where = f"{prefix}{file.name}"
+    frames = {}
+    for name in pictures_below(file.parent):
+        digits = name.rsplit(".", 1)[0].rsplit("_", 1)[-1]
+        if digits.isdecimal() and "/" not in name:
+            frames[int(digits)] = prefix + name
+    names = file.parent / "classes.txt"
+    series = file.resolve().parent.name
+    name = name_list(names)[0] if names.is_file() else SERIES_CLASSES.get(series[:1].upper(), "object")
+    images: dict[int, Annotated] = {}
+    for line, text in enumerate(read_text(file).splitlines(), 1):
+        cells = [number(cell) for cell in text.replace(",", " ").split()]
+        if not cells:
+            continue
+        frame, left, right, top, bottom = cells if len(cells) == 5 else (cells[0], *[float("nan")] * 4)
+        row = f"{where} line {line}"
+        if frame not in frames:
+            found.missing_image(row, f"there is no picture of frame {frame:g}")
+            continue
+        image = images.setdefault(int(frame), Annotated(frames[int(frame)], row, columns={"series": series}))
+        image.add(Record(row, name, (left, top, right, bottom)))
+    if whole:
+        found.unlabelled += [path for frame, path in frames.items() if frame not in images]
+    return list(images.values())

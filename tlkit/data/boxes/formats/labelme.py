@@ -1,0 +1,123 @@
+"""Boxes in labelme's JSON (X-AnyLabeling writes the same): one file an image, a list of shapes.
+
+A rectangle is two opposite corners in any order (or four), a circle its middle and a point on it; of a polygon and
+a rotated box the box around it is taken. Points and lines have no box, and spoil their image.
+
+Source: https://github.com/wkentaro/labelme (labelme/_label_file.py)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from tlkit.data.boxes.formats.annotations import (
+    Annotated,
+    Annotations,
+    Record,
+    ends_of,
+    is_hidden,
+    name_list,
+    number,
+    read_json,
+    truth,
+)
+from tlkit.data.boxes.formats.declared_parts import part_of_path
+from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to, without_suffix
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around_pairs
+
+MOST_JSON = 256_000_000  # bytes; labelme may put the whole image into its file
+AROUND = frozenset(("rectangle", "polygon", "rotation"))
+
+
+def labelme_files(folder: Path) -> list[Path]:
+    """Labelme's files below a folder; none where the first JSON files are something else."""
+    files = [file for file in sorted(folder.rglob("*.json")) if not is_hidden(file.relative_to(folder))]
+    return files if any(_is_labelme(file) for file in files[:3]) else []
+
+
+def _is_labelme(file: Path) -> bool:
+    text = ends_of(file)
+    return '"shapes"' in text and ('"imagePath"' in text or '"imageHeight"' in text)
+
+
+def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
+    """Every file's image, which lies where `imagePath` says or has the file's own name.
+
+    Args:
+        files: JSON files; those without a list of shapes are passed over.
+        folder: The source.
+        whole: Images that no file names are unlabelled.
+
+    Raises:
+        DataFault: A file is no JSON.
+    """
+    names = folder / "classes.txt"
+    found = Annotations("labelme", folder, [], name_list(names) if names.is_file() else None)
+    finder, known = Finder(folder), dict[str, Annotated]()
+    for file in files:
+        data = read_json(file, MOST_JSON)
+        if isinstance(data, dict) and isinstance(data.get("shapes"), list):
+            _add_image(found, finder, file, known, data)
+    found.images = list(known.values())
+    doubtful = finder.doubtful | known.keys()
+    found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
+    finder.tell(found)
+    return found
+
+
+def _add_image(
+    found: Annotations, finder: Finder, file: Path, known: dict[str, Annotated], data: dict[str, Any]
+) -> None:
+    where = file.relative_to(found.root).as_posix()
+    path = _picture(found, finder, where, data)
+    if path is None:
+        return
+    if path in known:
+        found.spoil(known[path], "duplicate", where, f"{path} is annotated in {known[path].where} too")
+        return
+    sides = [number(data.get(key)) for key in ("imageWidth", "imageHeight")]
+    size = (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
+    image = known[path] = Annotated(path, where, size=size)
+    for index, shape in enumerate(data["shapes"], 1):
+        place = f"{where} shape {index}"
+        label = shape.get("label") if isinstance(shape, dict) else None
+        name = label.strip() if isinstance(label, str) else ""
+        if not name or (found.class_names is not None and name not in found.class_names):
+            what = f"class {name} is not in classes.txt" if name else "it has no label"
+            found.spoil(image, "unknown-class", place, what)
+            continue
+        kind = str(shape.get("shape_type") or "polygon")
+        written = f"of a {kind} {json.dumps(shape.get('points'))[:60]}"
+        image.add(Record(place, name, _corners(kind, shape), truth(shape.get("difficult")), {}, written))
+
+
+def _picture(found: Annotations, finder: Finder, where: str, data: dict[str, Any]) -> str | None:
+    """The path of a file's image; None, and a fault, where there is none or where several fit.
+
+    The file's own name counts first: `imagePath` is often that of the image before it was renamed.
+    """
+    stem, part = without_suffix(where), part_of_path(where)
+    above, _, own = stem.rpartition("/")
+    said, places = str(data.get("imagePath") or own), near_to(above)
+    match = finder.stem(own, places[:1], part)
+    if not (match.exact and len(match.paths) == 1):
+        match = finder.named(checked_name(where, said), places, part)
+    if not match.paths:
+        said, match = own, finder.stem(own, places, part)
+    return finder.take(found, where, "", said, match)
+
+
+def _corners(kind: str, shape: dict[str, Any]) -> Corners:
+    points = shape.get("points")
+    corners = around_pairs(points)
+    if not isinstance(points, list) or math.isnan(corners[0]):
+        return NO_BOX
+    if kind == "circle" and len(points) == 2:
+        (x, y), (on_x, on_y) = ([number(value) for value in point] for point in points)
+        radius = math.hypot(on_x - x, on_y - y)
+        return x - radius, y - radius, x + radius, y + radius
+    least = 2 if kind == "rectangle" else 3
+    return corners if kind in AROUND and len(points) >= least else NO_BOX

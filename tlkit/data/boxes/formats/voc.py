@@ -1,0 +1,324 @@
+"""Boxes in Pascal VOC's XML, one file an image.
+
+Numbers are taken as edges, as today's labelling tools write them (right and bottom exclusive, fractions allowed).
+Only the VOC data sets themselves count pixels from 1, both ends included; there 1 is taken off left and top.
+Of a rotated box (roLabelImg's `<robndbox>`) or a polygon the box around it is taken.
+
+Source: Everingham et al., The Pascal visual object classes (VOC) challenge (2010), and its development kit.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from tlkit.data.boxes.formats.annotations import (
+    Annotated,
+    Annotations,
+    Record,
+    files_below,
+    name_list,
+    number,
+    read_text,
+    truth,
+)
+from tlkit.data.boxes.formats.declared_parts import absent_note, part_of_path, settled
+from tlkit.data.boxes.formats.image_finder import (
+    Finder,
+    Index,
+    Match,
+    is_image_folder,
+    is_label_folder,
+    neighbours,
+    set_root,
+    tail,
+    without_suffix,
+)
+from tlkit.data.boxes.formats.image_lists import declare_bare_lists
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_turned
+from tlkit.data.images.sources import IMAGE_SUFFIXES, PART_NAMES
+from tlkit.errors import DataFault
+
+MASKS = ("SegmentationClass", "SegmentationObject")  # pictures of VOC's data sets that are no images
+LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main
+MOST_XML = 16_000_000  # bytes
+MOST_LEVELS = 100  # VOC has four
+# Encodings of more than a byte a letter, which expat leaves to its caller; none of them can hide a declaration.
+TEXT_ENCODINGS = frozenset(
+    "gbk gb2312 gb18030 cp936 big5 cp950 shift_jis cp932 euc-jp euc-kr cp949".split()  # noqa: SIM905
+)
+COUNTED_FROM_ONE = re.compile(r"The VOC20\d\d Database")
+
+
+def parsed_xml(file: Path, most: int = MOST_XML) -> Element:
+    """The root element of an XML file that declares no document type and hence no entities.
+
+    Args:
+        file: What to read, in the encoding that it declares.
+        most: Bytes that such a file can have.
+
+    Raises:
+        DataFault: It is no XML, too large, too deep, or declares a document type.
+    """
+    try:
+        contents = file.read_bytes()
+    except OSError as fault:
+        raise DataFault(f"{file} cannot be read ({fault.strerror}).", "Check the path.") from None
+    if len(contents) > most:
+        raise DataFault(f"{file} has more than {most // 1_000_000} MB.", "Look at that file.")
+    contents, encoding = _decoded(file, contents)
+
+    def refuse(*_declaration: object) -> None:
+        # Entities can name other files, or grow to gigabytes.
+        raise DataFault(f"{file} declares a document type, which an annotation has no use for.", "Remove it.")
+
+    builder, parser, above = TreeBuilder(), expat.ParserCreate(encoding), [0]
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        above[0] += 1
+        if above[0] > MOST_LEVELS:
+            raise DataFault(
+                f"{file} has more than {MOST_LEVELS} elements in one another.", "Look at that file."
+            )
+        builder.start(tag, attributes)
+
+    def end(tag: str) -> None:
+        above[0] -= 1
+        builder.end(tag)
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    try:
+        parser.Parse(contents, True)
+    except (expat.ExpatError, ValueError, LookupError) as fault:  # the latter two: an encoding that is none
+        said = ": write it anew, and see that it is saved in the encoding that its first line says"
+        raise DataFault(f"{file} is no XML: {fault}.", f"Look at the place{said}.") from None
+    return builder.close()
+
+
+def _decoded(file: Path, contents: bytes) -> tuple[bytes, str | None]:
+    """The contents, and the encoding to read them in whatever they declare; None: as they declare."""
+    declared = re.match(rb"""\s*<\?xml[^>]{0,200}?encoding\s*=\s*["']([A-Za-z0-9._-]{1,40})["']""", contents)
+    name = declared[1].decode("ascii") if declared else ""
+    if name.lower() not in TEXT_ENCODINGS:
+        return contents, None
+    try:
+        return contents.decode(name).encode("utf-8"), "utf-8"
+    except UnicodeDecodeError:
+        raise DataFault(f"{file} says that it is {name}, and is not.", "Save it as UTF-8.") from None
+
+
+def voc_files(folder: Path) -> list[Path]:
+    """The XML files below a folder: those in Annotations/ or its like at its top, else all."""
+    tops = sorted(place for place in folder.iterdir() if place.is_dir() and is_label_folder(place.name))
+    for place in [*tops, folder]:
+        if paths := [path for path in files_below(place)[0] if path.lower().endswith(".xml")]:
+            return [place / path for path in paths]
+    return []
+
+
+def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
+    """One XML file an image, in Annotations/ with the pictures in JPEGImages/ (or images/), or side by side.
+
+    The picture of an annotation has its name, or the one that `<filename>` says: beside it, in the folder of pictures
+    that belongs to its own, or, where only one is called so, anywhere below. ImageSets/Main gives parts.
+
+    Args:
+        files: The XML files.
+        folder: The source.
+        whole: Pictures without an XML file are unlabelled.
+
+    Raises:
+        DataFault: A file is no XML, or an image name leaves the folder.
+    """
+    names = folder / "classes.txt"
+    found = Annotations("VOC", folder, [], name_list(names) if names.is_file() else None)
+    finder = Finder(folder)
+    for file in files:
+        where = file.relative_to(folder).as_posix()
+        element = parsed_xml(file)
+        if element.tag != "annotation":
+            continue
+        path = _picture(found, finder, where, element)
+        if path is not None:
+            found.images.append(_image(found, where, path, element))
+    _merge_repeated(found)
+    known = {image.path for image in found.images} | finder.doubtful
+    left = [path for path in finder.images if path not in known and not set(MASKS) & set(path.split("/"))]
+    found.unlabelled = left if whole else []
+    finder.tell(found)
+    _declare_lists(found, finder)
+    set_root(found, folder, _root(found))
+    return found
+
+
+def _picture(found: Annotations, finder: Finder, where: str, element: Element) -> str | None:
+    """The path of an annotation's picture; None, and a fault, where there is none or where several fit.
+
+    Its own name counts first: `<filename>` is often that of the picture before it was renamed.
+
+    Raises:
+        DataFault: `<filename>` climbs out of its folder.
+    """
+    stem, said, part = without_suffix(where), _file_name(where, element), part_of_path(where)
+    own = stem.rpartition("/")[2]
+    places = list(dict.fromkeys(neighbours(stem.rpartition("/")[0])))
+    match = finder.stem(own, places, part)
+    if said and not (match.exact and match.paths):
+        match = finder.named(said, places, part)
+    if not (match.exact and match.paths):
+        match = finder.stem(stem, (), part)
+    if not match.paths and said:
+        match = finder.named(said, places, part)
+    if not match.paths and said:
+        suffix = PurePosixPath(said).suffix.lower()
+        match = finder.stem(without_suffix(said) if suffix in IMAGE_SUFFIXES else said, places, part)
+    if len(match.paths) > 1:
+        match = _told_apart(match, said, element)
+    if len(match.paths) == 1:
+        path = match.paths[0]
+        stem_fits = without_suffix(path).rpartition("/")[2].casefold() == own.casefold()
+        return finder.take(found, where, "", where if stem_fits else said, match)
+    return finder.take(found, where, "", "its picture" if match.paths else said or own, match)
+
+
+def _told_apart(match: Match, said: str, element: Element) -> Match:
+    """Of several pictures the one whose name, or path on another computer, the annotation gives."""
+    named = tuple(path for path in match.paths if path.rpartition("/")[2] == said)
+    if len(named) == 1:
+        return Match(named, match.exact)
+    whole = element.findtext("path") or f"{element.findtext('folder') or ''}/{said}"
+    return Match(Index(named or match.paths).ending(tail(whole)) or match.paths, match.exact)
+
+
+def _file_name(where: str, element: Element) -> str:
+    """The last piece of `<filename>`; tools write whole paths of other machines, which are not followed.
+
+    Raises:
+        DataFault: It climbs out of its folder.
+    """
+    said = (element.findtext("filename") or "").strip().replace("\\", "/")
+    if ".." in said.split("/"):
+        raise DataFault(f"{where}: {said} is no path inside the source.", "Give the picture's name.")
+    return said.rsplit("/", 1)[-1]
+
+
+def _root(found: Annotations) -> str:
+    """The folder of pictures at the top of the source, if all lie in one."""
+    tops = {image.path.partition("/")[0] for image in found.images}
+    top = tops.pop() if len(tops) == 1 else ""
+    return top if is_image_folder(top) else ""
+
+
+def _image(found: Annotations, where: str, path: str, element: Element) -> Annotated:
+    width, height = (number(element.findtext(f"size/{side}")) for side in ("width", "height"))
+    size = (int(width), int(height)) if width > 0 and height > 0 and width + height < 1e9 else None
+    image = Annotated(path, where, size=size)
+    first = 1.0 if COUNTED_FROM_ONE.fullmatch((element.findtext("source/database") or "").strip()) else 0.0
+    for index, entry in enumerate(element.iterfind("object"), 1):
+        place = f"{where} object {index}"
+        names = list(dict.fromkeys((name.text or "").strip() for name in entry.iterfind("name")))
+        name = names[0] if names else ""
+        if len(names) > 1:
+            found.spoil(image, "unknown-class", place, f"it has the names {' and '.join(names)}")
+        elif not name or (found.class_names is not None and name not in found.class_names):
+            what = f"class {name} is not in classes.txt" if name else "it has no name"
+            found.spoil(image, "unknown-class", place, what)
+        else:
+            corners, written = _corners(entry, first)
+            difficult, crowd = (
+                truth(entry.findtext(key)) for key in ("difficult", "crowd")
+            )  # the latter is ours
+            image.add(Record(place, name, corners, difficult, _attributes(entry), written, crowd))
+    return image
+
+
+def _corners(entry: Element, first: float) -> tuple[Corners, str]:
+    """Left, top, right, bottom of an object, and what stands there where that is no box."""
+    boxes = {_texts(box, ("xmin", "ymin", "xmax", "ymax")) for box in entry.iterfind("bndbox")}
+    turned = {_texts(box, ("cx", "cy", "w", "h", "angle")) for box in entry.iterfind("robndbox")}
+    if len(boxes) > 1 or len(turned) > 1:
+        return NO_BOX, " and ".join(",".join(texts) for texts in sorted(boxes or turned))
+    if boxes:
+        texts = boxes.pop()
+        left, top, right, bottom = map(number, texts)
+        return (left - first, top - first, right, bottom), ",".join(text or "-" for text in texts)
+    if turned:
+        texts = turned.pop()
+        middle_x, middle_y, width, height, angle = map(number, texts)
+        return around_turned(middle_x, middle_y, width, height, angle), ",".join(texts)
+    points = [point for ring in entry.iterfind("polygon") for point in ring.iter()]
+    across = [number(point.text) for point in points if re.fullmatch(r"x\d*", point.tag)]
+    down = [number(point.text) for point in points if re.fullmatch(r"y\d*", point.tag)]
+    return around(across, down), "of no bndbox"
+
+
+def _texts(box: Element, keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple((box.findtext(key) or "").strip() for key in keys)
+
+
+def _attributes(entry: Element) -> dict[str, str]:
+    """Further facts, as CVAT writes them: `<attributes><attribute><name/><value/></attribute></attributes>`."""
+    rows = entry.iterfind("attributes/attribute")
+    return {(row.findtext("name") or "").strip(): (row.findtext("value") or "").strip() for row in rows}
+
+
+def _merge_repeated(found: Annotations) -> None:
+    first: dict[str, Annotated] = {}
+    for image in found.images:
+        if image.path not in first:
+            first[image.path] = image
+            continue
+        what = f"{image.path} is annotated in {first[image.path].where} too"
+        found.spoil(first[image.path], "duplicate", image.where, what)
+        first[image.path].records += image.records
+    found.images = list(first.values())
+
+
+def _declare_lists(found: Annotations, finder: Finder) -> None:
+    """Declare the parts that ImageSets/Main lists, names without suffix, one a line; of each devkit below.
+
+    trainval.txt is for training, but for what val.txt lists, or, where only train.txt is beside it, what that does
+    not.
+
+    Raises:
+        DataFault: An image is listed in two parts.
+    """
+    lists_of = re.compile(r"((?:.*/)?ImageSets/Main)/[^/]*\.txt", re.I)
+    mains = {finder.folder / match[1] for path in finder.others if (match := lists_of.fullmatch(path))}
+    for main in sorted(mains):
+        base = main.parent.parent.relative_to(finder.folder).as_posix()
+        lists = {name: _listed(found, finder, main / f"{name}.txt", base) for name in LISTS}
+        both = lists.pop("trainval")
+        if lists["train"] and not lists["val"]:
+            lists["val"] = [path for path in both if path not in set(lists["train"])]
+        taken = {*lists["train"], *lists["val"]}
+        lists["train"] += [path for path in both if path not in taken]
+        where = main.relative_to(finder.folder).as_posix()
+        parts, notes = settled(where, {PART_NAMES[name]: paths for name, paths in lists.items()})
+        found.parts.update(parts)
+        found.notes += notes
+    if not found.parts:
+        declare_bare_lists(found, finder)
+
+
+def _listed(found: Annotations, finder: Finder, file: Path, base: str) -> list[str]:
+    """The images that a list names; those that are not there are counted in a note."""
+    lines = [line.strip() for line in read_text(file).splitlines()] if file.is_file() else []
+    places = list(neighbours("Annotations" if base == "." else f"{base}/Annotations"))
+    paths: list[str] = []
+    lost: list[str] = []
+    for line in filter(None, lines):
+        names = dict.fromkeys([line.strip('"'), re.sub(r"\s+-?[01]$", "", line).strip('"')])
+        fits = [match.paths for name in names if (match := finder.stem(name, places)).exact and match.paths]
+        fits += [match.paths for name in names if (match := finder.named(name, places)).exact and match.paths]
+        paths += fits[0] if fits else ()
+        lost += [] if fits else [line]
+    if lost:
+        where = file.relative_to(finder.folder).as_posix()
+        found.notes.append(absent_note(where, lost))
+    return paths

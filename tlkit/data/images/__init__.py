@@ -1,0 +1,1 @@
+"""Labelled images: sources, decoding, splits, leaks, batches, augmentation."""

@@ -1,0 +1,1 @@
+"""Decoding of images: formats, headers, sizes declared and allowed, bit depth; what a file becomes as an array."""

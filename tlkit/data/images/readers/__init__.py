@@ -1,0 +1,1 @@
+"""Readers of labelled images: class folders, CSV tables, tensorflow-datasets, GDXray."""

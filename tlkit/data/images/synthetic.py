@@ -1,0 +1,239 @@
+"""Synthetic pictures beside the real ones: another run's `synthetic/CLASS/*.png` join the training part.
+
+Those that it made of the validation part, `synthetic-validation/CLASS/*.png`, join that; the test part none.
+
+What made them learned from real pictures; were one of those judged here, its test would be worth nothing. So every
+such run leaves `trained_on.csv`, and it is compared with the validation and test parts before anything is learned.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.text import count, some_of
+from tlkit.data.images.inspection import inspect_files
+from tlkit.data.images.readers.records import is_image
+from tlkit.data.images.sources import TEST, TRAINING, VALIDATION, Images
+from tlkit.data.images.splits import SYNTHETIC_GROUP, Split
+from tlkit.errors import DataFault
+
+SETTLED = 300  # steps of a game from which it can be asked whether samples differ; before, little is learned
+_ENDED = re.compile(r"all steps done|.* minutes are over")  # how a game ends that went well
+SYNTHETIC = "synthetic"  # the folder of class folders in a run
+TRAINED_ON = "trained_on.csv"
+FOLDERS = {TRAINING: SYNTHETIC, VALIDATION: f"{SYNTHETIC}-validation"}  # of pictures made of a part
+
+
+def write_trained_on(
+    folder: Path, split: Split, indices: Iterable[int], chosen_by: Iterable[int] = ()
+) -> None:
+    """Write path, sha256, label, group and part of the real pictures that a synthesising run learns from or uses.
+
+    Args:
+        folder: Of the run.
+        split: Whose images they are.
+        indices: Which of them are learned from; their part is training.
+        chosen_by: Those whose synthetic pictures are for validation.
+    """
+    names = split.images.class_names
+    with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
+        writer = CsvWriter(stream)
+        writer.writerow(("path", "sha256", "label", "group", "part"))
+        for part, some in ((TRAINING, indices), (VALIDATION, chosen_by)):
+            for i in some:
+                label = names[split.images.labels[i]]
+                writer.writerow((split.images.paths[i], split.sha256[i], label, split.groups[i], part))
+
+
+def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:
+    """The same split with the synthetic pictures of runs in its training part, and in validation what is for that.
+
+    Args:
+        split: Of real pictures.
+        runs: Folders of finished runs that hold `synthetic/` and `trained_on.csv`.
+
+    Returns:
+        The split, and for each run its number of pictures of each class.
+
+    Raises:
+        DataFault: A run has no synthetic pictures, does not say what it learned from, learned from a picture that
+            is judged here, or has a class that the split does not have.
+    """
+    added: dict[str, dict[str, int]] = {}
+    for run in runs:
+        name = f"{run.parent.name}/{run.name}"
+        check_leak(split, run, name)
+        split, added[name] = _joined(split, run, name)
+    return split, added
+
+
+def check_leak(
+    split: Split, run: Path, name: str, manifest: str = "split.csv", option: str = "--more"
+) -> None:
+    """Refuse a run that learned from, or is made of, what is judged here.
+
+    Args:
+        split: What is learned and judged here.
+        run: Folder of the run.
+        name: What it is called in messages.
+        manifest: Its file that deals this source out as the run did.
+        option: By which it was named.
+
+    Raises:
+        DataFault: It does, or does not say what it learned from, or its generator had collapsed.
+    """
+    refuse_collapsed(run, f"{option} {name}")
+    file = run / TRAINED_ON
+    if not file.is_file():
+        raise DataFault(
+            f"{option} {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
+            "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
+        )
+    _refuse_judged(split, file, f"{option} {name}", run / manifest)
+
+
+def collapse_of(run: Path) -> str | None:
+    """Why the generator of a run had collapsed, a sentence, or None: by its card and metrics.jsonl.
+
+    Runs of today end as failures then; those of earlier versions ended as finished ones, with the alarm in the card.
+    A run of `generate` repeats what is said of its generator.
+    """
+    try:
+        card = json.loads((run / "card.json").read_text(encoding="utf-8"))
+        if card.get("collapsed"):
+            return card["collapsed"]
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines]
+    except (OSError, ValueError):
+        return None
+    game = card.get("game") or {}
+    ended = game.get("stopped", "")
+    early = game.get("steps", 0) < SETTLED or any(row.get("various") for row in rows)
+    return None if not ended or early or _ENDED.fullmatch(ended) else ended
+
+
+def refuse_collapsed(run: Path, who: str) -> None:
+    """Refuse pictures of a generator that had collapsed.
+
+    Args:
+        run: Folder of the run that made them.
+        who: The option and the run, for the message.
+
+    Raises:
+        DataFault: It had.
+    """
+    reason = collapse_of(run)
+    if reason:
+        raise DataFault(
+            f"{who} comes from a generator that had collapsed. {reason}",
+            "Train one again: tlkit run synthesize-dcgan SOURCE --class NAME begins again by itself where it collapses.",
+        )
+
+
+def check_start(split: Split, run: Path, name: str) -> None:
+    """Refuse to start from a run that learned from, or was chosen by, what is judged here.
+
+    Raises:
+        DataFault: It did.
+    """
+    _refuse_judged(split, run / "split.csv", f"--start {name}", run / "split.csv")
+
+
+def _refuse_judged(split: Split, file: Path, who: str, manifest: Path) -> None:
+    """Refuse what learned from pictures that are judged here, or was chosen by pictures that are tested here.
+
+    Args:
+        split: What is learned and judged here.
+        file: Says which pictures those are.
+        who: The option and the run, for the message.
+        manifest: Deals this source out as the run did, for the remedy.
+    """
+    with file.open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    learned = {row["sha256"]: row["path"] for row in rows if (row.get("part") or TRAINING) == TRAINING}
+    chosen_by = {row["sha256"]: row["path"] for row in rows if row.get("part") == VALIDATION}
+    met = [
+        i
+        for i, (digest, part) in enumerate(zip(split.sha256, split.parts, strict=True))
+        if (digest in learned and part != TRAINING) or (digest in chosen_by and part == TEST)
+    ]
+    learned |= chosen_by
+    if met:
+        more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
+        raise DataFault(
+            f"{who} learned from {learned[split.sha256[met[0]]]}, which is in the {split.parts[met[0]]} part "
+            f"here{more}.",
+            f"Give both the same parts: --split {manifest}, or the same --group, --hold-out and --seed.",
+        )
+
+
+def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
+    images, root = split.images, split.images.root
+    found = [
+        (file, part)
+        for part, folder in FOLDERS.items()
+        for file in sorted((run / folder).glob("*/*"))
+        if is_image(file)
+    ]
+    if not found:
+        raise DataFault(
+            f"--more {name} has no pictures in {SYNTHETIC}/.", "Name a run that made synthetic pictures."
+        )
+    files, parts = [file for file, _ in found], [part for _, part in found]
+    _check_classes(name, {file.parent.name for file in files}, images)
+    seen = inspect_files(files)
+    for file, inspection in zip(files, seen, strict=True):
+        if inspection.error:
+            raise DataFault(f"{file} {inspection.error}.", "Make the synthetic pictures again.")
+    labels = [images.class_names.index(file.parent.name) for file in files]
+    extended = replace(
+        images,
+        # From the source's folder, so that a manifest names both kinds of pictures in one way.
+        paths=(*images.paths, *(Path(os.path.relpath(file, root)).as_posix() for file in files)),
+        labels=np.concatenate([images.labels, np.array(labels, np.int32)]),
+        parts=(*images.parts, *parts),
+        groups=(*images.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
+        columns={column: (*values, *[""] * len(files)) for column, values in images.columns.items()},
+    )
+    joined = replace(
+        split,
+        images=extended,
+        sha256=(*split.sha256, *(inspection.sha256 for inspection in seen)),
+        groups=(*split.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
+        parts=(*split.parts, *parts),
+    )
+    return joined, dict(Counter(_kind(file, part) for file, part in found))
+
+
+def _check_classes(name: str, classes: set[str], images: Images) -> None:
+    for label in sorted(classes - set(images.class_names)):
+        near = get_close_matches(label, images.class_names, 1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        raise DataFault(
+            f"--more {name} has pictures of {label}, which {images.source} has not.",
+            f"{hint}Its classes are {some_of(images.class_names)}.",
+        )
+
+
+def _kind(file: Path, part: str) -> str:
+    return file.parent.name if part == TRAINING else f"{file.parent.name} for {part}"
+
+
+def say_added(added: dict[str, dict[str, int]]) -> list[str]:
+    """A sentence for each run whose pictures were added."""
+    return [f"Added to training from {name}: {_listed(found)}." for name, found in added.items()]
+
+
+def _listed(found: dict[str, int]) -> str:
+    return some_of([f"{count(number, 'picture')} of {label}" for label, number in found.items()])

@@ -1,0 +1,1 @@
+"""X-ray simulator: geometry, projection, physics; crops and whole bags drawn from a seed."""

@@ -1,0 +1,1 @@
+"""Objects of the X-ray simulator as solids in millimetres: threats, and harmless things."""

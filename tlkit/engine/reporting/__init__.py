@@ -1,0 +1,1 @@
+"""Reporting for all tasks: style, charts, image grid, HTML, TensorBoard."""

@@ -1,0 +1,206 @@
+"""One HTML page for a run that has no classifier: a lead, tables, pictures, and where it all comes from.
+
+The look is that of report.py. Pictures are inside the page; it loads nothing and runs nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from numbers import Integral
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader
+
+from tlkit.core.text import some_of
+from tlkit.data.checks.predictions import MANY
+
+Cell = str | int | float | None
+OPEN_ROWS = 40  # a longer table is folded
+TEMPLATES = Path(__file__).parent  # look.css.j2 there is that of report.html.j2 too
+_TEMPLATE = "page.html.j2"
+_FIGURE = re.compile(r"[-+±]?[0-9][0-9.,]*\s?%?|[-–]?")  # text that lines up with numbers
+
+
+class Table(NamedTuple):
+    """A table of the page.
+
+    Attributes:
+        title: Its heading.
+        header: [k] names of the columns.
+        rows: Of k cells each. Numbers are written for people (None as a dash); text stays as it is. A column of
+            numbers (or of text such as "9.1 %") is aligned right.
+        marked: (row, column) of the cells to stand out, such as the best of a column.
+        note: A sentence below; may be empty.
+    """
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    marked: Collection[tuple[int, int]] = ()
+    note: str = ""
+
+
+def write_page(
+    folder: Path, title: str, lead: str, tables: Sequence[Table], pictures: Sequence[tuple[str, str]]
+) -> Path:
+    """Write `report.html` of a run, finished or not, over an earlier one.
+
+    Seed, options and environment are read from the folder's card.json, or options.json where there is none yet, and
+    so is what was left out or mended of annotations: write the card first to have them all.
+
+    Args:
+        folder: Of the run.
+        title: Heading of the page.
+        lead: What was found, in a sentence or two.
+        tables: In their order; plain (title, header, rows) will do.
+        pictures: (name of a PNG in `pictures/`, what to look for), in their order.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ValueError: A row has not as many cells as its header.
+        OSError: A picture cannot be read or the page cannot be written.
+    """
+    card = {**read_json(folder / "options.json"), **read_json(folder / "card.json")}
+    page = (
+        _environment()
+        .get_template(_TEMPLATE)
+        .render(
+            title=title,
+            lead=lead,
+            card=card,
+            facts=_facts(card),
+            tables=[_typeset(Table(*table)) for table in (*tables, *_mended(card))],
+            pictures=[_picture(folder / "pictures" / name, caption) for name, caption in pictures],
+            settings=_settings(card),
+            files=sorted(_names(folder)),
+            open_rows=OPEN_ROWS,
+        )
+    )
+    path = folder / "report.html"
+    aside = folder / ".report.html"
+    aside.write_text(page, encoding="utf-8", errors="backslashreplace")
+    aside.replace(path)
+    return path
+
+
+@cache
+def _environment() -> Environment:
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+
+
+def _names(folder: Path) -> list[str]:
+    shown = (
+        path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "report.html"
+    )
+    return [f"{path.name}/" if path.is_dir() else path.name for path in shown]
+
+
+def _picture(file: Path, caption: str) -> dict[str, str]:
+    return {"content": base64.b64encode(file.read_bytes()).decode("ascii"), "caption": caption}
+
+
+# --- provenance --------------------------------------------------------------------------------------------
+
+
+def _facts(card: dict[str, Any]) -> list[str]:
+    """The line below the title."""
+    options = card.get("options") or {}
+    seed = card.get("seed", options.get("seed"))
+    created = str(card.get("created") or "").replace("T", " ").replace("+00:00", " UTC").replace("Z", " UTC")
+    facts = [
+        f"from {card['source']}" if card.get("source") else "",
+        created,
+        f"{card['seconds']:.0f} s" if card.get("seconds") else "",
+        f"seed {seed}" if seed is not None else "",
+        f"tlkit {card['tlkit']}" if card.get("tlkit") else "",
+    ]
+    return [fact for fact in facts if fact]
+
+
+def _settings(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Model, options and environment as (heading, [(key, value)]); what the card lacks is left out."""
+    parts = (("Model", "model"), ("Options", "options"), ("Environment", "environment"))
+    return [
+        (heading, [(name, shown(value)) for name, value in card[key].items()])
+        for heading, key in parts
+        if card.get(key)
+    ]
+
+
+def _mended(card: dict[str, Any]) -> Iterator[Table]:
+    """What was clipped, dropped, turned or left out of each source of boxes, one row each."""
+    for key, name in (("data", card.get("source")), ("bags", (card.get("bags") or {}).get("source"))):
+        mended = (card.get(key) or {}).get("mended")
+        if mended:
+            rows = [
+                [fault["path"], fault["kind"], fault["where"], fault["what"], fault["done"]]
+                for fault in mended
+            ]
+            title = f"Annotations of {name} that were mended or left out ({len(rows)})"
+            yield Table(title, ("image", "kind", "where", "what is wrong", "what was done"), rows)
+
+
+# --- tables ------------------------------------------------------------------------------------------------
+
+
+def _typeset(table: Table) -> dict[str, Any]:
+    """A table with its cells as text, and for each column whether it holds figures."""
+    wrong = [row for row in table.rows if len(row) != len(table.header)]
+    if wrong:
+        raise ValueError(
+            f"{table.title}: {len(table.header)} columns, but a row of {len(wrong[0])}: {wrong[0]}"
+        )
+    marked = set(table.marked)
+    rows = [
+        [{"text": _text(cell), "marked": (i, j) in marked} for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+    figures = [all(_is_figure(row[j]) for row in table.rows) for j in range(len(table.header))]
+    return {**table._asdict(), "rows": rows, "figures": figures}
+
+
+def _is_figure(cell: Cell) -> bool:
+    return not isinstance(cell, str) or bool(_FIGURE.fullmatch(cell))
+
+
+def _text(cell: Cell) -> str:
+    """A cell for people: thousands apart, three decimals, a dash for what is not known."""
+    if cell is None or isinstance(cell, str):
+        return "–" if cell is None else cell
+    if isinstance(cell, Integral):  # NumPy's too
+        return f"{int(cell):,}"
+    value = float(cell)
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:,.3f}" if value == 0 or abs(value) >= 0.001 else f"{value:.2g}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file; empty where there is none that can be read."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def shown(value: Any) -> str:
+    """Write an option's value for people."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return some_of([shown(item) for item in value], MANY) or "–"
+    if isinstance(value, dict):
+        return some_of([f"{key}: {shown(item)}" for key, item in value.items()], MANY) or "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Serving for all tasks: SavedModels loaded and asked, and models converted."""

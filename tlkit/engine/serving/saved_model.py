@@ -1,0 +1,160 @@
+"""SavedModels of ours, loaded and asked about files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from tlkit.core.safe_loading.saved_models import damaged, first_line, load_saved_model
+from tlkit.data.images.decoding.decode import decode_and_resize, read_contents
+from tlkit.data.images.inspection import inspect_file
+from tlkit.engine.serving.signatures import answering, loading, served_classes
+from tlkit.errors import DataFault
+
+BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
+Answer = TypeVar("Answer")  # what a kind of model says of one file
+
+
+class Loaded(ABC, Generic[Answer]):
+    """A SavedModel of ours, loaded, that answers about files.
+
+    Attributes:
+        classes: [k] class names.
+    """
+
+    what = ""  # it is, in messages
+    output = ""  # that only this kind has
+
+    def __init__(self, folder: Path) -> None:
+        self._model = load_saved_model(folder)  # the signatures live only as long as it does
+        self._folder = folder
+        self._answer = self._model.signatures["serving_default"]
+        if self.output not in self._answer.structured_outputs:
+            raise KeyError(self.output)
+        self.classes = served_classes(self._model, folder, lambda: self._answer(_grey_png()))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Load the SavedModel in `folder`.
+
+        Raises:
+            ModelFault: There is none, or it is not one of this kind.
+        """
+        with loading(folder, cls.what):
+            return cls(folder)
+
+    def predict_files(
+        self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
+    ) -> list[Answer]:
+        """Ask about pictures.
+
+        Args:
+            paths: [n] files; formats that TensorFlow does not know are read through Pillow.
+            batch: Pictures a step.
+            skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
+
+        Returns:
+            [n] answers in the order of `paths`, less the skipped ones.
+
+        Raises:
+            DataFault: A file cannot be used and there is no `skipped`; its message names the file.
+        """
+        found: list[Answer] = []
+        bad: list[tuple[str, str]] = []
+        for chosen, contents in _read_ahead([Path(path) for path in paths], batch):
+            found += self._predict(chosen, contents, bad)
+            if bad and skipped is None:
+                raise DataFault(f"{bad[0][0]} {bad[0][1]}.", "Take it out, or save it again as PNG or JPEG.")
+        if skipped is not None:
+            skipped += bad
+        return found
+
+    def _predict(
+        self, paths: Sequence[Path], contents: Sequence[bytes], bad: list[tuple[str, str]]
+    ) -> list[Answer]:
+        """One call for all; where a file breaks it, one call each, so that it can be named."""
+        try:
+            with answering(self._folder):
+                answer = self._answer(tf.constant(contents, tf.string))
+        except tf.errors.InvalidArgumentError:
+            if len(paths) > 1:
+                pairs = zip(paths, contents, strict=True)
+                return [one for path, bytes_ in pairs for one in self._predict([path], [bytes_], bad)]
+            error = inspect_file(paths[0]).error
+            if not error:
+                self._check_itself()
+            bad.append((paths[0].as_posix(), error or "cannot be decoded"))
+            return []
+        with answering(self._folder):
+            return self._told(
+                [path.as_posix() for path in paths], {name: value.numpy() for name, value in answer.items()}
+            )
+
+    def _check_itself(self) -> None:
+        """Ask about a sound image, so that a broken model is not taken for a broken file.
+
+        Raises:
+            ModelFault: It refuses that too.
+        """
+        try:
+            self._answer(_grey_png())
+        except tf.errors.InvalidArgumentError as fault:
+            raise damaged(self._folder, f"it refuses every image ({first_line(fault)})") from fault
+
+    @abstractmethod
+    def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Answer]:
+        """What the signature said of each file."""
+
+
+def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Path], list[bytes]]]:
+    """Batches of files and their contents; while one is in use, the next is being read."""
+    chunks = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(_read, path) for path in chunks[0]] if chunks else []
+        for number, chunk in enumerate(chunks):
+            ready = waiting
+            following = chunks[number + 1] if number + 1 < len(chunks) else []
+            waiting = [pool.submit(_read, path) for path in following]
+            yield chunk, [one.result() for one in ready]
+
+
+def _grey_png() -> tf.Tensor:
+    """String [1]: the bytes of a drawn picture."""
+    return tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8)))[None]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_contents(path)
+    except (OSError, ValueError):
+        return b""  # refused by the decoder like any other bytes that are no picture
+
+
+def write_variants(picture: Path, folder: Path) -> dict[str, Path]:
+    """One picture in the forms that decoders disagree on, by name, written into `folder`."""
+    pixels = decode_and_resize(tf.constant(read_contents(picture)), 96).numpy()
+    image = Image.fromarray(pixels)
+    grey = np.asarray(image.convert("L"), np.uint16)
+    transparent = Image.fromarray(np.dstack([pixels, 255 - grey.astype(np.uint8)]))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    forms: dict[str, tuple[str, Image.Image, dict[str, Any]]] = {
+        "JPEG": ("jpeg.jpg", image, {}),
+        "grey PNG": ("grey.png", image.convert("L"), {}),
+        "16-bit PNG": ("deep.png", Image.fromarray(grey * 256 + 90), {}),
+        "RGBA PNG": ("transparent.png", transparent, {}),
+        "non-square PNG": ("wide.png", image.resize((150, 70)), {}),
+        "EXIF-turned JPEG": ("turned.jpg", image, {"exif": turned}),
+        "EXIF-turned PNG": ("turned.png", image, {"exif": turned}),
+        "EXIF-turned WebP": ("turned.webp", image, {"exif": turned, "lossless": True}),
+    }
+    for file, form, options in forms.values():
+        form.save(folder / file, **options)
+    return {name: folder / file for name, (file, _, _) in forms.items()}

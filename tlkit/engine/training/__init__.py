@@ -1,0 +1,1 @@
+"""Training for all tasks: settings, phases, checkpoints, moving average, NaN guard, replays."""

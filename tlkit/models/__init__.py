@@ -1,1 +1,0 @@
-"""Tensors to Keras models: backbones, weights, classifier, features, training."""

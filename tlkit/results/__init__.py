@@ -1,1 +1,0 @@
-"""Models to evidence and service: run folders, measures, pictures, report, serving."""

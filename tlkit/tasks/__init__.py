@@ -1,0 +1,1 @@
+"""One folder a task: model, fit, metrics, plots, serving, workflow."""

@@ -1,0 +1,1 @@
+"""Classification: classifier, heads, phases, metrics, calibration."""

@@ -1,0 +1,1 @@
+"""Report of a classifier: plots, figures, interpretation, the HTML page."""

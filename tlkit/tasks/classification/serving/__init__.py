@@ -1,0 +1,1 @@
+"""Serving a classifier: its SavedModel, and ONNX and LiteRT files."""

@@ -1,0 +1,390 @@
+"""The chapters of a training recipe: what each tells the person, writes into the run folder and puts on the card.
+
+A recipe names them in order and shows its own knobs; everything that two recipes would both do is here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.core.device import set_precision
+from tlkit.core.run import Run
+from tlkit.core.text import count
+from tlkit.data.images.decoding.pixel_limit import most_pixels
+from tlkit.data.images.sources import PARTS
+from tlkit.data.images.synthetic import say_added
+from tlkit.engine.training.estimates import training_time
+from tlkit.engine.training.manifest import keep_manifest
+from tlkit.engine.training.underfitting import say_improving
+from tlkit.errors import UsageFault
+from tlkit.tasks.classification.batch_auto import halved_if_need_be
+from tlkit.tasks.classification.progress import Reporter
+from tlkit.tasks.classification.refit_workflow import FirstFit, Plan, refit_both
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from tlkit.data.images.augment import Augmentation
+    from tlkit.data.images.splits import Split
+    from tlkit.engine.training.fit import Fitting, Phase, PhaseResult
+    from tlkit.tasks.classification.classifier import Head
+
+CHECKPOINTS = "checkpoints"
+PARITY_IMAGES = 16
+
+
+# --- Ingredients ---
+
+
+def deal(run: Run, source: str, least: int = 2) -> Split:
+    """Read the source, refuse what would corrupt the result, deal the images out and keep the manifest.
+
+    Args:
+        run: Of the recipe.
+        source: As for `read_images`.
+        least: As for `read_images`.
+
+    Raises:
+        DataFault, UsageFault: See `read_ingredients`; or a resumed run finds other data than it began with.
+    """
+    from tlkit.core.run_folder import find_run
+    from tlkit.data.images.load import read_ingredients
+
+    how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
+    ingredients = read_ingredients(source, seed=run.seed, least=least, **how)
+    split = ingredients.split
+    keep_manifest(run, source, split)
+    parts = split.summary()
+    run.record(
+        classes=list(split.images.class_names),
+        data={
+            "split_sha256": split.digest,
+            "parts": parts,
+            "warnings": list(split.warnings),
+            "skipped": list(ingredients.skipped),
+            "added": ingredients.added,
+            **({"small_classes": split.small_classes} if split.small_classes else {}),
+        },
+    )
+    _say_data(run, split, parts, ingredients.skipped)
+    for sentence in say_added(ingredients.added):
+        run.say(sentence)
+    return split
+
+
+def _say_data(run: Run, split: Split, parts: dict[str, Any], skipped: Sequence[dict[str, str]]) -> None:
+    sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
+    run.say(
+        f"Data: {count(len(split.images), 'image')} of {len(split.images.class_names)} classes in "
+        f"{count(len(set(split.groups)), 'group')}; {sizes}."
+    )
+    for warning in split.warnings:
+        run.say(f"Warning: {warning}")
+    for file in skipped:
+        run.say(f"Left out: {file['path']} {file['reason']}.")
+
+
+# --- Preparation ---
+
+
+def prepare_classifier(
+    run: Run,
+    split: Split,
+    backbone: str,
+    weights: str,
+    image_size: int | None,
+    head: Head,
+    precision: str = "float32",
+) -> keras.Model:
+    """Start TensorFlow and build backbone and head for the split's classes.
+
+    Raises:
+        UsageFault, ModelFault: The backbone, its size or its weights do not fit.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
+    """
+    from tlkit.backbones.table import find_backbone
+
+    size = image_size or find_backbone(backbone).native_size
+    find_backbone(backbone, size)
+    run.start_tensorflow()
+    from tlkit.tasks.classification.classifier import build_classifier
+
+    set_precision(run.environment, precision, run.say)
+    model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
+    _record_model(run, model, backbone, asdict(origin), size)
+    run.say(f"Weights: {origin.sentence}.")
+    return model
+
+
+def prepare_small_cnn(run: Run, split: Split, image_size: int) -> keras.Model:
+    """Start TensorFlow and build the course's first network for the split's classes.
+
+    Raises:
+        UsageFault: The image size is too small.
+    """
+    run.start_tensorflow()
+    from tlkit.tasks.classification.small_cnn import build_small_cnn
+
+    model = build_small_cnn(split.images.class_names, image_size)
+    _record_model(
+        run, model, None, {"kind": "none", "source": "random, from the seed", "sha256": None}, image_size
+    )
+    return model
+
+
+def _record_model(
+    run: Run, model: keras.Model, backbone: str | None, weights: dict[str, Any], size: int
+) -> None:
+    run.record(
+        model={
+            "backbone": backbone,
+            "weights": weights,
+            "image_size": size,
+            "parameters": model.count_params(),
+            "temperature": 1.0,
+        }
+    )
+
+
+def plan(
+    run: Run,
+    split: Split,
+    phases: Sequence[Phase],
+    model: keras.Model | None = None,
+    views: int = 1,
+    *,
+    refit: bool = False,
+) -> dict[str, Any]:
+    """What `--dry-run` shows: data, model, phases, and the time that they will take.
+
+    Args:
+        run: Of the recipe.
+        split: What is learned from.
+        phases: Of the training.
+        model: What learns; without it there is no time.
+        views: As for `fit`.
+        refit: As for `fit`.
+    """
+    card = run.card()
+    parts = {part: summary["n"] for part, summary in card["data"]["parts"].items()}
+    time = None
+    if run.dry_run and model is not None:
+        time = training_time(model, card["model"]["image_size"], parts, phases, views=views, cached_head=True)
+        time += " The refit comes on top, at most as much again and a third." if refit else ""
+    return {
+        "classes": list(split.images.class_names),
+        "images": parts,
+        "model": card["model"],
+        "phases": [asdict(phase) for phase in phases],
+        "time": time,
+        "warnings": card["data"]["warnings"],
+    }
+
+
+# --- Cooking ---
+
+
+def fit(
+    run: Run,
+    model: keras.Model,
+    split: Split,
+    phases: Sequence[Phase],
+    fitting: Fitting,
+    augmentation: Augmentation | None = None,
+    *,
+    views: int = 1,
+    refit: bool = False,
+) -> FirstFit | None:
+    """Train phase by phase with the table on the screen, metrics.jsonl and TensorBoard beside it.
+
+    The model ends with the best weights; those of the last epoch are kept as `last.keras`.
+
+    With `refit` it then learns once more, on training and validation together, and what `taste` needs of the first fit
+    is returned.
+
+    Raises:
+        UsageFault: No phase has an epoch.
+        RunFailed: Training diverged.
+    """
+    from tlkit.tasks.classification.phases import fit_phases
+
+    wanted = [phase for phase in phases if phase.epochs]
+    if not wanted:
+        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+    network = run.card()["model"]
+    begun = model.get_weights() if refit else []
+    names = [phase.name for phase in wanted]
+    watchers = Reporter(run, model, split, [*names, *(f"refit-{name}" for name in names)]).watchers()
+    used = [fitting]
+
+    def cook(how: Fitting) -> list[PhaseResult]:
+        used.append(how)
+        _draw_first_batch(run, split, wanted[-1], how, augmentation, model.input_shape[1])
+        return fit_phases(
+            model,
+            split,
+            wanted,
+            how,
+            run.folder.folder(CHECKPOINTS),
+            backbone=network["backbone"],
+            seed=run.seed,
+            augmentation=augmentation,
+            views=views,
+            batch_norm=network["weights"]["kind"] == "none",
+            watchers=watchers,
+            progress=run.progress,
+        )
+
+    results = halved_if_need_be(run, model, fitting, CHECKPOINTS, cook)
+    run.record(phases=[asdict(result) for result in results])
+    say_improving(run, phases)
+    _save_last(run, model, wanted[-1])
+    if not refit:
+        return None
+    again = Plan(begun, wanted, results, used[-1], augmentation, views)
+    return refit_both(run, model, split, again, CHECKPOINTS, watchers)
+
+
+def _save_last(run: Run, model: keras.Model, phase: Phase) -> None:
+    """Keep the weights of the very last epoch as `last.keras`; the model goes on with the best."""
+    from tlkit.tasks.classification.phases import restore_last
+
+    best = model.get_weights()
+    restore_last(model, run.folder.path / CHECKPOINTS, phase)
+    model.save(run.folder.path / "last.keras")
+    model.set_weights(best)
+
+
+def _draw_first_batch(
+    run: Run, split: Split, phase: Phase, fitting: Fitting, augmentation: Augmentation | None, size: int
+) -> None:
+    """Draw the first training batch of the last phase, as the network will see it."""
+    from tlkit.data.images.batches import Order, training_batches
+    from tlkit.tasks.classification.reporting.figures import draw_batch
+
+    training = split.take("training")
+    order = Order(training.labels, fitting.batch, run.seed, phase.name)
+    images, labels = next(
+        iter(training_batches(training, order, size, 1, augmentation=augmentation, memory=0))
+    )
+    draw_batch(run.folder.folder("pictures"), images, labels, split.images.class_names)
+
+
+# --- Tasting ---
+
+
+def taste(
+    run: Run,
+    model: keras.Model,
+    split: Split,
+    negative: str | None = "other",
+    raw: np.ndarray | None = None,
+    first: FirstFit | None = None,
+) -> None:
+    """Calibrate on validation, judge all parts, write predictions.csv and the pictures.
+
+    Args:
+        run: Of the recipe.
+        model: With temperature 1.
+        split: Its test part is judged here, once.
+        negative: The class that eta leaves out.
+        raw: The model's probabilities float32 [n, k] of all images, where they are known already.
+        first: Of a model that was refitted: its temperature, and what was said of validation.
+    """
+    from tlkit.data.checks.predictions import write_predictions
+    from tlkit.tasks.classification import evaluate as evaluation
+    from tlkit.tasks.classification.reporting import figures as evidence
+
+    if raw is None:
+        raw = _judge(run, model, split)
+    if first:
+        temperature, probabilities = evaluation.calibrate_as(model, split, raw, *first)
+    else:
+        temperature, probabilities = evaluation.calibrate(model, split, raw)
+    measures = evaluation.measure_parts(split, probabilities, negative=negative, seed=run.seed)
+    if first:  # of probabilities of the refitted model nothing is claimed
+        measures = {
+            part: {**of, "ece": of["ece"] if part == "validation" else None} for part, of in measures.items()
+        }
+    write_predictions(run.folder.path / "predictions.csv", split, probabilities, safe=run.csv_safe)
+    run.record(
+        model={**run.card()["model"], "temperature": temperature},
+        measures=measures,
+        calibration=None if first else evaluation.calibration_errors(split, raw, probabilities, temperature),
+    )
+    evidence.draw_evidence(
+        run.folder.folder("pictures"),
+        model,
+        split,
+        None if first else raw,
+        probabilities,
+        temperature,
+        run.folder.metrics(),
+        measures,
+    )
+    _show_on_board(run, split)
+    test = measures["test"]
+    low, high = test["intervals"]["accuracy"]
+    run.say(
+        f"Test: accuracy {test['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}), eta {test['eta']:.4f}, "
+        f"n = {test['n']} in {count(test['groups'], 'group')}."
+    )
+    run.result(
+        {"accuracy": test["accuracy"], "accuracy_interval": [low, high], "eta": test["eta"], "n": test["n"]}
+    )
+
+
+def _judge(run: Run, model: keras.Model, split: Split) -> np.ndarray:
+    """Probabilities of all images; where the backbone stayed as it was, from its cached features."""
+    from tlkit.backbones.feature_model import feature_model
+    from tlkit.tasks.classification import evaluate as evaluation
+    from tlkit.tasks.features.extract import Extractor
+
+    files = split.images.files()
+    with run.progress("judging", len(files)) as step:
+        phases = run.card().get("phases", [])
+        if run.card()["model"]["backbone"] and [phase["name"] for phase in phases] == ["head"]:
+            extract = Extractor(feature_model(model), say=run.say)
+            return evaluation.predict_features(model, extract(files, split.sha256, step))
+        return evaluation.predict_files(model, files, progress=step)
+
+
+def _show_on_board(run: Run, split: Split) -> None:
+    from tlkit.engine.reporting.tensorboard import Board
+
+    board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(run.folder.metrics()))
+    for file in sorted(run.folder.folder("pictures").glob("*.png")):
+        board.add_picture(file.stem, file)
+    board.close()
+
+
+# --- Serving ---
+
+
+def serve(run: Run, model: keras.Model, split: Split) -> None:
+    """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
+    from tlkit.tasks.classification.reporting.report import write_report
+    from tlkit.tasks.classification.serving.saved_model import check_parity, export_saved_model
+
+    folder = run.folder.path
+    model.save(folder / "model.keras")
+    export_saved_model(model, folder)
+    chosen = split.indices("test")[:PARITY_IMAGES]
+    parity = check_parity(model, folder, [split.images.file(i) for i in chosen])
+    if parity["largest_difference"] > parity["tolerance"]:
+        run.say(
+            f"Warning: SavedModel and Keras model differ by {parity['largest_difference']:.1g} in probability, more "
+            f"than {parity['tolerance']:.0e}: on a GPU this is its rounding, on a CPU report it."
+        )
+    forms = parity["checked"][len(chosen) :]
+    run.record(
+        parity={**parity, "checked": [count(len(chosen), "test image"), *forms]}, most_pixels=most_pixels()
+    )
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    run.folder.write_json("card.json", run.card())
+    write_report(folder)

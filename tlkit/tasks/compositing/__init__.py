@@ -1,0 +1,1 @@
+"""Compositing: threats pasted into X-ray images, beforehand or while a detector learns."""

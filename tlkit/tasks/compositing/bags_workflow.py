@@ -1,0 +1,333 @@
+"""Chapters of `composite-threats`: threats of one part laid into bags of the same part, and where each came from."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.core.run import Run
+from tlkit.core.text import count, some_of
+from tlkit.data.images.sources import TRAINING
+from tlkit.data.xray.drawing import drawn_or_sample
+from tlkit.engine.training.estimates import untold
+from tlkit.engine.training.manifest import keep_manifest
+from tlkit.errors import DataFault, UsageFault
+from tlkit.tasks.classification.workflow import deal
+from tlkit.tasks.compositing.bag_writer import Crop, Maker, Superimposing, Threats
+
+if TYPE_CHECKING:
+    from tlkit.data.boxes.dataset import Boxes
+    from tlkit.data.boxes.splits import BoxSplit
+    from tlkit.data.images.splits import Split
+
+SHOWN = 12  # composites in the picture
+SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
+
+
+# --- Ingredients ---
+
+
+def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
+    """Deal the crops out, as a classifier would, and cut the threats of the wanted parts out of them.
+
+    A run that made pictures (its name, folder or `synthetic/`) stands for its pictures, all of them for training.
+
+    Raises:
+        DataFault, UsageFault: See `deal`; a class is unknown; a part has no threat of it.
+    """
+    maker = maker_of(source, Path(run.options["runs"]))
+    threats = Threats(deal(run, source, least=1)) if maker is None else _made(run, source, maker, how)
+    names = threats.split.images.class_names
+    wanted = how.classes or tuple(name for name in names if name != how.negative)
+    for name in wanted:
+        if name not in names:
+            raise UsageFault(f"--class {name} is no class of {source}.", f"It has {some_of(names)}.")
+    if not wanted:
+        raise DataFault(
+            f"{source} has no class but {how.negative}, which is harmless.", "Name one with --class."
+        )
+    if not run.dry_run:
+        for part in how.parts:
+            threats.crops[part] = {name: cut(run, threats.split, part, name) for name in wanted}
+    run.record(threats=list(wanted))
+    return threats
+
+
+def maker_of(source: str, runs: Path) -> Path | None:
+    """The finished run whose pictures a source means, or None: it is a source like others."""
+    from tlkit.core.run_folder import find_run
+    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
+
+    place = Path(source)
+    if place.name == SYNTHETIC and (place.parent / TRAINED_ON).is_file():
+        return place.parent
+    if place.exists() and not (place / SYNTHETIC).is_dir() and not list(place.glob(f"*/{TRAINED_ON}")):
+        return None
+    if not place.exists() and not (runs / source).is_dir():
+        return None
+    return find_run(source, runs)
+
+
+def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
+    """The pictures of a synthesising run, in one part."""
+    if how.part != TRAINING:
+        raise UsageFault(
+            f"--part {how.part} cannot be made of {source}, whose pictures were learned from training pictures.",
+            "Use --part training, or real crops.",
+        )
+    threats, skipped = fakes_of(source, maker, skip_bad=run.split.skip_bad)
+    split = threats.split
+    keep_manifest(run, source, split)
+    run.record(data={"split_sha256": split.digest, "parts": split.summary(), "skipped": skipped})
+    run.say(f"Threats: {count(len(split.images), 'picture')} that {maker.parent.name}/{maker.name} made.")
+    return threats
+
+
+def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threats, list[dict[str, str]]]:
+    """The pictures that a synthesising run made, all for training and not yet cut out, and what was left out of them.
+
+    Args:
+        typed: What the person called it.
+        maker: The folder of the finished run.
+        skip_bad: Leave files out that do not open.
+
+    Raises:
+        DataFault: It has none, or does not say what it learned from.
+    """
+    from tlkit.data.images.splits import SYNTHETIC_GROUP
+    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
+
+    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
+        raise DataFault(
+            f"{typed} has no pictures in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
+        )
+    group = f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}"
+    split, skipped = all_for_training(str(maker / SYNTHETIC), group, skip_bad=skip_bad)
+    with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:
+        return Threats(split, learned=list(csv.DictReader(stream))), skipped
+
+
+def all_for_training(
+    source: str, group: str | None = None, *, skip_bad: bool = False, download: bool = False
+) -> tuple[Split, list[dict[str, str]]]:
+    """Crops of which none is judged: all are for training but those that the source itself keeps for another part.
+
+    Args:
+        source: Of the crops.
+        group: Of all of them; None: as the source declares, else each its own.
+        skip_bad: Leave files out that do not open.
+        download: Let `tfds:` fetch.
+
+    Returns:
+        The split, and what was left out as {"path", "reason"}.
+
+    Raises:
+        DataFault: See `read_images` and `openable`; or nothing is left.
+    """
+    from tlkit.data.images.load import openable
+    from tlkit.data.images.sources import read_images
+    from tlkit.data.images.splits import Split, groups_of
+
+    images, seen, skipped = openable(read_images(source, download=download, least=1), skip_bad=skip_bad)
+    kept = [i for i, part in enumerate(images.parts) if part in (None, TRAINING)]
+    if not kept:
+        raise DataFault(f"{source} has no crop in its training part.", "Name crops to learn from.")
+    images, seen = images.take(kept), [seen[i] for i in kept]
+    groups = groups_of(images, seen) if group is None else (group,) * len(images)
+    return Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images)), skipped
+
+
+def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None) -> list[Crop]:
+    """The threats of a class in a part; crops that show nothing are named and left out.
+
+    Args:
+        run: Of the recipe.
+        split: Of the crops.
+        part: Whose threats.
+        name: Of the class.
+        largest: Longer side at which they are kept, pixels; None: as `composites.hold` has it.
+
+    Raises:
+        DataFault: None is left.
+    """
+    from tlkit.data.images.decoding.depth import read_picture
+    from tlkit.tasks.compositing.composites import LARGEST_HELD, hold
+
+    label, crops = split.images.class_names.index(name), []
+    chosen = [int(i) for i in split.indices(part) if split.images.labels[i] == label]
+    with run.progress(f"cutting {name} out", len(chosen)) as step:
+        for done, i in enumerate(chosen, 1):
+            held = hold(
+                read_picture(split.images.file(i), 1)[..., 0], min(largest or LARGEST_HELD, LARGEST_HELD)
+            )
+            if held is None:
+                run.say(f"Left out: {split.images.paths[i]} shows nothing before its background.")
+            else:
+                crops.append(Crop(i, held))
+            step(done)
+    if not crops:
+        raise DataFault(
+            f"{split.images.source} has no {name} in its {part} part.",
+            "Give more crops, another --group or --hold-out, or leave the class out with --class.",
+        )
+    return crops
+
+
+def deal_bags(
+    run: Run, source: str, how: Superimposing, faults: str = "refuse", unlabelled: str = "error"
+) -> BoxSplit:
+    """Deal the bags out as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
+
+    Raises:
+        DataFault, UsageFault: See `read_backgrounds` and `split_boxes`; or a wanted part has no bag.
+    """
+    from tlkit.data.boxes.lazy_images import read_backgrounds, without_boxes
+    from tlkit.data.boxes.splits import split_boxes
+    from tlkit.data.boxes.synthetic import BAG_SPLIT
+
+    boxes = read_backgrounds(drawn_or_sample(run, source), faults=faults, unlabelled=unlabelled)
+    split = split_boxes(boxes, seed=run.seed, group=how.bag_group, manifest=how.bag_split)
+    (run.folder.path / BAG_SPLIT).write_text(split.manifest, encoding="utf-8")
+    for warning in split.warnings:
+        run.say(f"Warning: {warning}")
+    for part in how.parts:
+        bags = split.take(part)
+        if how.only_empty_bags:
+            bags = without_boxes(bags)
+        if not len(bags):
+            kind = "empty bag" if how.only_empty_bags else "bag"
+            raise DataFault(f"{source} has no {kind} in its {part} part.", "Give more, or another --part.")
+        if run.sampled > 1:  # what there is to say would be of the sample
+            continue
+        found = bags.summary()
+        run.say(
+            f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
+            f"{found['boxes']} boxes that stay."
+        )
+    mended = [fault._asdict() for fault in boxes.mended]
+    run.record(
+        bags={
+            "source": source,
+            "split_sha256": split.digest,
+            "parts": split.summary(),
+            "warnings": list(split.warnings),
+            "mended": mended,
+        }
+    )
+    return split
+
+
+def plan(run: Run, how: Superimposing) -> dict[str, Any]:
+    """What `--dry-run` shows."""
+    card = run.card()
+    return {
+        "part": how.part,
+        "threats": card["threats"],
+        "crops": {part: card["data"]["parts"][part]["n"] for part in how.parts},
+        "bags": {part: card["bags"]["parts"][part]["n"] * run.sampled for part in how.parts},
+        "time": untold("a composite takes some milliseconds, the look at crops and bags before it more."),
+    }
+
+
+# --- Cooking ---
+
+
+def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> Boxes:
+    """Write `composites/` (a source of boxes), `composites.csv` and `trained_on.csv`.
+
+    Returns:
+        What was written, read back.
+
+    Raises:
+        RunFailed: The disk has no room.
+    """
+    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.boxes.synthetic import COMPOSITES
+
+    maker = Maker(run, threats, bags, how)
+    for part in how.parts:
+        maker.make(part)
+    folder = maker.finish()
+    made = read_boxes(folder)
+    run.record(
+        kind="pictures",
+        classes=list(made.class_names),
+        composites={**made.summary(), **maker.facts(), "folder": COMPOSITES},
+    )
+    return made
+
+
+# --- Serving ---
+
+
+def write_page(run: Run, made: Boxes) -> None:
+    """Draw some composites with their boxes, write card and page, and say how they are used."""
+    from tlkit.engine.reporting import html as page
+
+    draw_some(run, made, "composites.png")
+    run.folder.write_json("card.json", run.card())
+    facts = run.card()["composites"]
+    lead = (
+        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them laid in; "
+        f"{facts['negative']} are empty. Transmittances are multiplied (Beer-Lambert). Threats and bags are those of "
+        f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
+    )
+    caption = "Some composites with their boxes; the last ones are empty."
+    page.write_page(
+        run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
+    )
+    run.say(
+        f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
+    )
+    run.say(f"  --more {run.folder.name}/{run.folder.number}")
+    run.result({"composites": len(made), "objects": facts["boxes"], "empty": facts["negative"]})
+
+
+def draw_some(run: Run, made: Boxes, name: str) -> None:
+    """Draw some composites with their boxes into a picture of the run; the last ones are empty, where some are."""
+    from tlkit.engine.reporting.style import save
+    from tlkit.tasks.detection.reporting.plots import labelled_batch, picture
+
+    step = max(1, len(made) // SHOWN)
+    chosen = [i for i in range(len(made)) if len(made.xyxy[i])][::step][: SHOWN - 2]
+    chosen += [i for i in range(len(made)) if not len(made.xyxy[i])][: SHOWN - len(chosen)]
+    pictures = [picture(made.file(i)) for i in chosen]
+    scaled = [
+        made.xyxy[i] * (image.shape[1] / made.sizes[i][0]) for i, image in zip(chosen, pictures, strict=True)
+    ]
+    labels = [made.labels[i] for i in chosen]
+    figure = labelled_batch(
+        pictures,  # type: ignore[arg-type]  # of several shapes
+        scaled,
+        labels,
+        made.class_names,
+    )
+    save(figure, run.folder.folder("pictures") / name)
+
+
+def _difficulty(made: Boxes) -> Any:
+    """A row a class: how many, how large, how much lies over them."""
+    import numpy as np
+
+    from tlkit.engine.reporting.html import Table
+
+    rows = []
+    for k, name in enumerate(made.class_names):
+        sizes, hidden = [], []
+        for i in range(len(made)):
+            for j in np.flatnonzero(made.labels[i] == k):
+                box = made.xyxy[i][j]
+                sizes.append(float((box[2:] - box[:2]).max() / max(made.sizes[i])))
+                hidden.append(made.box_columns["occlusion"][i][j])
+        known = [float(text) for text in hidden if text]
+        spread = [
+            f"{np.percentile(some, p):.2f}" if some else None for some in (sizes, known) for p in SPREAD
+        ]
+        rows.append([name, len(sizes), *spread])
+    names = [f"{what} {p} %" for what in ("size", "occlusion") for p in SPREAD]
+    note = (
+        "Size: longer side of a box as a share of the picture's. Occlusion: share of the beam that everything else "
+        "takes, mean over the threat. Both as percentiles."
+    )
+    return Table("Objects", ("class", "boxes", *names), rows, note=note)

@@ -1,0 +1,90 @@
+"""Threat image projection while a detector learns: other threats in other pictures at every step.
+
+A change of `training_box_batches`. What it lays in follows from the step's seed and the place in the batch, so that a
+training that was stopped goes on with the same threats; how it is laid in is told by `compositing` and
+`superimposition`. Boxes are those of the threat's own mask in the pixels that the network sees.
+
+Source: Bhowmik et al. 2019, section 3.1, done anew for each step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.core.text import place_of
+from tlkit.data.boxes.augment import PADDING
+from tlkit.data.boxes.batches import Pictures
+from tlkit.data.images.decoding.depth import LUMA
+from tlkit.data.xray.transmittance import background_level
+from tlkit.tasks.compositing.colour import laid_into
+from tlkit.tasks.compositing.composites import Superimposed, Wish, lay_threats
+
+
+class ThreatProjection:
+    """Lays threats into a share of the pictures of a batch.
+
+    Args:
+        wish: Threats and their poses.
+        class_names: [k] of the pictures; a threat's class is one of them, upper and lower case aside.
+        share: Of pictures into which threats are laid.
+        i0: Grey level of the free beam, 0..1; None estimates it in each picture.
+        colours: Float32 [3] of `palette`, for pictures in colour; None: threats are grey.
+    """
+
+    def __init__(
+        self,
+        wish: Wish,
+        class_names: Sequence[str],
+        share: float,
+        *,
+        i0: float | None = None,
+        colours: np.ndarray | None = None,
+    ) -> None:
+        self.wish, self.share, self.i0, self.colours = wish, share, i0, colours
+        self.places: Mapping[str, int] = {name: place_of(name, class_names) for name in wish.held}
+
+    def __call__(
+        self, pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
+    ) -> Pictures:
+        """See `training_box_batches`; there are `per_bag` more places for boxes."""
+        new = tf.numpy_function(
+            self.lay, [pixels, xyxy, labels, frames, seed], [tf.uint8, tf.float32, tf.int32], stateful=False
+        )
+        most = labels.shape[1] + self.wish.per_bag[1]
+        shapes = (pixels.shape, [pixels.shape[0], most, 4], [pixels.shape[0], most])
+        laid, boxes, kinds = (tf.ensure_shape(one, shape) for one, shape in zip(new, shapes, strict=True))
+        return laid, boxes, kinds
+
+    def lay(
+        self, pixels: np.ndarray, xyxy: np.ndarray, labels: np.ndarray, frames: np.ndarray, seed: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same with arrays: uint8 [b, s, s, 3], float32 [b, m, 4], int32 [b, m], int32 [b, 4], int32 [2]."""
+        count, room = len(pixels), self.wish.per_bag[1]
+        pixels = pixels.copy()
+        boxes = np.full((count, room, 4), PADDING, np.float32)
+        kinds = np.full((count, room), PADDING, np.int32)
+        for i in range(count):
+            rng = np.random.default_rng([*(seed.astype(np.int64) % 2**32).tolist(), i])
+            if rng.random() >= self.share:
+                continue
+            left, top, right, bottom = frames[i].tolist()
+            window, corner = pixels[i, top:bottom, left:right], np.array([left, top, left, top])
+            one = self._composite(rng, window, xyxy[i][labels[i] != PADDING] - corner)
+            window[...] = self._levels(window, one)
+            boxes[i, : len(one.labels)] = one.boxes + corner
+            kinds[i, : len(one.labels)] = [self.places[name] for name in one.labels]
+        return pixels, np.concatenate([xyxy, boxes], 1), np.concatenate([labels, kinds], 1)
+
+    def _composite(self, rng: np.random.Generator, window: np.ndarray, there: np.ndarray) -> Superimposed:
+        picture = (window @ LUMA / 255).astype(np.float32)
+        level = background_level(picture) if self.i0 is None else self.i0
+        return lay_threats(rng, self.wish, picture, level, there)
+
+    def _levels(self, window: np.ndarray, one: Superimposed) -> np.ndarray:
+        """uint8 `[h, w, 3]`: the picture times what the threats let through, in their colours where it has colours."""
+        grey = (window == window[..., :1]).all()
+        laid = laid_into(window.astype(np.float32), one.through, None if grey else self.colours)
+        return (laid + 0.5).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Detection: detectors, anchors, losses, training, predictions."""

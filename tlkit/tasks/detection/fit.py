@@ -1,0 +1,320 @@
+"""Fitting a detector in phases: `fit()` with a rate that falls, averaged weights, a best that is kept, exact resume.
+
+Everything that a later epoch depends on is in one file, written at the end of each epoch; everything random follows
+from (seed, phase, epoch, step). What selects the best epoch is AP50 on the validation images where somebody can
+judge it, else their loss.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.boxes.augment_settings import BoxAugmentation
+from tlkit.data.boxes.batches import Change, plain_box_batches, training_box_batches
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.splits import BoxSplit, strata
+from tlkit.data.images.batches import Order
+from tlkit.data.images.sources import TRAINING, VALIDATION
+from tlkit.engine.training.adam import FusedAdam
+from tlkit.engine.training.checkpoints import load_variables, save_variables
+from tlkit.engine.training.ema import Average
+from tlkit.engine.training.fit import Keeper, Watchers, rate_of
+from tlkit.engine.training.settings import Phase
+from tlkit.errors import DataFault, RunFailed
+from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, thaw_detector
+from tlkit.tasks.detection.predict import Detected, Found, original, select
+from tlkit.tasks.detection.settings import LEAST_SCORE, USUAL_MOST, Detecting, DetectorFitting
+
+Judge = Callable[[list[Found], Boxes], dict[str, float]]
+MEASURE = "AP50"  # what a judge's best is chosen by
+JUDGED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
+
+
+@dataclass
+class DetectorBest:
+    """The best judged epoch so far, over all phases.
+
+    Attributes:
+        value: What is to be large: AP50, else minus the loss.
+        loss: Loss on the validation images.
+        measures: What the judge said.
+        phase: Where it was.
+        epoch: Which, from 1.
+    """
+
+    value: float = float("-inf")
+    loss: float = float("inf")
+    measures: dict[str, float] = field(default_factory=dict)
+    phase: str = ""
+    epoch: int = 0
+
+
+@dataclass(frozen=True)
+class DetectorResult:
+    """What a phase came to; `stopped` says why it ended, `measures` is what the judge said of the best epoch."""
+
+    name: str
+    epochs: int
+    best_epoch: int
+    best_loss: float
+    measures: dict[str, float]
+    learning_rate: float
+    seconds: float
+    stopped: str
+
+
+def fit_detector(
+    detector: AnyDetector,
+    split: BoxSplit,
+    phases: list[Phase],
+    fitting: DetectorFitting,
+    folder: Path,
+    *,
+    seed: int = 0,
+    augmentation: BoxAugmentation | None = None,
+    change: Change | None = None,
+    batch_norm: bool = False,
+    judge: Judge | None = None,
+    watchers: Watchers | None = None,
+    draws: int | None = None,
+    most: int = USUAL_MOST,
+) -> list[DetectorResult]:
+    """Fit a detector phase by phase; each goes on from the best weights so far.
+
+    Args:
+        detector: It ends with the best weights known.
+        split: Training images are learned, validation images select.
+        phases: Phases of 0 epochs are left out; stage "head" learns pyramid and heads, "top" the backbone's last
+            stage too, "all" everything.
+        fitting: Batch, rates, stopping.
+        folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
+        seed: Of order, augmentation and dropout.
+        augmentation: Random changes of training images. Where they crop, a network of the crop's size learns.
+        change: What happens before them; see `training_box_batches`.
+        batch_norm: Let the backbone's batch normalisation learn: for random weights.
+        judge: (detections of the validation images, their boxes) -> measures by name, with "AP50".
+        watchers: Who is told of steps and epochs.
+        draws: Training images an epoch, whatever their number; None: each once. See `Order`.
+        most: Detections an image that are judged; 100 at least.
+
+    Returns:
+        One result for each phase that ran.
+
+    Raises:
+        DataFault: There is nothing to learn from or nothing to select by.
+        RunFailed: Batch, weights, loss or a gradient were NaN or infinite (the step is named, and a replay is kept), or
+            a checkpoint is damaged.
+        UsageFault: The checkpoints were begun with other settings.
+    """
+    training, validation = split.take(TRAINING), split.take(VALIDATION)
+    _check_parts(training, validation)
+    crop = augmentation.crop if augmentation else 0
+    learner = resized_detector(detector, crop) if crop else detector
+    judging = Judging(detector, validation, fitting.batch, judge, learner, most)
+    best, results = DetectorBest(), []
+    keepers = (judging, best, watchers or Watchers())
+    batches = _Batches(training, detector.size, augmentation, change)
+    for phase in (phase for phase in phases if phase.epochs):
+        order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
+        thaw_detector(learner, phase.stage, batch_norm=batch_norm)
+        results.append(
+            _fit_phase(learner, phase, fitting, order, batches, Path(folder) / phase.name, keepers)
+        )
+    learner.average = None
+    judging.take_over()
+    return results
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The training images, the side of their square, and what happens to them."""
+
+    boxes: Boxes
+    size: int
+    augmentation: BoxAugmentation | None
+    change: Change | None
+
+    def of(self, order: Order, epochs: int, first: int) -> tf.data.Dataset:
+        """All batches from epoch `first` on."""
+        return training_box_batches(
+            self.boxes,
+            order,
+            self.size,
+            epochs,
+            first_epoch=first,
+            augmentation=self.augmentation,
+            change=self.change,
+        )
+
+    def names(self, chosen: np.ndarray) -> list[str]:
+        """The files of a step."""
+        return [self.boxes.paths[i] for i in chosen]
+
+
+def _fit_phase(
+    detector: AnyDetector,
+    phase: Phase,
+    fitting: DetectorFitting,
+    order: Order,
+    batches: _Batches,
+    folder: Path,
+    keepers: tuple[Judging, DetectorBest, Watchers],
+) -> DetectorResult:
+    """Fit one phase, or what is left of it, and leave the detector with the best weights known."""
+    _compile(detector, phase, fitting, order.steps)
+    detector.average = Average(detector, fitting.ema)
+    keeper = _DetectorKeeper(phase, fitting, order, folder, batches.names, *keepers)
+    keeper.fit(detector, lambda first: batches.of(order, phase.epochs, first))
+    return keeper.result()
+
+
+def _check_parts(training: Boxes, validation: Boxes) -> None:
+    for part, name in ((training, "training"), (validation, "validation")):
+        if not sum(map(len, part.xyxy)):
+            raise DataFault(
+                f"The {name} part of {part.source} has {len(part)} images and no box.",
+                "Give more pictures, or another --seed or --group.",
+            )
+
+
+def _compile(detector: AnyDetector, phase: Phase, fitting: DetectorFitting, steps: int) -> None:
+    """A fresh optimiser for a phase of `steps` steps an epoch."""
+    rate = rate_of(phase, steps, fitting.schedule, fitting.warmup)
+    optimizer = FusedAdam(
+        rate, weight_decay=fitting.weight_decay or None, global_clipnorm=fitting.clip_norm or None
+    )
+    detector.compile(optimizer)
+    detector.optimizer.build(detector.trainable_variables)
+
+
+class Judging:
+    """Loss and detections of the validation images in one pass.
+
+    Args:
+        detector: What is judged, with the weights that it has at the time.
+        boxes: The validation images.
+        batch: Images a step.
+        judge: See `fit_detector`.
+        learner: Whose weights are judged, where that is not the detector itself.
+        most: See `fit_detector`.
+    """
+
+    def __init__(
+        self,
+        detector: AnyDetector,
+        boxes: Boxes,
+        batch: int,
+        judge: Judge | None,
+        learner: AnyDetector | None = None,
+        most: int = USUAL_MOST,
+    ) -> None:
+        self.detector, self.boxes, self.judge = detector, boxes, judge
+        self.learner = learner or detector
+        self.detecting = JUDGED if most <= USUAL_MOST else replace(JUDGED, most=most, candidates=0)
+        self.batches = plain_box_batches(boxes, detector.size, batch)
+        self.step = tf.function(self._step, reduce_retracing=True, autograph=False)
+
+    def _step(self, pixels: tf.Tensor, truth: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Detected]:
+        raw = self.detector(pixels, training=False)
+        loss = tf.add_n(list(self.detector.loss_parts(raw, truth["boxes"], truth["classes"]).values()))
+        return loss, select(*self.detector.decode(raw), self.detecting)
+
+    def take_over(self) -> None:
+        """Give the detector the weights of the one that learns."""
+        if self.learner is not self.detector:
+            copy_weights(self.learner, self.detector)
+
+    def __call__(self) -> tuple[float, dict[str, float]]:
+        """Mean loss over the images, and the judge's measures (none without a judge)."""
+        self.take_over()
+        total = 0.0
+        found: list[Found] = []
+        for pixels, truth in self.batches:
+            loss, detected = self.step(pixels, truth)
+            total += float(loss) * len(detected.count)
+            found += original(self.boxes, len(found), detected, self.detector.size)
+        measures = self.judge(found, self.boxes) if self.judge else {}
+        return total / len(found), {name: float(value) for name, value in measures.items()}
+
+
+class _DetectorKeeper(Keeper):
+    """Judges the averaged weights, keeps the best and the last, stops early, and catches NaN."""
+
+    def __init__(self, phase, fitting, order, folder, names, judging, best, watchers) -> None:
+        super().__init__(phase, fitting, order, folder, best, names, watchers)
+        self.judging = judging
+
+    @property
+    def _everything(self) -> list:
+        return [*super()._everything, *self.model.average.variables]
+
+    def on_test_end(self, logs: dict | None = None) -> None:
+        """Keras's own validation is not used."""
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Judge, keep, tell."""
+        self.check_weights(epoch)
+        due = (epoch + 1) % self.fitting.judge_every == 0 or epoch + 1 >= self.phase.epochs
+        judged = self._judge(epoch) if due else {}
+        self.state["epoch"] = epoch + 1
+        if epoch + 1 >= self.phase.epochs:
+            self.state["stopped"] = "all epochs done"
+        elif self.state["waited"] >= self.fitting.patience:
+            self.state["stopped"] = f"no better validation for {self.fitting.patience} judged epochs"
+        seconds = time.monotonic() - self._began
+        self.state["seconds"] += seconds
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row = {
+            "phase": self.phase.name,
+            "epoch": epoch + 1,
+            **{f"training_{name}": float(value) for name, value in (logs or {}).items()},
+            **judged,
+            "learning_rate": rate,
+            "seconds": round(seconds, 3),
+        }
+        self.watchers.epoch(row, np.zeros((0, 0), int))
+        self.keep()
+        if self.state["stopped"]:
+            self.model.stop_training = True
+
+    def _judge(self, epoch: int) -> dict[str, Any]:
+        """Score the averaged weights and write them down if they are the best."""
+        with self.model.average.in_place():
+            loss, measures = self.judging()
+            if not np.isfinite(loss):
+                raise RunFailed(
+                    f"The validation loss became {loss} in phase {self.phase.name}, epoch {epoch + 1}.",
+                    f"Lower the learning rate (now {self.phase.learning_rate:g}).",
+                )
+            value = measures.get(MEASURE, -loss)
+            better = (value, -loss) > (self.best.value, -self.best.loss)
+            if better:
+                self.best.__dict__.update(
+                    value=value, loss=loss, measures=measures, phase=self.phase.name, epoch=epoch + 1
+                )
+                save_variables(self.folder / "best.npz", self.model.variables, {})
+        self.state["waited"] = 0 if better else self.state["waited"] + 1
+        named = {f"validation_{name}": value for name, value in measures.items()}
+        return {"validation_loss": loss, **named, "best": better}
+
+    def result(self) -> DetectorResult:
+        """Read the best weights from disk."""
+        load_variables(self.folder / "best.npz", self.model.variables)
+        return DetectorResult(
+            name=self.phase.name,
+            epochs=self.state["epoch"],
+            best_epoch=self.best.epoch if self.best.phase == self.phase.name else 0,
+            best_loss=self.best.loss,
+            measures=dict(self.best.measures),
+            learning_rate=self.phase.learning_rate,
+            seconds=round(self.state["seconds"], 3),
+            stopped=self.state["stopped"],
+        )

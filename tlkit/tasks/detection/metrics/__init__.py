@@ -1,0 +1,1 @@
+"""Metrics of detection: matching, average precision, F1, intervals."""

@@ -1,0 +1,272 @@
+"""Average precision, F1, recall at false alarms: detections in, numbers out, what a detector is worth.
+
+Beside COCO's measures (see `coco`) stand Pascal VOC's, F1, the confusion matrix and, for screening, recall at
+a number of false alarms a bag. A number that does not exist is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tlkit.core.bootstrap import draw_groups, intervals
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.errors import DataFault, RunFailed
+from tlkit.tasks.detection.metrics import intervals as resampling
+from tlkit.tasks.detection.metrics.coco import (
+    COCO_MOST,
+    OVERLAPS,
+    CocoMatches,
+    coco_evaluation,
+    coco_matches,
+    head,
+    mean_of_known,
+    most_counted,
+)
+from tlkit.tasks.detection.metrics.curves import best_f1, curve, f1_from, screening, voc_ap
+from tlkit.tasks.detection.metrics.matching import (
+    Detections,
+    Ranked,
+    confusion_with_background,
+    detections_of_padded,
+    detections_of_pictures,
+    ranked,
+)
+
+__all__ = [
+    "Detections",
+    "coco_evaluation",
+    "coco_measures",
+    "detection_measures",
+    "detections_of_padded",
+    "detections_of_pictures",
+]
+
+RATES = (0.1, 0.5, 1.0)  # false alarms an image
+
+
+def detection_measures(
+    truth: Boxes,
+    found: Detections,
+    *,
+    groups: Sequence[str] | None = None,
+    iou_threshold: float = 0.5,
+    score_threshold: float | None = None,
+    rates: Sequence[float] = RATES,
+    resamples: int = 300,
+    seed: int = 0,
+    most: int = COCO_MOST,
+) -> dict[str, Any]:
+    """Measure a detector on images with known objects.
+
+    Args:
+        truth: The images, with or without objects.
+        found: The detections, of every one of these images.
+        groups: What each image belongs to (bag, patient), `[n]`; None: each to itself.
+        iou_threshold: Least overlap of a hit, for all but COCO's measures.
+        score_threshold: Of F1, precision, recall (of each class too) and the confusion matrix: one that was chosen on
+            other images. None: where F1 of all classes is best here, which flatters.
+        rates: False alarms an image at which recall is wanted.
+        resamples: How many times the groups are drawn anew for the intervals.
+        seed: Of those draws.
+        most: Detections an image that the detector gives.
+
+    Returns:
+        `n`, `groups`, `objects`, `negative` (images without objects), COCO's `AP` to `AR` (`coco.head`) with
+        `counted` detections of a class and image (`most_counted`), `at_100` (the same with COCO's own 100, None where
+        nothing differs), `voc` (mean `AP07` and `AP10`), `f1` (of all classes), `screening` (see `curves`),
+        `confusion`, `intervals` (95 %, of AP, AP50, AP75 and `recall@rate`) and `per_class` (AP to `interval` of AP50).
+
+    Raises:
+        DataFault: There is no image.
+        RunFailed: The detector says NaN or infinity.
+        ValueError: Shapes or labels do not fit; a bug of the caller.
+    """
+    _check(truth, found)
+    members = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    evaluation, rows = coco_evaluation(truth, found, most), ranked(truth, found, iou_threshold)
+    measured, points = head(evaluation), curve(rows)
+    f1 = best_f1(points) if score_threshold is None else f1_from(points, score_threshold)
+    per_class = _per_class(truth, evaluation, rows, f1["threshold"])
+    screened = screening(truth, rows, rates)
+    matched = Matched(truth, coco_matches(truth, found, most), rows, members)
+    return {
+        "n": len(truth),
+        "groups": int(members.max()) + 1,
+        "objects": len(rows.found_at),
+        "negative": sum(not len(boxes) for boxes in truth.xyxy),
+        **measured,
+        "counted": most_counted(truth, most),
+        "at_100": _at_100(evaluation, measured),
+        "voc": {key: _mean([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
+        "f1": {**f1, "iou_threshold": iou_threshold},
+        "screening": screened,
+        "confusion": _confusion(truth, found, f1["threshold"], iou_threshold),
+        "intervals": _intervals(matched, measured, per_class, screened, resamples, seed),
+        "per_class": per_class,
+    }
+
+
+def _at_100(evaluation: Any, measured: dict[str, float | None]) -> dict[str, float | None] | None:
+    """COCO's own measures, which count 100 detections, where they differ."""
+    own = head(evaluation, COCO_MOST)
+    return None if own == measured else own
+
+
+def _confusion(truth: Boxes, found: Detections, threshold: float | None, overlap: float) -> dict[str, Any]:
+    threshold = 0.5 if threshold is None else float(threshold)
+    return {
+        "matrix": confusion_with_background(truth, found, threshold, overlap).tolist(),
+        "classes": [*truth.class_names, "background"],
+        "score_threshold": threshold,
+        "iou_threshold": overlap,
+    }
+
+
+def coco_measures(truth: Boxes, found: Detections, most: int = COCO_MOST) -> dict[str, float | None]:
+    """COCO's AP, AP50, AP75, APs, APm, APl and AR alone, for use while training.
+
+    Args:
+        truth: The images.
+        found: The detections, of every one of these images.
+        most: Detections an image that the detector gives.
+
+    Raises:
+        DataFault, RunFailed, ValueError: As for `detection_measures`.
+    """
+    _check(truth, found)
+    return head(coco_evaluation(truth, found, most))
+
+
+def _check(truth: Boxes, found: Detections) -> None:
+    if not len(truth):
+        raise DataFault("There is no image to measure.", "Give a source with images.")
+    if not len(truth) == len(found.boxes) == len(found.scores) == len(found.labels):
+        raise ValueError(f"{len(found.boxes)} detections for {len(truth)} images")
+    for boxes, scores, labels in zip(*found, strict=True):
+        if boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
+            raise ValueError(f"shapes {boxes.shape}, {scores.shape}, {labels.shape} do not fit")
+    if not all(np.isfinite(np.concatenate(values)).all() for values in (found.boxes, found.scores)):
+        raise RunFailed("The detector says NaN or infinity.", "Lower the learning rate and train anew.")
+    labels, classes = np.concatenate(found.labels), len(truth.class_names)
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"labels {labels.min()}..{labels.max()} of {classes} classes")
+
+
+# --- summaries ---
+
+
+def _per_class(
+    truth: Boxes, evaluation: Any, rows: Ranked, threshold: float | None
+) -> dict[str, dict[str, Any]]:
+    precision, recall = (
+        evaluation.eval["precision"],
+        evaluation.eval["recall"],
+    )  # [T, R, K, A, M], [T, K, A, M]
+    found = {}
+    for k, name in enumerate(truth.class_names):
+        own = rows.of(k)
+        overlaps = precision[:, :, k, 0, -1]
+        points = curve(own)
+        found[name] = {
+            "AP": mean_of_known(overlaps),
+            "AP50": mean_of_known(overlaps[0]),
+            "AP75": mean_of_known(overlaps[5]),
+            "AR": mean_of_known(recall[:, k, 0, -1]),
+            "AP07": voc_ap(own, "07"),
+            "AP10": voc_ap(own, "10"),
+            **(best_f1(points) if threshold is None else f1_from(points, threshold)),
+            "objects": len(own.found_at),
+            "images": len(np.unique(own.object_images)),
+        }
+    return found
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
+
+
+class Matched(NamedTuple):
+    """All that is resampled.
+
+    Attributes:
+        truth: The images.
+        coco: Which detection found which object, by COCO's rule.
+        rows: Their ranking, by VOC's.
+        members: The group of each image, int `[n]`.
+    """
+
+    truth: Boxes
+    coco: CocoMatches
+    rows: Ranked
+    members: np.ndarray
+
+
+def _intervals(
+    matched: Matched,
+    measured: dict[str, float | None],
+    per_class: dict[str, dict[str, Any]],
+    screened: list[dict[str, Any]],
+    resamples: int,
+    seed: int,
+) -> dict[str, list[float] | None]:
+    """95 % intervals of AP, AP50, AP75 and recall at each rate; those of AP50 of each class go into its row."""
+    truth, rows, members = matched.truth, matched.rows, matched.members
+    count, rates = int(members.max()) + 1, [one["rate"] for one in screened]
+
+    def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
+        return resampled_measures(matched, draws, rates)
+
+    values = {name: measured[name] for name in ("AP", "AP50", "AP75")}
+    values |= {f"class {name}": row["AP50"] for name, row in per_class.items()}
+    values |= {f"recall@{one['rate']:g}": one["recall"] if len(rows.found_at) else None for one in screened}
+    with_objects = {
+        f"class {name}": len(np.unique(members[rows.object_images[rows.object_labels == k]]))
+        for k, name in enumerate(truth.class_names)
+    }
+    rarest = min((number for number in with_objects.values() if number), default=1)
+    trials = {name: max(with_objects.get(name, rarest), 1) for name in values}
+    bounds = intervals(values, resample, trials, draw_groups(count, resamples, seed))
+    for name, row in per_class.items():
+        row["interval"] = bounds.pop(f"class {name}")
+    return bounds
+
+
+def resampled_measures(
+    matched: Matched, draws: np.ndarray, rates: Sequence[float] = RATES
+) -> dict[str, np.ndarray]:
+    """AP, AP50, AP75, AP50 of each class ("class NAME") and recall at each rate ("recall@0.1"), in every resample.
+
+    Args:
+        matched: The images and the detections.
+        draws: How often each group was drawn, `[resamples, G]`.
+        rates: False alarms an image.
+
+    Returns:
+        float64 `[resamples]` each, NaN where a resample has no object.
+    """
+    count, weights = draws.shape[1], np.ascontiguousarray(draws.T, np.float32)
+    truth = matched.truth
+    classes = resampling.counted_classes(matched.coco, len(truth.class_names), matched.members, count)
+    pooled = resampling.counted_screening(matched.rows, matched.members, count)
+    table = np.array([[resampling.resampled_ap(one, weights) for one in overlaps] for overlaps in classes])
+    table = table.reshape(len(classes), len(OVERLAPS), len(draws))  # [k, overlap, draw]
+    found = {
+        "AP": _mean_of_known(table.mean(axis=1)),
+        "AP50": _mean_of_known(table[:, 0]),
+        "AP75": _mean_of_known(table[:, 5]),
+    }
+    found |= {f"class {name}": table[k, 0] for k, name in enumerate(truth.class_names)}
+    for rate in rates:
+        found[f"recall@{rate:g}"] = resampling.resampled_recall(pooled, weights, rate)
+    return found
+
+
+def _mean_of_known(table: np.ndarray) -> np.ndarray:
+    """Mean over the classes that a resample has: float64 `[k, resamples]` -> `[resamples]`."""
+    known = ~np.isnan(table)
+    sums, counts = np.where(known, table, 0.0).sum(axis=0), known.sum(axis=0)
+    return np.divide(sums, counts, out=np.full(table.shape[1], np.nan), where=counts > 0)

@@ -1,0 +1,202 @@
+"""From a detector's raw output to detections: the best boxes, duplicates dropped, in the pixels of the file.
+
+All of it is one graph, which the exported model takes over. Duplicates are dropped within a class, so that a knife
+on a gun stays; KerasCV drops across classes. Only the boxes with the highest scores are compared with one another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.boxes.batches import Letterboxed, placement, plain_box_batches, read_letterboxed, to_original
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.images.decoding.decode import read_contents
+from tlkit.data.images.inspection import inspect_file
+from tlkit.errors import DataFault, UsageFault
+from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.settings import Detecting
+
+
+class Detected(NamedTuple):
+    """Detections of a batch, the highest scores first, padded to the same number.
+
+    Attributes:
+        boxes: float32 [b, most, 4]; 0 beyond the count.
+        scores: float32 [b, most], 0..1; 0 beyond the count.
+        labels: int32 [b, most]; -1 beyond the count.
+        count: int32 [b].
+    """
+
+    boxes: tf.Tensor
+    scores: tf.Tensor
+    labels: tf.Tensor
+    count: tf.Tensor
+
+
+class Found(NamedTuple):
+    """Detections of one picture, the highest score first, in the picture's own pixels.
+
+    Attributes:
+        path: The file, as given, with forward slashes.
+        boxes: float32 [m, 4]: left, top, right, bottom.
+        scores: float32 [m], 0..1.
+        labels: int32 [m].
+    """
+
+    path: str
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+
+
+def select(xyxy: tf.Tensor, scores: tf.Tensor, detecting: Detecting) -> Detected:
+    """Choose among boxes float32 [b, a, 4] with scores [b, a, k]; see `Detecting`."""
+    candidates = min(detecting.candidates, xyxy.shape[1])
+    best = tf.math.top_k(tf.reduce_max(scores, -1), candidates, sorted=True).indices
+    xyxy, scores = (tf.gather(values, best, batch_dims=1) for values in (xyxy, scores))
+    # it wants top, left, bottom, right, but an IoU is the same with x and y exchanged
+    boxes, kept, labels, count = tf.image.combined_non_max_suppression(
+        xyxy[:, :, None],
+        scores,
+        max_output_size_per_class=detecting.most,
+        max_total_size=detecting.most,
+        iou_threshold=detecting.overlap,
+        score_threshold=detecting.threshold,
+        clip_boxes=False,
+    )
+    real = tf.range(detecting.most)[None] < count[:, None]
+    return Detected(boxes, kept, tf.where(real, tf.cast(labels, tf.int32), -1), count)
+
+
+def check_detecting(detecting: Detecting) -> None:
+    """Raise where values cannot be.
+
+    Raises:
+        UsageFault: A share is not between 0 and 1, or a number is below 1.
+    """
+    for name in ("threshold", "overlap"):
+        value = getattr(detecting, name)
+        if not 0 <= value <= 1:
+            raise UsageFault(f"--{name} {value:g} is no share.", "Give a number from 0 to 1.")
+    if min(detecting.most, detecting.candidates) < 1:
+        raise UsageFault(f"--most {detecting.most} leaves no detection.", "Give 1 or more.")
+
+
+class Finder:
+    """A detector that is asked for detections.
+
+    Args:
+        detector: Its weights are used as they are at each call.
+        detecting: What counts as a detection.
+    """
+
+    def __init__(self, detector: AnyDetector, detecting: Detecting | None = None) -> None:
+        self.detector, self.detecting = detector, detecting or Detecting()
+        check_detecting(self.detecting)
+        size = detector.size
+        spec = tf.TensorSpec([None, size, size, 3], tf.uint8)
+        self.detect = tf.function(self._detect, input_signature=[spec], autograph=False)
+        strings = tf.TensorSpec([None], tf.string)
+        self.read = tf.function(lambda contents: read_many(contents, size), [strings], autograph=False)
+
+    def _detect(self, images: tf.Tensor) -> Detected:
+        xyxy, scores = self.detector.decode(self.detector(images, training=False))
+        return select(xyxy, scores, self.detecting)
+
+    def in_files(
+        self, paths: Sequence[Path | str], batch: int = 8, *, skipped: list[tuple[str, str]] | None = None
+    ) -> list[Found]:
+        """Detections in the pixels of each file.
+
+        Args:
+            paths: [n] files.
+            batch: Pictures a step.
+            skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
+
+        Raises:
+            DataFault: A file cannot be used and there is no `skipped`; its message names the file.
+        """
+        found: list[Found] = []
+        bad: list[tuple[str, str]] = []
+        for start in range(0, len(paths), batch):
+            chosen = [Path(path) for path in paths[start : start + batch]]
+            found += self._in_some(chosen, bad)
+            if bad and skipped is None:
+                raise DataFault(f"{bad[0][0]} {bad[0][1]}.", "Take it out, or save it again as PNG or JPEG.")
+        if skipped is not None:
+            skipped += bad
+        return found
+
+    def _in_some(self, paths: Sequence[Path], bad: list[tuple[str, str]]) -> list[Found]:
+        """One call for all; where a file breaks it, one call each, so that it can be named."""
+        try:
+            read = self.read(tf.constant([contents_of(path) for path in paths], tf.string))
+        except tf.errors.InvalidArgumentError:
+            if len(paths) > 1:
+                return [one for path in paths for one in self._in_some([path], bad)]
+            bad.append((paths[0].as_posix(), inspect_file(paths[0]).error or "cannot be decoded"))
+            return []
+        detected = self.detect(read.pixels)
+        boxes = to_original(detected.boxes, read.scale, read.offset, read.sides)
+        return unpadded([path.as_posix() for path in paths], detected._replace(boxes=boxes))
+
+    def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Found]:
+        """Detections in every picture of a data set, in the order of its paths."""
+        found: list[Found] = []
+        if not len(boxes):
+            return found
+        for pixels, _ in plain_box_batches(boxes, self.detector.size, batch):
+            found += original(boxes, len(found), self.detect(pixels), self.detector.size)
+        return found
+
+
+def predict_files(
+    detector: AnyDetector, paths: Sequence[Path | str], detecting: Detecting | None = None, batch: int = 8
+) -> list[Found]:
+    """Detections in the pixels of each file; see `Finder.in_files`."""
+    return Finder(detector, detecting).in_files(paths, batch)
+
+
+def predict_boxes(
+    detector: AnyDetector, boxes: Boxes, detecting: Detecting | None = None, batch: int = 8
+) -> list[Found]:
+    """Detections in every picture of a data set; see `Finder.in_boxes`."""
+    return Finder(detector, detecting).in_boxes(boxes, batch)
+
+
+def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Found]:
+    """Detections of the pictures from `start` on, from the network's pixels to those of the files."""
+    chosen = range(start, start + len(detected.count))
+    sides = np.array([boxes.sizes[i] for i in chosen], np.float32)
+    placed = to_original(detected.boxes, *placement(sides, size), sides)
+    return unpadded([boxes.paths[i] for i in chosen], detected._replace(boxes=placed))
+
+
+def unpadded(paths: Sequence[str], detected: Detected) -> list[Found]:
+    """One `Found` a picture."""
+    values = [np.asarray(value) for value in detected]
+    return [
+        Found(path, boxes[:count], scores[:count], labels[:count])
+        for path, boxes, scores, labels, count in zip(paths, *values, strict=True)
+    ]
+
+
+def read_many(contents: tf.Tensor, size: int) -> Letterboxed:
+    """Strings [n], each the bytes of a file -> pictures in the square, stacked."""
+    spec = Letterboxed(
+        tf.TensorSpec([size, size, 3], tf.uint8), *(tf.TensorSpec([2], tf.float32) for _ in range(3))
+    )
+    return tf.map_fn(lambda one: read_letterboxed(one, size), contents, fn_output_signature=spec)
+
+
+def contents_of(path: Path) -> bytes:
+    """The bytes of a file; none where it cannot be read, which the decoder then refuses."""
+    try:
+        return read_contents(path)
+    except (OSError, ValueError):
+        return b""

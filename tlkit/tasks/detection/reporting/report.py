@@ -1,0 +1,140 @@
+"""What a detector's run shows of itself: pictures of its test part, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from tlkit.core.run import Run
+
+if TYPE_CHECKING:
+    from tlkit.data.boxes.dataset import Boxes
+    from tlkit.engine.reporting.html import Table
+    from tlkit.tasks.detection.metrics.matching import Detections
+
+SHOWN = 6  # test pictures beside their truth
+OF_XRAY = {"froc": "Recall against false alarms a picture: what a screener's time buys."}
+CAPTIONS = {
+    "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
+    "worst": "The test pictures with the most faults.",
+    "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
+    "froc": "Recall against false alarms a picture.",
+    "batch": "A training batch as the network sees it.",
+}
+
+
+def draw_evidence(run: Run, test: Boxes, found: Detections, measures: dict[str, Any]) -> None:
+    """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
+    from tlkit.engine.reporting.lettering import writable
+    from tlkit.engine.reporting.style import save
+    from tlkit.engine.reporting.tensorboard import ScalarBoard
+    from tlkit.tasks.detection.reporting import plots as draw
+
+    folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
+    shown = draw.over_classes(test, SHOWN, run.seed)
+    test = replace(test, class_names=writable(test.class_names))
+    save(
+        draw.beside_truth(test, {run.card()["model"]["network"]: (found, threshold)}, shown),
+        folder / "found.png",
+    )
+    save(draw.worst_images(test, found, threshold), folder / "worst.png")
+    save(draw.pr_curves(test, found), folder / "precision_recall.png")
+    save(draw.froc(test, found), folder / "froc.png")
+    board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+    for file in sorted(folder.glob("*.png")):
+        board.add_picture(file.stem, file, len(run.folder.metrics()))
+    board.close()
+
+
+def write_detector_page(run: Run) -> None:
+    """Write the report of a detector from its card."""
+    from tlkit.engine.reporting.html import Table, write_page
+
+    card = run.card()
+    test, model = card["measures"]["test"], card["model"]
+    low, high = test["intervals"]["AP50"] or (None, None)
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    f1, names = test["f1"], ", ".join(card["classes"])
+    lead = (
+        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
+        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test pictures with "
+        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
+        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
+    )
+    if advice := (card.get("improving") or {}).get("advice"):
+        lead += f" {advice}"
+    columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
+    classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
+    kinds, xray = list(test["per_class"]), is_xray(card)
+    screening = [
+        [
+            row["rate"],
+            _with_interval(row, test["intervals"]),
+            row["threshold"],
+            *(row["per_class"][k] for k in kinds),
+        ]
+        for row in test["screening"]
+    ]
+    matrix = test["confusion"]
+    tables = [
+        Table(
+            "Classes of the test part",
+            ("class", *columns),
+            classes,
+            note=_measures_said(test),
+        ),
+        Table(
+            "Screening" if xray else "Recall at few false alarms",
+            ("false alarms a picture", "recall (95 %)", "threshold", *kinds),
+            screening,
+            note=f"Recall of all {'threats' if xray else 'objects'} and of each class at so many false alarms.",
+        ),
+        Table(
+            f"Confusion from {matrix['score_threshold']:.2f}, IoU {matrix['iou_threshold']:g}",
+            ("truth", *matrix["classes"]),
+            [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
+        ),
+    ]
+    there = run.folder.path / "pictures"
+    captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
+    pictures = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
+    tables += _numbered(card["classes"])
+    write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)
+
+
+def is_xray(card: dict[str, Any]) -> bool:
+    """Whether a run's pictures are X-rays: then its page speaks of threats and of screening."""
+    return str(card.get("source") or "").startswith(("xray:", "gdxray:"))
+
+
+def _numbered(classes: Sequence[str]) -> list[Table]:
+    """A table of the classes that pictures show by number, for no font of this machine has their letters."""
+    from tlkit.engine.reporting.html import Table
+    from tlkit.engine.reporting.lettering import writable
+
+    rows = [[short, name] for short, name in zip(writable(classes), classes, strict=True) if short != name]
+    note = "No font of this machine has the letters of these names."
+    return [Table("Numbers in the pictures", ("number", "class"), rows, note=note)] if rows else []
+
+
+def _measures_said(test: dict[str, Any]) -> str:
+    """By which rules the measures of the classes are taken."""
+    said = [
+        f"Precision and recall are from a score of {test['f1']['threshold'] or 0:.3f} on, chosen on validation.",
+        "AP is COCO's; AP10 is VOC's.",
+    ]
+    if test.get("at_100"):
+        said.append(
+            f"Of a class and picture {test['counted']} detections count; of COCO's own 100 AP is "
+            f"{test['at_100']['AP'] or 0:.3f} and AP50 {test['at_100']['AP50'] or 0:.3f}."
+        )
+    return " ".join(said)
+
+
+def _with_interval(row: dict[str, Any], intervals: dict[str, Any]) -> str:
+    """Recall at a rate of false alarms, with its interval where there is one."""
+    recall, interval = row["recall"], intervals.get(f"recall@{row['rate']:g}")
+    if recall is None:
+        return "-"
+    return f"{recall:.3f}" + (f" ({interval[0]:.3f} to {interval[1]:.3f})" if interval else "")

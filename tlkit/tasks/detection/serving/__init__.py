@@ -1,0 +1,1 @@
+"""Serving a detector: its SavedModel, and ONNX and LiteRT files."""

@@ -1,0 +1,176 @@
+"""A detector as a service: the SavedModel that takes bytes of files and answers with boxes in their pixels.
+
+Decoding, letterboxing, network, suppression of duplicates and the way back to the file's pixels are one graph. It
+needs TensorFlow to run and nothing of ours, and its weights are stored once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tlkit.data.boxes.batches import Letterboxed, letterbox, to_original
+from tlkit.engine.serving.saved_model import BYTES, Loaded, write_variants
+from tlkit.engine.serving.signatures import CLASSES, classes_signature, unless_empty
+from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.predict import Detected, Finder, Found, check_detecting
+from tlkit.tasks.detection.settings import Detecting
+
+TOLERANCE = 1e-3  # between the Keras model and the SavedModel, in pixels and in score
+PER_PICTURE = ("boxes", "scores", "labels", "count")  # what has a batch axis
+
+
+class DetectorService(tf.Module):
+    """The signatures of a detector over one set of weights.
+
+    Args:
+        detector: uint8 [b, s, s, 3] -> raw.
+        detecting: What counts as a detection.
+    """
+
+    def __init__(self, detector: AnyDetector, detecting: Detecting | None = None) -> None:
+        super().__init__()
+        check_detecting(detecting or Detecting())
+        self.weights = [weight.value for weight in detector.weights]  # what is stored, once
+        self._names = detector.class_names
+        self._size = detector.size
+        finder = Finder(detector, detecting)
+        self._detect, self._read = finder.detect, finder.read
+        self._detected = finder.detect.get_concrete_function().structured_outputs
+
+    def signatures(self) -> dict[str, Any]:
+        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+        return {
+            CLASSES: classes_signature(self._names),
+            "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
+            "instances": tf.function(self.from_instances, [BYTES], autograph=False),
+            "pixels": tf.function(self.from_pixels, [images], autograph=False),
+        }
+
+    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [n], each the contents of a file -> the best boxes of each.
+
+        Returns:
+            boxes: float32 [n, most, 4]: left, top, right, bottom in pixels of the picture as sent, upright; 0 beyond
+            the count. scores: float32 [n, most]. labels: string [n, most], "" beyond the count. count: int32 [n].
+            classes: string [k], every name.
+        """
+        return {**self.from_instances(image_bytes), "classes": tf.constant(self._names)}
+
+    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As `from_bytes` without classes, which have no batch axis; for row-wise REST."""
+        return self._answer(self._read(image_bytes))
+
+    def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """uint8 [n, h, w, 3], RGB, any size -> as `from_bytes`, in the pixels of these pictures."""
+        spec = Letterboxed(
+            tf.TensorSpec([self._size, self._size, 3], tf.uint8),
+            *(tf.TensorSpec([2], tf.float32) for _ in range(3)),
+        )
+        read = tf.map_fn(lambda one: letterbox(one, self._size), images, fn_output_signature=spec)
+        return {**self._answer(read), "classes": tf.constant(self._names)}
+
+    def _answer(self, read: Letterboxed) -> dict[str, tf.Tensor]:
+        found: Detected = unless_empty(read.pixels, lambda: self._detect(read.pixels), self._detected)
+        names = tf.gather(
+            tf.constant([*self._names, ""]), found.labels % (len(self._names) + 1)
+        )  # -1: the last
+        real = (found.labels >= 0)[..., None]
+        boxes = tf.where(real, to_original(found.boxes, read.scale, read.offset, read.sides), 0.0)
+        return {"boxes": boxes, "scores": found.scores, "labels": names, "count": found.count}
+
+
+def export_detector(detector: AnyDetector, folder: Path, detecting: Detecting | None = None) -> None:
+    """Write a detector as a SavedModel: saved_model.pb and variables/ directly in `folder`.
+
+    Signatures: `serving_default` (bytes of files), `instances` (the same for row-wise REST), `pixels` (uint8 of any
+    size), `classes` (nothing -> names). Bytes that are no picture fail the whole call with InvalidArgumentError; no
+    files at all give arrays of no rows.
+
+    Args:
+        detector: What to write, with the weights that it has.
+        folder: Made where it is missing; other files in it stay.
+        detecting: Threshold, overlap and number of detections: part of the graph from now on.
+    """
+    service = DetectorService(detector, detecting)
+    tf.saved_model.save(service, str(folder), signatures=service.signatures())
+
+
+class NamedFound(NamedTuple):
+    """Detections of one file, the highest score first.
+
+    Attributes:
+        path: The file, as given, with forward slashes.
+        boxes: float32 [m, 4]: left, top, right, bottom in its pixels.
+        scores: float32 [m], 0..1.
+        labels: [m] class names.
+    """
+
+    path: str
+    boxes: np.ndarray
+    scores: np.ndarray
+    labels: tuple[str, ...]
+
+
+class ServedDetector(Loaded[NamedFound]):
+    """A SavedModel of `export_detector`, loaded: boxes for files."""
+
+    what = "SavedModel of a detector"
+    output = "boxes"
+
+    def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[NamedFound]:
+        values = [answer[name] for name in PER_PICTURE]
+        found = (len(paths), values[1].shape[-1])  # files, detections of each at most
+        if [value.shape for value in values] != [(*found, 4), found, found, found[:1]]:
+            raise ValueError(f"{', '.join(PER_PICTURE)} are {[list(value.shape) for value in values]}")
+        return [
+            NamedFound(path, boxes[:m], scores[:m], tuple(name.decode() for name in names[:m]))
+            for path, boxes, scores, names, m in zip(paths, *values, strict=True)
+        ]
+
+
+# --- parity ------------------------------------------------------------------------------------------
+
+
+def check_detector_parity(
+    detector: AnyDetector, folder: Path, paths: Sequence[Path], detecting: Detecting | None = None
+) -> dict[str, Any]:
+    """Compare the Keras model with the SavedModel on disk, both starting from files.
+
+    Args:
+        detector: The model that was exported.
+        folder: Where its SavedModel lies.
+        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned file.
+        detecting: As exported.
+
+    Returns:
+        largest_difference: Of all boxes (pixels) and scores; infinite where numbers or classes of detections differ.
+        tolerance: What it should not exceed. detections: How many were compared; with 0 the comparison proves
+        nothing. checked: Names of what was compared.
+    """
+    with tempfile.TemporaryDirectory() as place:
+        variants = write_variants(Path(paths[0]), Path(place)) if paths else {}
+        files = [Path(path) for path in paths] + list(variants.values())
+        expected = Finder(detector, detecting).in_files(files)
+        actual = ServedDetector.load(folder).predict_files(files)
+    pairs = list(zip(expected, actual, strict=True))
+    return {
+        "largest_difference": max((_difference(detector, *pair) for pair in pairs), default=0.0),
+        "tolerance": TOLERANCE,
+        "detections": sum(len(one.scores) for one in expected),
+        "checked": [Path(path).as_posix() for path in paths] + list(variants),
+    }
+
+
+def _difference(detector: AnyDetector, expected: Found, actual: NamedFound) -> float:
+    names = tuple(detector.class_names[label] for label in expected.labels)
+    if names != actual.labels:
+        return float("inf")
+    pairs = ((expected.boxes, actual.boxes), (expected.scores, actual.scores))
+    return max((float(np.abs(one - other).max()) for one, other in pairs if one.size), default=0.0)

@@ -1,0 +1,1 @@
+"""Sliding window: a classifier moved over an image as a detector."""

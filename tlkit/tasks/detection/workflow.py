@@ -1,0 +1,398 @@
+"""Chapters of the recipes that find things: pictures with boxes, a detector, its training, and what it is worth."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.core.device import set_precision
+from tlkit.core.run import Run
+from tlkit.core.text import count
+from tlkit.data.images.decoding.pixel_limit import most_pixels
+from tlkit.data.images.sources import PARTS, TEST, TRAINING
+from tlkit.data.xray.drawing import draw_first, drawn_or_sample
+from tlkit.engine.training.estimates import training_time
+from tlkit.engine.training.manifest import keep_manifest
+from tlkit.engine.training.underfitting import say_improving
+from tlkit.errors import DataFault, UsageFault
+from tlkit.tasks.classification.workflow import CHECKPOINTS
+from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, judge, say_most
+from tlkit.tasks.detection.progress import Reporter, draw_first_batch
+from tlkit.tasks.detection.reporting.report import write_detector_page
+
+if TYPE_CHECKING:
+    import keras
+
+    from tlkit.backbones.weights import WeightsOrigin
+    from tlkit.data.boxes.augment_settings import BoxAugmentation
+    from tlkit.data.boxes.dataset import Boxes
+    from tlkit.data.boxes.splits import BoxSplit
+    from tlkit.engine.training.settings import Phase
+    from tlkit.tasks.detection.anchors import Anchors
+    from tlkit.tasks.detection.settings import Detecting, DetectorFitting, OnlineComposites
+
+PARITY_PICTURES = 8
+
+
+# --- Ingredients ---
+
+
+def deal_boxes(
+    run: Run, source: str, faults: str = "refuse", unlabelled: str = "error", *, whole: bool = False
+) -> BoxSplit:
+    """Read pictures with boxes, refuse what would corrupt the result, deal them out and keep the manifest.
+
+    In a dry run some bags stand for built-in ones that are not drawn yet, unless the `whole` set is asked for.
+
+    Raises:
+        DataFault, UsageFault: See `read_boxes`, `split_boxes` and `add_composites`; or an option does not apply to
+            boxes.
+    """
+    from tlkit.core.run_folder import find_run
+    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.boxes.splits import split_boxes, wanted
+    from tlkit.data.boxes.synthetic import add_composites, say_composites
+
+    options = dict(vars(run.split))
+    more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
+    if options.pop("skip_bad"):
+        raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
+    if options.pop("small_classes") != "refuse":
+        raise UsageFault("--small-classes does not apply to pictures with boxes.", "Leave it out.")
+    if options.pop("download"):
+        remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
+        raise UsageFault("--download does not apply to pictures with boxes.", remedy)
+    if whole:
+        draw_first(run.console, source)
+    place = source if whole else drawn_or_sample(run, source)
+    boxes = wanted(read_boxes(place, faults=faults, unlabelled=unlabelled), options.pop("reading"))
+    split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
+    keep_manifest(run, source, split.split)
+    parts = split.summary()
+    warnings = [*split.warnings, *_doubtful_classes(split)]
+    run.record(
+        classes=list(boxes.class_names),
+        data={
+            "split_sha256": split.digest,
+            "parts": parts,
+            "warnings": warnings,
+            "mended": [fault._asdict() for fault in boxes.mended],
+            "skipped": [],
+            "added": added,
+        },
+    )
+    if run.sampled > 1:  # what there is to say would be of the sample
+        return split
+    sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
+    empty = sum(parts[part]["negative"] for part in PARTS)
+    boxes_in_all = sum(map(len, split.boxes.xyxy))
+    run.say(
+        f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
+        f"{', '.join(boxes.class_names)}; {sizes}."
+    )
+    for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
+        run.say(sentence)
+    return split
+
+
+def _doubtful_classes(split: BoxSplit) -> list[str]:
+    """What `tlkit check` says too of classes without boxes, or without any to learn from."""
+    learned, every = split.take(TRAINING).counts(), split.boxes.counts()
+    unlearned = [name for name, number in learned.items() if every[name] and not number]
+    return [
+        *(f"{name} has no boxes." for name, number in every.items() if not number),
+        *(f"{name} has no boxes in the training part, and cannot be learned." for name in unlearned),
+    ]
+
+
+def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
+    """Say which training boxes are too small to be learned at a size, before anything is learned.
+
+    Raises:
+        DataFault: There is no box to learn from.
+    """
+    from tlkit.data.boxes.sizes import tiny_boxes
+
+    training, source = split.take(TRAINING), split.boxes.source
+    if not any(map(len, training.xyxy)):
+        raise DataFault(
+            f"{source} has no box in its training part.", "Give images with boxes, or another --seed."
+        )
+    said = tiny_boxes(training, size)
+    if said and run.card().get("tiny_boxes") != said:  # a study builds many detectors
+        run.record(tiny_boxes=said)
+        run.say(f"Warning: {said}")
+
+
+# --- Preparation ---
+
+
+def prepare_retinanet(
+    run: Run,
+    split: BoxSplit,
+    backbone: str,
+    weights: str,
+    size: int,
+    start: str | None = None,
+    precision: str = "float32",
+    *,
+    propose: bool = False,
+) -> keras.Model:
+    """Start TensorFlow, say how well anchors cover the training boxes, and build a RetinaNet.
+
+    Args:
+        run: Of the recipe.
+        split: For classes and boxes.
+        backbone: See `pyramids`.
+        weights: What the backbone comes with.
+        size: Side of the network's square input, pixels.
+        start: A finished run of this recipe to take all weights and the anchors from; `weights` does not count then.
+        precision: "float32", "bfloat16" or "float16"; weights, losses and boxes are float32 in all.
+        propose: Take anchors that fit the training boxes instead of the usual ones.
+
+    Raises:
+        UsageFault, ModelFault: Backbone, size or weights do not fit; or other anchors are asked for than `start` has.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
+    """
+    if propose and start:
+        raise UsageFault(
+            f"--propose-anchors does not go with --start {start}, whose weights belong to its anchors.",
+            "Leave one of the two out.",
+        )
+    run.start_tensorflow()
+    from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors
+    from tlkit.tasks.detection.build import build_retinanet
+
+    set_precision(run.environment, precision, run.say)
+    look_at_training(run, split, size)
+    training = split.take(TRAINING)
+    anchors = propose_anchors(training, size) if propose else Anchors()
+    if start:
+        anchors = _anchors_of(run, start) or anchors
+    covered = coverage(training, anchors, size)
+    for sentence in covered.sentences():
+        run.say(sentence)
+    weights = "none" if start else weights
+    detector, origin = build_retinanet(split.boxes.class_names, size, backbone, weights, anchors=anchors)
+    facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
+    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
+    return detector
+
+
+def _anchors_of(run: Run, start: str) -> Anchors | None:
+    """The anchors of a finished RetinaNet; None if it is something else, which `_started` refuses.
+
+    Raises:
+        UsageFault: There is no such run.
+    """
+    from tlkit.core.run_folder import find_run, read_card
+    from tlkit.tasks.detection.anchors import Anchors
+
+    stored = read_card(find_run(start, Path(run.options["runs"]))).get("model", {}).get("anchors")
+    return Anchors.of(stored) if stored else None
+
+
+def prepare_yolov8(
+    run: Run,
+    split: BoxSplit,
+    backbone: str,
+    weights: str,
+    size: int,
+    start: str | None = None,
+    precision: str = "float32",
+) -> keras.Model:
+    """Start TensorFlow and build a YOLOv8, which needs no anchors; see `prepare_retinanet`.
+
+    Raises:
+        UsageFault, ModelFault: Backbone, size or weights do not fit.
+        RunFailed: The device is absent, or float16 is wanted without a GPU.
+    """
+    look_at_training(run, split, size)
+    run.start_tensorflow()
+    from tlkit.tasks.detection.build import build_yolov8
+
+    set_precision(run.environment, precision, run.say)
+    detector, origin = build_yolov8(split.boxes.class_names, size, backbone, "none" if start else weights)
+    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
+    return detector
+
+
+def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None) -> WeightsOrigin | None:
+    """Take the weights of a finished run, and say which; what it learned from must not be judged here.
+
+    Its batch normalisation is treated as that run treated it, so the kind of weights is that of its card.
+
+    Raises:
+        UsageFault: There is no such run, or its network differs.
+        DataFault: It learned from what is judged here.
+    """
+    if start is None:
+        return None
+    from tlkit.backbones.weight_files import sha256_of
+    from tlkit.backbones.weights import WeightsOrigin
+    from tlkit.core.run_folder import find_run, read_card
+    from tlkit.data.images.synthetic import check_start
+    from tlkit.tasks.detection.warm_start import start_from
+
+    folder = find_run(start, Path(run.options["runs"]))
+    name = f"{folder.parent.name}/{folder.name}"
+    if not (folder / "model.keras").is_file():
+        raise UsageFault(f"--start {name} has no model.keras.", "Name a finished run of a detector.")
+    check_start(split.split, folder, name)
+    came = start_from(detector, folder / "model.keras")
+    its = read_card(folder)
+    if came.fresh:
+        run.say(f"New to {name}: {', '.join(came.fresh)}; all else starts from its weights.")
+    source = f"of the run {name}, with its {', '.join(came.kept) or 'features, no class in common'}"
+    return WeightsOrigin(its["model"]["weights"]["kind"], source, sha256_of(folder / "model.keras"))
+
+
+def _record_detector(
+    run: Run, detector: keras.Model, backbone: str, origin: Any, facts: dict[str, Any]
+) -> None:
+    run.record(
+        kind="detector",
+        model={
+            "network": detector.kind,
+            "backbone": backbone,
+            "weights": asdict(origin),
+            "image_size": detector.size,
+            "precision": detector.dtype_policy.name,
+            "parameters": detector.count_params(),
+            **facts,
+        },
+    )
+    run.say(f"Weights: {origin.sentence}.")
+
+
+def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = None) -> dict[str, Any]:
+    """What `--dry-run` shows, with the time where the detector is given; what trains nothing has no phases."""
+    card = run.card()
+    parts = pictures_of(run, "data")
+    shown = {
+        "classes": card["classes"],
+        "pictures": parts,
+        "warnings": [*card["data"]["warnings"], *filter(None, [card.get("tiny_boxes")])],
+        "model": card["model"],
+        **({"tip": card["tip"]} if "tip" in card else {}),
+    }
+    if not phases:
+        return shown
+    time = None
+    if run.dry_run and detector is not None:
+        time = training_time(detector, card["model"]["image_size"], parts, phases)
+    return {**shown, "phases": [asdict(phase) for phase in phases], "time": time}
+
+
+def pictures_of(run: Run, entry: str) -> dict[str, int]:
+    """Pictures in each part by an entry of the card; of a set that is not drawn, all that will be."""
+    return {part: found["n"] * run.sampled for part, found in run.card()[entry]["parts"].items()}
+
+
+# --- Cooking ---
+
+
+def fit(
+    run: Run,
+    detector: keras.Model,
+    split: BoxSplit,
+    phases: Sequence[Phase],
+    fitting: DetectorFitting,
+    augmentation: BoxAugmentation,
+    tip: OnlineComposites | None = None,
+    detecting: Detecting | None = None,
+) -> None:
+    """Train phase by phase; the best epoch by AP50 on validation is kept.
+
+    Args:
+        run: Of the recipe.
+        detector: It ends with the best weights.
+        split: What is learned, and what selects.
+        phases: Of the training.
+        fitting: How it is fitted.
+        augmentation: Random changes of training pictures.
+        tip: Threats laid into them.
+        detecting: How many detections a picture are judged.
+
+    Raises:
+        UsageFault: No phase has an epoch.
+        RunFailed: Training diverged.
+    """
+    from tlkit.tasks.detection.fit import fit_detector
+
+    check_phases(phases)
+    most = say_most(run, split, detecting)
+    changes: dict[str, Any] = {
+        "augmentation": augmentation if augmentation.active else None,
+        "change": tip.change(detector.size) if tip else None,
+    }
+    draw_first_batch(run, detector, split, fitting, changes)
+    results = fit_detector(
+        detector,
+        split,
+        list(phases),
+        fitting,
+        run.folder.folder(CHECKPOINTS),
+        seed=run.seed,
+        **changes,
+        batch_norm=run.card()["model"]["weights"]["kind"] == "none",
+        judge=partial(by_precision, most=most),
+        watchers=Reporter(run, split, phases).watchers(),
+        most=most,
+    )
+    run.record(phases=[asdict(result) for result in results])
+    say_improving(run, phases)
+
+
+def check_phases(phases: Sequence[Phase]) -> None:
+    """Refuse phases without an epoch.
+
+    Raises:
+        UsageFault: No phase has one.
+    """
+    if not any(phase.epochs for phase in phases):
+        raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
+
+
+def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
+    """AP50 and AP of what a detector found: what the best epoch is chosen by."""
+    from tlkit.tasks.detection.metrics.matching import detections_of_pictures
+    from tlkit.tasks.detection.metrics.summary import coco_measures
+
+    measured = coco_measures(truth, detections_of_pictures(found), most)
+    return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
+
+
+# --- Tasting ---
+
+
+def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+    """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+    detecting = enough(split, detecting)
+    threshold = choose_threshold(run, detector, split, detecting)
+    judge(run, detector, split, detecting, threshold)
+    run.record(detecting=asdict(detecting))
+
+
+# --- Serving ---
+
+
+def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+    """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
+    from tlkit.tasks.detection.serving.saved_model import check_detector_parity, export_detector
+
+    folder, detecting = run.folder.path, enough(split, detecting)
+    detector.save(folder / "model.keras")
+    export_detector(detector, folder, detecting)
+    test = split.take(TEST)
+    parity = check_detector_parity(
+        detector, folder, [test.file(i) for i in range(min(len(test), PARITY_PICTURES))], detecting
+    )
+    run.record(parity=parity, most_pixels=most_pixels())
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    run.folder.write_json("card.json", run.card())
+    write_detector_page(run)

@@ -1,0 +1,1 @@
+"""Features of images: extractors, engines, cache, handcrafted ones."""

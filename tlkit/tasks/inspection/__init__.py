@@ -1,0 +1,1 @@
+"""Inspection of a network: layer table, trace, Grad-CAM."""

@@ -1,0 +1,1 @@
+"""Studies: does it help? Few-shot, composites, backbones; arms, gains, verdicts."""

@@ -1,0 +1,306 @@
+"""Chapters of `does-tip-help`: one detector for each number of real pictures, arm and repeat, all judged alike."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tlkit.core.run import Run
+from tlkit.core.run_folder import find_run, read_card
+from tlkit.core.text import count
+from tlkit.data.images.sources import TEST
+from tlkit.engine.training.estimates import untold
+from tlkit.errors import UsageFault
+from tlkit.tasks.compositing.bags_workflow import draw_some
+from tlkit.tasks.detection import evaluate_workflow as tasting
+from tlkit.tasks.detection import workflow as detection
+from tlkit.tasks.detection.progress import Reporter
+from tlkit.tasks.studies.composites_arms import TipQuestion, gather
+from tlkit.tasks.studies.composites_data import TipEvidence
+from tlkit.tasks.studies.few_shot_data import CELLS, computed_once
+from tlkit.tasks.studies.study_report import Telling, write_cells
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.data.boxes.augment_settings import BoxAugmentation
+    from tlkit.engine.training.settings import Phase
+    from tlkit.tasks.detection.settings import Detecting, DetectorFitting
+    from tlkit.tasks.studies.gains import Cell
+
+FEW_GROUPS = 10  # of test pictures with an object: fewer give intervals that are too narrow
+
+
+@dataclass(frozen=True)
+class Training:
+    """How every detector of the question is made, fitted and asked; see the chapters of the detectors' recipes."""
+
+    backbone: str
+    weights: str
+    start: str | None
+    image_size: int
+    precision: str
+    phases: tuple[Phase, ...]
+    fitting: DetectorFitting
+    augmentation: BoxAugmentation
+    detecting: Detecting
+
+    def steps(self, draws: int) -> int:
+        """Steps of each training that draws so many pictures an epoch."""
+        return sum(phase.epochs for phase in self.phases) * -(-draws // self.fitting.batch)
+
+
+# --- Ingredients ---
+
+
+def gather_evidence(
+    run: Run, source: str, question: TipQuestion, faults: str = "refuse", unlabelled: str = "error"
+) -> TipEvidence:
+    """Deal the pictures with boxes out, and find what is laid into the empty ones of training.
+
+    Raises:
+        UsageFault: The question contradicts itself, or --more is given: what is added is the question.
+        DataFault: See `deal_boxes`, `gather` and `TipEvidence`.
+    """
+    question.check()
+    if run.split.more:
+        raise UsageFault(
+            f"--more {run.split.more[0]} would be in every arm, and what is added is the question.",
+            "Name crops with --threats and runs that synthesise with --fakes.",
+        )
+    split = detection.deal_boxes(run, source, faults, unlabelled, whole=True)
+    evidence = TipEvidence(run, split, question, gather(run, split, question))
+    for sentence in _few_groups(evidence):
+        run.say(f"Warning: {sentence}")
+    return evidence
+
+
+def _few_groups(evidence: TipEvidence) -> list[str]:
+    """A sentence where the bootstrap has too little to draw from, else none."""
+    test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
+    objects = {group for group, some in zip(groups, test.xyxy, strict=True) if len(some)}
+    if len(objects) >= FEW_GROUPS:
+        return []
+    return [
+        f"the test part has objects in {count(len(objects), 'group')} only; intervals are too narrow with so few."
+    ]
+
+
+def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
+    """What `--dry-run` shows: what every training learns from, and for how many steps.
+
+    Raises:
+        UsageFault: No phase has an epoch, or --start is another network, which no training should wait to find out.
+    """
+    detection.check_phases(training.phases)
+    _check_start(run, evidence.question.detector, training)
+    card, repeats = run.card(), range(evidence.question.repeats)
+    shown = {
+        "empty": len(evidence.empty),
+        "real": {str(n): [len(evidence.chosen(n, r)) for r in repeats] for n in evidence.numbers},
+        "composites": {
+            laid.name: laid.composites
+            for laid in evidence.threats
+            if laid.kind in evidence.question.composing
+        },
+        "trainings": sum(len(evidence.arms(n)) for n in evidence.numbers) * evidence.question.repeats,
+        "steps": training.steps(evidence.draws),
+    }
+    run.record(training=shown)
+    return {
+        "classes": card["classes"],
+        "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
+        "arms": list(evidence.question.every_arm),
+        **shown,
+        "phases": [asdict(phase) for phase in training.phases],
+        "time": untold("each training says its own; the first, times how many there are, is what to expect."),
+    }
+
+
+def _check_start(run: Run, detector: str, training: Training) -> None:
+    if training.start is None:
+        return
+    place = find_run(training.start, Path(run.options["runs"]))
+    its = read_card(place).get("model", {})
+    made = (its.get("network"), its.get("backbone"))
+    if made != (detector, training.backbone):
+        raise UsageFault(
+            f"--start {training.start} is {made[0] or 'no detector'} on {made[1]}; every arm would be {detector} on "
+            f"{training.backbone}.",
+            "Give --detector and --backbone as that run has them, or leave --start out.",
+        )
+
+
+# --- Cooking ---
+
+
+def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
+    """Train and judge every arm at every number; what an earlier attempt answered is read, not done again."""
+    from tlkit.tasks.detection.metrics.summary import coco_measures
+    from tlkit.tasks.studies.detection_gains import from_rows, measure_detection_benefit
+
+    test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
+    most = tasting.say_most(run, evidence.split, training.detecting)
+    answers = {}
+    for number in evidence.numbers:
+        for arm in evidence.arms(number):
+            found = [
+                from_rows(
+                    computed_once(
+                        run,
+                        _name(number, arm, repeat),
+                        partial(_found, run, evidence, training, arm, number, repeat),
+                    ),
+                    len(test),
+                )
+                for repeat in range(evidence.question.repeats)
+            ]
+            answers[number, arm] = found
+            reached = [coco_measures(test, one, most)["AP50"] or 0.0 for one in found]
+            run.say(
+                f"{number:>4} real, {arm:10}  AP50 {sum(reached) / len(reached):.3f}  "
+                f"({', '.join(f'{value:.3f}' for value in reached)})"
+            )
+    return measure_detection_benefit(test, groups, answers, seed=run.seed, most=most)
+
+
+def _name(number: int, arm: str, repeat: int) -> str:
+    return f"{number}-{arm}-{repeat}"
+
+
+def _found(
+    run: Run, evidence: TipEvidence, training: Training, arm: str, number: int, repeat: int
+) -> np.ndarray:
+    """What a detector says of the test part that learned in one arm, as rows: fitted, chosen on validation, asked once.
+
+    Weights, order and augmentation begin from the repeat's seed, whatever was trained before.
+    """
+    run.start_tensorflow()
+    import keras
+
+    from tlkit.tasks.detection.evaluate import found_on
+    from tlkit.tasks.detection.fit import fit_detector
+    from tlkit.tasks.studies.detection_gains import as_rows
+
+    run.say(f"{number} real, {arm}, repeat {repeat + 1} of {evidence.question.repeats}:")
+    keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
+    prepare = {"yolov8": detection.prepare_yolov8, "retinanet": detection.prepare_retinanet}
+    detector = prepare[evidence.question.detector](
+        run,
+        evidence.split,
+        training.backbone,
+        training.weights,
+        training.image_size,
+        training.start,
+        training.precision,
+    )
+    split = evidence.of_training(arm, number, repeat)
+    detecting = tasting.enough(evidence.split, training.detecting)
+    checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
+    told = Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
+    fit_detector(
+        detector,
+        split,
+        list(training.phases),
+        training.fitting,
+        checkpoints,
+        seed=evidence.seed(repeat),
+        augmentation=training.augmentation if training.augmentation.active else None,
+        change=evidence.change(arm, detector.size),
+        batch_norm=run.card()["model"]["weights"]["kind"] == "none",
+        judge=partial(detection.by_precision, most=detecting.most),
+        watchers=told.watchers(),
+        draws=evidence.draws,
+        most=detecting.most,
+    )
+    rows = as_rows(found_on(detector, evidence.split.take(TEST), detecting, training.fitting.batch))
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return rows
+
+
+# --- Tasting and serving ---
+
+
+def write_verdict(run: Run, evidence: TipEvidence, training: Training, cells: Sequence[Cell]) -> None:
+    """Write benefit.csv, the curves, the page and the card, and say the verdict."""
+    from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, judged_classes
+    from tlkit.tasks.studies.gains import verdicts
+
+    test, question = evidence.split.take(TEST), evidence.question
+    classes = judged_classes(test)
+    objects = sum(map(len, test.xyxy))
+    title = (
+        f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(test), 'picture')}, "
+        f"{count(len(set(evidence.split.groups(TEST))), 'group')}"
+    )
+    said = verdicts(cells, MAIN)
+    if 0 in evidence.numbers:
+        said.append(
+            "Nothing added and no real picture of a threat is nothing to learn from: no such training."
+        )
+    said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(evidence))]
+    write_cells(
+        run,
+        cells,
+        Telling(
+            "Does laying threats into bags help a detector?",
+            title,
+            (MAIN, *SCREENING),
+            tuple(said),
+            notes=tuple(_notes(evidence, training)),
+            pictures=tuple(_pictures(run, evidence)),
+            further=tuple(f"class {name}" for name in classes),
+        ),
+        {**question.facts(), "detecting": asdict(tasting.enough(evidence.split, training.detecting))},
+    )
+
+
+def _blind(cells: Sequence[Cell]) -> list[str]:
+    """A sentence for each number at which no detector finds anything: then nothing was compared."""
+    from tlkit.tasks.studies.detection_gains import MAIN
+
+    best: dict[int, float] = {}
+    for cell in cells:
+        best[cell.number] = max(best.get(cell.number, 0.0), cell.measures[MAIN].value)
+    return [
+        f"With {number} real pictures no arm finds anything, which says nothing about them: train longer (--epochs)."
+        for number, value in best.items()
+        if value == 0
+    ]
+
+
+def _notes(evidence: TipEvidence, training: Training) -> list[str]:
+    steps = training.steps(evidence.draws)
+    notes = [
+        f"Every training has {steps} steps of {training.fitting.batch} pictures, whatever it learns from, and the "
+        f"same {count(len(evidence.empty), 'empty picture')}; its best epoch is chosen on the same real validation "
+        "part. Recall is at 0.1, 0.5 and 1 false alarms a picture; the gain is in AP50 over nothing added, in the "
+        "same draws of groups and repeats."
+    ]
+    drawn = {
+        n: sorted({len(evidence.chosen(n, r)) for r in range(evidence.question.repeats)})
+        for n in evidence.numbers
+    }
+    if larger := {n: some for n, some in drawn.items() if some != [n]}:
+        pairs = (f"{n} are {' or '.join(map(str, some))}" for n, some in larger.items())
+        notes.append(f"Groups come whole, so that of real pictures {'; '.join(pairs)}.")
+    return notes
+
+
+def _pictures(run: Run, evidence: TipEvidence) -> list[tuple[str, str]]:
+    """Composites of the first repeat, of each source that an arm has used."""
+    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.boxes.synthetic import COMPOSITES
+
+    drawn = []
+    for laid in evidence.threats:
+        home = run.folder.folder(CELLS) / f"{laid.name}-0"
+        if home.is_dir():
+            draw_some(run, read_boxes(home / COMPOSITES), f"{laid.name}.png")
+            caption = f"Composites of {laid.threats.split.images.source} with their boxes."
+            drawn.append((f"{laid.name}.png", caption))
+    return drawn

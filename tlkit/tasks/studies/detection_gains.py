@@ -1,0 +1,82 @@
+"""Does adding something to training help a detector? Average precision and recall of each arm, in the same draws.
+
+AP50 is COCO's (see `coco`), judged once on one test part; groups of its pictures and repeats are drawn as
+`benefit` draws them, so that the gain over the arm without anything is a paired one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.tasks.detection.metrics.coco import COCO_MOST, coco_matches
+from tlkit.tasks.detection.metrics.matching import Detections, ranked
+from tlkit.tasks.detection.metrics.summary import RATES, Matched, resampled_measures
+from tlkit.tasks.studies.gains import Cell, compared, members_and_draws, over_repeats
+
+MAIN = "AP50"
+SCREENING = tuple(f"recall@{rate:g}" for rate in RATES)  # at so many false alarms a picture
+
+
+def measure_detection_benefit(
+    truth: Boxes,
+    groups: Sequence[str],
+    answers: Mapping[tuple[int, str], Sequence[Detections]],
+    *,
+    seed: int = 0,
+    most: int = COCO_MOST,
+) -> list[Cell]:
+    """AP50, recall at false alarms, AP50 of each class ("class NAME"), and the gains in AP50.
+
+    Args:
+        truth: The test pictures, [n], with at least one object; classes without any here are left out.
+        groups: [n] what errs together.
+        answers: (number, arm) -> for each repeat, what its detector says of all test pictures. A number without the
+            arm "nothing" has no gains.
+        seed: Of the draws.
+        most: Detections an image that the detectors give.
+    """
+    members, draws = members_and_draws(groups, seed)
+    per_class = [f"class {name}" for name in judged_classes(truth)]
+    wanted = (MAIN, *SCREENING, *per_class)
+    resampled = {}
+    for key, repeats in answers.items():
+        each = [_resampled(truth, found, members, draws, most) for found in repeats]
+        resampled[key] = {
+            name: over_repeats(np.stack([one[name] for one in each], axis=1), seed) for name in wanted
+        }
+    return compared(resampled, {key: len(some) for key, some in answers.items()}, (MAIN, *per_class))
+
+
+def judged_classes(truth: Boxes) -> list[str]:
+    """The classes that have an object which counts."""
+    counting = [labels[~spared] for labels, spared in zip(truth.labels, truth.ignored, strict=True)]
+    there = set(np.concatenate(counting).tolist())
+    return [name for k, name in enumerate(truth.class_names) if k in there]
+
+
+def _resampled(
+    truth: Boxes, found: Detections, members: np.ndarray, draws: np.ndarray, most: int
+) -> dict[str, np.ndarray]:
+    matched = Matched(truth, coco_matches(truth, found, most), ranked(truth, found), members)
+    return resampled_measures(matched, draws)
+
+
+def as_rows(found: Detections) -> np.ndarray:
+    """One float64 array [d, 7] of image, left, top, right, bottom, score, label: to be kept in one file."""
+    image = np.repeat(np.arange(len(found.boxes)), [len(scores) for scores in found.scores])
+    boxes = np.concatenate([np.zeros((0, 4)), *found.boxes])
+    scores, labels = (np.concatenate([np.zeros(0), *values]) for values in (found.scores, found.labels))
+    return np.column_stack([image, boxes, scores, labels]).astype(np.float64)
+
+
+def from_rows(rows: np.ndarray, images: int) -> Detections:
+    """What `as_rows` was made of, for so many images."""
+    own = [rows[rows[:, 0] == i] for i in range(images)]
+    return Detections(
+        tuple(some[:, 1:5].astype(np.float32) for some in own),
+        tuple(some[:, 5].astype(np.float32) for some in own),
+        tuple(some[:, 6].astype(np.int32) for some in own),
+    )

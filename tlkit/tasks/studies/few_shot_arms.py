@@ -1,0 +1,221 @@
+"""The arms of `does-it-help`: what each puts beside the few real pictures of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlkit.data.images.sources import TRAINING
+from tlkit.errors import DataFault
+from tlkit.tasks.studies.few_shot_data import GAMES, NOTHING, WITH_CLUTTER, computed_once
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tlkit.tasks.studies.few_shot_data import Evidence
+
+LOOK = 500  # steps of a game from one look, whether its generator has collapsed, to the next
+COPIES = 4  # composites of each real picture; of each fake there is one
+
+
+class Added(NamedTuple):
+    """What an arm adds to training.
+
+    Attributes:
+        features: float32 [m, d].
+        shows: Whether each shows the class, bool [m].
+    """
+
+    features: np.ndarray
+    shows: np.ndarray
+
+
+Arm = Callable[["Evidence", "np.ndarray", int], Added]  # evidence, indices of the chosen pictures, repeat
+
+
+def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
+    import numpy as np
+
+    return Added(evidence.features[:0], np.zeros(0, bool))
+
+
+def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
+    """The chosen pictures mirrored left-right, up-down, and both."""
+    import numpy as np
+
+    from tlkit.data.images.batches import pixel_batches
+
+    files = [str(evidence.split.images.file(i)) for i in chosen]
+    rows = []
+    for batch in pixel_batches(files, evidence.featurizer.image_size):
+        pixels = batch.numpy()
+        turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
+        rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
+    return _shown(np.concatenate(rows))
+
+
+# --- Games ---
+
+
+def _game(kind: str) -> Arm:
+    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+        """Fakes of a game that saw only the chosen pictures."""
+        from tlkit.tasks.features.extract import features_of_pictures
+
+        return _shown(features_of_pictures(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
+
+    return arm
+
+
+def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    """float32 [n, s, s, c]: what the average generator makes after the game; played once, then read."""
+    name = f"{len(chosen)}-{kind}-{repeat}-fakes"
+    return computed_once(evidence.run, name, lambda: _play(evidence, kind, chosen, repeat))
+
+
+def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    import tempfile
+
+    from tlkit.data.images.decoding.depth import channels_of, read_pictures
+    from tlkit.tasks.synthesis.fit import GameWatchers, fit_game
+    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.latents import random_latents, sample
+    from tlkit.tasks.synthesis.settings import PLAYS
+    from tlkit.tasks.synthesis.stylegan import BUILDERS
+
+    run, question, seed = evidence.run, evidence.question, evidence.run.seed * 1000 + repeat
+    files = [evidence.split.images.file(i) for i in chosen]
+    channels = channels_of(files)
+    pictures = read_pictures(files, question.size, channels)
+    game = Game(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
+    with tempfile.TemporaryDirectory() as folder, run.progress(kind, question.steps) as step:
+        watchers = GameWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
+        fit_game(
+            game,
+            pictures,
+            None,
+            steps=question.steps,
+            folder=Path(folder),
+            every=min(LOOK, question.steps),
+            watchers=watchers,
+        )
+    return sample(game, random_latents(game, question.samples, seed))
+
+
+# --- Clutter ---
+
+
+def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+    """The chosen pictures set into clutter, and the surroundings that all composites share."""
+    from tlkit.data.images.decoding.depth import read_picture
+
+    def compute() -> np.ndarray:
+        crops = [read_picture(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
+        return _in_clutter(evidence, crops, COPIES, repeat).features
+
+    features = computed_once(evidence.run, f"{len(chosen)}-composites-{repeat}-features", compute)
+    return _joined([_shown(features), surroundings(evidence)])
+
+
+def _game_in_clutter(kind: str) -> Arm:
+    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+        """What `composites` adds, and the fakes set into clutter too."""
+        fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
+        return _joined([_composites(evidence, chosen, repeat), _in_clutter(evidence, fakes, 1, repeat, kind)])
+
+    return arm
+
+
+def _joined(parts: Sequence[Added]) -> Added:
+    import numpy as np
+
+    return Added(*(np.concatenate(some) for some in zip(*parts, strict=True)))
+
+
+def _in_clutter(
+    evidence: Evidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
+) -> Added:
+    """Crops float32 [h, w] of the class, each `copies` times in clutter."""
+    from tlkit.tasks.compositing.clutter import composite_crops
+
+    seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
+    pictures, _, _ = composite_crops(
+        {evidence.question.name: crops},
+        _read_class(evidence, evidence.question.negative),
+        copies=copies,
+        negatives=0,
+        size=evidence.featurizer.image_size,
+        seed=seed,
+    )
+    return _shown(_features(evidence, pictures))
+
+
+def _shown(features: np.ndarray) -> Added:
+    """Features of pictures that all show the class."""
+    import numpy as np
+
+    return Added(features, np.ones(len(features), bool))
+
+
+def surroundings(evidence: Evidence) -> Added:
+    """Clutter alone and the other threats in clutter: the same for every number and repeat, so made once.
+
+    Raises:
+        DataFault: There is no class of harmless things.
+    """
+    import numpy as np
+
+    from tlkit.tasks.compositing.clutter import composite_crops
+
+    question, names = evidence.question, evidence.split.images.class_names
+
+    def compute() -> np.ndarray:
+        others = _read_class(evidence, question.negative)
+        if not others:
+            raise DataFault(
+                f"Training has no pictures of {question.negative} to set {question.name} into.",
+                "Name the class of harmless things with --negative, or leave the arm composites out.",
+            )
+        threats = {
+            name: _read_class(evidence, name)
+            for name in names
+            if name not in (question.name, question.negative)
+        }
+        size = evidence.featurizer.image_size
+        pictures, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
+        return _features(evidence, pictures)
+
+    features = computed_once(evidence.run, "surroundings", compute)
+    return Added(features, np.zeros(len(features), bool))
+
+
+def _read_class(evidence: Evidence, name: str) -> list[np.ndarray]:
+    """The training part's pictures of a class, float32 [h, w] each."""
+    from tlkit.data.images.decoding.depth import read_picture
+
+    images = evidence.split.images
+    chosen = [i for i in evidence.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
+    return [read_picture(images.file(i), 1)[..., 0] for i in chosen]
+
+
+def _features(evidence: Evidence, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    import numpy as np
+
+    from tlkit.data.images.decoding.depth import fitted
+    from tlkit.tasks.features.extract import features_of_pictures
+
+    size = evidence.featurizer.image_size
+    if not pictures:
+        return evidence.features[:0]
+    stacked = np.stack([fitted(picture[..., None], size, "resize") for picture in pictures])
+    return features_of_pictures(evidence.featurizer, stacked)
+
+
+ARMS: dict[str, Arm] = {
+    NOTHING: _nothing,
+    "flips": _flips,
+    **{kind: _game(kind) for kind in GAMES},
+    "composites": _composites,
+    **{kind + WITH_CLUTTER: _game_in_clutter(kind) for kind in GAMES},
+}

@@ -1,0 +1,177 @@
+"""Does adding something to training help? Measures with and without it, at several numbers of real pictures.
+
+Intervals come from drawing groups of test pictures and repeats with replacement, both at once; an arm and the arm
+without anything are compared in the same draws, so what they share cancels.
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13 (percentile intervals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from tlkit.core.bootstrap import CONFIDENCE, draw_groups
+
+NOTHING = "nothing"
+RESAMPLES = 1000
+Interval = tuple[float, float]
+
+
+class Measured(NamedTuple):
+    """A number and its 95 % interval."""
+
+    value: float
+    interval: Interval
+
+
+class Cell(NamedTuple):
+    """One arm at one number of real pictures.
+
+    Attributes:
+        number: Real pictures in training.
+        arm: What was added to them.
+        repeats: Trainings behind the figures.
+        measures: Each a mean over repeats.
+        gains: Of the measures that arms are compared by: less that of the arm "nothing" at this number, in the same
+            draws; 0 for itself. Empty where there is no such arm.
+    """
+
+    number: int
+    arm: str
+    repeats: int
+    measures: dict[str, Measured]
+    gains: dict[str, Measured]
+
+
+def measure_benefit(
+    truth: np.ndarray,
+    groups: Sequence[str],
+    answers: Mapping[tuple[int, str], np.ndarray],
+    *,
+    seed: int = 0,
+) -> list[Cell]:
+    """Recall, precision and eta of a class that is to be found, of every arm at every number, and the gain in eta.
+
+    Eta is sqrt(recall * precision), the course's efficiency.
+
+    Args:
+        truth: bool [n]: which test pictures show the class; at least one.
+        groups: [n] what errs together.
+        answers: (number, arm) -> bool [repeats, n]: which were called so; each number has the arm "nothing".
+        seed: Of the draws.
+    """
+    members, draws = members_and_draws(groups, seed)
+    resampled = {key: _resampled(truth, members, found, draws, seed) for key, found in answers.items()}
+    return compared(resampled, {key: len(found) for key, found in answers.items()}, ("eta",))
+
+
+def members_and_draws(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The number of each picture's group, int [n], and how often each group counts, float64 [1 + resamples, G].
+
+    The first row is all groups as they are.
+    """
+    members = np.unique(groups, return_inverse=True)[1]
+    count = int(members.max()) + 1
+    return members, np.vstack([np.ones(count), draw_groups(count, RESAMPLES, seed)])
+
+
+def over_repeats(values: np.ndarray, seed: int) -> np.ndarray:
+    """Mean over the repeats drawn, float64 [1 + resamples], of [1 + resamples, repeats].
+
+    The same repeats are drawn for every arm: repeat r of two arms has the same real pictures.
+    """
+    repeats = values.shape[1]
+    weights = np.vstack([np.ones(repeats), draw_groups(repeats, len(values) - 1, seed + 1)]) / repeats
+    return (values * weights).sum(axis=1)
+
+
+def compared(
+    resampled: Mapping[tuple[int, str], Mapping[str, np.ndarray]],
+    repeats: Mapping[tuple[int, str], int],
+    by: Sequence[str],
+) -> list[Cell]:
+    """Values, intervals and gains of every arm at every number.
+
+    Args:
+        resampled: (number, arm) -> measure -> float64 [1 + resamples], the first of the data as they are.
+        repeats: (number, arm) -> trainings.
+        by: Measures that arms are compared by; the first is the one that verdicts speak of.
+    """
+    cells = []
+    for (number, arm), scores in resampled.items():
+        plain = resampled.get((number, NOTHING))
+        gains = {} if plain is None else {name: _measured(scores[name] - plain[name]) for name in by}
+        measures = {name: _measured(values) for name, values in scores.items()}
+        cells.append(Cell(number, arm, repeats[number, arm], measures, gains))
+    return cells
+
+
+def _measured(values: np.ndarray) -> Measured:
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.nanquantile(values[1:], [tail, 1 - tail])
+    return Measured(float(values[0]), (float(low), float(high)))
+
+
+def _resampled(
+    truth: np.ndarray, members: np.ndarray, found: np.ndarray, draws: np.ndarray, seed: int
+) -> dict[str, np.ndarray]:
+    """Each measure [1 + resamples], averaged over the repeats drawn; the first is of the data as they are."""
+    count = members.max() + 1
+
+    def totals(chosen: np.ndarray) -> np.ndarray:
+        """[1 + resamples, repeats] of bool [repeats, n]."""
+        sums = np.stack([np.bincount(members, weights=row, minlength=count) for row in chosen])
+        return draws @ sums.T
+
+    hits, called = totals(found & truth), totals(found)
+    real = totals(np.broadcast_to(truth, found.shape))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        recall = np.where(real > 0, hits / real, np.nan)
+        precision = np.where(called > 0, hits / called, 0.0)
+    scores = {"recall": recall, "precision": precision, "eta": np.sqrt(recall * precision)}
+    return {name: over_repeats(values, seed) for name, values in scores.items()}
+
+
+def verdicts(cells: Sequence[Cell], measure: str = "eta") -> list[str]:
+    """One sentence for each arm, whatever it says."""
+    arms = list(dict.fromkeys(cell.arm for cell in cells if cell.arm != NOTHING))
+    return [_verdict(arm, [cell for cell in cells if cell.arm == arm], measure) for arm in arms]
+
+
+def _verdict(arm: str, cells: Sequence[Cell], measure: str) -> str:
+    judged = [cell for cell in cells if cell.gains]
+    better = [cell for cell in judged if cell.gains[measure].interval[0] > 0]
+    worse = [cell for cell in judged if cell.gains[measure].interval[1] < 0]
+    pieces = [
+        f"{word} with {_numbers(chosen)} real pictures ({_gains(chosen, measure)})"
+        for word, chosen in (("helps", better), ("harms", worse))
+        if chosen
+    ]
+    if rest := [cell for cell in judged if cell not in better and cell not in worse]:
+        pieces.append(
+            f"makes no difference that can be shown with {_numbers(rest)} ({_gains(rest, measure)})"
+        )
+    pieces += [
+        f"alone, with {cell.number} real pictures, reaches {measure} {shown(cell.measures[measure])} and has nothing "
+        "to be compared with"
+        for cell in cells
+        if not cell.gains
+    ]
+    return f"{arm} {'; '.join(pieces)}."
+
+
+def shown(measured: Measured, sign: str = "") -> str:
+    """A number with its interval, for people."""
+    low, high = measured.interval
+    return f"{measured.value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def _numbers(cells: Sequence[Cell]) -> str:
+    names = [str(cell.number) for cell in cells]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _gains(cells: Sequence[Cell], measure: str) -> str:
+    return ", ".join(f"{measure} {shown(cell.gains[measure], '+')}" for cell in cells)

@@ -1,0 +1,1 @@
+"""Synthesis: GANs, their training, and what a generator can be asked."""

@@ -1,0 +1,1 @@
+"""Metrics of generated images: KID, precision and recall, memorisation, collapse."""

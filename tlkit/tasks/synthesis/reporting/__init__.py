@@ -1,0 +1,1 @@
+"""Report of a GAN: image grids and curves."""

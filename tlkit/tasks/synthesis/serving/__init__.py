@@ -1,0 +1,1 @@
+"""Serving a generator: its SavedModel and the graph in it."""
