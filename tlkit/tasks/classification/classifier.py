@@ -13,7 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tlkit.backbones import fitted_layers as fitted_layers  # noqa: PLC0414 (the same)
+from tlkit.backbones import fitted_layers as fitted_layers  # noqa: PLC0414 (makes its layers known to load_model)
+from tlkit.backbones import layers as layers  # noqa: PLC0414 (the same)
 from tlkit.backbones.feature_model import build_features
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.engine.training.settings import Head
