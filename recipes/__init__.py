@@ -1,1 +1,1 @@
-"""One file per thing you can cook; the file name is the command."""
+"""One file per thing you can run; the file name is the command."""

@@ -1,16 +1,16 @@
-"""Find things in pictures with a RetinaNet.
+"""Find things in images with a RetinaNet.
 
     tlkit run detect-retinanet xray:bags
     tlkit run detect-retinanet bags/ --backbone resnet50 --image-size 512
 
 Method: a feature pyramid on a pretrained backbone, anchors at every place, and the focal loss, which learns from empty
-pictures too (Lin 2017; KerasCV's own loss is zero there). First pyramid and heads, then everything, with the average of
+images too (Lin 2017; KerasCV's own loss is zero there). First pyramid and heads, then everything, with the average of
 the weights; the best epoch by AP50 on validation is kept. AP is COCO's.
 
-Result: xray:bags with --image-size 416 --crop 192 --batch 16 --epochs 1 11 --judge-every 2 --propose-anchors
+Result: xray:bags with --image-size 416 --crop 192 --batch 16 --epochs 1 11 --evaluate-every 2 --propose-anchors
 --balance resample --flip both --turn --gamma 0: AP50 0.726 (0.667 to 0.789), gun 0.935, shuriken 0.953, knife 0.563,
-razor blade 0.454; recall 0.645, 0.803 and 0.829 at 0.1, 0.5 and 1 false alarms a picture; n = 400 bags of 200
-packings, seed 0, 42 minutes on 2 shared cores (52 of one core). Whole pictures of 256 pixels, 8 epochs: 0.492 (0.450
+razor blade 0.454; recall 0.645, 0.803 and 0.829 at 0.1, 0.5 and 1 false alarms an image; n = 400 bags of 200
+packings, seed 0, 42 minutes on 2 shared cores (52 of one core). Whole images of 256 pixels, 8 epochs: 0.492 (0.450
 to 0.541).
 """
 
@@ -52,11 +52,11 @@ def detect_retinanet(
     detecting,
 ):
     # Ingredients
-    split = detection.deal_boxes(run, source, faults, unlabelled)
-    tip = projection.gather_tip(run, split, projecting)
+    split = detection.load_data(run, source, faults, unlabelled)
+    tip = projection.load_threats(run, split, projecting)
 
     # Preparation
-    detector = detection.prepare_retinanet(
+    detector = detection.build_retinanet(
         run, split, backbone, weights, image_size, start, precision, propose=propose_anchors
     )
     phases = [
@@ -68,7 +68,7 @@ def detect_retinanet(
     detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
-    detection.taste(run, detector, split, detecting)
+    detection.evaluate(run, detector, split, detecting)
 
     # Serving
-    detection.serve(run, detector, split, detecting)
+    detection.export(run, detector, split, detecting)

@@ -1,4 +1,4 @@
-"""Find things in pictures with a YOLOv8.
+"""Find things in images with a YOLOv8.
 
     tlkit run detect-yolov8 xray:bags
     tlkit run detect-yolov8 bags/ --backbone yolov8-s --image-size 512
@@ -8,10 +8,10 @@ Method: YOLOv8's pyramid and decoupled heads without anchors, task-aligned assig
 the backbone is pretrained; the best epoch by AP50 on validation is kept. AP is COCO's.
 
 Result: xray:bags with --backbone efficientnet-lite0 --weights imagenet --image-size 416 --crop 192 --batch 16 --epochs
-1 23 --learning-rates 0.001 0.0005 --judge-every 4 --balance resample --flip both --turn --gamma 0: AP50 0.799 (0.739 to
-0.861), gun 0.978, shuriken 0.910, knife 0.733, razor blade 0.576; recall 0.748, 0.868 and 0.889 at 0.1, 0.5 and 1 false
-alarms a picture; n = 400 bags of 200 packings, seed 0, 86 minutes of one core (64 on 2 shared cores). YOLOv8-xs from
-random weights, --epochs 0 48 --learning-rates 0.001 0.001: 0.572 (0.520 to 0.634) after 119.
+1 23 --learning-rates 0.001 0.0005 --evaluate-every 4 --balance resample --flip both --turn --gamma 0: AP50 0.799
+(0.739 to 0.861), gun 0.978, shuriken 0.910, knife 0.733, razor blade 0.576; recall 0.748, 0.868 and 0.889 at 0.1, 0.5
+and 1 false alarms an image; n = 400 bags of 200 packings, seed 0, 86 minutes of one core (64 on 2 shared cores).
+YOLOv8-xs from random weights, --epochs 0 48 --learning-rates 0.001 0.001: 0.572 (0.520 to 0.634) after 119.
 """
 
 import click
@@ -50,11 +50,11 @@ def detect_yolov8(
     detecting,
 ):
     # Ingredients
-    split = detection.deal_boxes(run, source, faults, unlabelled)
-    tip = projection.gather_tip(run, split, projecting)
+    split = detection.load_data(run, source, faults, unlabelled)
+    tip = projection.load_threats(run, split, projecting)
 
     # Preparation
-    detector = detection.prepare_yolov8(run, split, backbone, weights, image_size, start, precision)
+    detector = detection.build_yolov8(run, split, backbone, weights, image_size, start, precision)
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
@@ -64,7 +64,7 @@ def detect_yolov8(
     detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)
 
     # Tasting
-    detection.taste(run, detector, split, detecting)
+    detection.evaluate(run, detector, split, detecting)
 
     # Serving
-    detection.serve(run, detector, split, detecting)
+    detection.export(run, detector, split, detecting)

@@ -1,22 +1,22 @@
-"""Find out whether threats laid into empty bags help a detector that has seen few real ones.
+"""Find out whether threats pasted into empty bags help a detector that has seen few real ones.
 
     tlkit run does-tip-help bags/ --threats crops/ --numbers 0,20,50
-    tlkit run does-tip-help bags/ --threats crops/ --arms tip,fakes+tip --fakes synthesize-dcgan-crops
+    tlkit run does-tip-help bags/ --threats crops/ --arms tip,fakes+tip --generated synthesize-dcgan-crops
 
-Method: for each number of real training pictures with a threat, and several draws of them (smaller ones inside larger
-ones, groups whole), detectors (YOLOv8s, or --detector retinanet) learn from them and all empty training pictures:
-alone ("nothing"), with threat crops laid into those empty pictures ("tip", Bhowmik 2019), with the pictures of
-synthesising runs laid in too ("fakes+tip"), or with threat crops laid into any training picture at every step ("live").
---epochs counts passes over what "nothing" has at the largest number; every arm has as many steps, for more pictures
-must not be more training, and none stops early unless --patience says so. Classes and empty pictures come equally
-often (--balance resample). The best epoch is chosen on the same real validation part; the test part is judged once.
-With 0, composites alone teach; there is no "nothing". No crop may be a judged picture by sha256; that one was not cut
-out of such a picture you must know.
+Method: for each number of real training images with a threat, and several draws of them (smaller ones inside larger
+ones, groups whole), detectors (YOLOv8s, or --detector retinanet) learn from them and all empty training images:
+alone ("nothing"), with threat crops pasted into those empty images ("tip", Bhowmik 2019), with the images of
+synthesising runs pasted in too ("fakes+tip"), or with threat crops pasted into any training image at every step
+("live"). --epochs counts passes over what "nothing" has at the largest number; every arm has as many steps, for more
+images must not be more training, and none stops early unless --patience says so. Classes and empty images come equally
+often (--balance resample). The best epoch is chosen on the same real validation part; the test part is evaluated once.
+With 0, composites alone teach; there is no "nothing". No crop may be an evaluated image by sha256; that one was not cut
+out of such an image you must know.
 
-Result: SIXray (guns and knives, bags with wrenches as empty ones), clean GDXray guns laid in (--composites 120,
+Result: SIXray (guns and knives, bags with wrenches as empty ones), clean GDXray guns pasted in (--composites 120,
 thickness 0.4 to 0.9), a RetinaNet started from xray:bags, 416 pixels in crops of 192, 216 steps a training, three
-draws, n = 48 bags with 32 objects: with 90 real pictures AP50 is 0.649 alone and 0.556 with composites (gain -0.232 to
-+0.061): no difference that can be shown, nor by guns laid in at every step (-0.109 to +0.114). Composites alone reach
+draws, n = 48 bags with 32 objects: with 90 real images AP50 is 0.649 alone and 0.556 with composites (gain -0.232 to
++0.061): no difference that can be shown, nor by guns pasted in at every step (-0.109 to +0.114). Composites alone reach
 0.035 (seed 0, an hour on 2 shared cores beside other work).
 """
 
@@ -39,7 +39,7 @@ from tlkit.tasks.studies import composites_workflow as tip
 @choices.detecting()
 def does_tip_help(run, source, question, epochs, learning_rates, faults, unlabelled, **how):
     # Ingredients
-    evidence = tip.gather_evidence(run, source, question, faults, unlabelled)
+    evidence = tip.load_data(run, source, question, faults, unlabelled)
 
     # Preparation
     phases = [
@@ -52,4 +52,4 @@ def does_tip_help(run, source, question, epochs, learning_rates, faults, unlabel
     cells = tip.answer(run, evidence, training)
 
     # Tasting
-    tip.write_verdict(run, evidence, training, cells)
+    tip.evaluate(run, evidence, training, cells)

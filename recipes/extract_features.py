@@ -6,8 +6,8 @@
     tlkit run extract-features photos/ --layers
 
 Method: a pretrained network up to a layer, maps averaged over their places (the course's S10); or a hand-made family
-(lbp, haralick, fourier, gabor, hog, intensity, pixels); or an ONNX file. Rows are cached by the picture's content: a
-second run computes nothing, one new picture costs one picture. features.npy is float32 [n, d]:
+(lbp, haralick, fourier, gabor, hog, intensity, pixels); or an ONNX file. Rows are cached by the image's content: a
+second run computes nothing, one new image costs one image. features.npy is float32 [n, d]:
 numpy.load(file, mmap_mode="r"); index.csv says which image, class, group and part each row is.
 
 Result: the first command, 600 images on 2 cores (AMD EPYC, no GPU, shared with other work): float32 [600, 1280] in 75
@@ -40,10 +40,10 @@ def extract_features(run, source, layer, layers, engine, parquet, backbone, weig
         tlkit.show_layers(run, backbone, image_size)
 
     # Ingredients
-    split = tlkit.deal(run, source)
+    split = tlkit.load_data(run, source)
 
     # Preparation
-    featurizer = tlkit.prepare_extractor(run, backbone, weights, image_size, layer, engine)
+    featurizer = tlkit.build_extractor(run, backbone, weights, image_size, layer, engine)
     run.stop_if_dry(tlkit.plan_features(run, split, featurizer))
 
     # Cooking

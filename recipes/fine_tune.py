@@ -62,10 +62,10 @@ def fine_tune(
     negative,
 ):
     # Ingredients
-    split = tlkit.deal(run, source)
+    split = tlkit.load_data(run, source)
 
     # Preparation
-    model = tlkit.prepare_classifier(run, split, backbone, weights, image_size, head, precision)
+    model = tlkit.build_classifier(run, split, backbone, weights, image_size, head, precision)
     stages = ("head", "top", "all")
     phases = [
         tlkit.Phase(stage, stage, *how) for stage, *how in zip(stages, epochs, learning_rates, strict=True)
@@ -76,7 +76,7 @@ def fine_tune(
     first = tlkit.fit(run, model, split, phases, fitting, augmentation, views=views, refit=refit)
 
     # Tasting
-    tlkit.taste(run, model, split, negative, first=first)
+    tlkit.evaluate(run, model, split, negative, first=first)
 
     # Serving
-    tlkit.serve(run, model, split)
+    tlkit.export(run, model, split)

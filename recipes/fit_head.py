@@ -26,7 +26,7 @@ from tlkit.cli.options import classification as choices
 @choices.negative()
 def fit_head(run, source, heads, folds, select, backbone, weights, image_size, negative):
     # Ingredients
-    split = tlkit.deal(run, source)
+    split = tlkit.load_data(run, source)
 
     # Preparation
     run.stop_if_dry(tlkit.plan_head(run, split, backbone, weights, image_size, heads, folds))
@@ -35,7 +35,7 @@ def fit_head(run, source, heads, folds, select, backbone, weights, image_size, n
     model, raw = tlkit.fit_head(run, split, backbone, weights, image_size, heads, folds, select)
 
     # Tasting
-    tlkit.taste(run, model, split, negative, raw)
+    tlkit.evaluate(run, model, split, negative, raw)
 
     # Serving
-    tlkit.serve(run, model, split)
+    tlkit.export(run, model, split)

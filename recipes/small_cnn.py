@@ -42,10 +42,10 @@ from tlkit.cli.options import classification as choices
 @choices.negative()
 def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentation, refit, negative):
     # Ingredients
-    split = tlkit.deal(run, source)
+    split = tlkit.load_data(run, source)
 
     # Preparation
-    model = tlkit.prepare_small_cnn(run, split, image_size)
+    model = tlkit.build_small_cnn(run, split, image_size)
     phases = [tlkit.Phase("training", "all", epochs, learning_rate)]
     run.stop_if_dry(tlkit.plan(run, split, phases, model, refit=refit))
 
@@ -53,7 +53,7 @@ def small_cnn(run, source, epochs, learning_rate, image_size, fitting, augmentat
     first = tlkit.fit(run, model, split, phases, fitting, augmentation, refit=refit)
 
     # Tasting
-    tlkit.taste(run, model, split, negative, first=first)
+    tlkit.evaluate(run, model, split, negative, first=first)
 
     # Serving
-    tlkit.serve(run, model, split)
+    tlkit.export(run, model, split)

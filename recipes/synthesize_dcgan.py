@@ -1,12 +1,12 @@
-"""Make new pictures of a rare thing with a DCGAN.
+"""Make new images of a rare thing with a DCGAN.
 
     tlkit run synthesize-dcgan photos/ --class shuriken
-    tlkit run fine-tune photos/ --more synthesize-dcgan-photos
+    tlkit run fine-tune photos/ --synthetic synthesize-dcgan-photos
 
-Method: Radford 2015, with what a hundred pictures need: the same random changes for reals and fakes before the critic
-sees them (DiffAugment, Zhao 2020; ADA, Karras 2020), a critic without batch normalisation, lazy R1 (Mescheder 2018),
-and the average of the generator's weights. It sees the training part only; the checkpoint with the lowest KID
-(Binkowski 2018) against validation is kept and measured once on the test part.
+Method: Radford 2015, with what a hundred images need: the same random changes for reals and fakes before the
+discriminator sees them (DiffAugment, Zhao 2020; ADA, Karras 2020), a discriminator without batch normalisation, lazy
+R1 (Mescheder 2018), and the average of the generator's weights. It sees the training part only; the checkpoint with
+the lowest KID (Binkowski 2018) against validation is kept and measured once on the test part.
 
 Result: 150 shuriken in X-ray crops, 90 of them learned from (--class shuriken --group '[ULA]?(B\\d+_\\d+)', 32 pixels):
 KID against 30 held-out reals 0.036 (95 % interval 0.023 to 0.050; held-out reals themselves -0.004), precision 0.44,
@@ -17,39 +17,39 @@ on 2 cores (AMD EPYC, no GPU, shared with other work).
 import click
 
 import tlkit
-from tlkit.cli.options import synthesis as game_choices
+from tlkit.cli.options import synthesis as choices
 from tlkit.tasks.synthesis import evaluate_workflow as results
-from tlkit.tasks.synthesis import train_workflow as game_chapters
+from tlkit.tasks.synthesis import train_workflow as training
 from tlkit.tasks.synthesis import workflow as synthesis
 
 
 @tlkit.recipe(split=True)
 @click.argument("source")
-@game_choices.imitated()
-@game_choices.game_networks()
-@game_choices.play("dcgan")
-@game_choices.length()
-@game_choices.judge()
+@choices.imitated()
+@choices.gan_networks()
+@choices.play("dcgan")
+@choices.length()
+@choices.judge()
 def synthesize_dcgan(
     run, source, chosen, width, latent, precision, play, preview_augment, length, judge, samples
 ):
     # Ingredients
-    subject = synthesis.deal_pictures(run, source, chosen)
+    subject = synthesis.load_data(run, source, chosen)
     if preview_augment:
         synthesis.preview(run, subject, play, preview_augment)
 
     # Preparation
-    game = synthesis.prepare_game(run, subject, "dcgan", play, width, latent, precision)
+    gan = synthesis.build_gan(run, subject, "dcgan", play, width, latent, precision)
     run.stop_if_dry(synthesis.plan(run, subject, length))
-    jury = game_chapters.Judge(run, judge, subject)
+    evaluator = training.Evaluator(run, judge, subject)
 
     # Cooking
-    game_chapters.play(run, game, subject, length, jury)
+    training.play(run, gan, subject, length, evaluator)
 
     # Tasting
-    results.taste_fakes(run, game, subject, jury, samples)
-    results.show_latents(run, game, subject, "dcgan")
+    results.evaluate(run, gan, subject, evaluator, samples)
+    results.show_latents(run, gan, subject, "dcgan")
 
     # Serving
-    results.serve_generator(run, game, subject)
+    results.export(run, gan, subject)
     results.done(run, samples)

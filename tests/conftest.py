@@ -1,4 +1,4 @@
-"""Fixtures that draw their own pictures, and a cache of their own, so that no test depends on this machine."""
+"""Fixtures that draw their own images, and a cache of their own, so that no test depends on this machine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def real_data():
 
 
 def draw(label: int, number: int, size: int = 40) -> Image.Image:
-    """A picture that is easy to learn: a bright disc (0), bar (1) or frame (2) on noise of its own."""
+    """An image that is easy to learn: a bright disc (0), bar (1) or frame (2) on noise of its own."""
     generator = np.random.default_rng([label, number])
     pixels = generator.integers(0, 90, (size, size, 3))
     y, x = np.mgrid[:size, :size] - size // 2 + generator.integers(-4, 5, (2, 1, 1))
@@ -90,7 +90,7 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> Finished:
-    """Run `tlkit run fine-tune` once, all three phases, on pictures drawn here.
+    """Run `tlkit run fine-tune` once, all three phases, on images drawn here.
 
     Once for all processes of pytest-xdist: the first that asks makes it, the others wait. Nobody may change it.
     """

@@ -23,8 +23,8 @@ from tests.data.images.decoding.bombs import corpus
 MEMORY = 2**30  # bytes of address space beyond what TensorFlow has taken: no decompression bomb fits
 
 
-def pictures() -> list[bytes]:
-    """One picture in every form that is decoded, with what decoders trip over: palettes, 16 bits, frames, EXIF."""
+def draw_images() -> list[bytes]:
+    """One image in every form that is decoded, with what decoders trip over: palettes, 16 bits, frames, EXIF."""
     noise = np.random.default_rng(0).integers(0, 256, (23, 31, 3)).astype(np.uint8)
     image = Image.fromarray(noise)
     turned = Image.Exif()
@@ -46,9 +46,9 @@ def pictures() -> list[bytes]:
         (image, "WEBP", {"lossless": True}),
     ]
     found = []
-    for picture, form, options in forms:
+    for one, form, options in forms:
         stream = io.BytesIO()
-        picture.save(stream, form, **options)
+        one.save(stream, form, **options)
         found.append(stream.getvalue())
     return found
 
@@ -59,17 +59,17 @@ def huge(width: int = 100_000, height: int = 100_000) -> list[bytes]:
     chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
     pixels = zlib.compress(bytes(5000))
     data = struct.pack(">I", len(pixels)) + b"IDAT" + pixels + struct.pack(">I", zlib.crc32(b"IDAT" + pixels))
-    jpeg = bytearray(pictures()[6])
+    jpeg = bytearray(draw_images()[6])
     frame = jpeg.find(b"\xff\xc2") + 5
     jpeg[frame : frame + 4] = b"\xff\xff\xff\xff"
-    gif = bytearray(pictures()[11])
+    gif = bytearray(draw_images()[11])
     gif[6:10] = b"\xff\xff\xff\xff"
     frame = gif.find(b"\x2c", 13 + 768)
     wide = bytearray(gif)
     wide[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    bmp = bytearray(pictures()[9])
+    bmp = bytearray(draw_images()[9])
     bmp[18:26] = struct.pack("<ii", width, height)
-    upside = bytearray(pictures()[9])
+    upside = bytearray(draw_images()[9])
     upside[18:26] = struct.pack("<ii", 2**31 - 1, -(2**31))
     png = b"\x89PNG\r\n\x1a\n"
     found = [png + chunk + data, png + chunk, bytes(jpeg), bytes(gif), bytes(wide), bytes(bmp), bytes(upside)]
@@ -78,7 +78,7 @@ def huge(width: int = 100_000, height: int = 100_000) -> list[bytes]:
 
 def strings(count: int, seed: int = 0) -> list[bytes]:
     """Random, cut off, mutated and spliced contents, the huge headers first."""
-    chance, sound, found = random.Random(seed), pictures(), huge()
+    chance, sound, found = random.Random(seed), draw_images(), huge()
     while len(found) < count:
         one = bytearray(chance.choice(sound))
         how = chance.randrange(6)
@@ -113,7 +113,7 @@ def main() -> None:
     import tensorflow as tf
 
     model = tf.saved_model.load(folder)
-    sound = tf.constant([pictures()[0]])
+    sound = tf.constant([draw_images()[0]])
     before = {
         name: _plain(answer(sound))
         for name, answer in model.signatures.items()
@@ -141,7 +141,7 @@ def _plain(answer: dict) -> dict:
 
 
 def _is_sound(answer: dict) -> bool:
-    """One row for the one picture, and numbers that are numbers."""
+    """One row for the one image, and numbers that are numbers."""
     numbers = [value.numpy() for value in answer.values() if value.dtype.is_floating]
     rows = all(len(value) == 1 for name, value in answer.items() if name != "classes")
     return rows and all(np.isfinite(value).all() for value in numbers)

@@ -36,7 +36,7 @@ from tlkit.tasks.features import extract as features
 from tlkit.tasks.inspection import grad_cam as explain
 from tlkit.tasks.synthesis import latents
 from tlkit.tasks.synthesis.dcgan import build_dcgan
-from tlkit.tasks.synthesis.gan import Game, Play
+from tlkit.tasks.synthesis.gan import Gan, Play
 from tlkit.tasks.synthesis.serving.graph import GeneratorService
 from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator, export_generator
 from tlkit.tasks.synthesis.stylegan import build_stylegan
@@ -215,7 +215,7 @@ def test_names_of_a_saved_model_of_before_are_in_its_card_else_in_an_answer(
 # --- Python ---
 
 
-def test_files_pictures_and_features_of_which_there_are_none(classifier, detector, tmp_path):
+def test_files_images_and_features_of_which_there_are_none(classifier, detector, tmp_path):
     assert list(pixel_batches([], SIZE)) == []
     for answer in (
         evaluation.predict_files(classifier, []),
@@ -230,7 +230,7 @@ def test_files_pictures_and_features_of_which_there_are_none(classifier, detecto
     for featurizer in (network, engine):
         found = featurizer(np.zeros((0, SIZE, SIZE, 3), np.uint8))
         assert (found.shape, found.dtype) == ((0, 8), np.float32)
-    assert features.features_of_pictures(network, np.zeros((0, 32, 32, 1))).shape == (0, 8)
+    assert features.features_of_images(network, np.zeros((0, 32, 32, 1))).shape == (0, 8)
     assert features.Extractor(network, tmp_path)([], []).shape == (0, 8)
     none = drawn_boxes(tmp_path / "none", 0)
     assert predict_files(detector, []) == predict_boxes(detector, none) == []
@@ -238,7 +238,7 @@ def test_files_pictures_and_features_of_which_there_are_none(classifier, detecto
 
 
 @pytest.mark.parametrize("build", [build_dcgan, build_stylegan])
-def test_pictures_of_no_latents(build):
+def test_images_of_no_latents(build):
     networks = build(32, 1, latent=4, width=4, seed=0)
     generator, nothing = networks.generator, np.zeros((0, 4), np.float32)
     assert latents.random_latents(generator, 0, 1).shape == (0, 4)
@@ -253,4 +253,4 @@ def test_pictures_of_no_latents(build):
             mixed = latents.mix_styles(generator, rows, columns)
             assert mixed.grid.shape == (len(rows), len(columns), 32, 32, 1)
             assert mixed.rows.shape == (len(rows), 32, 32, 1)
-    assert Game(networks, Play()).critic_scores(np.zeros((0, 32, 32, 1))).shape == (0,)
+    assert Gan(networks, Play()).discriminator_scores(np.zeros((0, 32, 32, 1))).shape == (0,)

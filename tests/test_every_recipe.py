@@ -1,4 +1,4 @@
-"""Every recipe runs, from pictures to a finished run folder that keeps its promises."""
+"""Every recipe runs, from images to a finished run folder that keeps its promises."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_predictions_agree_with_the_measures(finished):
 
 
 def test_the_saved_model_answers_from_bytes_without_tlkit(finished):
-    picture = finished.source / "disc" / "3.png"
+    image = finished.source / "disc" / "3.png"
     code = (
         "import sys, tensorflow as tf\n"
         f"m = tf.saved_model.load({str(finished.run)!r})\n"
-        f"a = m.signatures['serving_default'](tf.constant([open({str(picture)!r}, 'rb').read()]))\n"
+        f"a = m.signatures['serving_default'](tf.constant([open({str(image)!r}, 'rb').read()]))\n"
         "assert not any(name.split('.')[0] == 'tlkit' for name in sys.modules), 'needs ours'\n"
         "print(a['classes'].numpy().tolist(), a['label'].numpy().tolist(), a['probability'].shape)"
     )
@@ -112,7 +112,7 @@ def test_the_saved_model_answers_from_bytes_without_tlkit(finished):
     assert done.stdout.strip().endswith("(1, 3)")
 
 
-def test_tensorboard_has_curves_pictures_and_graph(finished):
+def test_tensorboard_has_curves_images_and_graph(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(finished.run / "tensorboard" / "validation")).Reload()

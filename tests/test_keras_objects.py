@@ -100,7 +100,7 @@ def generators():
             networks = build(32, latent=8, width=4, classes=classes)
             labels = [np.array([0, 1])] if classes else []
             yield f"{kind}-{classes}", networks.generator, [normal(2, 8), *labels]
-            yield f"{kind}-critic-{classes}", networks.critic, [normal(2, 32, 32, 1), *labels]
+            yield f"{kind}-critic-{classes}", networks.discriminator, [normal(2, 32, 32, 1), *labels]
 
 
 def detectors():

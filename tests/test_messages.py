@@ -60,7 +60,7 @@ def unknown_in_test(make, tmp):
     return tmp / "split"
 
 
-def shared_picture(make, tmp):
+def shared_image(make, tmp):
     shutil.copytree(photos(make, tmp), tmp / "split" / "train")
     shutil.copytree(tmp / "split" / "train", tmp / "split" / "test")
     return tmp / "split"
@@ -74,7 +74,7 @@ FAULTS = {
     "truncated image": (truncated, [], 3, ("bar/0.png", "truncated", "--skip-bad")),
     "zero-byte image": (zero_bytes, [], 3, ("bar/0.png", "0 bytes", "--skip-bad")),
     "class in test only": (unknown_in_test, [], 3, ("Class cube", "test but none for training")),
-    "picture in two parts": (shared_picture, [], 3, ("are the same file", "--allow-leak")),
+    "image in two parts": (shared_image, [], 3, ("are the same file", "--allow-leak")),
     "no such group": (photos, ["--group", r"B\d+"], 3, ("--group", "does not match bar/0.png")),
     "image size": (photos, ["--backbone", "xception", "--image-size", "20"], 2, ("--image-size 20", "xception", "at least 71")),
     "backbone": (photos, ["--backbone", "resnet5"], 2, ("resnet5", "Did you mean resnet50")),

@@ -72,7 +72,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel, listed):
 
 
 def test_the_description_leads_nowhere_inside_the_source(wheel):
-    """A package index shows it alone: a relative link or picture of it is broken there."""
+    """A package index shows it alone: a relative link or image of it is broken there."""
     name = next(n for n in wheel.namelist() if n.endswith(".dist-info/METADATA"))
     metadata = message_from_bytes(wheel.read(name))
     text = metadata.get_payload()

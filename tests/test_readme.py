@@ -85,10 +85,10 @@ def test_there_are_commands_to_check():
 def test_the_python_in_the_readme_runs(finished, monkeypatch, capsys):
     codes = [text for language, text in BLOCKS if language == "python"]
     assert len(codes) == 3
-    picture = next((finished.source / "bar").glob("*.png"))
+    image = next((finished.source / "bar").glob("*.png"))
     for code in codes:
         mended = code.replace("saved_models/fine-tune-crops/1", str(finished.run)).replace(
-            "x.png", str(picture)
+            "x.png", str(image)
         )
         exec(compile(mended, "README.md", "exec"), {})  # noqa: S102 - that is the point
     assert "b'disc'" in capsys.readouterr().out

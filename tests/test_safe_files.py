@@ -376,7 +376,7 @@ OUTSIDE = (
 
 
 def forms(name):
-    """Form -> its files, naming one picture in every way that the form has."""
+    """Form -> its files, naming one image in every way that the form has."""
     box = "1,1,4,4"
     coco = {
         "images": [{"id": 1, "file_name": name}],
@@ -411,19 +411,19 @@ def test_no_annotation_leads_out_of_its_folder(outside, tmp_path):
             read_boxes(root, unlabelled="negative")
         except TlkitError:
             refused.add(form)
-        try:  # what is left out and named leaves the folder's own picture
+        try:  # what is left out and named leaves the folder's own image
             boxes = read_boxes(root, faults="clip", unlabelled="negative")
         except TlkitError:
             continue
         assert {boxes.file(i).resolve() for i in range(len(boxes))} == {(root / "1.png").resolve()}, form
     assert refused >= {"csv", "coco"}
-    assert not refused & {"gdxray", "groups", "yolo"}  # which name no picture that they would open
+    assert not refused & {"gdxray", "groups", "yolo"}  # which name no image that they would open
     (tmp_path / "csv" / "labels.csv").write_text(f"path,label\n{outside},a\n")
     with pytest.raises(DataFault, match="line 2: .* is no path inside the folder"):
         read_images(str(tmp_path / "csv" / "labels.csv"), least=1)
 
 
-def test_a_manifest_only_names_pictures_of_the_source(make_folder, tmp_path):
+def test_a_manifest_only_names_images_of_the_source(make_folder, tmp_path):
     """Its paths are compared with those of the source, and never opened."""
     photos = make_folder(bar=4, disc=4)
     images = read_images(str(photos))
@@ -435,10 +435,10 @@ def test_a_manifest_only_names_pictures_of_the_source(make_folder, tmp_path):
     assert set(read_manifest(tmp_path / "split.csv")) == {"bar/0.png", "../secret.png"}
 
 
-# --- pictures and archives ---
+# --- images and archives ---
 
 
-def test_pictures_that_promise_too_much_are_refused_before_memory_is_taken(tmp_path):
+def test_images_that_promise_too_much_are_refused_before_memory_is_taken(tmp_path):
     """A hundred thousand by a hundred thousand pixels; those that the served graph sees, in tests/test_serving_fuzz.py."""
     import resource
 

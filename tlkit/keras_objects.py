@@ -25,8 +25,8 @@ from tlkit.tasks.detection.retinanet import RetinaNetDetector
 from tlkit.tasks.detection.retinanet_layers import FeaturePyramid, Tower
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
 from tlkit.tasks.detection.yolov8 import YoloDetector
-from tlkit.tasks.synthesis.dcgan import DcganCritic, DcganGenerator, PixelNorm, UpConvolution
-from tlkit.tasks.synthesis.stylegan import Mapping, StyleCritic, StyleGenerator, Synthesis
+from tlkit.tasks.synthesis.dcgan import DcganDiscriminator, DcganGenerator, PixelNorm, UpConvolution
+from tlkit.tasks.synthesis.stylegan import Mapping, StyleDiscriminator, StyleGenerator, Synthesis
 from tlkit.tasks.synthesis.stylegan_layers import (
     EqualisedConvolution,
     EqualisedDense,
@@ -38,7 +38,7 @@ from tlkit.tasks.synthesis.stylegan_layers import (
 __all__ = [
     "ChannelShuffle",
     "ConfusionAccuracy",
-    "DcganCritic",
+    "DcganDiscriminator",
     "DcganGenerator",
     "EqualisedConvolution",
     "EqualisedDense",
@@ -55,7 +55,7 @@ __all__ = [
     "Probabilities",
     "RetinaNetDetector",
     "Standardize",
-    "StyleCritic",
+    "StyleDiscriminator",
     "StyleGenerator",
     "StyledLayer",
     "SupportVectors",

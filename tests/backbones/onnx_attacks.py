@@ -159,7 +159,7 @@ def _sparse(model: onnx.ModelProto) -> None:
 
 
 def _function(name: str, calls: list[str]) -> onnx.FunctionProto:
-    """A function of one picture that calls others, each on the result of the one before."""
+    """A function of one image that calls others, each on the result of the one before."""
     names = ["x", *(f"x{number}" for number in range(1, len(calls))), "y"]
     nodes = [
         helper.make_node(call, [before], [after], domain="" if call == "Relu" else "own")

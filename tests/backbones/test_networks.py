@@ -226,7 +226,7 @@ def test_zoo_s_file_has_the_known_counts(zoo, name):
 
 @pytest.mark.parametrize("name", ROWS)
 def test_network_is_the_zoo_s(zoo, name, tmp_path):
-    """Counts, then results on the same pictures: features, and with the head the logits."""
+    """Counts, then results on the same images: features, and with the head the logits."""
     oracle, path = ORACLES[name], tmp_path / "x.onnx"
     model = zoo.filled(oracle.file, path, seed=7)
     images = np.random.default_rng(8).normal(0, 60, (2, 224, 224, 3)).astype("float32")  # enough for LRN
@@ -308,10 +308,10 @@ def test_squeezenet_takes_the_published_file_and_tells_photographs_apart():
     network, origin = build_backbone("squeezenet", 227, str(file))
     assert origin.kind == "file"
     parrot, sausage = photo("coral_parrot.jpg"), photo("coral_hot_dog.jpg")
-    pictures = np.stack(
+    images = np.stack(
         [np.pad(p, ((0, 3), (0, 3), (0, 0)), "edge") for p in (parrot, parrot[:, ::-1], sausage)]
     )
-    features = np.asarray(network(Preprocess("caffe")(pictures))).mean((1, 2))
+    features = np.asarray(network(Preprocess("caffe")(images))).mean((1, 2))
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     same, other = features[0] @ features[1], features[0] @ features[2]
     print(same, other)

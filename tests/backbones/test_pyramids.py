@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.backbones.pyramids import DARKNETS, build_pyramid, level_layers, pyramid_names, thaw_pyramid
+from tlkit.backbones.pyramids import DARKNETS, build_pyramid, level_layers, pyramid_names, unfreeze_pyramid
 from tlkit.backbones.table import BACKBONES, build_backbone
 from tlkit.errors import UsageFault
 
@@ -87,10 +87,10 @@ def test_freezing_goes_by_stages():
     pyramid, _ = build_pyramid("mobilenet-0.25", SIZE, "none")
     body, counts = pyramid.get_layer("backbone"), {}
     for stage in ("head", "top", "all"):
-        thaw_pyramid(pyramid, stage, "mobilenet-0.25")
+        unfreeze_pyramid(pyramid, stage, "mobilenet-0.25")
         counts[stage] = len(body.trainable_variables)
     assert counts["head"] == 0 < counts["top"] < counts["all"]
-    thaw_pyramid(pyramid, "all", "mobilenet-0.25", batch_norm=True)
+    unfreeze_pyramid(pyramid, "all", "mobilenet-0.25", batch_norm=True)
     assert len(body.trainable_variables) > counts["all"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tlkit.backbones import googlenet as compact
-from tlkit.backbones.keras_weights import PUBLISHED
+from tlkit.backbones.keras_weights import KERAS_WEIGHTS
 from tlkit.backbones.preprocessing import Preprocess
 from tlkit.backbones.table import BACKBONES, DEFAULT, backbone_names, build_backbone, find_backbone
 from tlkit.backbones.weights import find_weights, load_weights
@@ -45,7 +45,7 @@ def test_table_has_every_network_of_keras_applications():
     rows = [row.constructor.removeprefix("keras.applications:") for row in BACKBONES.values()]
     assert {row.partition("*")[0] for row in rows if ":" not in row} == functions
     assert backbone_names()[0] == DEFAULT == OWN[0]
-    assert set(PUBLISHED) == set(BACKBONES) - set(OWN)
+    assert set(KERAS_WEIGHTS) == set(BACKBONES) - set(OWN)
 
 
 def test_table_has_the_seed_s_fourteen():
@@ -150,7 +150,7 @@ def _check_equal(network, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(PUBLISHED))
+@pytest.mark.parametrize("name", sorted(KERAS_WEIGHTS))
 def test_published_file_is_the_one_that_keras_asks_for(name, monkeypatch):
     check_published(name, monkeypatch)
 
@@ -170,7 +170,7 @@ def check_published(name, monkeypatch):
         raise AskedError(file, origin, file_hash, cache_subdir)
 
     monkeypatch.setattr("keras.src.utils.file_utils.get_file", catch)
-    row, entry = BACKBONES[name], PUBLISHED[name]
+    row, entry = BACKBONES[name], KERAS_WEIGHTS[name]
     function, _, alpha = row.constructor.partition(":")[2].partition("*")
     options = {"alpha": float(alpha)} if alpha else {}
     shape = (row.native_size, row.native_size, 3)

@@ -206,9 +206,9 @@ def test_misspelt_word():
 
 def publish(monkeypatch, content: bytes, name: str = "vgg16") -> str:
     """Let the table say that the weights of `name` have this content; their file's name."""
-    entry = published.PUBLISHED[name]
+    entry = published.KERAS_WEIGHTS[name]
     digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    monkeypatch.setitem(published.PUBLISHED, name, entry._replace(digest=digest))
+    monkeypatch.setitem(published.KERAS_WEIGHTS, name, entry._replace(digest=digest))
     return entry.file
 
 
@@ -228,13 +228,13 @@ def test_cached_file_is_used(network, keras_home, monkeypatch):
 
 def test_cached_file_with_another_hash_is_refused_and_kept(keras_home):
     keras_home.mkdir(parents=True)
-    path = keras_home / published.PUBLISHED["vgg16"].file
+    path = keras_home / published.KERAS_WEIGHTS["vgg16"].file
     path.write_bytes(b"mine")
     with pytest.raises(ModelFault) as fault:
         find_weights("vgg16", "imagenet")
     assert fault.value.problem == (
         f"{path} is not the published file: its md5 is {hashlib.md5(b'mine').hexdigest()}," # noqa: S324
-        f" not {published.PUBLISHED['vgg16'].digest}."
+        f" not {published.KERAS_WEIGHTS['vgg16'].digest}."
     )  # fmt: skip
     assert path.read_bytes() == b"mine"
 
@@ -364,7 +364,7 @@ def test_efficientnet_sees_what_keras_shows_it(efficientnet, keras_home, monkeyp
     statistics = [np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])]
     layers[0] = StoredLayer(layers[0].name, [*statistics, *layers[0].arrays[2:]])
     keras_home.mkdir(parents=True)
-    path = keras_home / published.PUBLISHED["efficientnet-b0"].file
+    path = keras_home / published.KERAS_WEIGHTS["efficientnet-b0"].file
     write_old_layout(path, layers)
     publish(monkeypatch, path.read_bytes(), "efficientnet-b0")
     load_weights(efficientnet, "efficientnet-b0", find_weights("efficientnet-b0", "imagenet"))
@@ -413,8 +413,8 @@ def photo(name: str) -> np.ndarray:
     """The middle square of a photograph, uint8 [224, 224, 3]."""
     from PIL import Image, ImageOps
 
-    with Image.open(SHARED / "photos" / name) as picture:
-        square = ImageOps.fit(picture.convert("RGB"), (224, 224), Image.Resampling.BILINEAR)
+    with Image.open(SHARED / "photos" / name) as image:
+        square = ImageOps.fit(image.convert("RGB"), (224, 224), Image.Resampling.BILINEAR)
         return np.asarray(square)
 
 

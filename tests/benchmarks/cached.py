@@ -44,7 +44,7 @@ def measure(source: str, pairs: int = 5, *, images: int = IMAGES, image_size: in
 
 
 def draw_copies(files: list[str], folder: Path, count: int) -> list[str]:
-    """`count` files of different content: pictures over and over, with their number behind them."""
+    """`count` files of different content: images over and over, with their number behind them."""
     folder.mkdir()
     copies = []
     for number in range(count):

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.check
 
-Pictures are drawn for it: 640 x 480 JPEGs and 320 x 240 PNGs with shapes and noise, a tenth of them mirrored copies of
+Images are drawn for it: 640 x 480 JPEGs and 320 x 240 PNGs with shapes and noise, a tenth of them mirrored copies of
 others. Each check is a process of its own on two cores; it reports its seconds and its `ru_maxrss`.
 """
 
@@ -48,7 +48,7 @@ def measure(_source: str, pairs: int = 3, *, few: int = FEW, many: int = MANY) -
 
 
 def draw(folder: Path, count: int) -> Path:
-    """`count` pictures in two classes, each tenth a mirrored copy of the one before it."""
+    """`count` images in two classes, each tenth a mirrored copy of the one before it."""
     generator = np.random.default_rng(0)
     for kind in ("bar", "disc"):
         (folder / kind).mkdir(parents=True)
@@ -68,7 +68,7 @@ def draw(folder: Path, count: int) -> Path:
 
 
 def link_first(source: Path, folder: Path, count: int) -> None:
-    """The first `count` pictures of a folder, as hard links in another."""
+    """The first `count` images of a folder, as hard links in another."""
     for file in sorted(source.rglob("*.*"), key=lambda file: file.name)[:count]:
         (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
         (folder / file.parent.name / file.name).hardlink_to(file)

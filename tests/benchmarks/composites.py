@@ -27,7 +27,7 @@ def measure(
     """Seconds a thousand composites, scaled from `count`."""
     from tlkit.data.xray.bags import draw_bag
 
-    backgrounds = [draw_bag(number, 1, BAG).picture.astype(np.float32) / 255 for number in range(bags)]
+    backgrounds = [draw_bag(number, 1, BAG).image.astype(np.float32) / 255 for number in range(bags)]
     sets = {"simulated crops": simulated(crops)}
     if THREATS.is_dir():
         sets["real crops"] = real(crops)

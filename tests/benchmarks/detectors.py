@@ -3,9 +3,9 @@
 
     python -m tests.benchmarks.detectors
 
-Training: YOLOv8-xs at 320, batches of 8, Adam with clipped gradients, mirroring and a change of size, pictures decoded
+Training: YOLOv8-xs at 320, batches of 8, Adam with clipped gradients, mirroring and a change of size, images decoded
 before; `fit()` of stock `keras_cv.models.YOLOV8Detector` with KerasCV's own augmentation layers in its Dataset.map is the
-rival. A second row runs the input pipelines alone. Evaluation: 5,000 pictures with made detections; the rival makes
+rival. A second row runs the input pipelines alone. Evaluation: 5,000 images with made detections; the rival makes
 COCO's lists from the same arrays and calls pycocotools. Prediction: bytes of a bag's PNG to boxes in its pixels, batch 1,
 by our SavedModel; beside it stands YOLOX-nano (416 px, 80 classes) through onnxruntime and OpenVINO, decoded and
 letterboxed by Pillow, without the suppression of duplicates, where ../shared/weights/yolox_nano.onnx and the package are.
@@ -38,17 +38,17 @@ def measure(
     pairs: int = 3,
     *,
     size: int = 320,
-    pictures: int = 64,
+    images: int = 64,
     steps: int = 12,
-    judged: int = 5000,
+    evaluated: int = 5000,
     asked: int = 20,
 ) -> list[Comparison]:
     """Rows of training, of evaluation and of prediction."""
     with tempfile.TemporaryDirectory() as folder:
-        boxes = drawn_bags(Path(folder), pictures, size)
+        boxes = drawn_bags(Path(folder), images, size)
         return [
             *training(boxes, pairs, size, steps),
-            *evaluation(pairs, judged),
+            *evaluation(pairs, evaluated),
             *prediction(boxes, pairs, size, asked),
         ]
 
@@ -100,7 +100,7 @@ def training(boxes: Any, pairs: int, size: int, steps: int) -> list[Comparison]:
     theirs_share = [f / r for f, r in zip(rows[0].rival, rows[1].rival, strict=True)]
     note = (
         f"Input pipeline as a share of a step: ours {np.median(share):.1%}, stock {np.median(theirs_share):.1%}; "
-        f"{len(boxes)} pictures, batch {BATCH}."
+        f"{len(boxes)} images, batch {BATCH}."
     )
     return [Comparison(**{**vars(row), "note": note}) for row in rows]
 
@@ -154,7 +154,7 @@ def stock_detector(size: int) -> Any:
 
 
 def stock_batches(boxes: Any, size: int) -> Any:
-    """Its own layers in Dataset.map, as its guides have it, on pictures that are decoded already."""
+    """Its own layers in Dataset.map, as its guides have it, on images that are decoded already."""
     import keras_cv
     import tensorflow as tf
 
@@ -199,13 +199,13 @@ def evaluation(pairs: int, count: int) -> list[Comparison]:
     same = abs(bare_pycocotools(truth, found) - (coco_measures(truth, found)["AP"] or 0.0))
     note = f"{sum(map(len, truth.xyxy))} objects, {sum(map(len, found.scores))} detections; difference of AP {same:.1g}."
     return [
-        Comparison(f"COCO measures of {count:,} pictures / bare pycocotools", "s", took["rival"], took["measures"], 0.3, note=note),
-        Comparison(f"all measures with intervals of {count:,} pictures / bare pycocotools", "s", took["rival"], took["report"], note=note),
+        Comparison(f"COCO measures of {count:,} images / bare pycocotools", "s", took["rival"], took["measures"], 0.3, note=note),
+        Comparison(f"all measures with intervals of {count:,} images / bare pycocotools", "s", took["rival"], took["report"], note=note),
     ]  # fmt: skip
 
 
 def made_detections(count: int) -> tuple[Any, Any]:
-    """0 to 4 objects a picture, most of them found, and false alarms."""
+    """0 to 4 objects an image, most of them found, and false alarms."""
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.tasks.detection.metrics.matching import Detections
 

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.engines
 
-Features of 64 pictures in batches of 32, MobileNet and ResNet50 at 224, in memory; the engines compiled before. The
+Features of 64 images in batches of 32, MobileNet and ResNet50 at 224, in memory; the engines compiled before. The
 rival is the same network through a traced tf.function. Without AVX512-BF16 or AMX a processor computes bfloat16 no
 faster than float32.
 """

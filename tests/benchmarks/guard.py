@@ -6,7 +6,7 @@ Each pair times the same number of steps of the same network on the same batch w
 in an order that alternates; the networks are traced before. TensorFlow has one thread: what counts is the processor
 time of the work, which other work on the machine hardly moves, and idle threads that spin would count too. The time on
 the wall is shown beside it. The rows are a small CNN (where a step is shortest and the guard weighs most), a backbone
-that learns altogether, the head on features, and the game of a DCGAN.
+that learns altogether, the head on features, and the GAN of a DCGAN.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from tests.benchmarks.measuring import Comparison, in_turn, main, seconds
 from tlkit.engine.training.nan_guard import Guard
-from tlkit.tasks.synthesis import gan as games
+from tlkit.tasks.synthesis import gan as gans
 
 GREATEST = 1.02
 CLASSES = 4
@@ -72,11 +72,11 @@ def small() -> keras.Model:
 
 
 def whole() -> keras.Model:
-    from tlkit.backbones.feature_model import thaw
+    from tlkit.backbones.feature_model import unfreeze
     from tlkit.tasks.classification.classifier import build_classifier
 
     model, _ = build_classifier("mobilenet-v2-0.35", tuple("abcd"), 96, weights="none")
-    thaw(model, "all", "mobilenet-v2-0.35", batch_norm=True)
+    unfreeze(model, "all", "mobilenet-v2-0.35", batch_norm=True)
     return model
 
 
@@ -114,29 +114,29 @@ def _fitting(model: keras.Model, batches: tf.data.Dataset, *, guarded: bool = Fa
 
 
 def players() -> tuple[Callable, Callable]:
-    """The same for two games; in the plain one the question is answered with a constant when the step is traced."""
+    """The same for two GANs; in the plain one the question is answered with a constant when the step is traced."""
     from tlkit.tasks.synthesis.dcgan import build_dcgan
-    from tlkit.tasks.synthesis.fit import picture_stream
+    from tlkit.tasks.synthesis.fit import image_stream
     from tlkit.tasks.synthesis.settings import DCGAN_PLAY
 
-    pictures = np.random.default_rng(0).random((32, 32, 32, 1)).astype(np.float32)
+    images = np.random.default_rng(0).random((32, 32, 32, 1)).astype(np.float32)
     made = []
-    for question in (lambda _: tf.constant(True), games.finite):
-        game = games.Game(build_dcgan(32, 1), DCGAN_PLAY)
-        batches = picture_stream(pictures, None, DCGAN_PLAY.batch, 0, 0)
+    for question in (lambda _: tf.constant(True), gans.finite):
+        gan = gans.Gan(build_dcgan(32, 1), DCGAN_PLAY)
+        batches = image_stream(images, None, DCGAN_PLAY.batch, 0, 0)
 
-        def fit(steps: int, game: games.Game = game, batches: tf.data.Dataset = batches) -> None:
-            game.fit(batches, steps_per_epoch=steps, verbose=0)
+        def fit(steps: int, gan: gans.Gan = gan, batches: tf.data.Dataset = batches) -> None:
+            gan.fit(batches, steps_per_epoch=steps, verbose=0)
 
-        with mock.patch.object(games, "finite", question), _unconditional(question is not games.finite):
+        with mock.patch.object(gans, "finite", question), _unconditional(question is not gans.finite):
             fit(3)
         made.append(fit)
     return made[0], made[1]
 
 
 def _unconditional(plain: bool):
-    """While the plain game is traced, what depends on the answer is done without asking."""
-    return mock.patch.object(games, "only_if", (lambda _, action: action()) if plain else games.only_if)
+    """While the plain GAN is traced, what depends on the answer is done without asking."""
+    return mock.patch.object(gans, "only_if", (lambda _, action: action()) if plain else gans.only_if)
 
 
 if __name__ == "__main__":

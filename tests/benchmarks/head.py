@@ -31,7 +31,7 @@ SHARES = (0.7, 0.25, 0.05)  # more than 1,000 of 1,150 images are learned or sel
 
 def measure(source: str, pairs: int = 1, *, image_size: int = 224, epochs: int = 10) -> list[Comparison]:
     """One row for the cold cache, one for the warm."""
-    split = deal(source, SHARES)
+    split = load_data(source, SHARES)
     took: dict[str, list[float]] = {"keras": [], "cold": [], "warm": []}
     accuracies: dict[str, list[float]] = {"keras": [], "ours": []}
     for pair in range(pairs):
@@ -61,8 +61,8 @@ def measure(source: str, pairs: int = 1, *, image_size: int = 224, epochs: int =
     ]
 
 
-def deal(source: str, shares: tuple[float, float, float]) -> Split:
-    """A split by content or, for the real crops, by picture."""
+def load_data(source: str, shares: tuple[float, float, float]) -> Split:
+    """A split by content or, for the real crops, by image."""
     from tlkit.data.images.inspection import inspect_files
     from tlkit.data.images.sources import read_images
     from tlkit.data.images.splits import split_images
@@ -124,8 +124,8 @@ def time_keras(split: Split, image_size: int, epochs: int, seed: int) -> tuple[f
                 for root in roots
             ]
             training = data[0].shuffle(len(split.images), seed=seed).batch(BATCH).prefetch(2)
-            judged = data[1].batch(BATCH).prefetch(2)
-            histories.append(model.fit(training, epochs=epochs, validation_data=judged, verbose=0))
+            evaluated = data[1].batch(BATCH).prefetch(2)
+            histories.append(model.fit(training, epochs=epochs, validation_data=evaluated, verbose=0))
 
         took = seconds(fit)
     return took, max(histories[0].history["val_accuracy"])

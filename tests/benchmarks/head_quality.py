@@ -4,7 +4,7 @@
 
 Both learn the same features (EfficientNet-Lite0 224) of the same training part; the regression is scikit-learn's on
 standardised features, its C chosen by balanced accuracy on validation. Ours is the head phase of `tlkit run fine-tune`
-with its defaults, the best epoch by validation loss; each seed is another split, too. Of each picture there is one
+with its defaults, the best epoch by validation loss; each seed is another split, too. Of each image there is one
 changed view, the same for all seeds, so that features are computed once a set. The test part is measured once a seed.
 """
 
@@ -132,7 +132,7 @@ def by_head(
     from tlkit.engine.training.fit import Best, fit_phase
     from tlkit.engine.training.settings import Fitting, Head, Phase
     from tlkit.tasks.classification.classifier import add_head
-    from tlkit.tasks.classification.phases import feature_stream, judged_features
+    from tlkit.tasks.classification.phases import evaluated_features, feature_stream
 
     defaults = {option.name: option.default for option in fine_tune.params}
     phase = Phase("head", "head", defaults["epochs"][0], defaults["learning_rates"][0])
@@ -143,12 +143,12 @@ def by_head(
     model = keras.Model(features, add_head(features, [str(k) for k in range(classes)], Head()))
     order = Order(labels[training], fitting.batch, seed, phase.name, fitting.balance)
     stream = feature_stream(stack[:, training], order, phase.epochs, classes)
-    judged = judged_features(stack[0][validation], labels[validation], fitting.batch, classes)
+    evaluated = evaluated_features(stack[0][validation], labels[validation], fitting.batch, classes)
     results = []
     with tempfile.TemporaryDirectory() as folder:
         took = seconds(
             lambda: results.append(
-                fit_phase(model, phase, fitting, order, stream, judged, Path(folder), Best())
+                fit_phase(model, phase, fitting, order, stream, evaluated, Path(folder), Best())
             )
         )
     predicted = model.predict(stack[0][test], verbose=0).argmax(1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.benchmarks.head import deal
+from tests.benchmarks.head import load_data
 from tests.benchmarks.measuring import Comparison, in_turn, main, seconds
 
 HEADS = ("knn", "svm-linear", "logistic")
@@ -25,7 +25,7 @@ def measure(source: str, pairs: int = 5, *, image_size: int = 224) -> list[Compa
     from tlkit.tasks.features.extract import Extractor
     from tlkit.tasks.features.extractors import build_extractor
 
-    split = deal(source, (0.6, 0.2, 0.2))
+    split = load_data(source, (0.6, 0.2, 0.2))
     extractor = Extractor(build_extractor("efficientnet-lite0", image_size=image_size)[0])
     training = split.indices("training")
     files = split.images.files()

@@ -27,7 +27,7 @@ SHARED = ROOT.parent / "shared"
 THREATS = SHARED / "data" / "threats"
 MOBILENET = SHARED / "weights" / "mobilenet_1_0_224_tf_no_top.h5"
 PHOTOS = SHARED / "weights" / "photos"
-GROUP = r"[ULA]?(B\d+_\d+)"  # of the real crops: mirrored copies stay with their picture
+GROUP = r"[ULA]?(B\d+_\d+)"  # of the real crops: mirrored copies stay with their image
 
 
 @dataclass(frozen=True)

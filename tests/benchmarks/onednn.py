@@ -107,11 +107,11 @@ def made(network: str, size: int) -> dict[str, Callable[[], object]]:
     import numpy as np
     import tensorflow as tf
 
-    from tlkit.backbones.feature_model import thaw
+    from tlkit.backbones.feature_model import unfreeze
     from tlkit.tasks.classification.classifier import build_classifier
 
     model, _ = build_classifier(network, tuple("abcd"), size, weights="none")
-    thaw(model, "all", network, batch_norm=True)
+    unfreeze(model, "all", network, batch_norm=True)
     model.compile(
         keras.optimizers.Adam(1e-4, global_clipnorm=1.0), "categorical_crossentropy", jit_compile=False
     )

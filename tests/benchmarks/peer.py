@@ -6,7 +6,7 @@ The peer's listing, rebuilt with the preprocessing that its network wants (the l
 224, pooling, Dense 32 and 16, batch 10, three stages of up to 40 epochs of 10 steps (new layers, last 5 layers,
 all), Adam, flips and 0.05 of rotation, shear and zoom, early stopping after 8 epochs. Ours is `fine-tune`'s phases
 with the same network and their defaults, from a cold feature cache. Both learn the same training images and select
-on the same validation images; after each epoch the clock stops and the test part is judged. Both clocks hold
+on the same validation images; after each epoch the clock stops and the test part is evaluated. Both clocks hold
 tracing and validation; the peer's stops at the epoch that is its best, ours at the first that is as good.
 One pair is the default, since the peer takes many minutes.
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.benchmarks.head import deal
+from tests.benchmarks.head import load_data
 from tests.benchmarks.measuring import Comparison, default_weights, main
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Reached(Exception):
 
 @dataclass
 class Clock:
-    """Seconds of training at each epoch, and the test accuracy then; judging is not counted.
+    """Seconds of training at each epoch, and the test accuracy then; evaluating is not counted.
 
     Attributes:
         judge: Test accuracy of the model as it is.
@@ -61,7 +61,7 @@ class Clock:
         self.outside, self.began = 0.0, time.perf_counter()
 
     def epoch(self) -> None:
-        """Judge with the clock stopped."""
+        """Evaluate with the clock stopped."""
         now = time.perf_counter()
         accuracy = self.judge()
         self.history.append((now - self.began - self.outside, accuracy))
@@ -79,7 +79,7 @@ def measure(
     source: str, pairs: int = 1, *, image_size: int = 224, epochs: int = EPOCHS, steps: int = STEPS
 ) -> list[Comparison]:
     """One row; ours is infinitely slow where it never reaches the accuracy."""
-    split = deal(source, SHARES)
+    split = load_data(source, SHARES)
     theirs, ours, notes = [], [], []
     for seed in range(pairs):
         peer = run_peer(split, image_size, epochs, steps, seed)
@@ -109,13 +109,15 @@ def measure(
 
 
 def run_peer(split: Split, image_size: int, epochs: int, steps: int, seed: int) -> Clock:
-    """All three stages; each epoch judged."""
+    """All three stages; each epoch evaluated."""
     import keras
 
     keras.utils.set_random_seed(seed)
-    training, judged, test = (_pixels(split, part, image_size) for part in ("training", "validation", "test"))
+    training, evaluated, test = (
+        _pixels(split, part, image_size) for part in ("training", "validation", "test")
+    )
     data = _changed(training, seed)
-    judged = judged.batch(32).cache()
+    evaluated = evaluated.batch(32).cache()
     model, base = peer_model(len(split.images.class_names), image_size)
     clock = Clock(lambda: 0.0, wanted=1.0)  # what is perfect cannot get better: no need to go on
     for stage, rate in zip(STAGES, RATES, strict=True):
@@ -131,7 +133,7 @@ def run_peer(split: Split, image_size: int, epochs: int, steps: int, seed: int) 
                 data,
                 epochs=epochs,
                 steps_per_epoch=steps,
-                validation_data=judged,
+                validation_data=evaluated,
                 callbacks=[told, stop],
                 verbose=0,
             )

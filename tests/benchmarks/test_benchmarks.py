@@ -35,7 +35,7 @@ pytestmark = [
 
 @pytest.fixture
 def folder(make_folder):
-    """Two classes of drawn pictures."""
+    """Two classes of drawn images."""
     return str(make_folder(disc=30, bar=30))
 
 
@@ -122,7 +122,7 @@ def test_windows_run():
 
 
 def test_detectors_run():
-    check(detectors.measure("", 1, size=96, pictures=8, steps=2, judged=200, asked=2))
+    check(detectors.measure("", 1, size=96, images=8, steps=2, evaluated=200, asked=2))
 
 
 def test_heads_run(folder):

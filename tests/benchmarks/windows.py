@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.windows
 
-One picture of 416 px, a classifier of 64 px, the windows of `slide-window` with a step of a quarter. The rival cuts
+One image of 416 px, a classifier of 64 px, the windows of `slide-window` with a step of a quarter. The rival cuts
 every window out in NumPy and calls `model.predict` on it alone, as tutorials do; it is timed on some of the windows
 and scaled. Both answer the same, which is checked. A second row is the course's network, which does not pad: its maps
 are computed once a scale. Building and tracing are timed on neither side.
@@ -46,7 +46,7 @@ def measure(
 
 
 def compare(claim: str, model: keras.Model, way: str, size: int, loop: int, pairs: int) -> Comparison:
-    """Seconds a picture of a plain loop, scaled from `loop` windows, and ours."""
+    """Seconds an image of a plain loop, scaled from `loop` windows, and ours."""
     import tensorflow as tf
 
     from tlkit.tasks.detection.sliding_window.detector import build_window_detector
@@ -55,15 +55,15 @@ def compare(claim: str, model: keras.Model, way: str, size: int, loop: int, pair
 
     windows = Windows(size, (0.12, 0.45), 3, step=0.25, way=way)
     detector, _ = build_window_detector(model, NAMES[:2], "other", windows)
-    picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype(np.uint8)
     cut = [
-        level_image(tf.constant(picture), level).numpy()[0][top : top + level.side, left : left + level.side]
+        level_image(tf.constant(image), level).numpy()[0][top : top + level.side, left : left + level.side]
         for level in detector.levels
         for top, left in level.corners()
     ]
     chosen = np.linspace(0, len(cut) - 1, min(loop, len(cut))).astype(int)
     answer = tf.function(lambda images: detector(images, training=False), autograph=False)
-    found = answer(tf.constant(picture)).numpy()[0]
+    found = answer(tf.constant(image)).numpy()[0]
     alone: list[np.ndarray] = []
 
     def rival() -> float:
@@ -72,14 +72,14 @@ def compare(claim: str, model: keras.Model, way: str, size: int, loop: int, pair
         return took * len(cut) / len(chosen)
 
     def ours() -> float:
-        return seconds(lambda: answer(tf.constant(picture)).numpy())
+        return seconds(lambda: answer(tf.constant(image)).numpy())
 
     model.predict(cut[0][None], verbose=0)
     took = in_turn({"rival": rival, "ours": ours}, pairs)
     difference = float(np.abs(np.stack(alone)[:, :2] - found[chosen]).max())
     if difference > 1e-4:
         raise RuntimeError(f"{claim}: the loop and ours differ by {difference:.1g}")
-    note = f"{claim}: {len(cut):,} windows a picture; the loop is timed on {len(chosen)} of them."
+    note = f"{claim}: {len(cut):,} windows an image; the loop is timed on {len(chosen)} of them."
     return Comparison(
         claim, "s/picture", took["rival"], took["ours"], LEAST, least=True, inverse=True, note=note
     )

@@ -141,10 +141,10 @@ def modules_after(*arguments: str) -> tuple[str, set[str]]:
 def grey_bag(number: int, height: int, width: int, frame: int) -> np.ndarray:
     """A bag of smooth matter in a bright frame, uint16 [height, width]."""
     generator = np.random.default_rng(number)
-    picture, inner = np.full((height, width), 0.9), (height - 2 * frame, width - 2 * frame)
+    image, inner = np.full((height, width), 0.9), (height - 2 * frame, width - 2 * frame)
     matter = generator.uniform(0.6, 0.8) + generator.uniform(-0.04, 0.04, inner)
-    picture[frame:-frame, frame:-frame] *= matter
-    return (picture * 65535).astype(np.uint16)
+    image[frame:-frame, frame:-frame] *= matter
+    return (image * 65535).astype(np.uint16)
 
 
 # --- a detector ---
@@ -162,7 +162,7 @@ def run_recipe(*arguments: object, code: int = 0) -> dict:
 
 @pytest.fixture(scope="session")
 def bags(tmp_path_factory):
-    """Dark rectangles on bright noise; every third picture is empty."""
+    """Dark rectangles on bright noise; every third image is empty."""
     root = tmp_path_factory.mktemp("detection") / "bags"
     root.mkdir()
     rows = []
@@ -199,7 +199,7 @@ def tiny_backbone(patch: pytest.MonkeyPatch) -> None:
 def finished_detector(bags, tmp_path_factory):
     """What `tlkit run detect-retinanet` printed: one epoch, and so unsure that it answers with low scores too."""
     runs = tmp_path_factory.mktemp("detector")
-    unsure = ("--threshold", 0.004, "--most", 5, "--propose-anchors")
+    unsure = ("--threshold", 0.004, "--max-detections", 5, "--propose-anchors")
     with pytest.MonkeyPatch.context() as patch:
         tiny_backbone(patch)
         return run_recipe("detect-retinanet", bags, "--runs", runs, "--epochs", 0, 1, *SMALL, *unsure)

@@ -359,7 +359,7 @@ def test_nothing_is_timed_by_the_clock_on_the_wall():
     assert [file for file in files if "time.time(" in file.read_text(encoding="utf-8")] == []
 
 
-# --- pictures that vanish or change ---
+# --- images that vanish or change ---
 
 
 @pytest.fixture
@@ -385,7 +385,7 @@ def change(file):
         pytest.param(change, "was changed", marks=pytest.mark.slow),
     ],
 )
-def test_a_picture_that_is_not_what_it_was_fails_the_run_by_name(
+def test_a_image_that_is_not_what_it_was_fails_the_run_by_name(
     harm, words, learner, monkeypatch, tlkit_command
 ):
     """After the manifest, before the first epoch; the network would learn what the manifest does not say."""
@@ -404,7 +404,7 @@ def test_a_picture_that_is_not_what_it_was_fails_the_run_by_name(
     assert "1" not in numbers(learner / "saved_models" / "learn-photos")
 
 
-def test_a_picture_that_changes_after_the_last_epoch_is_seen_too(kitchen, make_folder, tlkit_command):
+def test_a_image_that_changes_after_the_last_epoch_is_seen_too(kitchen, make_folder, tlkit_command):
     source = make_folder(bar=6, disc=6)
     text = (kitchen / "recipes" / "toy.py").read_text()
     text = text.replace("    run.stop_if_dry(", "    tlkit.deal(run, source)\n    run.stop_if_dry(")

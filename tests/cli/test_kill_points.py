@@ -17,7 +17,7 @@ from PIL import Image
 
 from tests.cli.conftest import tiny_backbone
 from tests.conftest import draw
-from tests.core.tensorboard_events.boards import check_board, pictures_of_board, points_of_board
+from tests.core.tensorboard_events.boards import check_board, images_of_board, points_of_board
 from tests.engine.training.test_fit import fit_toy, same, values
 from tlkit.cli.signals import Stopped
 from tlkit.core.run_diff import first_difference
@@ -36,7 +36,7 @@ RECIPES = {
     "refit": ("fine-tune", "--epochs", 3, 2, 0, "--image-size", 64, "--refit", *NET),
     "game": (
         *("synthesize-dcgan", "--class", "disc", "--size", 32, "--steps", 8, "--every", 2, "--batch", 8),
-        *("--width", 8, "--latent", 8, "--samples", 9, "--judge", "pixels", "--ada", "--p", 0.2),
+        *("--width", 8, "--latent", 8, "--samples", 9, "--metric-extractor", "pixels", "--ada", "--p", 0.2),
     ),
     "detector": ("detect-retinanet", "--epochs", 1, 3, "--image-size", 64, *NET),
 }
@@ -81,7 +81,7 @@ def run_tlkit(words, folder, point):
     from tlkit.cli.main import main
     from tlkit.tasks.synthesis import evaluate_workflow as synthesis_results
 
-    synthesis_results.SOUGHT = 2  # steps of a search that draws a picture only
+    synthesis_results.SOUGHT = 2  # steps of a search that draws an image only
     with pytest.MonkeyPatch.context() as patch:
         if "detect" in str(words):
             tiny_backbone(patch)
@@ -106,7 +106,7 @@ def shapes(tmp_path_factory):
     root = tmp_path_factory.mktemp("kill") / "shapes"
     for label, kind in enumerate(("bar", "disc")):
         (root / kind).mkdir(parents=True)
-        for number in range(20):  # of which 4 discs are validated on, the least that a game is judged by
+        for number in range(20):  # of which 4 discs are validated on, the least that a GAN is evaluated by
             draw(label, number, 40).convert("L").save(root / kind / f"{number}.png")
     return root
 
@@ -159,7 +159,7 @@ def check_same(whole, resumed):
     assert first_difference(whole, resumed) is None
     check_board(resumed)
     assert points_of_board(resumed) == points_of_board(whole)
-    assert pictures_of_board(resumed) == pictures_of_board(whole)
+    assert images_of_board(resumed) == images_of_board(whole)
     assert not list(resumed.parent.glob("unfinished-*"))
 
 

@@ -74,7 +74,7 @@ def test_a_plan_is_folded_to_the_terminal(columns, longest, capsys, monkeypatch)
 def test_images_are_counted_as_they_go_through_the_network():
     parts = {"training": 10, "validation": 4, "test": 6}
     phases = [Phase("head", "head", 5, 0.1), Phase("top", "top", 0, 0.1), Phase("all", "all", 2, 0.1)]
-    # all judged, two views of each training image and validation once, twice 10 learned (4 times) and 4 judged
+    # all evaluated, two views of each training image and validation once, twice 10 learned (4 times) and 4 evaluated
     assert estimates.passes(parts, phases, views=2, cached_head=True) == 20 + (2 * 10 + 4) + 2 * (4 * 10 + 4)
     assert estimates.passes(parts, phases) == 20 + (5 + 2) * (4 * 10 + 4)
 
@@ -180,7 +180,7 @@ def test_bags_are_drawn_with_a_bar_and_once(undrawn, monkeypatch, capsys):
     assert bars == []
     draw_first(Watched(), "xray:bags")
     assert bars == [["drawing", xray_bags.COUNT, 1, 2]]
-    assert "xray:bags is drawn into the cache, once: 2,000 pictures" in capsys.readouterr().err
+    assert "xray:bags is drawn into the cache, once: 2,000 images" in capsys.readouterr().err
     draw_first(Watched(), "xray:bags")
     assert len(bars) == 1
     assert len(list(undrawn.rglob("*.png"))) == 2

@@ -255,11 +255,11 @@ def test_a_gpu_that_is_absent_is_told_before_anything_starts(kitchen, monkeypatc
 def test_options_without_a_split():
     @tlkit.recipe()
     @click.option("--group", help="Its own.")
-    def cook(run, group):
+    def execute(run, group):
         """Do something else."""
 
-    assert isinstance(cook, RecipeCommand)
-    assert [p.name for p in cook.params] == [
+    assert isinstance(execute, RecipeCommand)
+    assert [p.name for p in execute.params] == [
         "group", "name", "runs", "seed", "device", "most_pixels", "dry_run", "as_json", "csv_safe", "verbose", "quiet",
     ]  # fmt: skip
     with pytest.raises(UsageFault, match="group, which every recipe has already"):

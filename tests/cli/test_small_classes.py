@@ -45,11 +45,11 @@ def test_a_refusal_names_an_option_that_works(photos, tmp_path, tlkit_command):
     )
     refused = tlkit_command(*words)
     assert refused.code == 3
-    assert "2 classes have too few groups of pictures" in refused.json["error"]["problem"]
+    assert "2 classes have too few groups of images" in refused.json["error"]["problem"]
     assert "--small-classes leave-out" in refused.json["error"]["remedy"]
     said = tlkit_command(*words, "--small-classes", "leave-out")
     assert (said.code, read_card(Path(said.json["run"]))["classes"]) == (0, ["bar", "disc"])
-    assert "Warning: 3 images of 2 classes with too few groups of pictures were left out" in said.err
+    assert "Warning: 3 images of 2 classes with too few groups of images were left out" in said.err
     unknown = tlkit_command(*words, "--small-classes", "drop")
     assert (unknown.code, unknown.json["error"]["code"]) == (2, 2)
 

@@ -167,7 +167,7 @@ def test_a_run_moved_elsewhere_is_found_by_its_path(tmp_path):
     assert find_run(str(tmp_path / "served")) == tmp_path / "served"
 
 
-def test_a_folder_of_pictures_does_not_hide_a_run_of_its_name(tmp_path, monkeypatch):
+def test_a_folder_of_images_does_not_hide_a_run_of_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "crops" / "1").mkdir(parents=True)  # a class called 1
     run = finished(tmp_path / "saved_models", "crops")

@@ -19,7 +19,7 @@ NAMES = st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), m
 
 
 @pytest.fixture(scope="module")
-def pictures(place):
+def images(place):
     root = place / "pictures"
     root.mkdir()
     for i, size in enumerate(SIZES):
@@ -28,7 +28,7 @@ def pictures(place):
 
 
 def corners(size):
-    """A float32 box inside a picture, however thin."""
+    """A float32 box inside an image, however thin."""
 
     def side(length):
         edge = st.floats(0, length, width=32)
@@ -40,7 +40,7 @@ def corners(size):
 @st.composite
 def described(draw):
     names = draw(st.lists(NAMES, min_size=1, max_size=3, unique_by=same_to_a_person))
-    per_picture = [
+    per_image = [
         draw(
             st.lists(
                 st.tuples(corners(size), st.integers(0, len(names) - 1), st.booleans(), st.booleans()),
@@ -51,23 +51,23 @@ def described(draw):
         for size in SIZES
     ]
     groups = draw(st.lists(st.none() | NAMES, min_size=len(SIZES), max_size=len(SIZES)))
-    return names, per_picture, groups
+    return names, per_image, groups
 
 
 def same_to_a_person(name):
     return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
 
-def boxes_of(root, names, per_picture, groups):
+def boxes_of(root, names, per_image, groups):
     return Boxes(
         source="drawn",
         root=root,
         class_names=tuple(names),
         paths=tuple(f"{i}.png" for i in range(len(SIZES))),
-        xyxy=tuple(np.array([b for b, *_ in some], np.float32).reshape(-1, 4) for some in per_picture),
-        labels=tuple(np.array([k for _, k, *_ in some], np.int32) for some in per_picture),
-        difficult=tuple(np.array([d for *_, d, _ in some], bool) for some in per_picture),
-        crowd=tuple(np.array([c for *_, c in some], bool) for some in per_picture),
+        xyxy=tuple(np.array([b for b, *_ in some], np.float32).reshape(-1, 4) for some in per_image),
+        labels=tuple(np.array([k for _, k, *_ in some], np.int32) for some in per_image),
+        difficult=tuple(np.array([d for *_, d, _ in some], bool) for some in per_image),
+        crowd=tuple(np.array([c for *_, c in some], bool) for some in per_image),
         sizes=SIZES,
         groups=tuple(groups),
         parts=(None,) * len(SIZES),
@@ -76,12 +76,12 @@ def boxes_of(root, names, per_picture, groups):
 
 @settings(max_examples=settings().max_examples // 5)
 @given(described(), st.sampled_from(FORMS), st.sampled_from(FORMS))
-def test_there_and_back_between_any_two_forms(pictures, drawn, one, other):
-    boxes = boxes_of(pictures, *drawn)
-    # What rounds away within a float32 of the picture's side is another matter: see NOTHING and NEAR in box_faults.
+def test_there_and_back_between_any_two_forms(images, drawn, one, other):
+    boxes = boxes_of(images, *drawn)
+    # What rounds away within a float32 of the image's side is another matter: see NOTHING and NEAR in box_faults.
     assume(all((some == 0)[some < 1e-6].all() for some in boxes.xyxy))
     assume(all(not looks_normalised(some) for some in boxes.xyxy))
-    folder = pictures.parent / "forms"
+    folder = images.parent / "forms"
     shutil.rmtree(folder, ignore_errors=True)
     first = read_boxes(write_boxes(boxes, folder / "one", one, link=True))
     again = read_boxes(write_boxes(first, folder / "other", other, link=True))

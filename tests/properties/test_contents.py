@@ -23,7 +23,7 @@ def test_equal_hash_means_equal_bytes(place, one, other):
     first, second = inspect_files([place / "one.png", place / "other.jpg"])
     assert first.sha256 == hashlib.sha256(one).hexdigest()
     assert (first.sha256 == second.sha256) == (one == other)
-    assert first.error  # no two hundred random bytes are a picture
+    assert first.error  # no two hundred random bytes are an image
     assert first.thumbnail.shape == (32, 32)
     assert inspect_file(place / "nowhere.png").error == "cannot be read (No such file or directory)"
 

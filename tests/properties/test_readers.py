@@ -215,7 +215,7 @@ def test_no_number_of_yolo_raises(place_of_it, odd):
 
 
 @given(DAMAGES)
-def test_a_table_of_pictures_or_a_fault(place, damages):
+def test_a_table_of_images_or_a_fault(place, damages):
     source = folder_with(place / "table", {"labels.csv": damaged(TABLE, damages)})
     images = refuses_or_reads(lambda: read_images(str(source / "labels.csv"), least=1))
     refuses_or_reads(lambda: list_source(str(source / "labels.csv")))

@@ -1,4 +1,4 @@
-"""Splits of layouts that nobody thought of: groups and copies tie pictures together in every way."""
+"""Splits of layouts that nobody thought of: groups and copies tie images together in every way."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tlkit.data.images.splits import SHARES, split_images
 from tlkit.errors import DataFault
 
 
-def layout_of(seed, pictures, classes, groups, contents):
-    """(class, declared group or None, content) of each picture; with few groups and contents they meet often."""
+def layout_of(seed, images, classes, groups, contents):
+    """(class, declared group or None, content) of each image; with few groups and contents they meet often."""
     chance = np.random.default_rng(seed)
-    drawn = chance.integers(0, (classes, groups + groups // 4 + 1, contents), (pictures, 3)).tolist()
+    drawn = chance.integers(0, (classes, groups + groups // 4 + 1, contents), (images, 3)).tolist()
     return [(label, group if group < groups else None, content) for label, group, content in drawn]
 
 
@@ -37,15 +37,15 @@ LAYOUTS = st.builds(
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_thumbnails():
-    """Near copies have tests of their own, and take most of the time."""
+    """Near duplicates have tests of their own, and take most of the time."""
     patch = pytest.MonkeyPatch()
-    patch.setattr("tlkit.data.images.splits.near_copy_notes", lambda *_: [])
+    patch.setattr("tlkit.data.images.splits.near_duplicate_notes", lambda *_: [])
     yield
     patch.undo()
 
 
 def images_of(layout, names=str):
-    """Pictures without files, and what was seen in them."""
+    """Images without files, and what was seen in them."""
     rows = [
         Row(f"{label}/{i:03}.png", f"c{label}", None, None if group is None else names(group))
         for i, (label, group, _) in enumerate(layout)
@@ -61,7 +61,7 @@ def seen(content):
 
 
 def tied(images, inspections):
-    """Sets of pictures that a chain of equal groups or equal contents ties together, by flooding."""
+    """Sets of images that a chain of equal groups or equal contents ties together, by flooding."""
     keys = [
         {("group", group), ("content", one.sha256)} - {("group", None)}
         for group, one in zip(images.groups, inspections, strict=True)
@@ -93,15 +93,13 @@ def by_main_class(images, ties):
 
 
 @given(LAYOUTS, st.integers(0, 5))
-def test_every_picture_is_in_one_part_and_no_tie_crosses(layout, seed):
+def test_every_image_is_in_one_part_and_no_tie_crosses(layout, seed):
     images, inspections = images_of(layout)
     ties = tied(images, inspections)
     classes = by_main_class(images, ties)
     if any(len(some) < 3 for some in classes.values()):
         event("too few groups")
-        with pytest.raises(
-            DataFault, match="too few (groups of pictures )?for training, validation and test"
-        ):
+        with pytest.raises(DataFault, match="too few (groups of images )?for training, validation and test"):
             split_images(images, inspections, seed=seed)
         return
     event("dealt")

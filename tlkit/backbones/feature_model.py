@@ -23,7 +23,7 @@ def build_features(
     return images, keras.layers.GlobalAveragePooling2D(name="features", dtype="float32")(body(x)), origin
 
 
-def thaw(model: keras.Model, stage: str, backbone: str | None, *, batch_norm: bool = False) -> None:
+def unfreeze(model: keras.Model, stage: str, backbone: str | None, *, batch_norm: bool = False) -> None:
     """Choose which layers learn; compile again afterwards, with a new optimiser.
 
     Batch normalisation of a pretrained backbone stays in inference mode throughout: its layers are never

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from tlkit.backbones.feature_model import thaw
+from tlkit.backbones.feature_model import unfreeze
 from tlkit.backbones.preprocessing import Preprocess
 from tlkit.backbones.table import BACKBONES, WeightsOrigin, backbone_names, build_backbone, find_backbone
 from tlkit.data.boxes.augment_settings import COARSEST
@@ -147,8 +147,8 @@ def _named(x: keras.KerasTensor, level: str, limit: int | None) -> keras.KerasTe
     return keras.layers.Activation("swish", name=level)(x)
 
 
-def thaw_pyramid(pyramid: keras.Model, stage: str, backbone: str, *, batch_norm: bool = False) -> None:
-    """Choose which layers of a pyramid's backbone learn; see `classifier.thaw`.
+def unfreeze_pyramid(pyramid: keras.Model, stage: str, backbone: str, *, batch_norm: bool = False) -> None:
+    """Choose which layers of a pyramid's backbone learn; see `classifier.unfreeze`.
 
     Args:
         pyramid: Of `build_pyramid`.
@@ -157,7 +157,7 @@ def thaw_pyramid(pyramid: keras.Model, stage: str, backbone: str, *, batch_norm:
         batch_norm: Let batch normalisation learn too: for a backbone that starts from random weights.
     """
     if backbone in BACKBONES:
-        thaw(pyramid, stage, backbone, batch_norm=batch_norm)
+        unfreeze(pyramid, stage, backbone, batch_norm=batch_norm)
         return
     learns = stage == "all"
     for layer in pyramid.get_layer("backbone").layers:

@@ -34,7 +34,7 @@ class Backbone:
         preprocessing: Mode of `preprocessing.Preprocess`.
         parameters: Numbers in the network without a head, trainable or not.
         features: Channels of its last map, d.
-        top: First layer of its last stage, in the order of `model.layers`; from here on it is thawed first.
+        top: First layer of its last stage, in the order of `model.layers`; from here on it is unfrozen first.
     """
 
     name: str

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
-from tlkit.backbones.keras_weights import published_file
+from tlkit.backbones.keras_weights import keras_weights_file
 from tlkit.backbones.onnx_file import require
 from tlkit.backbones.onnx_weights import onnx_layers
 from tlkit.backbones.weight_files import (
@@ -82,7 +82,7 @@ def find_weights(backbone: str, weights: str) -> FoundWeights:
         return FoundWeights(WeightsOrigin("file", weights, sha256_of(path)), path)
     if backbone == LITE0:
         return _lite0()
-    path, source = published_file(backbone)
+    path, source = keras_weights_file(backbone)
     return FoundWeights(WeightsOrigin("imagenet", source, sha256_of(path)), path)
 
 

@@ -26,7 +26,7 @@ from tlkit.core.system_faults import as_fault
 from tlkit.errors import DataFault, TlkitError
 
 
-def cook(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
+def execute(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
     """Call a recipe's function, bring its run to an end, and print the result on stdout.
 
     Raises:
@@ -122,7 +122,7 @@ def _tidied(run: Run) -> Iterator[None]:
     except Exception as error:
         run.console.log(traceback.format_exc())
         left = _leave(run)
-        if known := as_fault(error, run.options) or _lost_picture(run):
+        if known := as_fault(error, run.options) or _lost_image(run):
             known.remedy = f"{known.remedy} {left}".strip()
             raise known from error
         if left:
@@ -132,8 +132,8 @@ def _tidied(run: Run) -> Iterator[None]:
         run.table.close()
 
 
-def _lost_picture(run: Run) -> DataFault | None:
-    """What is to be said where a picture is not what it was: whatever else was raised came of that."""
+def _lost_image(run: Run) -> DataFault | None:
+    """What is to be said where an image is not what it was: whatever else was raised came of that."""
     try:
         run.check_watched()
     except DataFault as fault:

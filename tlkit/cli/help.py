@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tlkit.cli.hints import check_several, describe_missing
+from tlkit.cli.options.earlier import present_names
 from tlkit.core.console import Console, echo, held
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
@@ -38,6 +39,7 @@ class SectionedCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse NaN and infinity, which click takes for numbers in any range, and say what was meant."""
+        args = present_names(self, args)
         check_several(ctx, self.params, args)
         typed = list(args)
         try:

@@ -38,13 +38,13 @@ class Files(NamedTuple):
     remarks: list[str]
 
 
-def pictures(places: tuple[Path, ...]) -> Files:
+def find_images(places: tuple[Path, ...]) -> Files:
     """The files among `places` and the images in the folders among them, in that order, none twice.
 
     A file that is named is tried whatever its name; in a folder the rule is that of a source (`images_below`).
 
     Raises:
-        DataFault: One is not there, or a folder has no pictures.
+        DataFault: One is not there, or a folder has no images.
     """
     from tlkit.data.images.readers.folders import images_below
     from tlkit.data.images.readers.records import IMAGE_SUFFIXES
@@ -58,14 +58,14 @@ def pictures(places: tuple[Path, ...]) -> Files:
             if not inside.paths:
                 said = " ".join(inside.remarks)
                 raise DataFault(
-                    f"{place} has no pictures.{said and ' '}{said}",
+                    f"{place} has no images.{said and ' '}{said}",
                     f"Known: {', '.join(sorted(IMAGE_SUFFIXES))}.",
                 )
             found.update(dict.fromkeys(place / path for path in inside.paths))
         elif place.is_file():
             found[place] = None
         else:
-            raise DataFault(f"{place} does not exist.", "Name pictures, or a folder of them.")
+            raise DataFault(f"{place} does not exist.", "Name images, or a folder of them.")
     return Files(list(found), remarks)
 
 
@@ -97,8 +97,8 @@ def ask(
 
     Args:
         served: The model.
-        files: [n] pictures.
-        batch: Pictures a step.
+        files: [n] images.
+        batch: Images a step.
         text: What the bar says.
         skipped: Takes (path, reason) of files that cannot be used; without it the first one is a fault.
 

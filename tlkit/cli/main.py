@@ -21,14 +21,14 @@ from tlkit.errors import TlkitError, UsageFault
 VERBS = {
     "Make": {
         "check": "Find what is wrong with a data set.",
-        "run": "Cook a recipe: from a source of images to a finished run.",
+        "run": "Run a recipe: from a source of images to a finished run.",
         "recipes": "List the recipes.",
         "copy": "Hand a recipe over as your own file.",
         "resume": "Go on with a run that was stopped.",
         "repeat": "Run a finished run again and compare the two, bit for bit.",
         "replay": "Repeat the step at which a run met NaN or infinity.",
     },
-    "Use and judge": {
+    "Use and evaluate": {
         "runs": "List the runs, the newest first.",
         "predict": "Name what is on images, or find it, with a finished run.",
         "evaluate": "Measure a finished run on images that it has not learned from.",

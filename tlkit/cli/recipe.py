@@ -20,7 +20,7 @@ from typing import Any
 
 import click
 
-from tlkit.cli.execute import cook
+from tlkit.cli.execute import execute
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options.shared import reading_of, run_options, split_options
 from tlkit.core.console import Console
@@ -45,7 +45,7 @@ def recipe(*, split: bool = False) -> Callable[[Callable[..., Any]], RecipeComma
     attributes of `run`. A recipe with a positional `source` has its runs named after it.
 
     Args:
-        split: Whether it deals images out to training, validation and test, and so takes `--group` and its
+        split: Whether it splits images into training, validation and test, and so takes `--group` and its
         kin.
     """
 
@@ -117,7 +117,7 @@ class RecipeCommand(SectionedCommand):
                 raise
             run = self._run(folder, options, settings["created"], dry_run=dry_run, verbose=verbose)
             run.console.log(f"{settings['created']}  tlkit {settings['tlkit']}  {ctx.meta['tlkit.command']}")
-            self._cook(run, options, as_json=as_json)
+            self._execute(run, options, as_json=as_json)
 
     def resume(self, folder: RunFolder, settings: dict[str, Any], *, as_json: bool, verbose: bool) -> None:
         """Run the recipe on in the folder of an unfinished run, with the options it was started with.
@@ -141,18 +141,18 @@ class RecipeCommand(SectionedCommand):
         check_device(options["device"])
         run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
         run.console.log(f"{_now()}  resumed")
-        self._cook(run, options, as_json=as_json)
+        self._execute(run, options, as_json=as_json)
 
     def unknown(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Those of a run's stored options that the recipe does not have (any more)."""
         known = {str(parameter.name) for parameter in self.params}
         return {name: value for name, value in stored.items() if name not in known}
 
-    def _cook(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
+    def _execute(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
         function = self.callback
         own = {name: options[name] for name in self._own if name in options}
         with pixel_limit(options.get("most_pixels", EARLIER_MOST)):
-            cook(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
+            execute(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
 
     def _run(self, folder: RunFolder, options: dict[str, Any], created: str, **state: Any) -> Run:
         console = Console()

@@ -15,7 +15,7 @@ from tlkit.errors import RunFailed
 from tlkit.tasks.classification import classifier as classifier  # noqa: PLC0414 (makes its layers known to load_model)
 from tlkit.tasks.synthesis import stylegan as stylegan  # noqa: PLC0414 (likewise)
 from tlkit.tasks.synthesis.dcgan import Networks
-from tlkit.tasks.synthesis.gan import Game, look_at_game
+from tlkit.tasks.synthesis.gan import Gan, look_at_gan
 from tlkit.tasks.synthesis.settings import Play
 
 
@@ -30,7 +30,7 @@ def repeat_step(folder: Path) -> Findings:
     """
     replay = read(folder)
     try:
-        again = _game if replay.kind == "game" else _network
+        again = _gan if replay.kind == "game" else _network
         return again(folder, replay.network, replay.seed)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise RunFailed(f"{folder} is damaged ({error}).", "Start the run again.") from error
@@ -44,11 +44,11 @@ def _network(folder: Path, facts: dict[str, Any], _seed: int) -> Findings:
     return look(model, read_batch(folder), [model.variables[i] for i in facts["learned"]])
 
 
-def _game(folder: Path, facts: dict[str, Any], seed: int) -> Findings:
-    players = (keras.saving.deserialize_keras_object(facts[name]) for name in ("generator", "critic"))
+def _gan(folder: Path, facts: dict[str, Any], seed: int) -> Findings:
+    networks = (keras.saving.deserialize_keras_object(facts[name]) for name in ("generator", "critic"))
     stored: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in facts["play"].items()
     }
-    game = Game(Networks(*players), Play(**stored), seed)
-    load_variables(folder / "variables.npz", game.state)
-    return look_at_game(game, read_batch(folder))
+    gan = Gan(Networks(*networks), Play(**stored), seed)
+    load_variables(folder / "variables.npz", gan.state)
+    return look_at_gan(gan, read_batch(folder))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tlkit.data.images.inspection import Inspection
 
 
-def left_to_judge(
+def left_to_evaluate(
     path: Path, source: str, inspections: list[Inspection], groups: Sequence[str]
 ) -> tuple[list[int], dict[str, int]]:
     """The images whose content and declared group are in no part that the run learned from or was chosen by.

@@ -31,7 +31,7 @@ class DryRunDone(Exception):
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """How images are dealt out, as the common options say.
+    """How images are split, as the common options say.
 
     Attributes:
         group: A regular expression on the path or a CSV column, or None: each content is its own group.
@@ -40,7 +40,7 @@ class SplitOptions:
         allow_leak: Go on although parts share content or groups.
         skip_bad: Leave unreadable images out instead of refusing.
         download: Let `tfds:` sources be downloaded.
-        more: Runs whose synthetic pictures join the training part, as the person names them.
+        more: Runs whose synthetic images join the training part, as the person names them.
         small_classes: "refuse" classes with too few groups, "leave-out", "fold" or "fold:NAME".
         reading: Which images of the source are read, and which columns of a table say what.
     """
@@ -213,8 +213,8 @@ class Run:
         return self.folder.finish(self.card())
 
 
-def check_room(run: Run, pictures: int, needed: int) -> None:
-    """Refuse to begin writing pictures that may take more bytes than the disk has left.
+def check_room(run: Run, images: int, needed: int) -> None:
+    """Refuse to begin writing images that may take more bytes than the disk has left.
 
     Raises:
         RunFailed: It has not.
@@ -222,7 +222,7 @@ def check_room(run: Run, pictures: int, needed: int) -> None:
     free = shutil.disk_usage(run.folder.path).free
     if needed > free:
         raise RunFailed(
-            f"{count(pictures, 'picture')} may take {needed / 1e6:.0f} MB; {run.folder.path} has {free / 1e6:.0f} MB "
+            f"{count(images, 'image')} may take {needed / 1e6:.0f} MB; {run.folder.path} has {free / 1e6:.0f} MB "
             "left.",
             "Make fewer, make room, or use another --runs.",
         )

@@ -1,6 +1,6 @@
 """Whether two runs came to the same, bit for bit: metrics, weights, predictions and all other files that they made.
 
-Times, paths and pictures drawn from the numbers are no results. A SavedModel holds the weights of `model.keras`, which
+Times, paths and images drawn from the numbers are no results. A SavedModel holds the weights of `model.keras`, which
 are compared, in a form that differs from one writing to the next.
 """
 

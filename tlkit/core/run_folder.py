@@ -119,7 +119,7 @@ class RunFolder:
 
         mend(self.path / "tensorboard", rows, place_of(rows[-1], len(rows)) if rows else 0)
 
-    def mend_board(self) -> None:
+    def mend_tensorboard(self) -> None:
         """Make TensorBoard's event files, none of which is open, agree with metrics.jsonl."""
         from tlkit.core.tensorboard_events.event_files import mend  # it imports NumPy
 
@@ -164,7 +164,7 @@ class RunFolder:
         Returns:
             The folder of the finished run.
         """
-        self.mend_board()
+        self.mend_tensorboard()
         while True:
             self.write_json("card.json", {**card, "name": self.name, "number": self.number})
             _settle(self.path)

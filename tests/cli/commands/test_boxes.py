@@ -45,7 +45,7 @@ def classifier(kitchen):
 
 
 def opened(file):
-    """A picture and nothing left open."""
+    """An image and nothing left open."""
     with Image.open(file) as image:
         return image.copy()
 
@@ -84,7 +84,7 @@ def test_the_savedmodel_s_boxes_as_csv(run, bags, tlkit_command):
         assert np.array(corners) == pytest.approx(boxes, abs=0.01)
 
 
-def test_from_a_threshold_on_and_a_picture_without_a_box_has_a_line(run, bags, tlkit_command):
+def test_from_a_threshold_on_and_a_image_without_a_box_has_a_line(run, bags, tlkit_command):
     scores = answered(run, bags / "01.png")[1]
     between = float(scores[1] + scores[2]) / 2
     answer = tlkit_command("predict", run, bags / "01.png", "--threshold", between, "--json").json
@@ -110,7 +110,7 @@ def test_by_itself_it_begins_where_f1_was_best(run, bags, tlkit_command):
     assert f"from a score of {answer['threshold']:.2f} on" in said.err
 
 
-def test_pictures_of_different_folders_are_drawn_and_read_again(run, bags, tmp_path, tlkit_command):
+def test_images_of_different_folders_are_drawn_and_read_again(run, bags, tmp_path, tlkit_command):
     for folder, name in (("a", "01.png"), ("b", "02.png")):
         (tmp_path / "in" / folder).mkdir(parents=True)
         shutil.copy(bags / name, tmp_path / "in" / folder / "same.png")
@@ -153,9 +153,9 @@ def test_the_json_is_what_pycocotools_takes(run, bags, tmp_path, tlkit_command, 
         return coco, coco.loadRes(str(tmp_path / "out" / "detections.json"))
 
     drawn(bags / "01.png")
-    images = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
+    written = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     original = (bags / "01.png").as_posix()
-    assert images == [{"id": 1, "file_name": "01.png", "width": 96, "height": 72, "original": original}]
+    assert written == [{"id": 1, "file_name": "01.png", "width": 96, "height": 72, "original": original}]
     coco, results = loaded(tmp_path / "out" / "images.json")
     assert [one["score"] for one in results.loadAnns(results.getAnnIds(imgIds=[1]))] == pytest.approx(
         answered(run, bags / "01.png")[1], abs=1e-5
@@ -166,10 +166,10 @@ def test_the_json_is_what_pycocotools_takes(run, bags, tmp_path, tlkit_command, 
     own.mkdir()
     for name in ("01.png", "02.png"):
         shutil.copy(bags / name, own / name)
-    pictures = [{"id": 900, "file_name": "02.png"}, {"id": 500, "file_name": "01.png"}]
+    images = [{"id": 900, "file_name": "02.png"}, {"id": 500, "file_name": "01.png"}]
     categories = [{"id": 7, "name": "Knife"}, {"id": 4, "name": "gun"}]
     truth = own / "truth.json"
-    truth.write_text(json.dumps({"images": pictures, "categories": categories, "annotations": []}))
+    truth.write_text(json.dumps({"images": images, "categories": categories, "annotations": []}))
     for asked in ((bags / "01.png", bags / "02.png", "--coco", truth), (truth,), (own,)):
         said = drawn(*asked)
         assert f"Images and classes have the numbers of {truth} in detections.json." in said.err
@@ -180,7 +180,7 @@ def test_the_json_is_what_pycocotools_takes(run, bags, tmp_path, tlkit_command, 
             500: "01.png", 900: "02.png",
         }  # fmt: skip
     shutil.copy(bags / "03.png", own / "03.png")
-    assert f"{truth} lacks 1 picture; detections.json numbers all from 1" in drawn(own).err
+    assert f"{truth} lacks 1 image; detections.json numbers all from 1" in drawn(own).err
     assert "does not name" in drawn(own, "--coco", truth, code=3).err
     assert not (tmp_path / "out").exists()
     said = tlkit_command("predict", run, own, "--coco", truth)
@@ -204,7 +204,7 @@ def test_nothing_is_overwritten(run, bags, tmp_path, tlkit_command):
     assert not (bags / "out").exists()
 
 
-def test_a_picture_that_does_not_open_is_named_or_left_out(run, bags, tmp_path, tlkit_command):
+def test_a_image_that_does_not_open_is_named_or_left_out(run, bags, tmp_path, tlkit_command):
     (tmp_path / "in").mkdir()
     shutil.copy(bags / "01.png", tmp_path / "in" / "good.png")
     (tmp_path / "in" / "torn.png").write_bytes((bags / "01.png").read_bytes()[:200])
@@ -254,7 +254,7 @@ def test_on_the_run_s_own_source_it_repeats_the_card(run, bags, tlkit_command):
 
 @pytest.fixture
 def others(bags, tmp_path):
-    """Unseen pictures (a pixel differs), whose classes stand in another order, with one that the run does not know."""
+    """Unseen images (a pixel differs), whose classes stand in another order, with one that the run does not know."""
     root = tmp_path / "others"
     root.mkdir()
     with (bags / "boxes.csv").open(newline="") as stream:
@@ -284,7 +284,7 @@ def test_classes_match_by_name_and_unknown_ones_are_refused_or_dropped(run, othe
     lines = said.out.splitlines()
     assert lines[2:5] == [
         "n: 9 in 9 groups (0 excluded)",
-        "objects: 5 (4 pictures without)",
+        "objects: 5 (4 images without)",
         "dropped: 1 (boxes of classes that the run does not know)",
     ]
     chosen = read_card(run)["measures"]["validation"]["f1"]["threshold"]
@@ -329,7 +329,7 @@ def test_what_evaluate_refuses(run, classifier, bags, tmp_path, tlkit_command):
         said = tlkit_command("evaluate", run, bags, option)
         assert (said.code, said.err.splitlines()[0]) == (
             2,
-            f"Error: {option} does not apply to pictures with boxes.",
+            f"Error: {option} does not apply to images with boxes.",
         )
     said = tlkit_command("evaluate", "photos", bags, "--unknown", "drop")
     assert (said.code, said.err.splitlines()[0]) == (
@@ -341,22 +341,22 @@ def test_what_evaluate_refuses(run, classifier, bags, tmp_path, tlkit_command):
 # --- compare and export ---
 
 
-def test_several_runs_on_the_same_pictures(run, classifier, bags, tmp_path, tlkit_command, monkeypatch):
-    from tlkit.tasks.detection.reporting import plots as detection_pictures
+def test_several_runs_on_the_same_images(run, classifier, bags, tmp_path, tlkit_command, monkeypatch):
+    from tlkit.tasks.detection.reporting import plots as detection_images
 
     asked = []
-    real = detection_pictures.beside_truth
+    real = detection_images.beside_truth
 
     def watched(truth, detectors, indices):
         asked.append((truth, detectors))
         return real(truth, detectors, indices)
 
-    monkeypatch.setattr(detection_pictures, "beside_truth", watched)
+    monkeypatch.setattr(detection_images, "beside_truth", watched)
     shutil.copytree(run, tmp_path / "runs" / "second" / "1")  # two names, one network
-    picture = tmp_path / "side.png"
-    said = tlkit_command("compare", run, tmp_path / "runs/second/1", "--draw", picture, "--pictures", 3)
+    image = tmp_path / "side.png"
+    said = tlkit_command("compare", run, tmp_path / "runs/second/1", "--draw", image, "--images", 3)
     assert said.code == 0
-    assert opened(picture).size[0] == 1200
+    assert opened(image).size[0] == 1200
     (truth, detectors), *_ = asked
     with (run / "split.csv").open(newline="") as stream:
         parts = {row["path"]: row["part"] for row in csv.DictReader(stream)}
@@ -370,13 +370,13 @@ def test_several_runs_on_the_same_pictures(run, classifier, bags, tmp_path, tlki
             assert found.scores[i] == pytest.approx(scores, abs=1e-5)
             assert found.boxes[i] == pytest.approx(boxes, abs=1e-2)
     for arguments, problem in (
-        ((run, "--draw", picture), "is there already"),
+        ((run, "--draw", image), "is there already"),
         ((run, "--draw", tmp_path / "side.jpg"), "is no PNG"),
         (
             (run, "photos", "--draw", tmp_path / "new.png"),
             "is for detectors, and saved_models/photos/1 is none",
         ),
-        ((run, "--source", bags), "--source says which pictures --draw takes"),
+        ((run, "--source", bags), "--source says which images --draw takes"),
     ):
         said = tlkit_command("compare", *arguments)
         assert said.code == 2

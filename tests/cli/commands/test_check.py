@@ -199,7 +199,7 @@ def test_an_unprepared_set_names_a_command_that_has_the_option(tmp_path, monkeyp
 
 def test_detectors_say_that_they_do_not_download(tmp_path, tlkit_command):
     said = tlkit_command("run", "detect-yolov8", tmp_path, "--download", "--runs", tmp_path / "runs")
-    assert (said.code, "--download does not apply to pictures with boxes" in said.err) == (2, True)
+    assert (said.code, "--download does not apply to images with boxes" in said.err) == (2, True)
 
 
 def test_a_fix_list_for_spreadsheets(kitchen, tlkit_command):

@@ -36,7 +36,7 @@ def test_every_form_says_what_it_wrote(form, bags, tmp_path, tlkit_command):
 
 def test_crops_for_a_classifier(bags, tmp_path, tlkit_command):
     refused = tlkit_command("convert", bags, tmp_path / "out", "--to", "crops")
-    assert (refused.code, (tmp_path / "out").exists()) == (3, False)  # three pictures are too few to deal out
+    assert (refused.code, (tmp_path / "out").exists()) == (3, False)  # three images are too few to split
     for number in range(9):
         Image.new("L", (60 + number, 40), 9 * number).save(bags / f"{number}.png")
         with (bags / "boxes.csv").open("a") as table:
@@ -80,7 +80,7 @@ def test_faults_are_refused_then_clipped_and_told(bags, tmp_path, tlkit_command)
     assert read_boxes(tmp_path / "out").xyxy[0].tolist() == [[1.5, 2, 30, 40], [50, 20, 60, 30]]
 
 
-def test_unlabelled_pictures(bags, tmp_path, tlkit_command):
+def test_unlabelled_images(bags, tmp_path, tlkit_command):
     Image.new("L", (60, 40)).save(bags / "new.png")
     said = tlkit_command("convert", bags, tmp_path / "out", "--to", "yolo", "--json")
     assert said.code == 3
@@ -117,7 +117,7 @@ def test_what_cannot_be(arguments, code, said, bags, monkeypatch, tmp_path, tlki
 
 @pytest.fixture
 def voc_bags(tmp_path):
-    """VOC as labelling tools leave it: trainval.txt and test.txt, of which one line has no picture."""
+    """VOC as labelling tools leave it: trainval.txt and test.txt, of which one line has no image."""
     root = tmp_path / "voc"
     for folder in ("Annotations", "JPEGImages", "ImageSets/Main"):
         (root / folder).mkdir(parents=True)
@@ -156,7 +156,7 @@ def test_check_and_convert_refuse_the_same_layouts(voc_bags, tmp_path, tlkit_com
     (voc_bags / "JPEGImages/0.jpg").rename(voc_bags / "JPEGImages/copy/0.jpg")
     (voc_bags / "more").mkdir()
     Image.new("L", (60, 40)).save(voc_bags / "more/0.jpg")
-    sentence = "Annotations/0.xml: its picture could be JPEGImages/copy/0.jpg or more/0.jpg"
+    sentence = "Annotations/0.xml: its image could be JPEGImages/copy/0.jpg or more/0.jpg"
     said = tlkit_command("convert", voc_bags, tmp_path / "out", "--to", "csv")
     assert (said.code, sentence in said.err) == (3, True)
     assert sentence in tlkit_command("check", voc_bags, "--json").out

@@ -149,7 +149,7 @@ def test_any_other_name_is_the_person_s_own(file, run, converted, kitchen, tlkit
         ),
         (
             {"recipe": "look-inside"},
-            "is a run of look-inside and holds pictures of a network, no model.",
+            "is a run of look-inside and holds images of a network, no model.",
             "Name a run of",
         ),
         (

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tests.conftest import draw
 from tests.data.images.decoding import bombs
-from tlkit.cli.inference import pictures
+from tlkit.cli.inference import images
 from tlkit.core.run_folder import RunFolder, read_card
 from tlkit.data.images.readers.folders import images_below, read_class_folders
 from tlkit.errors import DataFault
@@ -51,7 +51,7 @@ def test_a_file_gets_the_answer_it_got_in_training(finished, tlkit_command):
     assert float(confidence) == pytest.approx(max(float(row[c]) for c in ("bar", "disc", "frame")), abs=1e-4)
 
 
-def test_a_folder_is_all_pictures_below(finished, tlkit_command):
+def test_a_folder_is_all_images_below(finished, tlkit_command):
     answer = tlkit_command("predict", finished.run, finished.source, "--json", "--batch", "7").json
     assert answer["classes"] == ["bar", "disc", "frame"]
     assert len(answer["predictions"]) == 30
@@ -103,7 +103,7 @@ def test_names_that_a_spreadsheet_runs_or_a_stream_cannot_hold(
             assert result.stderr.count("PYTHONUTF8=1 in the environment shows it.") == 1
 
 
-def test_a_picture_that_does_not_open_is_named_or_left_out(finished, tmp_path, tlkit_command):
+def test_a_image_that_does_not_open_is_named_or_left_out(finished, tmp_path, tlkit_command):
     draw(0, 1).save(tmp_path / "good.png")
     (tmp_path / "torn.png").write_bytes((tmp_path / "good.png").read_bytes()[:200])
     said = tlkit_command("predict", finished.run, tmp_path)
@@ -119,14 +119,14 @@ def test_which_files_are_meant(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
-    assert pictures((tmp_path / "b.png", tmp_path)).files == expected
-    assert pictures((tmp_path / "notes.txt",)).files == [
+    assert images((tmp_path / "b.png", tmp_path)).files == expected
+    assert images((tmp_path / "notes.txt",)).files == [
         tmp_path / "notes.txt"
     ]  # a file that is named is tried
     (tmp_path / "empty").mkdir()
-    for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no pictures")):
+    for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no images")):
         with pytest.raises(DataFault, match=message):
-            pictures((tmp_path / wrong,))
+            images((tmp_path / wrong,))
 
 
 def test_a_folder_is_read_by_the_rule_of_a_source_and_the_rest_is_counted(finished, tmp_path, tlkit_command):
@@ -135,7 +135,7 @@ def test_a_folder_is_read_by_the_rule_of_a_source_and_the_rest_is_counted(finish
         draw(0, 1).save(tmp_path / name, format="PNG")
     for name in ("._a.png", "deep/._c.jpg", ".hidden/d.png", "notes.txt", "deep/e.tga"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"no picture")
+        (tmp_path / name).write_bytes(b"no image")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere")
     expected = [
         f"{tmp_path}: Files that are not read: 1 .txt and 1 .tga (the first: notes.txt).",
@@ -162,16 +162,16 @@ def test_a_bomb_is_refused_before_the_model_sees_it(finished, tmp_path, tlkit_co
     assert read_card(finished.run)["most_pixels"] == 100_000_000
     draw(0, 1).save(tmp_path / "good.png")
     (tmp_path / "bomb.png").write_bytes(bombs.png(30_000, 30_000))
-    why = "has 30,000 x 30,000 pixels, more than the limit of 100,000,000, which --most-pixels raises"
+    why = "has 30,000 x 30,000 pixels, more than the limit of 100,000,000, which --max-pixels raises"
     said = tlkit_command("predict", finished.run, tmp_path)
     assert (said.code, said.err.splitlines()[0]) == (3, f"Error: {tmp_path}/bomb.png {why}.")
     said = tlkit_command("predict", finished.run, tmp_path, "--skip-bad", "--json")
     assert [Path(one["path"]).name for one in said.json["predictions"]] == ["good.png"]
     assert said.json["skipped"] == [{"path": f"{tmp_path}/bomb.png", "reason": why}]
-    said = tlkit_command("predict", finished.run, tmp_path / "good.png", "--most-pixels", 1599)
+    said = tlkit_command("predict", finished.run, tmp_path / "good.png", "--max-pixels", 1599)
     assert (said.code, "40 x 40 pixels, more than the limit of 1,599" in said.err) == (3, True)
     for words in (("predict", finished.run, tmp_path), ("evaluate", finished.run, finished.source)):
-        said = tlkit_command(*words, "--most-pixels", 100_000_001)
+        said = tlkit_command(*words, "--max-pixels", 100_000_001)
         assert (said.code, "the most that the model of" in said.err) == (2, True)
     answer = tf.saved_model.load(str(finished.run)).signatures["serving_default"]
     contents = [(tmp_path / name).read_bytes() for name in ("good.png", "bomb.png")]
@@ -218,7 +218,7 @@ def test_on_the_run_s_own_source_what_remains_is_its_test_part(finished, tlkit_c
 
 @pytest.fixture
 def others(tmp_path):
-    """Pictures that the run has not seen, of two of its three classes."""
+    """Images that the run has not seen, of two of its three classes."""
     root = tmp_path / "others"
     for label, kind in ((1, "disc"), (2, "frame")):
         (root / kind).mkdir(parents=True)

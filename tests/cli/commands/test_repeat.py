@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.cli.recipes.test_synthesis import JUDGED, TINY, threats  # noqa: F401 (a fixture)
+from tests.cli.recipes.test_synthesis import EVALUATED, TINY, threats  # noqa: F401 (a fixture)
 from tests.cli.test_kill_points import NET, RECIPES, shapes  # noqa: F401 (a fixture)
 from tlkit.core.device import computes_with_onednn
 from tlkit.core.environment import DECODING
@@ -191,7 +191,7 @@ REPEATS = {
     **{name: (words, "shapes", "model.keras") for name, words in RECIPES.items() if name != "cnn"},
     "detector": (RECIPES["detector"], "bags", "model.keras"),
     "yolov8": (("detect-yolov8", "--epochs", 1, 2, "--image-size", 64, *NET), "bags", "model.keras"),
-    "stylegan": (("synthesize-stylegan", "--class", "disc", *TINY, *JUDGED), "shapes", "model.keras"),
+    "stylegan": (("synthesize-stylegan", "--class", "disc", *TINY, *EVALUATED), "shapes", "model.keras"),
     "features": (("extract-features", *BACKBONE), "shapes", "features.npy"),
     "heads": (("fit-head", "--heads", "knn3,mlp", "--folds", 3, *BACKBONE), "shapes", "model.keras"),
     "crops": (("composite-crops", "--copies", 2, "--size", 64), "threats", "composites.csv"),

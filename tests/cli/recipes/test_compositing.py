@@ -31,8 +31,8 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 
 
 def pixels_of(file: Path) -> tuple[np.ndarray, str]:
-    with Image.open(file) as picture:
-        return np.asarray(picture).astype(int), picture.mode
+    with Image.open(file) as image:
+        return np.asarray(image).astype(int), image.mode
 
 
 @pytest.fixture(scope="module")
@@ -42,13 +42,13 @@ def bags(tmp_path_factory):
     root.mkdir()
     rows = []
     for number in range(BAGS):
-        picture, name = grey_bag(number, 96, 128, 6), f"{number:02}.png"
+        image, name = grey_bag(number, 96, 128, 6), f"{number:02}.png"
         if number % 3:
             rows.append([name, "", "", "", "", ""])
         else:
-            picture[20:44, 30:60] = 9000
+            image[20:44, 30:60] = 9000
             rows.append([name, 30, 20, 60, 44, "Gun"])
-        Image.fromarray(picture).save(root / name)
+        Image.fromarray(image).save(root / name)
     with (root / "boxes.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["image", "left", "top", "right", "bottom", "class"], *rows])
     return root
@@ -61,10 +61,10 @@ def crops(bags):
     for kind, wide in (("gun", 8), ("star", 22), ("other", 30)):
         (root / kind).mkdir(parents=True)
         for number in range(CROPS):
-            picture = np.full((60, 60), 235, np.uint8)
-            picture[26 - number : 34, 30 - wide : 30 + wide] = 30 + number
-            picture[30 - wide // 2 : 30 + wide // 2, 26:34] = 40
-            Image.fromarray(picture).save(root / kind / f"{number}.png")
+            image = np.full((60, 60), 235, np.uint8)
+            image[26 - number : 34, 30 - wide : 30 + wide] = 30 + number
+            image[30 - wide // 2 : 30 + wide // 2, 26:34] = 40
+            Image.fromarray(image).save(root / kind / f"{number}.png")
     return root
 
 
@@ -76,7 +76,7 @@ def runs(bags):
 @pytest.fixture(scope="module")
 def made(crops, bags, runs):
     return call("run", "composite-threats", crops, bags, "--runs", runs, "--name", "tip", "--copies", 2,
-                "--empty", 0.25, "--least-side", 0.15, "--largest-side", 0.3)  # fmt: skip
+                "--empty", 0.25, "--min-side", 0.15, "--max-side", 0.3)  # fmt: skip
 
 
 def test_composites_are_a_source_of_boxes_and_an_account(made, bags, crops):
@@ -142,7 +142,7 @@ def test_all_parts_share_neither_threats_nor_bags(crops, bags, runs):
         assert not any((one & other) - {""} for i, one in enumerate(parts) for other in parts[i + 1 :])
 
 
-def test_a_folder_of_pictures_is_taken_as_empty_and_a_run_as_its_pictures(bags, crops, runs, tmp_path):
+def test_a_folder_of_images_is_taken_as_empty_and_a_run_as_its_images(bags, crops, runs, tmp_path):
     plain = tmp_path / "plain"
     plain.mkdir()
     for number in range(6):
@@ -169,8 +169,8 @@ def test_a_folder_of_pictures_is_taken_as_empty_and_a_run_as_its_pictures(bags, 
     ("options", "code", "words"),
     [
         (("--class", "knife"), 2, "--class knife is no class"),
-        (("--least-side", 0.3), 2, "--least-side and --largest-side go together"),
-        (("--least-threats", 3), 2, "--least-threats 3 is more than --most-threats 2"),
+        (("--min-side", 0.3), 2, "--min-side and --max-side go together"),
+        (("--min-threats", 3), 2, "--min-threats 3 is more than --max-threats 2"),
         (("--bag-split", "none.csv"), 3, "none.csv does not exist"),
     ],
 )
@@ -179,7 +179,7 @@ def test_composites_that_cannot_be_are_refused(options, code, words, crops, bags
     assert words in refused["error"]["problem"]
 
 
-# ---- --more ----
+# ---- --synthetic ----
 
 SMALL = ("--image-size", 64, "--backbone", "mobilenet-v2-0.35", "--weights", "none", "--dry-run")
 
@@ -199,7 +199,7 @@ def test_a_detector_takes_the_composites_into_training_only(made, bags, runs, tm
     manifest = Path(made["run"]) / "bag_split.csv"
     split = ("--split", manifest, "--runs", runs, *SMALL)
     without = call("run", "detect-yolov8", star, *split)
-    done = call("run", "detect-yolov8", star, *split, "--more", "tip")
+    done = call("run", "detect-yolov8", star, *split, "--synthetic", "tip")
     assert done["pictures"]["training"] == without["pictures"]["training"] + made["composites"]
     for part in ("validation", "test"):
         assert done["pictures"][part] == without["pictures"][part]
@@ -208,21 +208,23 @@ def test_a_detector_takes_the_composites_into_training_only(made, bags, runs, tm
 
 def test_a_class_that_the_source_lacks_is_refused_with_both_lists(made, bags, runs):
     split = ("--split", Path(made["run"]) / "bag_split.csv", "--runs", runs, *SMALL)
-    refused = call("run", "detect-yolov8", bags, *split, "--more", "tip", code=3)
+    refused = call("run", "detect-yolov8", bags, *split, "--synthetic", "tip", code=3)
     assert f"has boxes of Gun, star; {bags} has Gun, and no star" in refused["error"]["problem"]
 
 
 def test_a_detector_that_judges_what_composites_are_made_of_is_refused(made, bags, runs):
-    refused = call("run", "detect-yolov8", bags, "--seed", 1, "--runs", runs, "--more", "tip", *SMALL, code=3)
-    assert "--more tip/1 learned from" in refused["error"]["problem"]
+    refused = call(
+        "run", "detect-yolov8", bags, "--seed", 1, "--runs", runs, "--synthetic", "tip", *SMALL, code=3
+    )
+    assert "--synthetic tip/1 learned from" in refused["error"]["problem"]
     assert "bag_split.csv" in refused["error"]["remedy"]
 
 
 def test_a_run_without_composites_is_no_more(bags, runs, made):
     (runs / "bare" / "1").mkdir(parents=True)
     (runs / "bare" / "1" / "card.json").write_text("{}")
-    refused = call("run", "detect-yolov8", bags, "--runs", runs, "--more", "bare", *SMALL, code=3)
-    assert "--more bare/1 has no composites/" in refused["error"]["problem"]
+    refused = call("run", "detect-yolov8", bags, "--runs", runs, "--synthetic", "bare", *SMALL, code=3)
+    assert "--synthetic bare/1 has no composites/" in refused["error"]["problem"]
 
 
 # ---- slide-window ----
@@ -235,8 +237,8 @@ def classifier(runs, tmp_path_factory):
     for label, kind in ((0, "disc"), (None, "other")):
         (root / kind).mkdir(parents=True)
         for number in range(12):
-            picture = draw(label or 0, number, 40) if label == 0 else _noise(number)
-            picture.save(root / kind / f"{number}.png")
+            image = draw(label or 0, number, 40) if label == 0 else _noise(number)
+            image.save(root / kind / f"{number}.png")
     options = ("--epochs", 8, "--runs", runs, "--name", "crops", "--batch", 8)
     return call("run", "small-cnn", root, *options)
 
@@ -248,18 +250,18 @@ def _noise(number: int, size: int = 40) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def discs(runs, tmp_path_factory):
-    """Dark noise with a disc at a random place; every third picture is empty."""
+    """Dark noise with a disc at a random place; every third image is empty."""
     root = tmp_path_factory.mktemp("discs")
     rows = [["image", "left", "top", "right", "bottom", "class"]]
     for number in range(12):
-        picture, name = np.asarray(_noise(number, 96)).copy(), f"{number}.png"
+        image, name = np.asarray(_noise(number, 96)).copy(), f"{number}.png"
         if number % 3:
             left, top = np.random.default_rng(number).integers(4, 52, 2)
-            picture[top : top + 40, left : left + 40] = np.asarray(draw(0, 50 + number, 40))
+            image[top : top + 40, left : left + 40] = np.asarray(draw(0, 50 + number, 40))
             rows.append([name, left, top, left + 40, top + 40, "disc"])
         else:
             rows.append([name, "", "", "", "", ""])
-        Image.fromarray(picture).save(root / name)
+        Image.fromarray(image).save(root / name)
     with (root / "boxes.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
     return root
@@ -287,8 +289,8 @@ def test_a_window_run_keeps_every_promise(classifier, discs, runs):
     tests = {row["path"] for row in rows_of(folder / "split.csv") if row["part"] == "test"}
     assert {row["image"] for row in detections} <= tests
     assert all(float(row["score"]) >= 0.01 for row in detections)
-    judged = call("evaluate", folder, discs)
-    assert judged["AP50"] == pytest.approx(
+    evaluated = call("evaluate", folder, discs)
+    assert evaluated["AP50"] == pytest.approx(
         measures["AP50"], abs=1e-6
     )  # the same test part, the same evaluator
 

@@ -1,4 +1,4 @@
-"""The recipes that find things, run as a person runs them: tiny pictures, one epoch."""
+"""The recipes that find things, run as a person runs them: tiny images, one epoch."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ def test_words_of_screening_are_for_x_rays():
     ("options", "code", "words"),
     [
         (("--epochs", 0, 0, *SMALL), 2, "--epochs leaves every phase out"),
-        (("--more", "gan"), 2, "There is no run 'gan' in"),
-        (("--skip-bad",), 2, "--skip-bad does not apply to pictures with boxes"),
+        (("--synthetic", "gan"), 2, "There is no run 'gan' in"),
+        (("--skip-bad",), 2, "--skip-bad does not apply to images with boxes"),
     ],
 )
 def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
@@ -72,7 +72,7 @@ def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
 def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monkeypatch):
     tiny_backbone(monkeypatch)
     run = Path(finished_detector["run"])
-    options = (bags, "--runs", tmp_path, "--start", run, *SMALL)
+    options = (bags, "--runs", tmp_path, "--warm-start", run, *SMALL)
     plan = run_recipe("detect-retinanet", *options, "--dry-run")
     origin = plan["model"]["weights"]
     assert origin["source"].endswith("with its gun, knife")
@@ -81,13 +81,13 @@ def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monke
     assert plan["model"]["anchors"] == its  # proposed there, and not the usual ones
     assert its["base"] != Anchors().base
     refused = run_recipe("detect-retinanet", *options, "--propose-anchors", code=2)["error"]
-    assert "--propose-anchors does not go with --start" in refused["problem"]
+    assert "--propose-anchors does not go with --warm-start" in refused["problem"]
     refused = run_recipe("detect-retinanet", *options, "--seed", 1, code=3)["error"]
     assert "learned from" in refused["problem"]
     assert f"--split {run / 'split.csv'}" in refused["remedy"]
 
 
-# --- threats laid in while it learns, and other precisions ---
+# --- threats pasted in while it learns, and other precisions ---
 
 
 @pytest.fixture(scope="module")
@@ -97,14 +97,14 @@ def crops(tmp_path_factory):
     for kind, grey in (("GUN", 40), ("star", 90)):
         (root / kind).mkdir(parents=True)
         for number in range(4):
-            picture = np.full((50, 60), 235, np.uint8)
-            picture[10 + number : 40, 12:48] = grey
-            Image.fromarray(picture).save(root / kind / f"clean-{number}.png")
+            image = np.full((50, 60), 235, np.uint8)
+            image[10 + number : 40, 12:48] = grey
+            Image.fromarray(image).save(root / kind / f"clean-{number}.png")
     Image.fromarray(np.full((50, 60), 99, np.uint8)).save(root / "GUN" / "baggage-9.png")
     return root
 
 
-TIP = ("--tip-only", "clean", "--tip-share", 1, "--least-side", 0.2, "--largest-side", 0.4)
+TIP = ("--paste-only", "clean", "--paste-share", 1, "--min-side", 0.2, "--max-side", 0.4)
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, m
         raise RunFailed("That is enough.", "Go on elsewhere.")
 
     monkeypatch.setattr("tlkit.tasks.detection.fit.fit_detector", fit_detector)
-    options = ("--runs", tmp_path, *SMALL, "--tip", crops, *TIP, "--precision", "bfloat16")
+    options = ("--runs", tmp_path, *SMALL, "--paste", crops, *TIP, "--precision", "bfloat16")
     assert run_recipe("detect-yolov8", bags, *options, code=1)["error"]["problem"] == "That is enough."
     assert seen["detector"].compute_dtype == "bfloat16"
     assert {v.dtype for v in seen["detector"].trainable_variables} == {"float32"}
@@ -142,7 +142,7 @@ def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, m
     assert kept["GUN/clean-1.png"] == hashlib.sha256(file.read_bytes()).hexdigest()
     said = (folder / "log.txt").read_text()
     assert "Threats: 4 of GUN from" in said
-    assert "1 to 2 of them are laid into 100% of the training pictures" in said
+    assert "1 to 2 of them are pasted into 100% of the training images" in said
 
 
 @pytest.mark.slow
@@ -151,7 +151,19 @@ def test_a_detector_of_another_precision_keeps_every_promise(
     recipe, bags, crops, tmp_path, monkeypatch, policy
 ):
     tiny_backbone(monkeypatch)
-    options = ("--runs", tmp_path, *SMALL, "--epochs", 0, 2, "--tip", crops, *TIP, "--precision", "bfloat16")
+    options = (
+        "--runs",
+        tmp_path,
+        *SMALL,
+        "--epochs",
+        0,
+        2,
+        "--paste",
+        crops,
+        *TIP,
+        "--precision",
+        "bfloat16",
+    )
     found = run_recipe(recipe, bags, *options)
     check(found)
     folder = Path(found["run"])
@@ -162,31 +174,31 @@ def test_a_detector_of_another_precision_keeps_every_promise(
     again = load_detector(folder / "model.keras")
     assert again.compute_dtype == "bfloat16"
     assert {v.dtype for v in again.trainable_variables} == {"float32"}
-    options = ("--runs", tmp_path, *SMALL, "--start", folder, "--epochs", 0, 1, "--name", "next")
+    options = ("--runs", tmp_path, *SMALL, "--warm-start", folder, "--epochs", 0, 1, "--name", "next")
     check(run_recipe(recipe, bags, *options))  # float32 goes on from it
 
 
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (("--tip-share", 0.9), 2, "do nothing without --tip"),
-        (("--least-threats", 2), 2, "do nothing without --tip"),
-        (("--tip", "CROPS", "--tip-only", "(clean"), 2, "'(clean' is no regular expression"),
-        (("--tip", "CROPS", "--tip-only", "dirty"), 3, "has 'dirty'"),
-        (("--tip", "CROPS", "--tip-only", "star"), 3, "none of these"),
-        (("--tip", "nowhere"), 3, "nowhere"),
-        (("--tip", "CROPS", "--least-threats", 3), 2, "--least-threats 3 is more than --most-threats 2"),
-        (("--tip", "BAGS"), 3, "part of"),
+        (("--paste-share", 0.9), 2, "do nothing without --paste"),
+        (("--min-threats", 2), 2, "do nothing without --paste"),
+        (("--paste", "CROPS", "--paste-only", "(clean"), 2, "'(clean' is no regular expression"),
+        (("--paste", "CROPS", "--paste-only", "dirty"), 3, "has 'dirty'"),
+        (("--paste", "CROPS", "--paste-only", "star"), 3, "none of these"),
+        (("--paste", "nowhere"), 3, "nowhere"),
+        (("--paste", "CROPS", "--min-threats", 3), 2, "--min-threats 3 is more than --max-threats 2"),
+        (("--paste", "BAGS"), 3, "part of"),
         (("--precision", "float16", "--device", "cpu"), 1, "--precision float16 needs a GPU"),
     ],
 )
 def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp_path, monkeypatch):
     tiny_backbone(monkeypatch)
-    judged = tmp_path / "judged"
-    shutil.copytree(crops, judged)
+    evaluated = tmp_path / "judged"
+    shutil.copytree(crops, evaluated)
     for file in bags.glob("*.png"):
-        shutil.copy(file, judged / "GUN")
-    places = {"CROPS": crops, "BAGS": judged}
+        shutil.copy(file, evaluated / "GUN")
+    places = {"CROPS": crops, "BAGS": evaluated}
     options = [places.get(option, option) for option in options]
     refused = run_recipe(
         "detect-yolov8", bags, "--runs", tmp_path / "runs", *SMALL, *options, "--dry-run", code=code
@@ -198,7 +210,7 @@ def test_threats_that_do_not_fit_are_told(options, code, words, bags, crops, tmp
 
 
 def annotated(root, *rows, side=40):
-    """Twelve pictures with a box each, and more rows."""
+    """Twelve images with a box each, and more rows."""
     root.mkdir()
     lines = ["image,left,top,right,bottom,class"]
     for number in range(12):
@@ -249,8 +261,8 @@ def test_what_is_left_out_and_what_is_too_small_is_said_before_training(tmp_path
     assert "tiny-boxes" not in {one["kind"] for one in found}  # they are 6.7 pixels at 320
 
 
-def test_as_many_detections_as_a_training_picture_has_objects(tmp_path):
-    """130 cells on one of the training pictures: --most is 130 unless a person says otherwise; 90 are fewer than 100."""
+def test_as_many_detections_as_a_training_image_has_objects(tmp_path):
+    """130 cells on one of the training images: --max-detections is 130 unless a person says otherwise; 90 are fewer than 100."""
     from types import SimpleNamespace
 
     from tlkit.data.boxes.dataset import read_boxes
@@ -275,13 +287,18 @@ def test_as_many_detections_as_a_training_picture_has_objects(tmp_path):
         say_most(run, split, unset) == say_most(run, split) == 130
     )  # recipes of earlier releases do not say
     assert (
-        said == ["Detections a picture: 130, as many as 1.png has objects; --most takes another number."] * 2
+        said
+        == ["Detections an image: 130, as many as 1.png has objects; --max-detections takes another number."]
+        * 2
     )
     assert (enough(split, unset).most, enough(split, unset).candidates) == (130, 1300)
     assert say_most(run, split, Detecting(most=200)) == 200
     assert len(said) == 2
     assert say_most(run, split, Detecting(most=20)) == 20
-    assert said[-1] == "Warning: --most 20 is less than the 130 objects of 1.png; not all can be found."
+    assert (
+        said[-1]
+        == "Warning: --max-detections 20 is less than the 130 objects of 1.png; not all can be found."
+    )
     for split in (dealt(90), dealt(130, crowd=1)):
         assert say_most(run, split, unset) == 100
     assert len(said) == 3

@@ -1,4 +1,4 @@
-"""does-tip-help: which pictures each training learns from, what is refused, what is kept, and one run in earnest."""
+"""does-tip-help: which images each training learns from, what is refused, what is kept, and one run in earnest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tlkit.tasks.studies import gains as benefit
 from tlkit.tasks.studies.composites_arms import TipQuestion
 from tlkit.tasks.studies.composites_data import TipEvidence
 
-# Bags of two pictures each: those with a number in SHOWN show a threat on both. Parts by the bag's number.
+# Bags of two images each: those with a number in SHOWN show a threat on both. Parts by the bag's number.
 BAGS, SHOWN = 20, {0, 1, 2, 3, 4, 5, 12, 13, 16, 17}
 PARTS = ["training"] * 12 + ["validation"] * 3 + ["test"] * 5
 
@@ -37,12 +37,12 @@ def bags(tmp_path_factory):
     root.mkdir()
     rows = []
     for number in range(2 * BAGS):
-        one, picture, name = number // 2, grey_bag(number, 64, 80, 5), f"{number:02}.png"
+        one, image, name = number // 2, grey_bag(number, 64, 80, 5), f"{number:02}.png"
         box, kind = ["", "", "", ""], ""
         if one in SHOWN:
             box, kind = [20, 12, 44, 30], ("Gun", "Knife")[one % 2]
-            picture[12:30, 20:44] = 9000 if one % 2 else 20000
-        Image.fromarray(picture).save(root / name)
+            image[12:30, 20:44] = 9000 if one % 2 else 20000
+        Image.fromarray(image).save(root / name)
         rows.append([name, *box, kind, f"bag{one}", PARTS[one]])
     write(root / "boxes.csv", ["image", "left", "top", "right", "bottom", "class", "group", "part"], rows)
     return root
@@ -66,15 +66,15 @@ def crops(bags):
 
 
 def crop(wide: int, number: int) -> np.ndarray:
-    picture = np.full((60, 60), 235, np.uint8)
-    picture[26 - number : 34, 30 - wide : 30 + wide] = 30 + number
-    picture[30 - wide // 2 : 30 + wide // 2, 26:34] = 40
-    return picture
+    image = np.full((60, 60), 235, np.uint8)
+    image[26 - number : 34, 30 - wide : 30 + wide] = 30 + number
+    image[30 - wide // 2 : 30 + wide // 2, 26:34] = 40
+    return image
 
 
 @pytest.fixture(scope="module")
 def runs(bags):
-    """Finished runs of synthesis: `gan` made knives, `stars` what no bag shows, `leaky` learned from a test picture."""
+    """Finished runs of synthesis: `gan` made knives, `stars` what no bag shows, `leaky` learned from a test image."""
     root = bags.parent / "runs"
     test = hashlib.sha256((bags / "39.png").read_bytes()).hexdigest()
     (root / "retina" / "1").mkdir(parents=True)
@@ -109,7 +109,7 @@ def evidence(bags, crops, runs, tmp_path):
     question = TipQuestion(
         str(crops), ("gan",), (2, 3, 6, 90), ("tip", "fakes+tip"), repeats=2, composites=9, how=how
     )
-    return tip_chapters.gather_evidence(run, str(bags), question)
+    return tip_chapters.load_data(run, str(bags), question)
 
 
 def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
@@ -122,7 +122,7 @@ def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
         assert [len(some) for some in (two, three, six)] == [2, 4, 6]  # 3 are two whole bags
         for some in (two, three, six):
             assert some <= set(training)
-            assert {i + 1 if i % 2 == 0 else i - 1 for i in some} == some  # both pictures of every bag
+            assert {i + 1 if i % 2 == 0 else i - 1 for i in some} == some  # both images of every bag
             assert all(len(evidence.split.boxes.xyxy[i]) for i in some)
         draws.append(six)
     assert draws[0] != draws[1]
@@ -132,7 +132,7 @@ def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
 def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(evidence, bags):
     plain, tip, both = (evidence.of_training(arm, 2, 0) for arm in ("nothing", "tip", "fakes+tip"))
     number = len(plain.boxes)
-    assert number == 2 + 12 + 16  # real ones, all empty ones, what is judged
+    assert number == 2 + 12 + 16  # real ones, all empty ones, what is evaluated
     assert (len(tip.boxes), len(both.boxes)) == (number + 9, number + 18)
     for split in (tip, both):
         assert split.boxes.paths[:number] == plain.boxes.paths
@@ -181,7 +181,7 @@ def test_composites_are_made_once_a_repeat_and_differ_between_repeats(evidence):
     assert not set(again.split.sha256[-9:]) & set(other.split.sha256[-9:])
 
 
-def test_threats_are_laid_into_any_picture_in_the_arm_live_alone(evidence):
+def test_threats_are_laid_into_any_image_in_the_arm_live_alone(evidence):
     question = replace(evidence.question, arms=("live", "tip"), live_share=0.3)
     live = TipEvidence(evidence.run, evidence.split, question, evidence.threats)
     assert live.arms(2) == ("nothing", "live", "tip")
@@ -194,14 +194,14 @@ def test_threats_are_laid_into_any_picture_in_the_arm_live_alone(evidence):
     assert [len(some) for some in change.wish.held.values()] == [4, 4]
     assert change.wish.ranges["GUN"] == (0.15, 0.3)
     plain, alive = (live.of_training(arm, 3, 1).split.sha256 for arm in ("nothing", "live"))
-    assert plain == alive  # the same pictures, and no composites
+    assert plain == alive  # the same images, and no composites
 
 
 # ---- the command ----
 
 
 def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
-    options = ("--threats", crops, "--numbers", "0,3,90", "--arms", "tip,fakes+tip", "--fakes", "gan", "--fakes",
+    options = ("--threats", crops, "--numbers", "0,3,90", "--arms", "tip,fakes+tip", "--generated", "gan", "--generated",
                runs / "gan" / "1", "--composites", 15, "--epochs", 1, 2, "--batch", 5)  # fmt: skip
     result = CliRunner().invoke(
         main, ["run", "does-tip-help", *map(str, (bags, *options, "--runs", runs, "--dry-run", "--json"))]
@@ -211,11 +211,11 @@ def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
     assert found["arms"] == ["nothing", "tip", "fakes+tip"]
     assert found["real"] == {"0": [0, 0], "3": [4, 4]}
     assert found["composites"] == {"crops": 15, "fakes-1": 7, "fakes-2": 8}
-    assert found["trainings"] == 2 * (2 + 3)  # no "nothing" without real pictures
-    assert found["steps"] == 3 * 4  # 12 empty and 4 real pictures an epoch, 5 at a time
-    assert "Left out: 90; training has 12 pictures with a threat." in said
+    assert found["trainings"] == 2 * (2 + 3)  # no "nothing" without real images
+    assert found["steps"] == 3 * 4  # 12 empty and 4 real images an epoch, 5 at a time
+    assert "Left out: 90; training has 12 images with a threat." in said
     assert f"Left out of --threats {crops}: other, star; {bags} has no boxes of that." in said
-    assert "by sha256; whether one was cut out of such a picture cannot be told" in said
+    assert "by sha256; whether one was cut out of such an image cannot be told" in said
     assert "the test part has objects in 2 groups only; intervals are too narrow" in said
     assert not list(runs.glob("does-tip-help*"))
 
@@ -224,27 +224,39 @@ def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
     ("options", "code", "words"),
     [
         (("--threats", "{crops}", "--arms", "fakes+tip"), 2, "--arms fakes+tip has no fakes"),
-        (("--threats", "{crops}", "--fakes", "gan"), 2, "--fakes gan is used by no arm"),
+        (("--threats", "{crops}", "--generated", "gan"), 2, "--generated gan is used by no arm"),
         (("--threats", "{crops}", "--numbers", "0", "--arms", "nothing"), 2, "leave nothing to learn"),
         (("--threats", "{crops}", "--numbers", "0", "--arms", "live"), 2, "leave nothing to learn"),
         (("--threats", "{crops}", "--numbers", "-1"), 2, "-1 is no list of numbers from 0"),
-        (("--threats", "{crops}", "--more", "gan"), 2, "--more gan would be in every arm"),
+        (("--threats", "{crops}", "--synthetic", "gan"), 2, "--synthetic gan would be in every arm"),
         (("--threats", "{crops}", "--numbers", "2", "--epochs", 0, 0), 2, "--epochs leaves every phase out"),
-        (("--threats", "{crops}", "--numbers", "40,50"), 3, "12 pictures with a threat, fewer than any"),
+        (("--threats", "{crops}", "--numbers", "40,50"), 3, "12 images with a threat, fewer than any"),
         (
             ("--threats", "{runs}/stars/1/synthetic"),
             3,
             "has star; {bags} has boxes of Gun, Knife, and none of",
         ),
-        (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "stars"), 3, "--fakes stars has star"),
-        (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "leaky"), 3, "--fakes leaky/1 learned"),
-        (("--threats", "{crops}", "--numbers", "2", "--start", "gan"), 2, "--start gan is no detector"),
         (
-            ("--threats", "{crops}", "--numbers", "2", "--start", "retina"),
-            2,
-            "--start retina is retinanet on resnet50; every arm would",
+            ("--threats", "{crops}", "--arms", "fakes+tip", "--generated", "stars"),
+            3,
+            "--generated stars has star",
         ),
-        (("--threats", "{crops}", "--arms", "fakes+tip", "--fakes", "none"), 2, "There is no run 'none'"),
+        (
+            ("--threats", "{crops}", "--arms", "fakes+tip", "--generated", "leaky"),
+            3,
+            "--generated leaky/1 learned",
+        ),
+        (
+            ("--threats", "{crops}", "--numbers", "2", "--warm-start", "gan"),
+            2,
+            "--warm-start gan is no detector",
+        ),
+        (
+            ("--threats", "{crops}", "--numbers", "2", "--warm-start", "retina"),
+            2,
+            "--warm-start retina is retinanet on resnet50; every arm would",
+        ),
+        (("--threats", "{crops}", "--arms", "fakes+tip", "--generated", "none"), 2, "There is no run 'none'"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_refused(options, code, words, bags, crops, runs):
@@ -271,7 +283,7 @@ def test_bags_of_which_none_is_empty_are_refused(bags, crops, tmp_path):
         (tmp_path / row[0]).write_bytes((bags / row[0]).read_bytes())
     write(tmp_path / "boxes.csv", ["image", "left", "top", "right", "bottom", "class", "group", "part"], rows)
     refused = run_recipe("does-tip-help", tmp_path, "--threats", crops, "--dry-run", code=3)
-    assert "no empty picture in its training part to lay threats into" in refused["error"]["problem"]
+    assert "no empty image in its training part to paste threats into" in refused["error"]["problem"]
 
 
 @pytest.fixture
@@ -308,9 +320,9 @@ def test_what_an_earlier_attempt_answered_is_read(bags, crops, runs, tmp_path, m
     assert asked == [*cells[:4], *cells[3:]]  # the one that was broken off again, the three before not
     done = json.loads(resumed.stdout)
     assert done["verdict"] == [
-        "tip helps with 2 real pictures (AP50 +1.000 [+1.000, +1.000]); alone, with 0 real pictures, reaches AP50 "
+        "tip helps with 2 real images (AP50 +1.000 [+1.000, +1.000]); alone, with 0 real images, reaches AP50 "
         "1.000 [1.000, 1.000] and has nothing to be compared with.",
-        "Nothing added and no real picture of a threat is nothing to learn from: no such training.",
+        "Nothing added and no real image of a threat is nothing to learn from: no such training.",
         "But the test part has objects in 2 groups only; intervals are too narrow with so few.",
     ]
     rows = rows_of(Path(done["run"]) / "benefit.csv")
@@ -326,7 +338,7 @@ def test_that_nothing_was_found_at_all_is_said(bags, crops, tmp_path, monkeypatc
     monkeypatch.setattr(tip_chapters, "_found", lambda *_: np.zeros((0, 7)))
     done = run_recipe("does-tip-help", bags, "--threats", crops, "--runs", tmp_path, "--numbers", "2,4")
     for number in (2, 4):
-        assert f"With {number} real pictures no arm finds anything" in " ".join(done["verdict"])
+        assert f"With {number} real images no arm finds anything" in " ".join(done["verdict"])
 
 
 @pytest.mark.slow
@@ -345,12 +357,12 @@ def test_every_arm_is_trained_for_as_many_steps_and_judged_alike(
         return results
 
     monkeypatch.setattr(detector_training, "fit_detector", counted)
-    own = ("--threats", crops, "--numbers", "0,2", "--arms", "fakes+tip,live", "--fakes", "gan", "--repeats", 1,
+    own = ("--threats", crops, "--numbers", "0,2", "--arms", "fakes+tip,live", "--generated", "gan", "--repeats", 1,
            "--composites", 12, "--epochs", 0, 2, "--runs", runs, "--detector", detector, *SMALL)  # fmt: skip
     done = run_recipe("does-tip-help", bags, *own)
     folder = Path(done["run"])
     assert json.loads((folder / "card.json").read_text())["model"]["network"] == detector
-    assert steps == [2 * 4] * 4  # 14 pictures an epoch, 4 at a time, whatever there is to learn from
+    assert steps == [2 * 4] * 4  # 14 images an epoch, 4 at a time, whatever there is to learn from
     for name in ("recipe.py", "card.json", "metrics.jsonl", "report.html", "split.csv", "threats.csv", "fakes-1.csv",
                  "benefit.csv", "pictures/benefit.png", "pictures/crops.png", "pictures/fakes-1.png"):  # fmt: skip
         assert (folder / name).stat().st_size > 0, name

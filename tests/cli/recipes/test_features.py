@@ -71,7 +71,7 @@ def test_parquet_holds_the_same(extracted):
     assert table.num_rows == 36
 
 
-def test_the_projector_has_points_names_and_pictures(extracted):
+def test_the_projector_has_points_names_and_images(extracted):
     from google.protobuf import text_format
     from PIL import Image
     from tensorboard.plugins.projector import ProjectorConfig

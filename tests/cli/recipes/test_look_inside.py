@@ -19,13 +19,13 @@ def photo(tmp_path) -> Path:
     return tmp_path / "photo.png"
 
 
-def look(picture: Path, *options: str):
+def look(image: Path, *options: str):
     quick = ["--backbone", "mobilenet", "--weights", "none", "--image-size", "32"]
-    runs = str(picture.parent / "runs")
-    return CliRunner().invoke(main, ["run", "look-inside", str(picture), *quick, "--runs", runs, *options])
+    runs = str(image.parent / "runs")
+    return CliRunner().invoke(main, ["run", "look-inside", str(image), *quick, "--runs", runs, *options])
 
 
-def test_a_run_has_its_table_pictures_page_and_board(photo):
+def test_a_run_has_its_table_images_page_and_board(photo):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     result = look(photo, "--layer", "conv1_relu", "--layer", "conv_dw_7", "--json")
@@ -63,18 +63,18 @@ def test_a_layer_that_does_not_exist_is_told_and_nothing_is_left(photo):
 
 
 @pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text"])
-def test_what_is_no_picture_is_told_before_tensorflow_starts(kind, tmp_path):
+def test_what_is_no_image_is_told_before_tensorflow_starts(kind, tmp_path):
     file = tmp_path / "photo.png"
     if kind == "folder":
         file.mkdir()
     elif kind != "missing":
-        file.write_text("" if kind == "empty" else "no picture")
+        file.write_text("" if kind == "empty" else "no image")
     result = look(file)
     says = {
         "missing": "does not exist",
         "folder": "is a folder",
         "empty": "is empty (0 bytes)",
-        "text": "is not a picture of a known format",
+        "text": "is not an image of a known format",
     }
     assert result.exit_code == 3
     assert result.stderr.startswith(f"Error: {file} {says[kind]}.")

@@ -1,4 +1,4 @@
-"""The recipes that synthesise pictures, run as a person runs them: small, few steps, pixels as features."""
+"""The recipes that synthesise images, run as a person runs them: small, few steps, pixels as features."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tlkit.cli.main import main
 from tlkit.core.run_folder import read_metrics
 
 TINY = ("--size", 32, "--steps", 4, "--every", 2, "--batch", 8, "--width", 8, "--latent", 8)
-JUDGED = ("--samples", 9, "--judge", "pixels")
+EVALUATED = ("--samples", 9, "--metric-extractor", "pixels")
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def game(shapes, runs):
+def gan(shapes, runs):
     """A finished run of synthesize-dcgan on the discs."""
-    return run("synthesize-dcgan", shapes, runs, "--class", "disc", "--name", "gan", *TINY, *JUDGED)
+    return run("synthesize-dcgan", shapes, runs, "--class", "disc", "--name", "gan", *TINY, *EVALUATED)
 
 
 def rows_of(file: Path) -> list[dict[str, str]]:
@@ -58,15 +58,15 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.onednn
-def test_a_finished_game_keeps_every_promise(game):
-    folder = Path(game["run"])
+def test_a_finished_gan_keeps_every_promise(gan):
+    folder = Path(gan["run"])
     for name in ("saved_model.pb", "model.keras", "recipe.py", "options.json", "card.json", "metrics.jsonl", "log.txt",
                  "report.html", "split.csv", "trained_on.csv", "pictures/grid.png", "pictures/neighbours.png",
                  "pictures/curves.png", "pictures/interpolation.gif"):  # fmt: skip
         assert (folder / name).stat().st_size > 0, name
     assert len(list((folder / "synthetic" / "disc").glob("*.png"))) == 9
-    with Image.open(folder / "synthetic" / "disc" / "00001.png") as picture:
-        assert (picture.size, picture.mode) == ((32, 32), "L")
+    with Image.open(folder / "synthetic" / "disc" / "00001.png") as image:
+        assert (image.size, image.mode) == ((32, 32), "L")
     assert not (folder / "checkpoints").exists()
     card = json.loads((folder / "card.json").read_text())
     assert card["kind"] == "generator"
@@ -78,8 +78,8 @@ def test_a_finished_game_keeps_every_promise(game):
     ]
 
 
-def test_it_learns_from_the_training_part_of_its_class_only(game):
-    folder = Path(game["run"])
+def test_it_learns_from_the_training_part_of_its_class_only(gan):
+    folder = Path(gan["run"])
     parts = {row["sha256"]: row for row in rows_of(folder / "split.csv")}
     learned = rows_of(folder / "trained_on.csv")
     assert len(learned) == 24
@@ -87,26 +87,26 @@ def test_it_learns_from_the_training_part_of_its_class_only(game):
 
 
 @pytest.mark.onednn
-def test_the_saved_model_makes_what_generate_writes(game, runs):
+def test_the_saved_model_makes_what_generate_writes(gan, runs):
     from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator
 
-    served = ServedGenerator.load(Path(game["run"]))
+    served = ServedGenerator.load(Path(gan["run"]))
     made = served.answer(3, seed=5)["png"].numpy()
     folder = Path(run("generate", "gan", runs, "--samples", 3, "--seed", 5)["run"]) / "synthetic" / "disc"
     for number, contents in enumerate(made, 1):
         shown = tf.io.decode_png(contents, channels=1).numpy()[..., 0]
-        with Image.open(folder / f"{number:05}.png") as picture:
-            assert (np.asarray(picture) == shown).all()
-    card = json.loads((Path(game["run"]) / "card.json").read_text())
+        with Image.open(folder / f"{number:05}.png") as image:
+            assert (np.asarray(image) == shown).all()
+    card = json.loads((Path(gan["run"]) / "card.json").read_text())
     assert card["parity"]["largest_difference"] < 1e-5
 
 
-def test_generate_makes_as_many_as_asked_and_hands_on_what_was_learned_from(game, runs):
+def test_generate_makes_as_many_as_asked_and_hands_on_what_was_learned_from(gan, runs):
     made = run("generate", "gan", runs, "--samples", 12, "--truncation", 0.5)
     assert made["pictures"] == 12
     folder = Path(made["run"])
     assert len(list((folder / "synthetic" / "disc").glob("*.png"))) == 12
-    assert (folder / "trained_on.csv").read_bytes() == (Path(game["run"]) / "trained_on.csv").read_bytes()
+    assert (folder / "trained_on.csv").read_bytes() == (Path(gan["run"]) / "trained_on.csv").read_bytes()
     again = Path(run("generate", "gan", runs, "--samples", 12, "--truncation", 0.5)["run"])
     for file in (folder / "synthetic" / "disc").glob("*.png"):
         assert file.read_bytes() == (again / "synthetic" / "disc" / file.name).read_bytes()
@@ -118,8 +118,8 @@ def test_generate_makes_as_many_as_asked_and_hands_on_what_was_learned_from(game
         assert words in refused["error"]["problem"]
 
 
-def test_a_classifier_takes_the_pictures_and_says_so(game, shapes, runs):
-    options = ("--more", "gan", "--image-size", 32, "--epochs", 1)
+def test_a_classifier_takes_the_images_and_says_so(gan, shapes, runs):
+    options = ("--synthetic", "gan", "--image-size", 32, "--epochs", 1)
     folder = Path(run("small-cnn", shapes, runs, *options)["run"])
     card = json.loads((folder / "card.json").read_text())
     assert card["data"]["added"] == {"gan/1": {"disc": 9}}
@@ -127,33 +127,33 @@ def test_a_classifier_takes_the_pictures_and_says_so(game, shapes, runs):
     assert "Added to training: gan/1: disc: 9" in (folder / "report.html").read_text()
 
 
-def test_a_classifier_that_judges_what_the_game_saw_is_refused(game, shapes, runs):
-    options = ("--more", "gan", "--image-size", 32, "--epochs", 1, "--seed", 1)
+def test_a_classifier_that_judges_what_the_gan_saw_is_refused(gan, shapes, runs):
+    options = ("--synthetic", "gan", "--image-size", 32, "--epochs", 1, "--seed", 1)
     refused = run("small-cnn", shapes, runs, *options, code=3)
-    assert "--more gan/1 learned from disc/" in refused["error"]["problem"]
+    assert "--synthetic gan/1 learned from disc/" in refused["error"]["problem"]
     assert "--split" in refused["error"]["remedy"]
 
 
 @pytest.mark.slow  # tests/tasks/synthesis/test_gan.py resumes without the command line
 @pytest.mark.parametrize("recipe", ["synthesize-dcgan", "synthesize-stylegan"])
-def test_a_stopped_game_goes_on_to_the_same_end(recipe, shapes, runs, tmp_path, monkeypatch):
-    from tlkit.tasks.synthesis import train_workflow as game_chapters
+def test_a_stopped_gan_goes_on_to_the_same_end(recipe, shapes, runs, tmp_path, monkeypatch):
+    from tlkit.tasks.synthesis import train_workflow as training
 
     monkeypatch.setattr("tlkit.tasks.synthesis.evaluate_workflow.SOUGHT", 2)
     whole = Path(
-        run(recipe, shapes, runs, "--class", "bar", "--name", f"whole-{recipe}", *TINY, *JUDGED)["run"]
+        run(recipe, shapes, runs, "--class", "bar", "--name", f"whole-{recipe}", *TINY, *EVALUATED)["run"]
     )
-    seen = game_chapters._Referee.checkpoint
+    seen = training._Referee.checkpoint
 
-    def stop(self, step, game):
-        reason = seen(self, step, game)
+    def stop(self, step, gan):
+        reason = seen(self, step, gan)
         if step == 2:
             raise KeyboardInterrupt
         return reason
 
-    options = ("--class", "bar", "--name", "stopped", *TINY, *JUDGED)
+    options = ("--class", "bar", "--name", "stopped", *TINY, *EVALUATED)
     with monkeypatch.context() as patch:
-        patch.setattr(game_chapters._Referee, "checkpoint", stop)
+        patch.setattr(training._Referee, "checkpoint", stop)
         run(recipe, shapes, tmp_path, *options, code=130)
     resumed = Path(call("resume", tmp_path / "stopped")["run"])
     for number in range(1, 10):
@@ -170,7 +170,7 @@ def timeless(row: dict) -> dict:
 @pytest.mark.slow
 def test_a_style_network_shows_mixing_truncation_and_a_projection(shapes, runs, monkeypatch):
     monkeypatch.setattr("tlkit.tasks.synthesis.evaluate_workflow.SOUGHT", 2)
-    options = ("--class", "disc", "--conditional", "--class", "bar", *TINY, *JUDGED)
+    options = ("--class", "disc", "--conditional", "--class", "bar", *TINY, *EVALUATED)
     folder = Path(run("synthesize-stylegan", shapes, runs, "--name", "style", *options)["run"])
     drawn = {file.stem for file in (folder / "pictures").glob("*.png")}
     assert {"mixing", "truncation", "projection"} <= drawn
@@ -182,7 +182,7 @@ def test_a_style_network_shows_mixing_truncation_and_a_projection(shapes, runs, 
     [
         ((), 2, "has 3 classes to imitate: bar, disc, other"),
         (("--class", "dics"), 2, "--class dics is no class"),
-        (("--class", "disc", "--more", "gan"), 2, "--more does not apply here"),
+        (("--class", "disc", "--synthetic", "gan"), 2, "--synthetic does not apply here"),
         (("--class", "disc", "--size", "48"), 2, "48"),
         (("--class", "disc", "--augmentation", "cutoff"), 2, "cutoff is unknown. Did you mean cutout?"),
     ],
@@ -192,13 +192,13 @@ def test_what_cannot_be_imitated_is_told(options, code, words, shapes, tmp_path)
     assert words in refused["error"]["problem"]
 
 
-def test_too_few_pictures_are_told_and_loose_pictures_are_one_class(tmp_path):
+def test_too_few_images_are_told_and_loose_images_are_one_class(tmp_path):
     loose = tmp_path / "stars"
     loose.mkdir()
     for number in range(12):
         draw(1, number, 40).save(loose / f"{number}.png")
-    refused = run("synthesize-dcgan", loose, tmp_path / "runs", *TINY, *JUDGED, code=3)
-    assert "has 7 training pictures of stars; a game needs 8" in refused["error"]["problem"]
+    refused = run("synthesize-dcgan", loose, tmp_path / "runs", *TINY, *EVALUATED, code=3)
+    assert "has 7 training images of stars; a GAN needs 8" in refused["error"]["problem"]
     assert not list((tmp_path / "runs").glob("*/*"))
 
 
@@ -206,8 +206,8 @@ def test_the_augmentation_can_be_seen_before(shapes, tmp_path):
     file = tmp_path / "preview.png"
     options = ("--class", "disc", "--preview-augment", file)
     assert run("synthesize-dcgan", shapes, tmp_path / "runs", *options)["preview"] == str(file)
-    with Image.open(file) as picture:
-        assert np.asarray(picture).std() > 1
+    with Image.open(file) as image:
+        assert np.asarray(image).std() > 1
     assert not list((tmp_path / "runs").glob("*/*"))
 
 
@@ -270,13 +270,13 @@ def test_composites_are_made_of_training_only_and_say_of_what(threats, runs):
 
 
 def test_a_composite_run_serves_the_same_split_and_no_other(threats, runs):
-    head = ("--backbones", "pixels", "--heads", "knn1", "--more", "comps")
+    head = ("--backbones", "pixels", "--heads", "knn1", "--synthetic", "comps")
     taken = run("compare-backbones", threats, runs, "--select", "validation", *head)
     card = json.loads((Path(taken["run"]) / "card.json").read_text())
     assert card["data"]["added"]["comps/1"] == {"blade": 12, "gun": 12, "other": 12}
     for options, code, words in (
-        (("--select", "validation", "--seed", 3), 3, "--more comps/1 learned from"),
-        (("--select", "folds"), 2, "--select folds cannot judge with --more"),
+        (("--select", "validation", "--seed", 3), 3, "--synthetic comps/1 learned from"),
+        (("--select", "folds"), 2, "--select folds cannot evaluate with --synthetic"),
     ):
         refused = run("compare-backbones", threats, runs, *head, *options, code=code)
         assert words in refused["error"]["problem"]
@@ -291,14 +291,14 @@ def test_composites_of_validation_are_chosen_by_and_their_crops_never_judged(thr
     for row in rows_of(folder / "composites.csv"):
         part = "validation" if row["file"].startswith("synthetic-validation/") else "training"
         assert {parts[path] for path in [row["threat"], *row["backgrounds"].split()] if path} <= {part}
-    head = ("--backbones", "pixels", "--heads", "knn1", "--more", "chosen", "--select", "validation")
+    head = ("--backbones", "pixels", "--heads", "knn1", "--synthetic", "chosen", "--select", "validation")
     card = json.loads((Path(run("compare-backbones", threats, runs, *head)["run"]) / "card.json").read_text())
     real = Counter(parts.values())
     assert (
         card["data"]["parts"]["validation"]["n"] == real["validation"] + 4 + 4
     )  # one a threat, two a harmless crop
     assert card["data"]["added"]["chosen/1"]["gun for validation"] == 2
-    # A crop that was chosen by may not be judged: validation and test change places.
+    # A crop that was chosen by may not be evaluated: validation and test change places.
     swapped = {"validation": "test", "test": "validation"}
     manifest = folder.parent / "swapped.csv"
     rows = [f"{path},{swapped.get(part, part)}" for path, part in parts.items()]

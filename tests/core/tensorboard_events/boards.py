@@ -52,8 +52,8 @@ def points_of_board(run):
     }
 
 
-def pictures_of_board(run):
-    """(folder, tag) -> the steps of its pictures."""
+def images_of_board(run):
+    """(folder, tag) -> the steps of its images."""
     return {key: [step for step, _ in values] for key, values in values_of(run, "images").items()}
 
 
@@ -82,12 +82,12 @@ def points_expected(rows):
 
 
 def check_board(run):
-    """Each point of metrics.jsonl once, in order, and none beside; each picture and the graph once; one file each."""
+    """Each point of metrics.jsonl once, in order, and none beside; each image and the graph once; one file each."""
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     found = every_point(run)
     assert found == points_expected(rows)
     assert found
-    for steps in pictures_of_board(run).values():
+    for steps in images_of_board(run).values():
         assert steps == sorted(set(steps))
     for folder, events in events_of(run).items():
         assert sum(bool(event.graph_def) for event in events) <= 1

@@ -1,4 +1,4 @@
-"""Event files are mended: each point of metrics.jsonl once whatever was lost, each picture that can be read once."""
+"""Event files are mended: each point of metrics.jsonl once whatever was lost, each image that can be read once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
-from tests.core.tensorboard_events.boards import check_board, events_of, every_point, pictures_of_board
+from tests.core.tensorboard_events.boards import check_board, events_of, every_point, images_of_board
 from tlkit.core.tensorboard_events.event_files import mend
 from tlkit.core.tensorboard_events.records import as_record, crc32c, masked, read_records
 
@@ -43,7 +43,7 @@ ARMS = [
     for arm in ("base", "tip")
     for epoch in (1, 2)
 ]
-GAME = [
+GAN = [
     {"phase": "game", "step": 20 * n, "kid": 0.3 / n, "critic_loss": None if n == 2 else 0.5}
     for n in (1, 2, 3)
 ]
@@ -51,27 +51,31 @@ GAME = [
 
 def write(run, rows):
     """A finished run's board, as the boards write it."""
-    from tlkit.engine.reporting.tensorboard import Board, ScalarBoard
+    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard, TensorBoard
 
     folder = run / "tensorboard"
     folder.mkdir(parents=True)
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if "kid" in rows[0]:
-        board = ScalarBoard(folder / "game")
+        tensorboard = ScalarTensorBoard(folder / "game")
         for number, row in enumerate(rows, 1):
-            board.add_sheet("reals above fakes", np.full((2, 8, 8, 1), number / 5, np.float32), row["step"])
-            board.add(row, number)
-        board.close()
+            tensorboard.add_grid(
+                "reals above fakes", np.full((2, 8, 8, 1), number / 5, np.float32), row["step"]
+            )
+            tensorboard.add(row, number)
+        tensorboard.close()
     elif "arm" in rows[0]:
         for number, row in enumerate(rows, 1):
-            board = ScalarBoard(folder / "-".join(str(row[key]) for key in ("number", "arm", "repeat")))
-            board.add(row, number)
-            board.close()  # another file each
+            tensorboard = ScalarTensorBoard(
+                folder / "-".join(str(row[key]) for key in ("number", "arm", "repeat"))
+            )
+            tensorboard.add(row, number)
+            tensorboard.close()  # another file each
     else:
-        board = Board(folder, ["a", "b"])
+        tensorboard = TensorBoard(folder, ["a", "b"])
         for row in rows:
-            board.add_epoch(row, np.eye(2, dtype=int))
-        board.close()
+            tensorboard.add_epoch(row, np.eye(2, dtype=int))
+        tensorboard.close()
     return folder
 
 
@@ -120,7 +124,7 @@ def crashed_writer(folder):
 DAMAGES = [cut, flipped, emptied, removed, half_removed, doubled, crashed_writer]
 
 
-@pytest.mark.parametrize("rows", [CLASSIFIER, ARMS, GAME], ids=["classifier", "arms", "game"])
+@pytest.mark.parametrize("rows", [CLASSIFIER, ARMS, GAN], ids=["classifier", "arms", "game"])
 def test_whatever_was_lost_is_written_again_and_nothing_stands_twice(rows, tmp_path):
     whole = tmp_path / "whole"
     folder = write(whole, rows)
@@ -167,22 +171,22 @@ def test_what_comes_after_the_checkpoint_is_forgotten(tmp_path):
         if last:
             (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
             check_board(tmp_path)
-            assert pictures_of_board(tmp_path) == {("validation", "confusion"): [2]}
+            assert images_of_board(tmp_path) == {("validation", "confusion"): [2]}
     assert not files(folder)
     mend(Path(tmp_path / "nowhere"), [], 0)
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_pictures_behind_a_broken_record_are_kept(tmp_path):
-    folder = write(tmp_path, GAME)
-    mend(folder, GAME)
+def test_images_behind_a_broken_record_are_kept(tmp_path):
+    folder = write(tmp_path, GAN)
+    mend(folder, GAN)
     (file,) = files(folder)
     content = bytearray(file.read_bytes())
-    content[content.index(b"\x89PNG") + 20] ^= 1  # within the first picture
+    content[content.index(b"\x89PNG") + 20] ^= 1  # within the first image
     file.write_bytes(content)
-    mend(folder, GAME)
+    mend(folder, GAN)
     check_board(tmp_path)
-    assert pictures_of_board(tmp_path) == {("game", "reals above fakes"): [40, 60]}
+    assert images_of_board(tmp_path) == {("game", "reals above fakes"): [40, 60]}
 
 
 def test_scalars_of_a_recipe_of_ones_own_are_kept(tmp_path):

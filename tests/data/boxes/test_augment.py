@@ -1,4 +1,4 @@
-"""Changed pictures: boxes stay on their objects, the same seed gives the same, and nothing is moved in place."""
+"""Changed images: boxes stay on their objects, the same seed gives the same, and nothing is moved in place."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FRAME = tf.constant([0, 0, SIZE, SIZE], tf.float32)
 
 
 def drawn(count=4, seed=0):
-    """Each picture has one bright rectangle of its own grey level on black; label = its number."""
+    """Each image has one bright rectangle of its own grey level on black; label = its number."""
     random = np.random.default_rng(seed)
     pixels = np.zeros((count, SIZE, SIZE, 3), np.uint8)
     xyxy = np.full((count, 2, 4), -1, np.float32)
@@ -43,9 +43,9 @@ def drawn(count=4, seed=0):
     return tf.constant(pixels), tf.constant(xyxy), tf.constant(labels)
 
 
-def box_on(picture, level, box):
+def box_on(image, level, box):
     """How far `box` is from the bounding box of the nearest connected area of about this grey level, pixels."""
-    areas, count = ndimage.label(np.abs(picture[..., 0].astype(int) - level) <= 12)
+    areas, count = ndimage.label(np.abs(image[..., 0].astype(int) - level) <= 12)
     bounds = [np.array([x.start, y.start, x.stop, y.stop]) for y, x in ndimage.find_objects(areas)]
     assert count
     return min(np.abs(one - box).max() for one in bounds)
@@ -67,11 +67,11 @@ def test_boxes_stay_on_their_objects(name):
     checked, moved = 0, 0
     for number in range(6):
         found = augment_boxes(pixels, xyxy, labels, tf.constant([number, 5]), EVERY[name])
-        for picture, boxes, kinds in zip(*(np.asarray(v) for v in found), strict=True):
+        for image, boxes, kinds in zip(*(np.asarray(v) for v in found), strict=True):
             for box, kind in zip(boxes, kinds, strict=True):
                 if kind < 0:
                     continue
-                assert box_on(picture, COLOURS[kind], box) <= 1.5  # the edge is blurred
+                assert box_on(image, COLOURS[kind], box) <= 1.5  # the edge is blurred
                 checked += 1
                 moved += int((box != xyxy[kind, 0].numpy()).any())
     assert checked >= 20
@@ -135,14 +135,14 @@ def test_ignored_boxes_stay_ignored_and_padding_stays_padding():
     assert np.asarray(found.xyxy)[np.asarray(found.labels) == -1].tolist() == [[-1] * 4] * 4
 
 
-def test_a_mosaic_has_four_pictures_that_meet_in_one_point():
+def test_a_mosaic_has_four_images_that_meet_in_one_point():
     pixels = tf.constant(np.stack([np.full((SIZE, SIZE, 3), level, np.uint8) for level in COLOURS]))
     xyxy = tf.constant(np.tile(np.array([8, 8, 56, 56], np.float32), (4, 1, 1)))
     labels = tf.constant(np.arange(4, dtype=np.int32)[:, None])
     found = augment_boxes(pixels, xyxy, labels, tf.constant([4, 4]), BoxAugmentation(mosaic=1.0))
-    for picture in np.asarray(found.pixels):
-        corners = {int(picture[y, x, 0]) for y in (0, -1) for x in (0, -1)}
-        inner = set(np.unique(picture).tolist()) - {GREY}
+    for image in np.asarray(found.pixels):
+        corners = {int(image[y, x, 0]) for y in (0, -1) for x in (0, -1)}
+        inner = set(np.unique(image).tolist()) - {GREY}
         assert inner <= set(COLOURS)
         assert len(inner) >= 2
         assert corners <= inner | {GREY}
@@ -152,18 +152,16 @@ def test_a_mosaic_has_four_pictures_that_meet_in_one_point():
 def test_mixup_keeps_the_boxes_of_both():
     pixels, xyxy, labels = drawn()
     found = augment_boxes(pixels, xyxy, labels, tf.constant([4, 4]), BoxAugmentation(mixup=1.0))
-    for i, (picture, kinds) in enumerate(
-        zip(np.asarray(found.pixels), np.asarray(found.labels), strict=True)
-    ):
+    for i, (image, kinds) in enumerate(zip(np.asarray(found.pixels), np.asarray(found.labels), strict=True)):
         both = {k for k in kinds.tolist() if k >= 0}
         assert len(both) == 2
         assert i in both
         other = (both - {i}).pop()
         first, second = pixels[i].numpy().astype(float), pixels[other].numpy().astype(float)
         inside = first != second
-        weight = np.median((picture - second)[inside] / (first - second)[inside])
+        weight = np.median((image - second)[inside] / (first - second)[inside])
         assert 0.25 < weight < 0.75  # Beta(32, 32)
-        assert np.abs(picture - (first * weight + second * (1 - weight))).max() < 4
+        assert np.abs(image - (first * weight + second * (1 - weight))).max() < 4
 
 
 def test_a_batch_of_one_survives_mosaic_and_mixup():
@@ -209,7 +207,7 @@ def test_brightness_multiplies_and_contrast_keeps_the_mean():
 
 
 def many(count, size=256):
-    """Pictures whose pixels say where they were, with an object or two each; every fourth is empty."""
+    """Images whose pixels say where they were, with an object or two each; every fourth is empty."""
     random = np.random.default_rng(3)
     rows, columns = np.mgrid[:size, :size]
     pixels = np.stack([rows, columns, 0 * rows], -1).astype(np.uint8)
@@ -272,7 +270,7 @@ def test_impossible_values_are_refused():
         BoxAugmentation(crop=100)
     with pytest.raises(UsageFault, match="--crop 96 does not suit"):
         BoxAugmentation(crop=96)
-    with pytest.raises(UsageFault, match="--crop 256 is more than the picture's 128"):
+    with pytest.raises(UsageFault, match="--crop 256 is more than the image's 128"):
         BoxAugmentation(crop=256).check(128)
     with pytest.raises(UsageFault, match="--flip sideways"):
         BoxAugmentation(flip="sideways")

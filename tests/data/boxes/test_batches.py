@@ -1,4 +1,4 @@
-"""Pictures in the network's square: boxes go there and back, and no picture is placed in two ways."""
+"""Images in the network's square: boxes go there and back, and no image is placed in two ways."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tlkit.data.images.batches import Order
 SIZE = 64
 
 
-def picture(width, height, box, colour=(255, 0, 0)):
+def image(width, height, box, colour=(255, 0, 0)):
     pixels = np.zeros((height, width, 3), np.uint8)
     left, top, right, bottom = box
     pixels[top:bottom, left:right] = colour
@@ -89,7 +89,7 @@ def test_the_square_is_filled_as_a_plain_calculation_says(sides):
 
 def test_boxes_lie_on_their_objects_in_the_square():
     box = (40, 20, 100, 50)
-    found = letterbox(tf.constant(picture(160, 80, box)), SIZE).pixels.numpy()
+    found = letterbox(tf.constant(image(160, 80, box)), SIZE).pixels.numpy()
     left, top, right, bottom = to_network(np.array([box], np.float32), (160, 80), SIZE)[0]
     assert [left, top, right, bottom] == [16, 24, 40, 36]  # 0.4 of the size, 16 rows of grey above
     red = found[..., 0] > 200
@@ -136,7 +136,7 @@ def test_padding_difficult_and_tiny_boxes_are_told_apart(boxes):
     assert (xyxy[2, 1] == -1).all()
 
 
-def test_plain_batches_are_the_pictures_in_order(boxes):
+def test_plain_batches_are_the_images_in_order(boxes):
     every = list(plain_box_batches(boxes, SIZE, batch=2))
     assert [len(pixels) for pixels, _ in every] == [2, 2, 1]
     pixels = np.concatenate([p.numpy() for p, _ in every])
@@ -182,7 +182,7 @@ def test_change_comes_before_augmentation_and_any_step_can_be_replayed(boxes):
     assert set(np.unique(found[0][0]).tolist()) >= {
         77,
         114,
-    }  # the change, then grey around the shrunk picture
+    }  # the change, then grey around the shrunk image
     assert set(np.unique(found[0][1]["classes"]).tolist()) <= {-2, -1, 1}
     assert (found[0][0] != found[1][0]).any()
     assert all((a[0] == b[0]).all() for a, b in zip(found, again, strict=True))

@@ -1,4 +1,4 @@
-"""Crops for a classifier: of objects and of nothing, with the parts of their pictures."""
+"""Crops for a classifier: of objects and of nothing, with the parts of their images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HIGH, WIDE = 90, 120
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
-    """16-bit pictures of noise, in pairs of one group; guns are wide, knives high, every third has nothing."""
+    """16-bit images of noise, in pairs of one group; guns are wide, knives high, every third has nothing."""
     root = tmp_path_factory.mktemp("crops") / "bags"
     root.mkdir()
     lines = ["image,left,top,right,bottom,class,group"]
@@ -49,13 +49,13 @@ def test_objects_are_in_sight_and_nothing_is_nothing(split):
         assert 0 <= left < right <= WIDE
         assert 0 <= top < bottom <= HIGH
         assert (crop.window == np.rint(crop.window)).all()
-        boxes = split.boxes.xyxy[crop.picture]
+        boxes = split.boxes.xyxy[crop.image]
         overlap = iou(crop.window[None], boxes)[0]
         if crop.label == "other":
             assert (overlap < NOTHING).all()
             beside += (overlap > 0).any()
         else:
-            own = boxes[split.boxes.labels[crop.picture] == split.boxes.class_names.index(crop.label)]
+            own = boxes[split.boxes.labels[crop.image] == split.boxes.class_names.index(crop.label)]
             assert iou(crop.window[None], own).max() > 0.4
     assert beside > 16  # windows half over an object are learned as nothing too
 
@@ -69,16 +69,16 @@ def test_shapes_are_those_of_windows(split):
             assert (sides[0] > sides[1]) == (crop.label == "gun")
 
 
-def test_a_picture_is_cut_alike_whatever_else_there_is(split):
+def test_a_image_is_cut_alike_whatever_else_there_is(split):
     some = split.only(np.arange(3))
     few = [c for c in cut_windows(some) if c.label != "other"]
-    every = [c for c in cut_windows(split) if c.picture < 3 and c.label != "other"]
+    every = [c for c in cut_windows(split) if c.image < 3 and c.label != "other"]
     assert all((a.window == b.window).all() for a, b in zip(few, every, strict=True))
     again = list(cut_windows(split, seed=1))
     assert any((a.window != b.window).any() for a, b in zip(again, cut_windows(split), strict=False))
 
 
-def test_a_classifier_deals_the_crops_as_their_pictures(split, tmp_path):
+def test_a_classifier_deals_the_crops_as_their_images(split, tmp_path):
     found = write_crops(split, tmp_path / "out", Cutting("nichts", 1))
     images = read_images(str(tmp_path / "out" / "labels.csv"))
     assert images.class_names == ("gun", "knife", "nichts")
@@ -93,9 +93,9 @@ def test_a_classifier_deals_the_crops_as_their_pictures(split, tmp_path):
         rows = list(csv.DictReader(stream))
     first = next(cut_windows(split, Cutting("nichts", 1)))
     left, top, right, bottom = first.window.astype(int)
-    picture = np.asarray(Image.open(split.boxes.file(first.picture)))
+    image = np.asarray(Image.open(split.boxes.file(first.image)))
     crop = np.asarray(Image.open(tmp_path / "out" / rows[0]["path"]))
-    assert (crop == picture[top:bottom, left:right]).all()  # 16 bits, every level
+    assert (crop == image[top:bottom, left:right]).all()  # 16 bits, every level
 
 
 def test_what_cannot_be_cut_is_told(split, tmp_path):

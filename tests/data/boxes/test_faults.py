@@ -115,7 +115,7 @@ def test_many_faults_are_counted_and_ten_are_shown(tmp_path):
     assert "and 5 more" in refused.value.problem
 
 
-def test_unlabelled_pictures_are_a_question_of_their_own(tmp_path):
+def test_unlabelled_images_are_a_question_of_their_own(tmp_path):
     root = table(tmp_path / "s", names=("a.png", "b.png"))
     for faults in ("refuse", "clip"):
         with pytest.raises(
@@ -127,7 +127,7 @@ def test_unlabelled_pictures_are_a_question_of_their_own(tmp_path):
     assert read_boxes(root, unlabelled="skip").paths == ("a.png",)
     taken = read_boxes(root, unlabelled="negative")
     assert [len(b) for b in taken.xyxy] == [1, 0]
-    assert read_boxes(root / "boxes.csv").paths == ("a.png",)  # a file names its pictures itself
+    assert read_boxes(root / "boxes.csv").paths == ("a.png",)  # a file names its images itself
 
 
 def test_the_order_of_the_numbers_is_guessed():
@@ -169,11 +169,11 @@ def test_spellings_of_one_class(tmp_path):
     assert (mended.class_names, mended.labels[0].tolist()) == (("gun",), [0, 0, 0])
 
 
-def test_unreadable_pictures_are_named(tmp_path):
+def test_unreadable_images_are_named(tmp_path):
     root = table(tmp_path / "s", "b.png,1,1,5,5,gun")
-    (root / "b.png").write_bytes(b"no picture")
+    (root / "b.png").write_bytes(b"no image")
     assert [(f.kind, str(f)) for f in find_faults(root)] == [
-        ("unreadable-image", "b.png: is no readable picture")
+        ("unreadable-image", "b.png: is no readable image")
     ]
     assert read_boxes(root, faults="clip").paths == ("a.png",)
 
@@ -199,7 +199,7 @@ def test_yolo_ids_beyond_the_names(tmp_path):
     ]
 
 
-def test_yolo_in_pixels_short_lines_and_labels_without_picture(tmp_path):
+def test_yolo_in_pixels_short_lines_and_labels_without_image(tmp_path):
     root = yolo(tmp_path / "s", "0 50 40 20 20", "0 0.5 0.5", "0 0.5 0.5 0.1 0.1")
     (root / "labels" / "lost.txt").write_text("")
     kinds = {fault.where: fault.kind for fault in find_faults(root)}
@@ -303,7 +303,7 @@ def test_entities_in_utf16_are_seen_too(tmp_path):
         read_boxes(root)
 
 
-def test_voc_without_corners_and_without_picture(tmp_path):
+def test_voc_without_corners_and_without_image(tmp_path):
     root = voc(tmp_path / "s", VOC.format("1.png", BOX.replace("<xmax>3</xmax>", "")))
     (root / "2.xml").write_text(VOC.format("2.png", BOX))
     assert sorted((f.kind, f.where) for f in find_faults(root)) == [
@@ -312,7 +312,7 @@ def test_voc_without_corners_and_without_picture(tmp_path):
     ]
 
 
-def test_gdxray_and_open_images_rows_without_picture(tmp_path):
+def test_gdxray_and_open_images_rows_without_image(tmp_path):
     (tmp_path / "C1").mkdir()
     Image.new("L", (100, 80)).save(tmp_path / "C1" / "C1_0001.png")
     (tmp_path / "C1" / "ground_truth.txt").write_text("1 1 2 3 4\n9 1 2 3 4\n1 5 6\n")

@@ -1,4 +1,4 @@
-"""Pictures with boxes are dealt like pictures with labels: by rarest class, by group, and again from the manifest."""
+"""Images with boxes are split like images with labels: by rarest class, by group, and again from the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlkit.errors import DataFault
 
 
 def bags(root, count=60, groups=None):
-    """Every picture has bottles, every fourth a knife, every tenth a gun, every third nothing."""
+    """Every image has bottles, every fourth a knife, every tenth a gun, every third nothing."""
     generator = np.random.default_rng(0)
     root.mkdir()
     lines = ["image,left,top,right,bottom,class,group"]

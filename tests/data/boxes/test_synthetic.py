@@ -1,4 +1,4 @@
-"""Composites join the training part alone; bags of any depth and colour are what threats are laid into."""
+"""Composites join the training part alone; bags of any depth and colour are what threats are pasted into."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tlkit.tasks.compositing.colour import laid_into, palette
 
 
 def write(root: Path, rows: dict[str, list], groups: dict[str, str] | None = None) -> Path:
-    """Pictures of noise with boxes; image -> [(box, class), ...]."""
+    """Images of noise with boxes; image -> [(box, class), ...]."""
     root.mkdir(parents=True)
     lines = [["image", "left", "top", "right", "bottom", "class", "split"]]
     for number, (name, boxes) in enumerate(rows.items()):
@@ -41,7 +41,7 @@ def split(tmp_path):
 
 @pytest.fixture
 def tip(tmp_path, split):
-    """A run of three composites for training and one for test, made of two training pictures."""
+    """A run of three composites for training and one for test, made of two training images."""
     run = tmp_path / "runs" / "tip" / "1"
     rows = {
         "a.png": [((1, 1, 9, 9), "Gun"), ((5, 5, 30, 20), "Gun")],
@@ -106,20 +106,20 @@ def test_runs_without_composites_for_training_are_refused(split, tip):
     with pytest.raises(DataFault, match="tip/1 has no composites for training"):
         add_composites(split, [tip])
     (tip / "trained_on.csv").unlink()
-    with pytest.raises(DataFault, match="does not say which pictures"):
+    with pytest.raises(DataFault, match="does not say which images"):
         add_composites(split, [tip])
 
 
 # ---- backgrounds ----
 
 
-def test_a_folder_of_pictures_is_taken_as_empty_bags(tmp_path):
+def test_a_folder_of_images_is_taken_as_empty_bags(tmp_path):
     for number in range(3):
         Image.fromarray(np.full((20, 30), 100 + number, np.uint8)).save(tmp_path / f"{number}.png")
     boxes = read_backgrounds(str(tmp_path))
     assert (len(boxes), boxes.class_names, boxes.sizes[0]) == (3, (), (30, 20))
     assert len(without_boxes(boxes)) == 3
-    (tmp_path / "3.png").write_bytes(b"no picture")
+    (tmp_path / "3.png").write_bytes(b"no image")
     with pytest.raises(DataFault, match=r"3\.png"):
         read_backgrounds(str(tmp_path))
 

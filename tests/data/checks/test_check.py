@@ -22,8 +22,8 @@ from tlkit.data.images.sources import read_images
 from tlkit.errors import DataFault
 
 
-def picture(number, label=0, size=40):
-    """A picture that is in no set that these tests make."""
+def draw_image(number, label=0, size=40):
+    """An image that is in no set that these tests make."""
     return draw(label, 1000 + number, size)
 
 
@@ -58,13 +58,13 @@ def truncated(root):
 
 
 def undecodable(root):
-    (root / "bar/0.png").write_bytes(b"hello, this is no picture")
+    (root / "bar/0.png").write_bytes(b"hello, this is no image")
 
 
 def bomb(root):
     """A PNG whose header promises 60,000 x 60,000 pixels."""
     file = root / "bar/bomb.png"
-    save(root, "bar/bomb.png", picture(0))
+    save(root, "bar/bomb.png", draw_image(0))
     contents = file.read_bytes()
     header = b"IHDR" + (60_000).to_bytes(4, "big") * 2 + contents[24:29]
     file.write_bytes(contents[:12] + header + zlib.crc32(header).to_bytes(4, "big") + contents[33:])
@@ -77,11 +77,11 @@ def float_values(root):
 
 
 def wrong_extension(root):
-    save(root, "bar/odd.png", picture(0), format="JPEG")
+    save(root, "bar/odd.png", draw_image(0), format="JPEG")
 
 
 def cmyk(root):
-    save(root, "bar/print.jpg", picture(0).convert("CMYK"))
+    save(root, "bar/print.jpg", draw_image(0).convert("CMYK"))
 
 
 def deep(top):
@@ -93,31 +93,31 @@ def deep(top):
 
 
 def palette(root):
-    save(root, "bar/few.png", picture(0).convert("P"))
+    save(root, "bar/few.png", draw_image(0).convert("P"))
 
 
 def alpha(root):
-    image = picture(0).convert("RGBA")
+    image = draw_image(0).convert("RGBA")
     image.putpixel((3, 3), (0, 0, 0, 128))
     save(root, "bar/clear.png", image)
 
 
 def animated(root):
-    save(root, "bar/film.gif", picture(0), save_all=True, append_images=[picture(1), picture(2)])
+    save(root, "bar/film.gif", draw_image(0), save_all=True, append_images=[draw_image(1), draw_image(2)])
 
 
 def turned_by_exif(root):
     exif = Image.Exif()
     exif[0x0112] = 6
-    save(root, "bar/turned.jpg", picture(0), exif=exif)
+    save(root, "bar/turned.jpg", draw_image(0), exif=exif)
 
 
-def long_picture(root):
-    save(root, "bar/long.png", picture(0, size=120).crop((0, 0, 120, 12)))
+def long_image(root):
+    save(root, "bar/long.png", draw_image(0, size=120).crop((0, 0, 120, 12)))
 
 
-def tiny_picture(root):
-    save(root, "bar/tiny.png", picture(0, size=8))
+def tiny_image(root):
+    save(root, "bar/tiny.png", draw_image(0, size=8))
 
 
 def constant(root):
@@ -133,24 +133,24 @@ def broken_link(root):
 
 
 def ignored_link(root):
-    save(root.parent / "elsewhere", "1.png", picture(0))
+    save(root.parent / "elsewhere", "1.png", draw_image(0))
     (root / "bar/more").symlink_to(root.parent / "elsewhere")
 
 
 def ignored_file(root):
-    save(root, "bar/picture.dat", picture(0), format="PNG")
+    save(root, "bar/picture.dat", draw_image(0), format="PNG")
 
 
 def named(name):
     def plant(root):
-        save(root, f"bar/{name}", picture(0), format="PNG")
+        save(root, f"bar/{name}", draw_image(0), format="PNG")
 
     return plant
 
 
 def collision(root):
-    save(root, "bar/A.png", picture(0))
-    save(root, "bar/a.png", picture(1))
+    save(root, "bar/A.png", draw_image(0))
+    save(root, "bar/a.png", draw_image(1))
 
 
 def spelling(root):
@@ -172,7 +172,7 @@ def mixed_layout(root):
     for file in (root / "disc").iterdir():
         file.unlink()
     for number in range(12):
-        save(root, f"disc/{number}.png", picture(number))
+        save(root, f"disc/{number}.png", draw_image(number))
 
 
 def one_class(root):
@@ -185,12 +185,12 @@ def empty_class(root):
 
 def tiny_class(root):
     for number in range(5):
-        save(root, f"frame/{number}.png", picture(number, 2))
+        save(root, f"frame/{number}.png", draw_image(number, 2))
 
 
 def imbalance(root):
     for number in range(60):
-        save(root, f"bar/{1000 + number}.png", picture(number))
+        save(root, f"bar/{1000 + number}.png", draw_image(number))
 
 
 def exact_copy(root):
@@ -202,7 +202,7 @@ def copy_across_classes(root):
 
 
 def smooth(number):
-    """A picture with detail that survives a JPEG: blobs."""
+    """An image with detail that survives a JPEG: blobs."""
     small = np.random.default_rng(number).integers(0, 256, (6, 6), np.uint8)
     return Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)
 
@@ -256,8 +256,8 @@ FOLDER_PLANTS = {
     "alpha": (alpha, "bar/clear.png"),
     "animated": (animated, "bar/film.gif"),
     "exif-turned": (turned_by_exif, "bar/turned.jpg"),
-    "extreme-aspect": (long_picture, "bar/long.png"),
-    "extreme-size": (tiny_picture, "bar/tiny.png"),
+    "extreme-aspect": (long_image, "bar/long.png"),
+    "extreme-size": (tiny_image, "bar/tiny.png"),
     "constant": (constant, "bar/grey.jpg"),
     "two-tone": (two_tone, "bar/mask.png"),
     "symlink-loop": (symlink_loop, "bar/again"),
@@ -420,7 +420,7 @@ def test_a_clean_csv_has_no_findings(folder):
 @pytest.mark.parametrize("kind", CSV_PLANTS)
 def test_a_planted_line_is_found_and_named(kind, folder):
     row, path = CSV_PLANTS[kind]
-    save(folder, "extra.png", picture(0))
+    save(folder, "extra.png", draw_image(0))
     check = check_source(str(csv_set(folder, [row])))
     found = next(found for found in check.findings if found.kind == kind)
     assert path in found.paths
@@ -504,7 +504,7 @@ def test_a_proposed_group_keeps_scans_together_and_nothing_else(folder, name):
         assert {scan_of[other] for other in groups if groups[other] == groups[path]} == {scan}
 
 
-def test_a_picture_number_is_no_group(folder):
+def test_a_image_number_is_no_group(folder):
     """IM-0172-0001.jpeg: two views look alike across patients by chance; the view's number groups nothing."""
     for patient in range(20):
         for view in range(3):
@@ -533,7 +533,7 @@ def box(*values, name="gun", image="images/0.png"):
 
 def unlabelled(root):
     boxes_set(root)
-    save(root, "images/new.png", picture(0))
+    save(root, "images/new.png", draw_image(0))
 
 
 def unreadable_annotations(root):
@@ -603,7 +603,7 @@ def test_a_planted_box_fault_is_found_and_named(kind, tmp_path):
     assert {one.kind for one in findings} <= {kind, "one-class"}
 
 
-def absent_picture_in_a_list(root):
+def absent_image_in_a_list(root):
     yolo_lists(root, "images/99.png\n")
 
 
@@ -624,7 +624,7 @@ def part_without_list(root):
     (root / "data.yaml").write_text("names: [gun, knife]\ntrain: train.txt\nval: val.txt\n")
 
 
-BOX_REMARKS = {"layout": absent_picture_in_a_list, "undeclared-part": part_without_list}
+BOX_REMARKS = {"layout": absent_image_in_a_list, "undeclared-part": part_without_list}
 
 
 @pytest.mark.parametrize("kind", BOX_REMARKS)
@@ -646,7 +646,7 @@ def test_a_class_without_boxes_is_fine_for_recipes_and_so_for_check(tmp_path):
     assert [len(split.indices(part)) for part in ("training", "validation", "test")] == [8, 2, 2]
 
 
-def test_remedies_for_pictures_of_boxes_name_no_option_that_their_recipes_lack(tmp_path):
+def test_remedies_for_images_of_boxes_name_no_option_that_their_recipes_lack(tmp_path):
     root = boxes_set(tmp_path / "bags")
     (root / "images/0.png").write_bytes(b"")
     (found,) = check_source(str(root)).findings
@@ -657,7 +657,7 @@ def test_remedies_for_pictures_of_boxes_name_no_option_that_their_recipes_lack(t
     assert check_source(str(root)).findings == ()
 
 
-def test_pictures_of_boxes_are_looked_at_like_others(tmp_path):
+def test_images_of_boxes_are_looked_at_like_others(tmp_path):
     root = boxes_set(tmp_path / "bags")
     (root / "images/0.png").write_bytes(b"")
     shutil.copy(root / "images/1.png", root / "images/2.png")
@@ -665,7 +665,7 @@ def test_pictures_of_boxes_are_looked_at_like_others(tmp_path):
     assert kinds == {("zero-byte", ("images/0.png",)), ("exact-copy", ("images/1.png", "images/2.png"))}
 
 
-def test_pictures_without_boxes_may_be_negative(tmp_path):
+def test_images_without_boxes_may_be_negative(tmp_path):
     unlabelled(tmp_path / "bags")
     assert check_source(str(tmp_path / "bags"), unlabelled="negative").findings == ()
 
@@ -700,7 +700,7 @@ def test_nothing_to_check_is_a_fault_not_a_finding(tmp_path):
 @pytest.mark.parametrize("make", ["folder", "split_folder"])
 def test_the_listing_is_what_recipes_read(make, request):
     root = request.getfixturevalue(make)
-    (root / "README.txt").write_text("Not a picture.")
+    (root / "README.txt").write_text("Not an image.")
     (root / "_scratch").mkdir()
     (root / ".hidden").mkdir()
     same_listing(str(root))
@@ -733,4 +733,4 @@ def test_the_real_mirrored_copies_are_found(real_data):
     assert {found.kind for found in findings} == {"turned-copy"}
     groups = [{path.split("N")[-1] for path in found.paths} for found in findings]
     assert all(len(group) == 1 for group in groups)  # never two captures taken for one
-    assert sum(len(found.paths) == 4 for found in findings) >= 145  # of 160 captures with four pictures each
+    assert sum(len(found.paths) == 4 for found in findings) >= 145  # of 160 captures with four images each

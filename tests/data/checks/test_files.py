@@ -39,7 +39,7 @@ def test_a_whole_file_has_no_faults(name, tmp_path):
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-def test_a_file_that_is_cut_is_no_picture(name, share, tmp_path):
+def test_a_file_that_is_cut_is_no_image(name, share, tmp_path):
     file = path_of(tmp_path, name)
     PHOTO.save(file)
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * share)])
@@ -128,7 +128,7 @@ def test_a_wrong_suffix_is_grave_where_tensorflow_has_to_decode(inside, suffix, 
     (found,) = look_at(file, file.name).findings
     assert (found.kind, found.severity) == ("wrong-extension", severity)
     assert f"{inside} inside" in found.sentence
-    assert found.remedy == f"Rename it to picture.{SUFFIX.get(inside, inside.lower()).replace('ppm', 'pgm')}."
+    assert found.remedy == f"Rename it to image.{SUFFIX.get(inside, inside.lower()).replace('ppm', 'pgm')}."
 
 
 def test_transparency_that_hides_nothing_is_no_fault(tmp_path):
@@ -212,7 +212,7 @@ def test_a_bomb_is_told_before_it_is_decoded(tmp_path, monkeypatch):
     ((found,),) = [look.findings for look in look_at_files(tmp_path, ["huge.png"])[0]]
     assert found.kind == "decompression-bomb"
     assert found.sentence == (
-        "huge.png has 10,001 x 10,000 pixels, more than the limit of 100,000,000, which --most-pixels raises."
+        "huge.png has 10,001 x 10,000 pixels, more than the limit of 100,000,000, which --max-pixels raises."
     )
 
 
@@ -249,7 +249,7 @@ def test_files_come_back_in_order_and_are_counted(tmp_path):
 def test_what_is_passed_is_decoded_in_training_however_a_file_is_cut_or_changed(tmp_path):
     """400 damaged files of each format: where we find no error, TensorFlow decodes, but for a JPEG in a hundred.
 
-    A changed byte of a JPEG's picture may end it early; libjpeg then warns, which Pillow does not tell.
+    A changed byte of a JPEG's image may end it early; libjpeg then warns, which Pillow does not tell.
     """
     import tensorflow as tf
 

@@ -80,11 +80,11 @@ def run(make_folder, tmp_path):
     return source, folder
 
 
-def test_only_pictures_that_were_not_trained_on_are_judged(run):
+def test_only_images_that_were_not_trained_on_are_judged(run):
     source, folder = run
     assert len(held_out_answers(folder).sha256) == 14
-    (found,), judged = label_error_findings(check_source(str(source)), folder)
-    assert judged == 14
+    (found,), evaluated = label_error_findings(check_source(str(source)), folder)
+    assert evaluated == 14
     assert (found.kind, found.severity, found.paths) == ("label-error", "warning", ("bar/3.png",))
     # bar usually gets (6 * 0.9 + 0.05) / 7 = 0.78 on what is held out
     assert found.sentence == (
@@ -95,14 +95,14 @@ def test_only_pictures_that_were_not_trained_on_are_judged(run):
 def test_a_file_that_moved_is_known_and_a_corrected_label_is_gone(run):
     source, folder = run
     (source / "bar/3.png").rename(source / "disc/corrected.png")
-    found, judged = label_error_findings(check_source(str(source)), folder)
-    assert (found, judged) == ([], 14)
+    found, evaluated = label_error_findings(check_source(str(source)), folder)
+    assert (found, evaluated) == ([], 14)
 
 
 def test_a_run_of_something_else_is_refused(run, make_folder):
     _, folder = run
     other = check_source(str(make_folder("other", size=48, disc=10, frame=10)))
-    with pytest.raises(DataFault, match="was judged on no picture of"):
+    with pytest.raises(DataFault, match="was evaluated on no image of"):
         label_error_findings(other, folder)
     (folder / "predictions.csv").unlink()
     with pytest.raises(UsageFault, match="has no predictions"):

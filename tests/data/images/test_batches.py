@@ -125,7 +125,7 @@ def test_images_that_do_not_fit_into_memory_are_read_alike(images):
     assert all((a[0].numpy() == b[0].numpy()).all() for a, b in both)
 
 
-def test_another_seed_changes_the_pictures(images):
+def test_another_seed_changes_the_images(images):
     assert any(
         (a[0] != b[0]).any() for a, b in zip(collect(images, 1), collect(images, 1, seed=1), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Near copies by blocks and signatures are those that comparing everything with everything finds."""
+"""Near duplicates by blocks and signatures are those that comparing everything with everything finds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tlkit.data.images.near_duplicates import (
     TURNS,
     families,
     linked_copies,
-    near_copies,
+    near_duplicates,
 )
 
 # Each turn as Pillow says it: an oracle that knows nothing of our order of axes.
@@ -31,7 +31,7 @@ BY_HAND = {
 
 
 def blobs(number: int, count: int = 1, side: int = 6) -> np.ndarray:
-    """uint8 [count, 32, 32]: pictures with shapes, no two alike."""
+    """uint8 [count, 32, 32]: images with shapes, no two alike."""
     generator = np.random.default_rng(number)
     small = generator.integers(0, 256, (count, side, side), np.uint8)
     return np.stack(
@@ -40,8 +40,8 @@ def blobs(number: int, count: int = 1, side: int = 6) -> np.ndarray:
 
 
 def transformed(image: np.ndarray, how: Image.Transpose | None) -> np.ndarray:
-    picture = Image.fromarray(image)
-    return np.asarray(picture if how is None else picture.transpose(how))
+    opened = Image.fromarray(image)
+    return np.asarray(opened if how is None else opened.transpose(how))
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:
@@ -49,7 +49,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def detail(image: np.ndarray) -> np.ndarray:
-    """A picture without its 3 x 3 lowest cosines, by SciPy."""
+    """An image without its 3 x 3 lowest cosines, by SciPy."""
     from scipy.fft import dctn, idctn
 
     coefficients = dctn(image.astype(float), norm="ortho")
@@ -62,7 +62,7 @@ def groups_of(links) -> set[frozenset[int]]:
 
 
 def by_loop(images: np.ndarray) -> set[frozenset[int]]:
-    """Families by comparing every picture with the eight turns of every other."""
+    """Families by comparing every image with the eight turns of every other."""
     home = list(range(len(images)))
     ways = [None, *Image.Transpose]
     for i in range(len(images)):
@@ -79,7 +79,7 @@ def by_loop(images: np.ndarray) -> set[frozenset[int]]:
 
 
 def test_families_are_those_of_a_loop_over_all_pairs():
-    """38 pictures: copies of all eight turns, with noise of a growing strength, some even, some smooth."""
+    """38 images: copies of all eight turns, with noise of a growing strength, some even, some smooth."""
     generator = np.random.default_rng(5)
     images = list(blobs(0, 16))
     for number, how in enumerate([None, *Image.Transpose] * 2):
@@ -99,7 +99,7 @@ def test_a_link_says_how_the_first_is_turned(turn):
     image = blobs(1)[0]
     (link,) = linked_copies(np.stack([image, transformed(image, BY_HAND[turn])]))
     assert (link.one, link.other) == (1, 0)
-    # Turning `one` as the link says gives `other`: a picture turned left is turned right to fit.
+    # Turning `one` as the link says gives `other`: an image turned left is turned right to fit.
     back = {"turned left": "turned right", "turned right": "turned left"}.get(turn, turn)
     assert TURNS[link.turn] == back
     assert link.correlation == pytest.approx(1, abs=1e-5)
@@ -112,8 +112,8 @@ def test_copies_are_found_across_blocks():
     assert groups_of(linked_copies(images)) == expected
 
 
-def test_a_picture_between_two_joins_them():
-    """Two noisy copies are too far from each other, but not from the picture that both are copies of."""
+def test_a_image_between_two_joins_them():
+    """Two noisy copies are too far from each other, but not from the image that both are copies of."""
     generator = np.random.default_rng(1)
     image = blobs(8)[0] * 0.8 + 25
     noisy = [np.clip(image + generator.normal(0, 5.5, (32, 32)), 0, 255).astype(np.uint8) for _ in range(2)]
@@ -129,20 +129,20 @@ def test_only_the_chosen_are_compared():
     assert [link[:2] for link in links] == [(2, 0), (5, 4)]
 
 
-def test_a_thousand_equal_pictures_are_999_links():
+def test_a_thousand_equal_images_are_999_links():
     images = np.repeat(blobs(3), 1000, axis=0)
     links = linked_copies(images)
     assert len(links) == 999
     assert len(families(links)) == 1
 
 
-def test_even_pictures_are_copies_of_nothing():
+def test_even_images_are_copies_of_nothing():
     assert linked_copies(np.full((5, 32, 32), 77, np.uint8)) == []
     assert linked_copies(np.zeros((0, 32, 32), np.uint8)) == []
 
 
 def test_memory_stays_small():
-    """1,500 pictures: less than 12 MiB beyond the thumbnails; five arrays of all pairs would take 43 MiB."""
+    """1,500 images: less than 12 MiB beyond the thumbnails; five arrays of all pairs would take 43 MiB."""
     images = blobs(4, 1500)
     tracemalloc.start()
     linked_copies(images)
@@ -177,6 +177,6 @@ def test_saved_again_smaller_brighter_and_turned_files_are_found(tmp_path):
 
 def test_the_nearest_of_two_sets():
     images = np.concatenate([blobs(6, 4), blobs(6, 4)[:2, ::-1]])
-    assert near_copies(images, np.array([4, 5]), np.arange(4)) == [(4, 0), (5, 1)]
-    assert near_copies(images, np.array([2]), np.array([0, 1])) == []
-    assert near_copies(images, np.array([], int), np.arange(4)) == []
+    assert near_duplicates(images, np.array([4, 5]), np.arange(4)) == [(4, 0), (5, 1)]
+    assert near_duplicates(images, np.array([2]), np.array([0, 1])) == []
+    assert near_duplicates(images, np.array([], int), np.arange(4)) == []

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from tlkit.data.checks.check import check_source
-from tlkit.data.images.load import read_ingredients
+from tlkit.data.images.load import load_split
 from tlkit.data.images.small_classes import settle_as_learned
 from tlkit.data.images.sources import read_images
 from tlkit.errors import DataFault, UsageFault
 
 
 def split_of(source, choice="refuse", **options):
-    return read_ingredients(str(source), small_classes=choice, **options).split
+    return load_split(str(source), small_classes=choice, **options).split
 
 
 def write_noise(root, **counts):
@@ -32,7 +32,7 @@ def write_noise(root, **counts):
 
 @pytest.fixture
 def photos(tmp_path):
-    """Two classes that can be dealt out, two that cannot."""
+    """Two classes that can be split, two that cannot."""
     return write_noise(tmp_path / "photos", bar=9, disc=6, frame=2, nail=1)
 
 
@@ -47,7 +47,7 @@ def test_small_classes_are_refused_in_one_sentence_that_names_the_option(photos)
     with pytest.raises(DataFault) as raised:
         split_of(photos)
     assert raised.value.problem == (
-        "2 classes have too few groups of pictures for training, validation and test: frame (2) and nail (1)."
+        "2 classes have too few groups of images for training, validation and test: frame (2) and nail (1)."
     )
     assert raised.value.remedy.endswith("--small-classes leave-out or --small-classes fold.")
 
@@ -72,7 +72,7 @@ def test_left_out_classes_are_gone_said_and_recorded(photos):
         "classes": {"frame": {"images": 2, "groups": 2}, "nail": {"images": 1, "groups": 1}},
     }
     assert split.warnings[0] == (
-        "3 images of 2 classes with too few groups of pictures were left out (--small-classes leave-out): "
+        "3 images of 2 classes with too few groups of images were left out (--small-classes leave-out): "
         "frame (2) and nail (1)."
     )
 
@@ -121,13 +121,13 @@ def test_what_is_left_must_be_enough(make_folder):
         split_of(root, "fold")
 
 
-def test_groups_and_not_pictures_are_counted(make_folder):
+def test_groups_and_not_images_are_counted(make_folder):
     root = make_folder(bar=9, disc=9)
     for name in ("bar", "disc"):
         for number in range(9):
             group = number % 2 if name == "disc" else number % 3
             (root / name / f"{number}.png").rename(root / name / f"{name}{group}_{number}.png")
-    with pytest.raises(DataFault, match="Class disc has 2 groups of pictures"):
+    with pytest.raises(DataFault, match="Class disc has 2 groups of images"):
         split_of(root, group=r"/(\w+\d)_")
     assert split_of(root).images.class_names == ("bar", "disc")
     split = split_of(make_second(root), "leave-out", group=r"/(\w+\d)_")
@@ -150,14 +150,14 @@ def test_of_declared_parts_only_what_is_dealt_out_counts(make_folder, tmp_path):
         make_folder(f"parted/{part}", bar=6, disc=6, frame=frames)
     root = tmp_path / "parted"
     with pytest.raises(
-        DataFault, match="Class frame has 1 group of pictures, too few for training and validation"
+        DataFault, match="Class frame has 1 group of images, too few for training and validation"
     ):
         split_of(root, allow_leak=True)
     split = split_of(root, "leave-out", allow_leak=True)
     assert split.images.class_names == ("bar", "disc")
     assert split.small_classes["classes"] == {"frame": {"images": 5, "groups": 1}}  # of the test part too
     shutil.copytree(root / "test", root / "valid")
-    assert split_of(root, "fold", allow_leak=True).small_classes == {}  # nothing is dealt out
+    assert split_of(root, "fold", allow_leak=True).small_classes == {}  # nothing is split
 
 
 def test_a_table_may_leave_out_too(photos):

@@ -1,4 +1,4 @@
-"""Parts share nothing: no picture, no group; and a split is a function of seed and content."""
+"""Parts share nothing: no image, no group; and a split is a function of seed and content."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from PIL import Image
 
 from tlkit.data.images.inspection import inspect_files
-from tlkit.data.images.load import read_ingredients
+from tlkit.data.images.load import load_split
 from tlkit.data.images.sources import Images, read_images
 from tlkit.data.images.splits import split_images
 from tlkit.errors import DataFault, UsageFault
 
 
 def split_of(root, **options):
-    return read_ingredients(str(root), **options).split
+    return load_split(str(root), **options).split
 
 
 def parts_by_group(split):
@@ -119,7 +119,7 @@ def test_a_new_file_moves_no_other_groups_order():
 
 def test_too_few_groups_for_a_class_are_refused_by_name(make_folder):
     with pytest.raises(
-        DataFault, match="Class disc has 2 groups of pictures, too few for training, validation"
+        DataFault, match="Class disc has 2 groups of images, too few for training, validation"
     ):
         split_of(make_folder(bar=6, disc=2))
 
@@ -180,14 +180,14 @@ def test_a_missing_validation_part_comes_out_of_training_only(split_folder):
     assert all(split.images.paths[i].startswith("test/") for i in split.indices("test"))
 
 
-def test_a_shared_picture_refuses_the_run_unless_allowed(split_folder):
+def test_a_shared_image_refuses_the_run_unless_allowed(split_folder):
     shutil.copy(split_folder / "train/bar/0.png", split_folder / "test/bar/again.png")
     with pytest.raises(
         DataFault, match="test/bar/again.png .test. and train/bar/0.png .training. are the same file"
     ):
         split_of(split_folder)
     split = split_of(split_folder, allow_leak=True)
-    assert split.warnings[0].startswith("Leak allowed by --allow-leak: 1 picture")
+    assert split.warnings[0].startswith("Leak allowed by --allow-leak: 1 image")
 
 
 def test_a_shared_group_refuses_the_run(split_folder):
@@ -204,14 +204,14 @@ def test_near_copies_across_parts_warn_and_name_group(split_folder):
     assert "--group" in warning
 
 
-def test_different_pictures_are_no_near_copies(split_folder):
+def test_different_images_are_no_near_copies(split_folder):
     assert split_of(split_folder).warnings == ()
 
 
 def test_one_file_under_two_labels_is_said(make_folder):
     root = make_folder(bar=6, disc=6)
     shutil.copy(root / "bar/0.png", root / "disc/odd.png")
-    assert "1 picture with two different labels: bar/0.png and disc/odd.png" in split_of(root).warnings[0]
+    assert "1 image with two different labels: bar/0.png and disc/odd.png" in split_of(root).warnings[0]
 
 
 def test_a_manifest_gives_the_same_parts_again_whatever_the_seed(make_folder, tmp_path):
@@ -248,7 +248,7 @@ def test_images_that_a_manifest_does_not_list_are_left_out(make_folder, tmp_path
 
 @pytest.mark.parametrize(
     ("contents", "reason"),
-    [(b"", "is empty"), (b"hello", "is not a picture"), (None, "is truncated")],
+    [(b"", "is empty"), (b"hello", "is not an image"), (None, "is truncated")],
 )
 def test_files_that_do_not_open_are_named_or_left_out_as_asked(make_folder, contents, reason):
     root = make_folder(bar=8, disc=8, size=64)
@@ -259,11 +259,11 @@ def test_files_that_do_not_open_are_named_or_left_out_as_asked(make_folder, cont
         contents = bad.read_bytes()[:900]
     bad.write_bytes(contents)
     with pytest.raises(DataFault, match=f"bar/bad.jpg {reason}.*") as caught:
-        read_ingredients(str(root))
+        load_split(str(root))
     assert "--skip-bad" in caught.value.remedy
-    ingredients = read_ingredients(str(root), skip_bad=True)
-    assert ingredients.skipped[0]["path"] == "bar/bad.jpg"
-    assert len(ingredients.split.images) == 16
+    load = load_split(str(root), skip_bad=True)
+    assert load.skipped[0]["path"] == "bar/bad.jpg"
+    assert len(load.split.images) == 16
 
 
 def test_inspection_of_sixteen_bits_and_turned_files(tmp_path):

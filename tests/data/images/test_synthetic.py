@@ -1,4 +1,4 @@
-"""Synthetic pictures join training only, and never when what made them has seen what is judged."""
+"""Synthetic images join training only, and never when what made them has seen what is evaluated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from tests.conftest import draw
-from tlkit.data.images.load import read_ingredients
+from tlkit.data.images.load import load_split
 from tlkit.data.images.synthetic import TRAINED_ON, add_synthetic, say_added, write_trained_on
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.classification.heads import make_folds
@@ -17,7 +17,7 @@ from tlkit.tasks.classification.heads import make_folds
 
 @pytest.fixture
 def split(make_folder):
-    return read_ingredients(str(make_folder(bar=10, disc=10))).split
+    return load_split(str(make_folder(bar=10, disc=10))).split
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def synthetic_run(tmp_path, split):
 def test_they_join_the_training_part_and_nothing_else(split, synthetic_run):
     joined, added = add_synthetic(split, [synthetic_run])
     assert added == {"gan/1": {"bar": 3}}
-    assert say_added(added) == ["Added to training from gan/1: 3 pictures of bar."]
+    assert say_added(added) == ["Added to training from gan/1: 3 images of bar."]
     assert joined.parts == (*split.parts, "training", "training", "training")
     assert joined.images.labels[-3:].tolist() == [0, 0, 0]
     assert set(joined.groups[-3:]) == {"synthetic:gan/1"}
@@ -52,7 +52,7 @@ def test_a_run_says_what_it_learned_from(split, synthetic_run):
 
 
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_having_learned_from_a_judged_picture_is_refused(split, synthetic_run, part):
+def test_having_learned_from_a_judged_image_is_refused(split, synthetic_run, part):
     seen = split.indices(part)[0]
     write_trained_on(synthetic_run, split, [*split.indices("training"), seen])
     with pytest.raises(DataFault, match=rf"{split.images.paths[seen]}, which is in the {part} part here"):
@@ -63,7 +63,7 @@ def test_the_leak_is_found_by_content_whatever_the_name(make_folder, tmp_path, s
     seen = split.images.file(split.indices("test")[0])
     other = make_folder("others", frame=4, bar=4)
     shutil.copy(seen, other / "frame" / "renamed.png")
-    theirs = read_ingredients(str(other)).split
+    theirs = load_split(str(other)).split
     write_trained_on(synthetic_run, theirs, range(len(theirs.images)))
     with pytest.raises(DataFault, match=r"frame/renamed\.png, which is in the test part here"):
         add_synthetic(split, [synthetic_run])
@@ -71,17 +71,17 @@ def test_the_leak_is_found_by_content_whatever_the_name(make_folder, tmp_path, s
 
 def test_what_cannot_be_trusted_is_refused(split, synthetic_run, make_folder):
     (synthetic_run / TRAINED_ON).rename(synthetic_run / "aside.csv")
-    with pytest.raises(DataFault, match=r"does not say which pictures it learned from"):
+    with pytest.raises(DataFault, match=r"does not say which images it learned from"):
         add_synthetic(split, [synthetic_run])
     (synthetic_run / "aside.csv").rename(synthetic_run / TRAINED_ON)
     (synthetic_run / "synthetic" / "bar" / "0.png").write_bytes(b"")
     with pytest.raises(DataFault, match="is empty"):
         add_synthetic(split, [synthetic_run])
     (synthetic_run / "synthetic" / "bar").rename(synthetic_run / "synthetic" / "disk")
-    with pytest.raises(DataFault, match="pictures of disk, which .* has not(.|\n)*Did you mean disc"):
+    with pytest.raises(DataFault, match="images of disk, which .* has not(.|\n)*Did you mean disc"):
         add_synthetic(split, [synthetic_run])
     shutil.rmtree(synthetic_run / "synthetic")
-    with pytest.raises(DataFault, match="has no pictures in synthetic/"):
+    with pytest.raises(DataFault, match="has no images in synthetic/"):
         add_synthetic(split, [synthetic_run])
 
 
@@ -89,22 +89,22 @@ def test_a_manifest_with_synthetic_rows_serves_again(split, synthetic_run, tmp_p
     joined, _ = add_synthetic(split, [synthetic_run])
     manifest = tmp_path / "split.csv"
     manifest.write_text(joined.manifest)
-    again = read_ingredients(split.images.source, manifest=manifest).split
+    again = load_split(split.images.source, manifest=manifest).split
     assert again.manifest == split.manifest
-    both = read_ingredients(split.images.source, manifest=manifest, more=[synthetic_run])
+    both = load_split(split.images.source, manifest=manifest, more=[synthetic_run])
     assert both.split.manifest == joined.manifest
     assert both.added == {"gan/1": {"bar": 3}}
 
 
-def test_folds_refuse_synthetic_pictures(split, synthetic_run):
+def test_folds_refuse_synthetic_images(split, synthetic_run):
     joined, _ = add_synthetic(split, [synthetic_run])
     chosen = joined.indices("training")
     groups = [joined.groups[i] for i in chosen]
-    with pytest.raises(UsageFault, match="--select folds cannot judge with --more"):
+    with pytest.raises(UsageFault, match="--select folds cannot evaluate with --synthetic"):
         make_folds(joined.images.labels[chosen], groups, joined.images.class_names, 2)
 
 
-ALARM = "The samples differ from each other 0.03 times as much as real pictures do (alarm below 0.5)."
+ALARM = "The samples differ from each other 0.03 times as much as real images do (alarm below 0.5)."
 
 
 @pytest.mark.parametrize(
@@ -120,15 +120,15 @@ ALARM = "The samples differ from each other 0.03 times as much as real pictures 
 def test_a_run_of_before_whose_generator_had_collapsed_is_refused(
     stopped, steps, various, refused, split, synthetic_run
 ):
-    game = {"game": {"stopped": stopped, "steps": steps}}
-    (synthetic_run / "card.json").write_text(json.dumps(game))
+    gan = {"game": {"stopped": stopped, "steps": steps}}
+    (synthetic_run / "card.json").write_text(json.dumps(gan))
     rows = "".join(json.dumps({"various": value}) + "\n" for value in various)
     (synthetic_run / "metrics.jsonl").write_text(rows)
     if not refused:
         add_synthetic(split, [synthetic_run])
         return
     with pytest.raises(
-        DataFault, match=r"--more gan/1 comes from a generator that had collapsed\. The samples"
+        DataFault, match=r"--synthetic gan/1 comes from a generator that had collapsed\. The samples"
     ) as told:
         add_synthetic(split, [synthetic_run])
     assert "synthesize-dcgan SOURCE --class NAME" in told.value.remedy

@@ -51,9 +51,9 @@ def test_every_thing_casts_a_shadow_of_a_plausible_size(name):
 
 def test_bags_are_grey_bright_outside_and_of_the_wanted_size(bags):
     for bag in bags:
-        assert bag.picture.dtype == np.uint8
-        assert max(bag.picture.shape) == 160
-        assert bag.picture[0, 0] > np.median(bag.picture)
+        assert bag.image.dtype == np.uint8
+        assert max(bag.image.shape) == 160
+        assert bag.image[0, 0] > np.median(bag.image)
         assert len(bag.boxes) == len(bag.labels) == len(bag.occlusions) == len(bag.overlaps)
         assert set(bag.labels) <= set(CLASSES)
         assert 3 <= len(bag.look_alikes) <= 7
@@ -61,12 +61,12 @@ def test_bags_are_grey_bright_outside_and_of_the_wanted_size(bags):
 
 def test_boxes_lie_inside_and_hold_what_is_darker_than_around(filled):
     for bag in filled:
-        height, width = bag.picture.shape
+        height, width = bag.image.shape
         for left, top, right, bottom in bag.boxes.tolist():
             assert 0 <= left < right <= width
             assert 0 <= top < bottom <= height
-            inside = bag.picture[top:bottom, left:right]
-            assert inside.min() < np.percentile(bag.picture, 90)
+            inside = bag.image[top:bottom, left:right]
+            assert inside.min() < np.percentile(bag.image, 90)
 
 
 def test_a_box_is_exactly_where_the_threat_takes_the_beam(monkeypatch):
@@ -88,10 +88,10 @@ def test_a_box_is_exactly_where_the_threat_takes_the_beam(monkeypatch):
 def test_a_bag_depends_on_seed_and_number_only(bags):
     xray_bags._scene.cache_clear()
     again = draw_bag(5, 0, 160)
-    np.testing.assert_array_equal(again.picture, bags[5].picture)
+    np.testing.assert_array_equal(again.image, bags[5].image)
     np.testing.assert_array_equal(again.boxes, bags[5].boxes)
     other = draw_bag(5, 1, 160)
-    assert other.picture.shape != again.picture.shape or (other.picture != again.picture).any()
+    assert other.image.shape != again.image.shape or (other.image != again.image).any()
 
 
 def test_a_group_is_one_bag_and_has_one_part(bags):
@@ -107,9 +107,9 @@ def test_a_group_is_one_bag_and_has_one_part(bags):
 
 def test_sixteen_bits_hold_the_same_bag_with_finer_steps():
     fine, coarse = draw_bag(0, 0, 160, depth=16), draw_bag(0, 0, 160)
-    assert fine.picture.dtype == np.uint16
-    np.testing.assert_allclose(fine.picture / 65535, coarse.picture / 255, atol=0.51 / 255)
-    assert len(np.unique(fine.picture)) > 3 * len(np.unique(coarse.picture))
+    assert fine.image.dtype == np.uint16
+    np.testing.assert_allclose(fine.image / 65535, coarse.image / 255, atol=0.51 / 255)
+    assert len(np.unique(fine.image)) > 3 * len(np.unique(coarse.image))
 
 
 # ---- difficulty ----
@@ -150,19 +150,19 @@ def test_the_set_is_as_hard_as_agreed_and_a_baseline_fails():
     assert facts["overlapped"] >= 0.3
     assert len(facts["look_alikes"]) >= 5
     assert set(facts["per_class"]) == set(CLASSES)
-    assert average_precision(found, [otsu_and_nearest(bag.picture) for bag in found]) < 0.4
+    assert average_precision(found, [otsu_and_nearest(bag.image) for bag in found]) < 0.4
 
 
-def otsu_and_nearest(picture):
+def otsu_and_nearest(image):
     """Dark connected pieces, each named after the clean simulated crop whose thumbnail is nearest: [(box, class, score)]."""
     from skimage.filters import threshold_otsu
 
-    pieces, _ = ndimage.label(picture < threshold_otsu(picture))
+    pieces, _ = ndimage.label(image < threshold_otsu(image))
     answers = []
     for rows, columns in ndimage.find_objects(pieces):
         if max(rows.stop - rows.start, columns.stop - columns.start) < 8:
             continue
-        thumb = thumbnail(picture[rows, columns])
+        thumb = thumbnail(image[rows, columns])
         names, thumbs = clean_thumbnails()
         distance = ((thumbs - thumb) ** 2).mean(1)
         nearest = int(distance.argmin())
@@ -171,8 +171,8 @@ def otsu_and_nearest(picture):
     return answers
 
 
-def thumbnail(picture):
-    grey = np.asarray(Image.fromarray(picture).resize((24, 24), Image.Resampling.BILINEAR), float)
+def thumbnail(image):
+    grey = np.asarray(Image.fromarray(image).resize((24, 24), Image.Resampling.BILINEAR), float)
     return ((grey - grey.mean()) / (grey.std() + 1e-6)).ravel()
 
 
@@ -251,7 +251,7 @@ def test_the_folder_holds_pngs_a_table_and_the_difficulty(tmp_path, bags):
     assert len(files) == 6
     for bag, file in zip(bags[:6], files, strict=True):
         mine = [row for row in rows if row["image"] == file]
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "bags" / file)), bag.picture)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "bags" / file)), bag.image)
         boxes = [
             [int(row[key]) for key in ("left", "top", "right", "bottom")] for row in mine if row["class"]
         ]

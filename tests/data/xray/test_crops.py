@@ -66,10 +66,10 @@ def test_transmittance_without_materials_is_refused():
 
 def test_a_tenth_of_a_millimetre_of_steel_passes_the_tabulated_share():
     # NIST, iron, 7.874 g/cm3: 8.176 cm2/g at 30 keV, 1.205 cm2/g at 60 keV
-    sheet = {"steel": np.full((1, 1), 0.1)}
+    grid = {"steel": np.full((1, 1), 0.1)}
     low, high = np.exp(-8.176 * 7.874 * 0.01), np.exp(-1.205 * 7.874 * 0.01)
-    assert polychromatic_transmittance(sheet, (1, 0))[0, 0] == pytest.approx(low, abs=1e-9)
-    assert polychromatic_transmittance(sheet, (0.25, 0.75))[0, 0] == pytest.approx(0.25 * low + 0.75 * high)
+    assert polychromatic_transmittance(grid, (1, 0))[0, 0] == pytest.approx(low, abs=1e-9)
+    assert polychromatic_transmittance(grid, (0.25, 0.75))[0, 0] == pytest.approx(0.25 * low + 0.75 * high)
 
 
 def test_two_energies_harden_the_beam():
@@ -95,9 +95,9 @@ def test_noise_has_the_variance_of_counted_photons_and_of_the_electronics():
 
 
 def test_exposure_stays_in_eight_bits():
-    picture = expose(np.full((20, 20), 1.2), Detector(gain=250, read_noise=5), generator())
-    assert picture.dtype == np.uint8
-    assert picture.max() == 255
+    image = expose(np.full((20, 20), 1.2), Detector(gain=250, read_noise=5), generator())
+    assert image.dtype == np.uint8
+    assert image.max() == 255
 
 
 # ---- shadows ----
@@ -155,7 +155,7 @@ def test_filling_agrees_with_a_finely_sampled_drawing():
     assert difference.mean() < 0.003
 
 
-def test_a_picture_of_a_part_equals_the_part_of_the_picture():
+def test_a_image_of_a_part_equals_the_part_of_the_image():
     solid = xray.THREATS["gun"](generator(1))
     turn = rotation(0.4, 0.5, 1.0)
     whole = project([Placed(solid, turn, ORIGIN)], View(120, 160, 0.5, np.zeros(2)))["steel"]
@@ -234,8 +234,8 @@ def test_a_crop_is_a_function_of_seed_class_series_and_index():
     np.testing.assert_array_equal(first, xray.render_crop("gun", 4, 7, "baggage"))
     others = [("gun", 5, 7, "baggage"), ("gun", 4, 8, "baggage"), ("gun", 4, 7, "clean")]
     for other in [*others, ("blade", 4, 7, "baggage")]:
-        picture = xray.render_crop(*other)
-        assert picture.shape != first.shape or (picture != first).any(), other
+        image = xray.render_crop(*other)
+        assert image.shape != first.shape or (image != first).any(), other
 
 
 def test_the_same_bytes_come_from_a_fresh_process():
@@ -254,27 +254,27 @@ def test_the_same_bytes_come_from_a_fresh_process():
 @pytest.mark.parametrize("label", xray.CLASSES)
 def test_crops_are_grey_bright_where_free_and_of_the_wanted_size(label):
     for index in range(0, 9, 3):
-        picture = xray.render_crop(label, index, 1, "clean", 60, 80)
-        assert picture.dtype == np.uint8
-        assert picture.ndim == 2
-        assert 60 <= max(picture.shape) <= 80
-        assert picture.std() > 1
+        image = xray.render_crop(label, index, 1, "clean", 60, 80)
+        assert image.dtype == np.uint8
+        assert image.ndim == 2
+        assert 60 <= max(image.shape) <= 80
+        assert image.std() > 1
 
 
 def test_threats_are_darker_than_their_clean_background():
     for label in ("gun", "shuriken", "blade"):
         for index in range(0, 12, 3):
-            picture = xray.render_crop(label, index, 0, "clean", 60, 80).astype(float)
-            corner = np.percentile(picture, 97)
-            assert np.percentile(picture, 3) < 0.85 * corner, (label, index)
+            image = xray.render_crop(label, index, 0, "clean", 60, 80).astype(float)
+            corner = np.percentile(image, 97)
+            assert np.percentile(image, 3) < 0.85 * corner, (label, index)
 
 
 def test_views_of_a_group_show_the_same_object_in_the_same_bag():
     scenes = [xray._scene("gun", index // xray.VIEWS, 0, "baggage") for index in range(xray.VIEWS + 1)]
     assert all(scene is scenes[0] for scene in scenes[: xray.VIEWS])
     assert scenes[xray.VIEWS] is not scenes[0]
-    pictures = [xray.render_crop("gun", index, 0, "baggage", 60, 60) for index in range(xray.VIEWS)]
-    assert len({picture.tobytes() for picture in pictures}) == xray.VIEWS
+    images = [xray.render_crop("gun", index, 0, "baggage", 60, 60) for index in range(xray.VIEWS)]
+    assert len({image.tobytes() for image in images}) == xray.VIEWS
 
 
 def test_baggage_lies_around_threats_and_does_not_hide_them():
@@ -311,8 +311,8 @@ def test_the_set_is_class_folders_of_grey_pngs_with_a_table(small_set):
     assert sorted(row["path"] for row in rows) == files
     for row in rows:
         assert row["path"].startswith(f"{row['label']}/")
-        with Image.open(small_set / row["path"]) as picture:
-            assert picture.mode == "L"
+        with Image.open(small_set / row["path"]) as image:
+            assert image.mode == "L"
     for label in xray.CLASSES:
         series = [row["series"] for row in rows if row["label"] == label]
         assert series == ["clean"] * 4 + ["baggage"] * 4
@@ -373,8 +373,8 @@ def test_raw_pixels_are_neither_useless_nor_enough(tmp_path):
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture.resize((24, 24), Image.Resampling.BILINEAR), float).ravel()
+    with Image.open(path) as image:
+        return np.asarray(image.resize((24, 24), Image.Resampling.BILINEAR), float).ravel()
 
 
 def _grouped_split(labels, groups, seed):

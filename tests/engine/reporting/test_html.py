@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.tasks.classification.reporting.test_report import HOSTILE, Page
 from tlkit.engine.reporting import html as page
-from tlkit.engine.reporting.html import Table, write_page
+from tlkit.engine.reporting.html import Table, write_report
 from tlkit.tasks.classification.reporting import report
 
 HERE, REPORT = Path(page.__file__).parent, Path(report.__file__).parent
@@ -35,7 +35,7 @@ def run(tmp_path) -> Path:
 
 
 def written(folder: Path, *arguments) -> Page:
-    path = write_page(folder, *arguments)
+    path = write_report(folder, *arguments)
     assert path == folder / "report.html"
     return Page(path.read_text(encoding="utf-8"))
 
@@ -102,7 +102,7 @@ def test_numbers_are_for_people_and_line_up(run):
 
 def test_the_best_stand_out(run):
     table = Table("T", ["a", "b"], [[1, 2], [3, 4]], marked={(0, 1), (1, 0)})
-    text = write_page(run, "Title", "Lead.", [table], []).read_text(encoding="utf-8")
+    text = write_report(run, "Title", "Lead.", [table], []).read_text(encoding="utf-8")
     assert "<strong>2</strong>" in text
     assert "<strong>3</strong>" in text
     assert text.count("<strong>") == 2
@@ -118,14 +118,14 @@ def test_a_long_table_is_folded_and_an_empty_one_says_so(run):
 
 def test_a_row_of_another_length_is_refused(run):
     with pytest.raises(ValueError, match="Costs: 2 columns, but a row of 1"):
-        write_page(run, "Title", "Lead.", [Table("Costs", ["a", "b"], [["x"]])], [])
+        write_report(run, "Title", "Lead.", [Table("Costs", ["a", "b"], [["x"]])], [])
     assert not (run / "report.html").exists()
 
 
-def test_a_missing_picture_is_told_and_an_earlier_page_stays(run):
-    write_page(run, "Earlier", "Lead.", [], [])
+def test_a_missing_image_is_told_and_an_earlier_page_stays(run):
+    write_report(run, "Earlier", "Lead.", [], [])
     with pytest.raises(FileNotFoundError):
-        write_page(run, "Title", "Lead.", [], [("nowhere.png", "")])
+        write_report(run, "Title", "Lead.", [], [("nowhere.png", "")])
     assert "Earlier" in (run / "report.html").read_text()
 
 
@@ -140,12 +140,12 @@ def test_names_from_outside_cannot_act(run):
     assert len(found.images) == 1
 
 
-def test_the_page_loads_nothing_and_holds_its_pictures(run):
+def test_the_page_loads_nothing_and_holds_its_images(run):
     import base64
 
     found = written(run, "Title", "Lead.", [Table("T", ["a"], [[1]])], [("filters.png", "Filters.")])
-    picture, *links = sorted(found.loads, reverse=True, key=len)
-    content = base64.b64decode(picture.removeprefix("data:image/png;base64,"))
+    image, *links = sorted(found.loads, reverse=True, key=len)
+    content = base64.b64decode(image.removeprefix("data:image/png;base64,"))
     assert Image.open(io.BytesIO(content)).size == (8, 6)
     assert all(link.startswith("#") for link in links)
     anchors = {values.get("id") for _, values in found.tags}

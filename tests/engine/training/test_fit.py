@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkit.backbones.feature_model import feature_model, thaw
+from tlkit.backbones.feature_model import feature_model, unfreeze
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order
-from tlkit.data.images.load import read_ingredients
+from tlkit.data.images.load import load_split
 from tlkit.engine.training.checkpoints import load_variables, save_variables
 from tlkit.engine.training.fit import Best, Fitting, Phase, Watchers, fit_phase
 from tlkit.errors import RunFailed
@@ -25,7 +25,7 @@ BACKBONE, SIZE = "tiny", 32
 
 @pytest.fixture
 def split(make_folder):
-    return read_ingredients(str(make_folder(bar=10, disc=10))).split
+    return load_split(str(make_folder(bar=10, disc=10))).split
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +144,7 @@ def test_batch_normalisation_learns_when_asked(model, split, tmp_path):
 
 
 def test_thaw_head_freezes_the_whole_backbone(model):
-    thaw(model, "head", BACKBONE)
+    unfreeze(model, "head", BACKBONE)
     assert model.get_layer("backbone").trainable_variables == []
     assert len(model.trainable_variables) == 2
 

@@ -16,14 +16,14 @@ import tensorflow as tf
 
 from tests.engine.training import test_fit as test_training
 from tests.engine.training.test_fit import X, Y, fit_toy, same, values
-from tests.tasks.synthesis.test_gan import PLAY, make, pictures
+from tests.tasks.synthesis.test_gan import PLAY, images, make
 from tlkit.cli.replay_step import repeat_step
 from tlkit.data.images.batches import Order
 from tlkit.engine.training import replay as replays
 from tlkit.engine.training.fit import Fitting, Watchers, not_finite_fault
 from tlkit.engine.training.nan_guard import Findings, Guard, examples_not_finite, finite, floats, look
 from tlkit.errors import RunFailed, UsageFault
-from tlkit.tasks.synthesis.fit import fit_game, pictures_of_step
+from tlkit.tasks.synthesis.fit import fit_gan, images_of_step
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -283,23 +283,23 @@ def unnumbered(names):
     return [re.sub(r"_\d+", "", name) for name in names]
 
 
-@pytest.mark.slow  # two games are traced
-def test_a_game_that_fails_twice_keeps_its_step(tmp_path):
-    game = make()
+@pytest.mark.slow  # two GANs are traced
+def test_a_gan_that_fails_twice_keeps_its_step(tmp_path):
+    gan = make()
     names = [f"{i}.png" for i in range(12)]
-    bad = pictures()
+    bad = images()
 
     def poison(done, *_):
         if done == 3:
-            game.generator.variables[0].assign(game.generator.variables[0] * np.nan)
+            gan.generator.variables[0].assign(gan.generator.variables[0] * np.nan)
 
-    from tlkit.tasks.synthesis.fit import GameWatchers
+    from tlkit.tasks.synthesis.fit import GanWatchers
 
     notes = []
-    watchers = GameWatchers(step=poison, note=notes.append)
+    watchers = GanWatchers(step=poison, note=notes.append)
     with pytest.raises(RunFailed, match=r"at step 4, with these files: .*\.png, again after") as caught:
-        fit_game(game, bad, steps=6, folder=tmp_path, every=2, names=names, watchers=watchers)
-    shown = pictures_of_step(tf.constant(3, tf.int64), 12, PLAY.batch, game.seed).numpy()
+        fit_gan(gan, bad, steps=6, folder=tmp_path, every=2, names=names, watchers=watchers)
+    shown = images_of_step(tf.constant(3, tf.int64), 12, PLAY.batch, gan.seed).numpy()
     assert ", ".join(f"{i}.png" for i in shown) in notes[0]
     assert "tlkit replay" in caught.value.remedy
     folder = replays.find_replays(tmp_path)[0]

@@ -41,15 +41,15 @@ def test_a_phase_was_cut_short_if_its_last_epoch_was_the_best_by_far(losses, exp
 
 
 def test_a_detector_is_told_by_its_measure_and_by_judged_epochs_only():
-    judged = [
+    evaluated = [
         {"phase": "head", "epoch": 3, "validation_loss": 1.0, "validation_AP50": 0.5, "best": True},
         {"phase": "head", "epoch": 7},
         {"phase": "head", "epoch": 8, "validation_loss": 2.0, "validation_AP50": 0.6, "best": True},
     ]
-    assert was_cut_short(HEAD, judged)
-    judged[-1]["validation_AP50"] = 0.501
-    assert not was_cut_short(HEAD, judged)
-    assert not was_cut_short(HEAD, judged[-1:])
+    assert was_cut_short(HEAD, evaluated)
+    evaluated[-1]["validation_AP50"] = 0.501
+    assert not was_cut_short(HEAD, evaluated)
+    assert not was_cut_short(HEAD, evaluated[-1:])
 
 
 def test_the_sentence_names_the_option_of_its_recipe():

@@ -81,9 +81,9 @@ def test_folds_keep_groups_whole_and_judge_each_image_once():
     labels = np.repeat([0, 1], 30)
     groups = [f"g{i // 3}" for i in range(60)]
     folds = make_folds(labels, groups, ["a", "b"], 5)
-    assert sorted(np.concatenate([judged for _, judged in folds])) == list(range(60))
-    for learned, judged in folds:
-        assert not {groups[i] for i in learned} & {groups[i] for i in judged}
+    assert sorted(np.concatenate([evaluated for _, evaluated in folds])) == list(range(60))
+    for learned, evaluated in folds:
+        assert not {groups[i] for i in learned} & {groups[i] for i in evaluated}
 
 
 def test_a_class_with_fewer_groups_than_folds_is_named():

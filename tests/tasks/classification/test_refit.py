@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.engine.training.test_fit import same, values
-from tlkit.data.images.load import read_ingredients
+from tlkit.data.images.load import load_split
 from tlkit.engine.training.fit import PhaseResult, Watchers
 from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.tasks.classification import refit as refitting
@@ -35,7 +35,7 @@ def test_each_phase_runs_to_its_best_and_one_that_bettered_nothing_is_left_out()
 
 @pytest.fixture
 def split(make_folder):
-    return read_ingredients(str(make_folder(bar=10, disc=10))).split
+    return load_split(str(make_folder(bar=10, disc=10))).split
 
 
 def small():

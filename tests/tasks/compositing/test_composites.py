@@ -31,18 +31,18 @@ def star(size=90, i0=0.9, inside=0.05, noise=0.0, slope=0.0):
     y, x = np.mgrid[:size, :size] - size // 2
     truth = (np.minimum(abs(x), abs(y)) < size // 12) & (np.maximum(abs(x), abs(y)) < size // 3)
     truth &= x**2 + y**2 >= (size // 18) ** 2
-    picture = np.where(truth, inside, 1.0) * i0 * (1 + slope * x / size)
-    picture = picture + np.random.default_rng(0).normal(0, noise, picture.shape)
-    return np.clip(picture, 0, 1).astype(np.float32), truth
+    image = np.where(truth, inside, 1.0) * i0 * (1 + slope * x / size)
+    image = image + np.random.default_rng(0).normal(0, noise, image.shape)
+    return np.clip(image, 0, 1).astype(np.float32), truth
 
 
 def bag(height=80, width=120, i0=0.8, seed=0):
     """A background: free beam around a smooth translucent block."""
     generator = np.random.default_rng(seed)
-    picture = np.full((height, width), i0, np.float32)
+    image = np.full((height, width), i0, np.float32)
     through = 0.4 + 0.3 * ndimage.gaussian_filter(generator.random((height, width)), 6)
-    picture[8:-8, 8:-8] *= through[8:-8, 8:-8]
-    return picture.astype(np.float32)
+    image[8:-8, 8:-8] *= through[8:-8, 8:-8]
+    return image.astype(np.float32)
 
 
 # ---- transmittance ----
@@ -50,25 +50,25 @@ def bag(height=80, width=120, i0=0.8, seed=0):
 
 def test_the_level_of_the_free_beam_is_a_mode_and_no_maximum():
     generator = np.random.default_rng(1)
-    picture = generator.normal(0.8, 0.004, (100, 100))
-    picture[:60] = generator.uniform(0.1, 0.6, (60, 100))
-    picture[0, :30] = 1.0  # a label printed into the picture: 0.3 % of it
-    assert background_level(picture) == pytest.approx(0.8, abs=0.004)
+    image = generator.normal(0.8, 0.004, (100, 100))
+    image[:60] = generator.uniform(0.1, 0.6, (60, 100))
+    image[0, :30] = 1.0  # a label printed into the image: 0.3 % of it
+    assert background_level(image) == pytest.approx(0.8, abs=0.004)
     assert background_level(np.zeros((9, 9))) == 1.0
     assert background_level(np.full((9, 9), 0.5)) == pytest.approx(0.5, abs=1e-6)
 
 
 def test_transmittance_is_the_share_of_the_free_beam():
-    picture = np.array([[0.8, 0.4, 0.0, 0.9]], np.float32)
-    np.testing.assert_allclose(transmittance(picture, 0.8), [[1, 0.5, compositing.LEAST, 1]], atol=1e-7)
-    assert transmittance(picture, 0.8).dtype == np.float32
+    image = np.array([[0.8, 0.4, 0.0, 0.9]], np.float32)
+    np.testing.assert_allclose(transmittance(image, 0.8), [[1, 0.5, compositing.LEAST, 1]], atol=1e-7)
+    assert transmittance(image, 0.8).dtype == np.float32
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.004])
 def test_a_threat_is_cut_out_with_its_holes_and_nothing_around_it(noise):
-    picture, truth = star(noise=noise, slope=0.04)
-    picture[3:5, 3:5] = 0.3  # dirt, far below 1 % of the threat
-    threat = cut_threat(picture)
+    image, truth = star(noise=noise, slope=0.04)
+    image[3:5, 3:5] = 0.3  # dirt, far below 1 % of the threat
+    threat = cut_threat(image)
     left, top, right, bottom = box_of(truth)
     np.testing.assert_array_equal(threat.mask, truth[top - 1 : bottom + 1, left - 1 : right + 1])
     assert (threat.transmittance[~threat.mask] == 1).all()
@@ -76,19 +76,19 @@ def test_a_threat_is_cut_out_with_its_holes_and_nothing_around_it(noise):
 
 
 def test_a_translucent_edge_belongs_to_the_threat():
-    picture = np.full((60, 60), 0.9, np.float32)
-    picture[20:40, 20:40] = 0.05
-    picture[20:40, 40:50] = 0.75  # a thin panel beside the dense part, above Otsu's threshold
-    assert box_of(np.pad(cut_threat(picture).mask, 19)[: -19 or None])[2] - 1 >= 0
-    assert cut_threat(picture).mask.sum() == 20 * 30
+    image = np.full((60, 60), 0.9, np.float32)
+    image[20:40, 20:40] = 0.05
+    image[20:40, 40:50] = 0.75  # a thin panel beside the dense part, above Otsu's threshold
+    assert box_of(np.pad(cut_threat(image).mask, 19)[: -19 or None])[2] - 1 >= 0
+    assert cut_threat(image).mask.sum() == 20 * 30
 
 
 def test_small_holes_are_noise_and_large_ones_are_not():
-    picture = np.full((60, 60), 0.9, np.float32)
-    picture[10:50, 10:50] = 0.1
-    picture[20, 20] = 0.9
-    picture[30:38, 30:38] = 0.9
-    assert cut_threat(picture).mask.sum() == 1600 - 64
+    image = np.full((60, 60), 0.9, np.float32)
+    image[10:50, 10:50] = 0.1
+    image[20, 20] = 0.9
+    image[30:38, 30:38] = 0.9
+    assert cut_threat(image).mask.sum() == 1600 - 64
 
 
 def test_an_empty_crop_gives_no_threat():
@@ -153,20 +153,20 @@ def test_transmittances_multiply_to_a_millionth():
     threat, background = cut_threat(star(40)[0]), bag()
     i0 = background_level(background)
     composite = place(threat, background, thickness=1.2, position=(60.0, 40.0), i0=i0)
-    canvas = np.ones(background.shape)
+    style = np.ones(background.shape)
     height, width = threat.mask.shape
     top, left = 40 - height // 2, 60 - width // 2
-    canvas[top : top + height, left : left + width] = threat.transmittance.astype(float) ** 1.2
-    expected = transmittance(background, i0).astype(float) * canvas
-    found = composite.picture.astype(float) / i0
+    style[top : top + height, left : left + width] = threat.transmittance.astype(float) ** 1.2
+    expected = transmittance(background, i0).astype(float) * style
+    found = composite.image.astype(float) / i0
     np.testing.assert_allclose(np.minimum(found, 1), expected, atol=1e-6)
 
 
 def test_two_threats_multiply_in_any_order():
     first, second, background = cut_threat(star(40)[0]), cut_threat(star(30, inside=0.6)[0]), bag()
-    one = place(second, place(first, background, position=(50, 40)).picture, position=(60, 44))
-    two = place(first, place(second, background, position=(60, 44)).picture, position=(50, 40))
-    np.testing.assert_allclose(one.picture, two.picture, atol=1e-6)
+    one = place(second, place(first, background, position=(50, 40)).image, position=(60, 44))
+    two = place(first, place(second, background, position=(60, 44)).image, position=(50, 40))
+    np.testing.assert_allclose(one.image, two.image, atol=1e-6)
 
 
 def test_the_box_is_that_of_the_pixels_that_changed():
@@ -181,12 +181,12 @@ def test_the_box_is_that_of_the_pixels_that_changed():
             scale=float(generator.uniform(0.3, 0.9)),
             position=(float(generator.uniform(0, 120)), float(generator.uniform(0, 80))),
         )
-        changed = composite.picture <= background * (1 - SEEN) + 1e-7
+        changed = composite.image <= background * (1 - SEEN) + 1e-7
         rows, columns = np.nonzero(changed)
         assert composite.box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         np.testing.assert_array_equal(composite.mask, changed)
         untouched = ~ndimage.binary_dilation(composite.mask, iterations=3)
-        np.testing.assert_array_equal(composite.picture[untouched], background[untouched])
+        np.testing.assert_array_equal(composite.image[untouched], background[untouched])
 
 
 def test_a_threat_beyond_the_border_is_cut_off_or_absent():
@@ -194,7 +194,7 @@ def test_a_threat_beyond_the_border_is_cut_off_or_absent():
     assert place(threat, background, position=(0.0, 40.0)).box[0] == 0
     gone = place(threat, background, position=(500.0, 40.0))
     assert (gone.box, gone.occlusion) == ((0, 0, 0, 0), 0.0)
-    np.testing.assert_array_equal(gone.picture, background)
+    np.testing.assert_array_equal(gone.image, background)
 
 
 def test_occlusion_is_the_share_of_the_beam_that_other_matter_takes():
@@ -210,7 +210,7 @@ def test_occlusion_is_the_share_of_the_beam_that_other_matter_takes():
 def test_sixteen_bits_stay_sixteen_bits():
     steps = (20000 + np.arange(60 * 60) % 300).reshape(60, 60)
     background = (steps / 65535).astype(np.float32)
-    found = place(cut_threat(star(40)[0]), background, position=(20.0, 20.0), i0=0.8).picture
+    found = place(cut_threat(star(40)[0]), background, position=(20.0, 20.0), i0=0.8).image
     outside = np.s_[45:, 45:]
     np.testing.assert_array_equal(np.rint(found[outside].astype(float) * 65535), steps[outside])
 
@@ -229,7 +229,7 @@ def test_composites_of_bags_are_products_with_exact_boxes():
     assert {label for one in found for label in one.labels} == {"blade", "gun"}
     assert {one.bag for one in found} == {0, 1, 2}
     for one in found:
-        changed = one.picture <= bags[one.bag] * (1 - SEEN) + 1e-7
+        changed = one.image <= bags[one.bag] * (1 - SEEN) + 1e-7
         union = np.zeros_like(changed)
         for left, top, right, bottom in one.boxes.astype(int):
             union[top:bottom, left:right] = True
@@ -248,7 +248,7 @@ def test_a_composite_depends_on_seed_and_number_only():
     few = list(composite_threats(threats(), bags, count=3, seed=1))
     many = list(composite_threats(threats(), bags, count=5, seed=1))
     for one, other in zip(few, many[:3], strict=True):
-        np.testing.assert_array_equal(one.picture, other.picture)
+        np.testing.assert_array_equal(one.image, other.image)
         assert one.threats == other.threats
     others = list(composite_threats(threats(), bags, count=3, seed=2))
     assert any(a.threats != b.threats for a, b in zip(few, others, strict=True))
@@ -260,7 +260,7 @@ def test_no_threat_is_laid_where_nobody_could_see_it():
     assert all(not one.labels for one in composite_threats(threats(), [dark], count=4))
     empty = next(iter(composite_threats(threats(), [bag(200, 260)], count=1, per_bag=(0, 0))))
     assert empty.boxes.shape == (0, 4)
-    np.testing.assert_array_equal(empty.picture, bag(200, 260))
+    np.testing.assert_array_equal(empty.image, bag(200, 260))
 
 
 def test_every_bag_is_taken_equally_often_and_some_stay_empty():
@@ -269,7 +269,7 @@ def test_every_bag_is_taken_equally_often_and_some_stay_empty():
     assert [sum(one.bag == number for one in found) for number in range(5)] == [8] * 5
     assert 10 <= sum(not one.labels for one in found) <= 30
     for one in found:
-        np.testing.assert_array_equal(one.picture, bags[one.bag] * one.through)
+        np.testing.assert_array_equal(one.image, bags[one.bag] * one.through)
         assert one.i0 == pytest.approx(0.8, abs=0.01)
         assert bool(one.labels) == bool((one.through < 1).any())
 
@@ -323,12 +323,12 @@ def crops():
 
 @pytest.mark.parametrize("kind", clutter.KINDS)
 def test_crops_are_counted_labelled_and_traceable(crops, kind):
-    pictures, labels, recipes = crops[kind]
+    images, labels, recipes = crops[kind]
     assert labels == ["blade"] * 3 + ["shuriken"] * 3 + ["other"] * 6
-    for picture, label, recipe in zip(pictures, labels, recipes, strict=True):
-        assert picture.dtype == np.float32
-        assert max(picture.shape) == 64
-        assert 0 <= picture.min() < picture.max() <= 1
+    for image, label, recipe in zip(images, labels, recipes, strict=True):
+        assert image.dtype == np.float32
+        assert max(image.shape) == 64
+        assert 0 <= image.min() < image.max() <= 1
         assert recipe.threat == (None if label == "other" else (label, 0))
         assert all(0 <= number < 3 for number in recipe.others)
         assert recipe.others or recipe.simulated
@@ -336,13 +336,13 @@ def test_crops_are_counted_labelled_and_traceable(crops, kind):
         assert recipe.simulated or kind != "simulated"
 
 
-def test_more_copies_only_add_pictures(crops):
+def test_more_copies_only_add_images(crops):
     clean = {"blade": [star(60, inside=0.6)[0]], "shuriken": [star(100)[0]]}
     others = [bag(50, 70, seed=s) for s in range(3)]
-    pictures, labels, _ = composite_crops(clean, others, copies=1, negatives=0, size=64, seed=5)
+    images, labels, _ = composite_crops(clean, others, copies=1, negatives=0, size=64, seed=5)
     assert labels == ["blade", "shuriken"]
-    np.testing.assert_array_equal(pictures[0], crops["both"][0][0])
-    np.testing.assert_array_equal(pictures[1], crops["both"][0][3])
+    np.testing.assert_array_equal(images[0], crops["both"][0][0])
+    np.testing.assert_array_equal(images[1], crops["both"][0][3])
 
 
 def test_clutter_needs_no_other_crops_and_empty_crops_give_nothing():
@@ -380,9 +380,9 @@ def test_real_clean_threats_are_cut_out_whole(real_data):
         files = sorted((real_data / "threats" / label).glob(f"{series}_*.jpg"))[::20]
         assert files
         for file in files:
-            picture = np.asarray(Image.open(file).convert("L"), np.float32) / 255
-            threat = cut_threat(picture)
-            assert max(threat.mask.shape) > share * max(picture.shape), file.name
+            image = np.asarray(Image.open(file).convert("L"), np.float32) / 255
+            threat = cut_threat(image)
+            assert max(threat.mask.shape) > share * max(image.shape), file.name
             assert ndimage.label(threat.mask, np.ones((3, 3)))[1] <= 3, file.name
             assert (threat.transmittance[~threat.mask] == 1).all()
 

@@ -1,4 +1,4 @@
-"""Threats laid in while a detector learns: exact boxes, only where the picture is, and the same again from a seed."""
+"""Threats pasted in while a detector learns: exact boxes, only where the image is, and the same again from a seed."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ NAMES = ("bar", "Star")
 
 def crop(kind: str) -> np.ndarray:
     """A clean crop: a thin bar, or a plate with a hole; both take much of the beam."""
-    picture = np.full((40, 60), 0.95, np.float32)
+    image = np.full((40, 60), 0.95, np.float32)
     if kind == "bar":
-        picture[17:22, 4:56] = 0.3
+        image[17:22, 4:56] = 0.3
     else:
-        picture[6:34, 12:48], picture[16:24, 25:35] = 0.4, 0.95
-    return picture
+        image[6:34, 12:48], image[16:24, 25:35] = 0.4, 0.95
+    return image
 
 
 def projection(share=1.0, **options) -> ThreatProjection:
-    """Of one star and one bar, one or two in a picture."""
+    """Of one star and one bar, one or two in an image."""
     colours = options.pop("colours", None)
     threats = {"bar": [hold(crop("bar"))], "star": [hold(crop("star"))]}
     wish = wish_for(threats, sides={"bar": (0.2, 0.4), "star": (0.15, 0.3)}, **options)
@@ -65,7 +65,7 @@ def test_boxes_are_exact_and_nothing_else_changes():
         for left, top, right, bottom in new.tolist():
             rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
             assert [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1] == [left, top, right, bottom]
-            assert (top, bottom) == (max(top, 16), min(bottom, 80))  # never in the grey around the picture
+            assert (top, bottom) == (max(top, 16), min(bottom, 80))  # never in the grey around the image
             found += 1
     assert found > 25
     assert set(labels[:, 2:].ravel().tolist()) == {0, 1}  # star is Star
@@ -99,10 +99,10 @@ def test_a_seed_and_a_place_give_the_same_whatever_else_is_in_the_batch():
     many = batch(200, 1)
     share = (projection(0.25).lay(*many, seeded(3))[2][:, 2:] >= 0).any(1).mean()
     assert 0.15 < share < 0.33
-    assert (many[0] == batch(200, 1)[0]).all()  # the pictures that were given are not touched
+    assert (many[0] == batch(200, 1)[0]).all()  # the images that were given are not touched
 
 
-def test_colours_follow_the_bags_metal_and_grey_pictures_stay_grey():
+def test_colours_follow_the_bags_metal_and_grey_images_stay_grey():
     colours = np.array([1.6, 1.0, 0.5], np.float32)
     bags = batch(8, colour=True)
     bags[0][:, 16:80] = (200, 201, 202)
@@ -123,8 +123,8 @@ def boxes(tmp_path):
     )
     for number, (width, height) in enumerate(found.sizes):
         grey = np.random.default_rng(number).integers(120, 200, (height // 2 + 1, width // 2 + 1))
-        picture = grey.repeat(2, 0).repeat(2, 1)[:height, :width].astype(np.uint8)
-        Image.fromarray(picture).save(tmp_path / found.paths[number])
+        image = grey.repeat(2, 0).repeat(2, 1)[:height, :width].astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / found.paths[number])
     return found
 
 
@@ -146,7 +146,7 @@ def test_a_training_that_goes_on_sees_the_same_threats(boxes, augmentation):
     assert (whole[0][0] != whole[2][0]).any()  # another epoch, other threats
 
 
-def test_frames_are_where_the_letterbox_puts_pictures(boxes):
+def test_frames_are_where_the_letterbox_puts_images(boxes):
     assert network_frames(boxes, SIZE).tolist() == [
         [0, 24, 96, 72],
         [0, 0, 96, 96],

@@ -1,4 +1,4 @@
-"""A detector small enough to be built and traced in seconds, and pictures with coloured rectangles for it."""
+"""A detector small enough to be built and traced in seconds, and images with coloured rectangles for it."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ def test_coverage_counts_by_class_and_size():
     assert found.summary()["boxes"] == 3
 
 
-def test_pictures_of_another_size_are_measured_in_the_square():
+def test_images_of_another_size_are_measured_in_the_square():
     large = coverage(boxes_of([[[400, 400, 528, 528]]], size=1024), Anchors(), 256)
     assert large.rows[0].size == "medium"
     assert large.rows[0].mean_iou == pytest.approx(1.0)
@@ -131,5 +131,5 @@ def test_clusters_are_the_shapes_that_were_planted():
     assert len(shape_clusters(np.array([[1.0, 1.0], [1.0, 1.0]]), 3)) == 1
 
 
-def test_strides_larger_than_the_picture_are_left_out():
+def test_strides_larger_than_the_image_are_left_out():
     assert [with_levels(Anchors(), size).levels for size in (64, 96, 128, 256, 640)] == [4, 4, 5, 5, 5]

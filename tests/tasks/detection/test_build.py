@@ -16,7 +16,7 @@ from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.assignment import by_alignment, by_overlap, pairwise_iou
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8, load_detector, thaw_detector
+from tlkit.tasks.detection.build import build_retinanet, build_yolov8, load_detector, unfreeze_detector
 from tlkit.tasks.detection.losses import complete_iou, distribution, focal, smooth_l1
 from tlkit.tasks.detection.predict import check_detecting, select
 from tlkit.tasks.detection.settings import UNSET, Detecting
@@ -55,7 +55,7 @@ def parts(detector, truth, images=IMAGES):
     return {k: float(v) for k, v in detector.loss_parts(detector(images), *truth).items()}
 
 
-# --- pictures without objects ---
+# --- images without objects ---
 
 
 def stock_retinanet():
@@ -83,7 +83,7 @@ def test_the_stock_retinanet_has_no_loss_without_objects_and_ours_has(made):
 
 
 @pytest.mark.parametrize("kind", DEARER_SLOW)
-def test_the_gradient_of_empty_pictures_lowers_their_scores(made, kind):
+def test_the_gradient_of_empty_images_lowers_their_scores(made, kind):
     detector = made[kind]
     before = [np.array(v) for v in detector.trainable_variables]
     with tf.GradientTape() as tape:
@@ -332,7 +332,7 @@ def test_duplicates_go_and_other_classes_stay():
 
 
 def test_as_many_are_found_as_may_be():
-    """600 sure objects that do not touch: 400 candidates let no more than 400 through, whatever --most said."""
+    """600 sure objects that do not touch: 400 candidates let no more than 400 through, whatever --max-detections said."""
     boxes = np.array([[x, y, x + 8, y + 8] for x in range(0, 300, 10) for y in range(0, 200, 10)], np.float32)
     scores = tf.constant(np.full((1, 600, 1), 0.9, np.float32))
     found = select(tf.constant(boxes[None]), scores, Detecting(most=1000))
@@ -345,7 +345,7 @@ def test_as_many_are_found_as_may_be():
     assert [unset.for_objects(number).most for number in (0, 99, 250)] == [100, 100, 250]
     assert unset.for_objects(250).candidates == 2500
     assert Detecting(most=7).for_objects(250).most == 7
-    with pytest.raises(UsageFault, match="--most 0"):
+    with pytest.raises(UsageFault, match="--max-detections 0"):
         check_detecting(unset)
 
 
@@ -460,7 +460,7 @@ def test_thawing_a_darknet_by_stages():
     body = detector.backbone.get_layer("backbone")
     counts = {}
     for stage in ("head", "top", "all"):
-        thaw_detector(detector, stage)
+        unfreeze_detector(detector, stage)
         counts[stage] = len(body.trainable_variables)
     assert counts["head"] == 0 < counts["top"] < counts["all"]
     assert len(detector.trainable_variables) > counts["all"]

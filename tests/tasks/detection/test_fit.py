@@ -1,4 +1,4 @@
-"""Fitting a detector: losses fall, the best is kept by AP, an interruption leaves no trace, small pictures are learned."""
+"""Fitting a detector: losses fall, the best is kept by AP, an interruption leaves no trace, small images are learned."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors, propose_anchors
 from tlkit.tasks.detection.build import build_retinanet, build_yolov8
-from tlkit.tasks.detection.fit import Judging, fit_detector
+from tlkit.tasks.detection.fit import Evaluation, fit_detector
 from tlkit.tasks.detection.predict import predict_boxes, predict_files
 from tlkit.tasks.detection.settings import Detecting, DetectorFitting
 
 FITTING = DetectorFitting(batch=4, warmup=0.1, ema=0.9)
-PARTS = ["training"] * 8 + ["validation"] * 4 + ["test"] * 4  # without a test part one is dealt out
+PARTS = ["training"] * 8 + ["validation"] * 4 + ["test"] * 4  # without a test part one is split
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,9 @@ def same(before, after):
     return all((a == b).all() for a, b in zip(before, after, strict=True))
 
 
-def fit(detector, split, folder, epochs=4, copy_at=None, judge=None, fitting=FITTING, rate=1e-2, **options):
+def fit(
+    detector, split, folder, epochs=4, copy_at=None, evaluator=None, fitting=FITTING, rate=1e-2, **options
+):
     rows = []
 
     def epoch(row, _counts):
@@ -63,7 +65,14 @@ def fit(detector, split, folder, epochs=4, copy_at=None, judge=None, fitting=FIT
 
     phase = Phase("all", "all", epochs, rate)
     results = fit_detector(
-        detector, split, [phase], fitting, folder, judge=judge, watchers=Watchers(epoch=epoch), **options
+        detector,
+        split,
+        [phase],
+        fitting,
+        folder,
+        evaluator=evaluator,
+        watchers=Watchers(epoch=epoch),
+        **options,
     )
     return results[0], rows
 
@@ -92,22 +101,22 @@ def test_the_loss_falls_and_an_interruption_leaves_no_trace(split, tmp_path):
 def test_the_best_by_ap_is_what_is_left_and_patience_counts_judgements(split, tmp_path):
     scores, seen = iter([0.1, 0.7, 0.3]), []
 
-    def judge(found, boxes):
+    def evaluator(found, boxes):
         seen.append((len(found), [one.path for one in found] == list(boxes.paths)))
         return {"AP50": next(scores), "AP": 0.05}
 
     detector = small_retinanet()
     fitting = dataclasses.replace(FITTING, patience=1, judge_every=2)
-    result, rows = fit(detector, split, tmp_path, epochs=9, judge=judge, fitting=fitting)
+    result, rows = fit(detector, split, tmp_path, epochs=9, evaluator=evaluator, fitting=fitting)
     assert seen == [(4, True)] * 3
     assert [row.get("validation_AP50") for row in rows] == [None, 0.1, None, 0.7, None, 0.3]
     assert [row.get("best") for row in rows] == [None, True, None, True, None, False]
-    assert result.stopped == "no better validation for 1 judged epochs"
+    assert result.stopped == "no better validation for 1 evaluated epochs"
     assert (result.epochs, result.best_epoch, result.measures) == (6, 4, {"AP50": 0.7, "AP": 0.05})
-    loss, _ = Judging(detector, split.take("validation"), 4, None)()
+    loss, _ = Evaluation(detector, split.take("validation"), 4, None)()
     assert loss == pytest.approx(rows[3]["validation_loss"], rel=1e-5)
     # a finished phase is not fitted again
-    assert fit(small_retinanet(seed=3), split, tmp_path, epochs=9, judge=judge, fitting=fitting) == (
+    assert fit(small_retinanet(seed=3), split, tmp_path, epochs=9, evaluator=evaluator, fitting=fitting) == (
         result,
         [],
     )
@@ -129,24 +138,24 @@ def larger_retinanet(seed):
 CROPS = {"epochs": 2, "augmentation": BoxAugmentation(crop=128, flip="both")}
 
 
-def test_crops_teach_what_whole_pictures_judge(larger, tmp_path):
+def test_crops_teach_what_whole_images_judge(larger, tmp_path):
     whole, seen = larger_retinanet(0), []
     before = values(whole.weights)
 
-    def judge(found, truth):
+    def evaluator(found, truth):
         seen.append([one.path for one in found] == list(truth.paths))
         return {"AP50": len(seen) / 10}  # the last is the best
 
-    result, rows = fit(whole, larger, tmp_path, judge=judge, **CROPS)
+    result, rows = fit(whole, larger, tmp_path, evaluator=evaluator, **CROPS)
     assert seen == [True, True]
     assert whole.size == 160
     assert not same(before, values(whole.weights))
-    loss, _ = Judging(whole, larger.take("validation"), 4, None)()
+    loss, _ = Evaluation(whole, larger.take("validation"), 4, None)()
     assert loss == pytest.approx(result.best_loss, rel=1e-5)
     assert loss == pytest.approx(rows[1]["validation_loss"], rel=1e-5)
 
 
-@pytest.mark.slow  # by default it is whole pictures that are learned to the same end
+@pytest.mark.slow  # by default it is whole images that are learned to the same end
 def test_an_interruption_leaves_no_trace_in_what_crops_teach(larger, tmp_path):
     whole, folder = larger_retinanet(0), tmp_path / "stopped"
     fit(whole, larger, tmp_path / "whole", copy_at=(2, folder), **CROPS)
@@ -211,7 +220,7 @@ def test_the_average_is_the_one_of_a_plain_loop():
 
 
 def test_detections_lie_in_the_pixels_of_each_file(tmp_path):
-    """A picture of another size and shape gives the same boxes as its copy in the square, scaled."""
+    """An image of another size and shape gives the same boxes as its copy in the square, scaled."""
     detector = small_retinanet()
     boxes = drawn_boxes(tmp_path / "p", 3, width=128, height=64)
     how = Detecting(threshold=0.0, most=5)
@@ -231,7 +240,7 @@ def test_a_bad_file_is_named_or_skipped(tmp_path):
 
     boxes = drawn_boxes(tmp_path / "p", 2)
     bad = tmp_path / "p" / "bad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     finder = Finder(small_retinanet())
     files = [boxes.files()[0], bad, boxes.files()[1]]
     with pytest.raises(DataFault, match="bad.png"):
@@ -253,8 +262,8 @@ def test_yolo_learns_in_a_few_steps(split, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["retinanet", "yolov8"])
-def test_drawn_pictures_are_learned_by_heart(kind, tmp_path):
-    """24 pictures, a quarter empty: AP50 on themselves by pycocotools over all images, and nothing on empty ones."""
+def test_drawn_images_are_learned_by_heart(kind, tmp_path):
+    """24 images, a quarter empty: AP50 on themselves by pycocotools over all images, and nothing on empty ones."""
     parts = ["training"] * 24 + ["validation"] * 8 + ["test"] * 8
     boxes = drawn_boxes(tmp_path / "p", 40, parts=parts)
     own = boxes.take(range(24))

@@ -14,8 +14,8 @@ from tlkit.data.boxes.dataset import read_boxes
 from tlkit.data.xray.bags import write_bags
 from tlkit.engine.training.settings import Phase
 from tlkit.tasks.detection.build import build_retinanet, build_yolov8
-from tlkit.tasks.detection.fit import JUDGED, fit_detector
-from tlkit.tasks.detection.metrics.matching import detections_of_pictures
+from tlkit.tasks.detection.fit import EVALUATED, fit_detector
+from tlkit.tasks.detection.metrics.matching import detections_of_images
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import DetectorFitting
@@ -47,8 +47,8 @@ def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_pa
     keras.utils.set_random_seed(0)
     detector, _ = build(eight.class_names, SIZE, backbone, weights)
 
-    def judge(found, boxes):
-        return {"AP50": coco_measures(boxes, detections_of_pictures(found))["AP50"] or 0.0}
+    def evaluator(found, boxes):
+        return {"AP50": coco_measures(boxes, detections_of_images(found))["AP50"] or 0.0}
 
     learned_and_judged = SimpleNamespace(take=lambda _part: eight)
     fitting = DetectorFitting(batch=8, judge_every=50, patience=100)
@@ -60,6 +60,6 @@ def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_pa
         fitting,
         tmp_path,
         batch_norm=weights == "none",
-        judge=judge,
+        evaluator=evaluator,
     )
-    assert judge(Finder(detector, JUDGED).in_boxes(eight), eight)["AP50"] >= 0.95
+    assert evaluator(Finder(detector, EVALUATED).in_boxes(eight), eight)["AP50"] >= 0.95

@@ -59,7 +59,7 @@ def test_what_an_interrupted_run_wrote_stays(make_folder, tmp_path):
 
 
 class Together(Mean):
-    """What a picture's features are depends on its batch, as the last bits of a network's do."""
+    """What an image's features are depends on its batch, as the last bits of a network's do."""
 
     def __call__(self, pixels):
         return super().__call__(pixels) + pixels.mean()
@@ -67,7 +67,7 @@ class Together(Mean):
 
 @pytest.mark.parametrize("batches", [1, 2])
 def test_what_is_left_after_a_kill_falls_into_the_same_batches(batches, make_folder, tmp_path, monkeypatch):
-    """Even where pictures come twice, some of them within what was computed and some beyond."""
+    """Even where images come twice, some of them within what was computed and some beyond."""
     monkeypatch.setattr("tlkit.tasks.features.extract.BATCH", 4)
     files = sorted(make_folder(bar=8, disc=8).glob("*/*"))
     files = [*files[:6], files[1], *files[6:], files[0], files[9], files[15]]

@@ -10,7 +10,7 @@ from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.features import engines
 from tlkit.tasks.features.engines import TOLERANCES, EngineFeatures, with_engine
 from tlkit.tasks.features.extract import NetworkFeatures
-from tlkit.tasks.features.handcrafted import find_handmade
+from tlkit.tasks.features.handcrafted import find_handcrafted
 
 PIXELS = np.random.default_rng(5).integers(0, 256, (5, 32, 32, 3)).astype(np.uint8)
 
@@ -58,4 +58,4 @@ def test_an_engine_that_is_not_installed_names_the_extra(network, monkeypatch):
 def test_only_networks_have_engines(network):
     assert with_engine(network, "tensorflow") is network
     with pytest.raises(UsageFault, match="--engine onnx is for backbones"):
-        with_engine(find_handmade("lbp"), "onnx")
+        with_engine(find_handcrafted("lbp"), "onnx")

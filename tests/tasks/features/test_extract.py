@@ -1,4 +1,4 @@
-"""A picture's features are its own: the same bits in whatever company it is computed."""
+"""An image's features are its own: the same bits in whatever company it is computed."""
 
 from __future__ import annotations
 

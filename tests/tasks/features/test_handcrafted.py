@@ -11,7 +11,7 @@ import pytest
 from tlkit.errors import UsageFault
 from tlkit.tasks.features import handcrafted as handmade
 from tlkit.tasks.features import spectrum, texture
-from tlkit.tasks.features.handcrafted import HANDMADE, find_handmade, handmade_names
+from tlkit.tasks.features.handcrafted import HANDCRAFTED, find_handcrafted, handcrafted_names
 
 NAMES = ("lbp", "haralick", "fourier", "gabor", "hog", "intensity", "pixels")
 
@@ -27,7 +27,7 @@ def rgb(*greys: np.ndarray) -> np.ndarray:
 
 
 def describe(name: str, *greys: np.ndarray) -> np.ndarray:
-    return HANDMADE[name](rgb(*greys))
+    return HANDCRAFTED[name](rgb(*greys))
 
 
 # --- every family ------------------------------------------------------------------------------------------
@@ -35,7 +35,7 @@ def describe(name: str, *greys: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_family_is_finite_whatever_it_sees(name):
-    family = find_handmade(name)
+    family = find_handcrafted(name)
     size = family.image_size
     checks = np.indices((size, size)).sum(axis=0) % 2 * 255
     dot = np.zeros((size, size), int)
@@ -51,27 +51,27 @@ def test_every_family_is_finite_whatever_it_sees(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_gives_the_same_alone_and_among_others(name):
-    size = HANDMADE[name].image_size
+    size = HANDCRAFTED[name].image_size
     pair = describe(name, noise(size, 1), noise(size, 2))
     np.testing.assert_array_equal(pair[1:], describe(name, noise(size, 2)))
     assert np.abs(pair[0] - pair[1]).max() > 1e-4
-    assert HANDMADE[name](np.zeros((0, size, size, 3), np.uint8)).shape == (0, HANDMADE[name].width)
+    assert HANDCRAFTED[name](np.zeros((0, size, size, 3), np.uint8)).shape == (0, HANDCRAFTED[name].width)
 
 
 def test_the_list_is_in_order_and_takes_neither_scikit_image_nor_tensorflow():
-    assert handmade_names() == NAMES
-    code = "import sys; from tlkit.tasks.features import handcrafted as handmade; handmade.HANDMADE['hog'].digest; print({'skimage', 'scipy', 'tensorflow'} & set(sys.modules))"
+    assert handcrafted_names() == NAMES
+    code = "import sys; from tlkit.tasks.features import handcrafted as handcrafted; handcrafted.HANDCRAFTED['hog'].digest; print({'skimage', 'scipy', 'tensorflow'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
 def test_a_wrong_name_is_a_usage_fault_with_a_suggestion():
     with pytest.raises(UsageFault) as fault:
-        find_handmade("haralik")
+        find_handcrafted("haralik")
     assert fault.value.problem == "There are no hand-made features 'haralik'."
     assert fault.value.remedy == "Did you mean haralick?"
     with pytest.raises(UsageFault, match="Take one of: lbp, haralick, fourier"):
-        find_handmade("xyz")
+        find_handcrafted("xyz")
 
 
 @pytest.mark.parametrize(
@@ -84,18 +84,18 @@ def test_a_wrong_name_is_a_usage_fault_with_a_suggestion():
 )
 def test_other_pixels_are_refused(pixels):
     with pytest.raises(ValueError, match=r"lbp takes uint8 \[b, 128, 128, 3\]\. Received: "):
-        HANDMADE["lbp"](pixels)
+        HANDCRAFTED["lbp"](pixels)
 
 
 def test_the_digest_knows_family_version_size_and_library(monkeypatch):
-    digests = {family.digest for family in HANDMADE.values()}
-    before = HANDMADE["lbp"].digest
+    digests = {family.digest for family in HANDCRAFTED.values()}
+    before = HANDCRAFTED["lbp"].digest
     assert len(digests) == len(NAMES)
     assert all(len(digest) == 64 for digest in digests)
     monkeypatch.setattr(handmade, "VERSION", handmade.VERSION + 1)
-    raised = HANDMADE["lbp"].digest
+    raised = HANDCRAFTED["lbp"].digest
     monkeypatch.setattr(handmade, "version", lambda _: "0.0")
-    assert len({before, raised, HANDMADE["lbp"].digest}) == 3
+    assert len({before, raised, HANDCRAFTED["lbp"].digest}) == 3
 
 
 def test_grey_is_luma_to_the_nearest_level():
@@ -261,7 +261,7 @@ def test_gabor_names_wavelength_and_direction_of_a_grating(scale, direction):
 
 def test_hog_has_the_length_of_its_formula_and_sees_the_direction_of_an_edge():
     cells = 128 // 16
-    assert HANDMADE["hog"].width == (cells - 2 + 1) ** 2 * 2 * 2 * 9
+    assert HANDCRAFTED["hog"].width == (cells - 2 + 1) ** 2 * 2 * 2 * 9
     ramp = np.arange(128, dtype=np.uint8)[None].repeat(128, axis=0)
     across, down = describe("hog", ramp, ramp.T).reshape(2, -1, 9).mean(axis=1)
     assert across.argmax() == 0  # gradient to the right: 0 degrees

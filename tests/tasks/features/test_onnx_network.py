@@ -233,7 +233,7 @@ def test_custom_operators_are_named(tmp_path):
 def test_other_inputs_are_shown(tmp_path, shape, options, shown):
     with pytest.raises(ModelFault) as fault:
         OnnxNetwork(write(tmp_path / "x.onnx", shape, **options))
-    assert f" takes {shown}, not one batch of square pictures" in fault.value.problem
+    assert f" takes {shown}, not one batch of square images" in fault.value.problem
 
 
 def test_layer_that_gives_no_row_for_each_image(tmp_path, pixels):

@@ -9,7 +9,7 @@ from keras import layers
 
 from tlkit.errors import UsageFault
 from tlkit.tasks.inspection import layer_table as anatomy
-from tlkit.tasks.inspection.trace import walk_through
+from tlkit.tasks.inspection.trace import trace
 
 
 def toy(*, fused: bool = False, pool: bool = True, top: bool = False) -> keras.Model:
@@ -27,7 +27,7 @@ def toy(*, fused: bool = False, pool: bool = True, top: bool = False) -> keras.M
     return keras.Model(pixels, x, name="toy")
 
 
-def picture() -> np.ndarray:
+def image() -> np.ndarray:
     return np.random.default_rng(0).normal(size=(8, 10, 3)).astype(np.float32)
 
 
@@ -102,7 +102,7 @@ def test_the_papers_count_the_same(name):
 
 
 def test_maps_are_those_of_a_plain_loop():
-    network, scaled = toy(), picture()
+    network, scaled = toy(), image()
     found = anatomy.activations(network, scaled, ["relu", "conv"])
     assert list(found) == ["relu", "conv"]
     kernel, bias = (np.asarray(v) for v in network.get_layer("conv").weights)
@@ -114,7 +114,7 @@ def test_maps_are_those_of_a_plain_loop():
 
 def test_a_layer_that_does_not_exist_is_a_fault_with_a_suggestion():
     with pytest.raises(UsageFault) as fault:
-        anatomy.activations(toy(), picture(), ["conv", "depthwize"])
+        anatomy.activations(toy(), image(), ["conv", "depthwize"])
     assert fault.value.problem == "toy has no layer 'depthwize'."
     assert fault.value.remedy == "Did you mean depthwise?"
     with pytest.raises(UsageFault, match="Its layers: conv, relu, depthwise, pool, last"):
@@ -130,7 +130,7 @@ def test_the_tour_names_convolution_activation_pool_middle_and_last_once():
 def test_the_strongest_channels_vary_most():
     maps = np.zeros((2, 2, 4))
     maps[0, 0] = [1, -5, 0, 3]
-    maps[..., 2] = 9  # the same everywhere: it says nothing about the picture
+    maps[..., 2] = 9  # the same everywhere: it says nothing about the image
     assert anatomy.strongest(maps, 3) == [1, 3, 0]
     assert anatomy.strongest(np.array([1.0, -5, 2]), 2) == [1, 2]
 
@@ -153,8 +153,8 @@ def test_first_filters_are_the_kernel():
 
 @pytest.mark.parametrize("fused", [False, True])
 def test_each_step_of_the_walk_is_its_operation(fused):
-    network, scaled = toy(fused=fused), picture()
-    steps = {step.kind: step for step in walk_through(network, scaled)}
+    network, scaled = toy(fused=fused), image()
+    steps = {step.kind: step for step in trace(network, scaled)}
     assert list(steps) == [
         "convolution",
         "depthwise convolution",
@@ -195,26 +195,26 @@ def test_each_step_of_the_walk_is_its_operation(fused):
 def test_activations_are_called_by_their_names(layer, name):
     pixels = keras.Input((4, 4, 3))
     network = keras.Model(pixels, layer(layers.Conv2D(2, 3)(pixels)))
-    (step,) = (s for s in walk_through(network, picture()[:4, :4]) if s.kind == "activation")
+    (step,) = (s for s in trace(network, image()[:4, :4]) if s.kind == "activation")
     assert step.detail == name
 
 
 def test_the_walk_ends_in_a_new_head_that_the_seed_decides():
-    network, scaled = toy(), picture()
-    *_, mean, dense = walk_through(network, scaled, seed=3)
+    network, scaled = toy(), image()
+    *_, mean, dense = trace(network, scaled, seed=3)
     last = anatomy.activations(network, scaled, ["last"])["last"]
     np.testing.assert_allclose(mean.after, last.mean(axis=(0, 1)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(mean.before.mean(), mean.after.max(), rtol=1e-5)
     np.testing.assert_allclose(dense.after, mean.after @ dense.kernel, rtol=1e-5, atol=1e-6)
     assert (dense.detail, dense.shapes) == ("random weights", ((6,), (10,)))
-    np.testing.assert_array_equal(walk_through(network, scaled, seed=3)[-1].kernel, dense.kernel)
-    assert not np.array_equal(walk_through(network, scaled, seed=4)[-1].kernel, dense.kernel)
+    np.testing.assert_array_equal(trace(network, scaled, seed=3)[-1].kernel, dense.kernel)
+    assert not np.array_equal(trace(network, scaled, seed=4)[-1].kernel, dense.kernel)
 
 
 def test_a_map_of_one_place_is_not_pooled():
     pixels = keras.Input((8, 10, 3))
     x = layers.Conv2D(7, (8, 10), name="whole")(layers.Conv2D(3, 1, name="first")(pixels))
-    steps = walk_through(keras.Model(pixels, x), picture())
+    steps = trace(keras.Model(pixels, x), image())
     assert [step.kind for step in steps] == ["convolution", "fully connected"]
     assert steps[-1].before.shape == (7,)
 
@@ -222,12 +222,12 @@ def test_a_map_of_one_place_is_not_pooled():
 def test_a_dense_layer_at_each_place_is_not_the_fully_connected_one():
     pixels = keras.Input((8, 10, 3))
     network = keras.Model(pixels, layers.Dense(4)(layers.Conv2D(3, 1)(pixels)))
-    assert walk_through(network, picture())[-1].layer == "a new head"
+    assert trace(network, image())[-1].layer == "a new head"
 
 
 def test_the_walk_ends_in_the_networks_own_dense_layer():
-    network, scaled = toy(pool=False, top=True), picture()
-    steps = walk_through(network, scaled)
+    network, scaled = toy(pool=False, top=True), image()
+    steps = trace(network, scaled)
     assert [step.kind for step in steps][-2:] == ["activation", "fully connected"]
     found = anatomy.activations(network, scaled, ["mean", "dense"])
     np.testing.assert_allclose(steps[-1].before, found["mean"], rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Pictures of a network's inside: what is written and drawn is read back from the figures."""
+"""Images of a network's inside: what is written and drawn is read back from the figures."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_maps_stand_by_how_much_they_vary_with_number_and_largest_value():
     assert "1 · -8\n2 · 3\n0 · 1" in words(figure)
 
 
-def test_rounding_errors_of_a_dead_filter_are_no_picture():
+def test_rounding_errors_of_a_dead_filter_are_no_image():
     values = np.stack([noise(5, 5), 1e-9 * noise(5, 5)], axis=-1)
     alive, dead = drawn(draw.maps(values, "conv", "Conv2D"))
     assert alive.std() > 0.1
@@ -85,8 +85,8 @@ def test_features_without_places_are_bars():
 
 @pytest.mark.parametrize("values", [np.zeros((5, 5, 2)), np.zeros((1, 1, 600)), noise(7, 3, 1), np.zeros(9)])
 def test_odd_maps_can_be_drawn(values, tmp_path):
-    picture = to_array(draw.maps(values.astype(np.float32), "a/very/long" * 12, "Conv2D"))
-    assert picture.shape[1] == 800
+    image = to_array(draw.maps(values.astype(np.float32), "a/very/long" * 12, "Conv2D"))
+    assert image.shape[1] == 800
     assert save(draw.maps(values, "x", "y"), tmp_path / "x.png").stat().st_size > 1000
 
 
@@ -144,7 +144,7 @@ def test_the_walk_has_a_row_for_each_operation():
     assert text.count("1.0") == 3  # the weights of the depthwise kernel stand in it
 
 
-def test_the_walk_shows_the_picture_upright_in_colour():
+def test_the_walk_shows_the_image_upright_in_colour():
     image = np.zeros((4, 4, 3))
     image[0, 0] = (0, 0, 1)
     step = Step("convolution", "conv", "", image, np.ones((1, 1, 3)), image[..., 0], ((4, 4, 3), (4, 4, 1)))

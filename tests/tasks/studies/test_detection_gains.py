@@ -15,8 +15,8 @@ from tlkit.tasks.studies.detection_gains import (
     MAIN,
     SCREENING,
     as_rows,
+    evaluated_classes,
     from_rows,
-    judged_classes,
     measure_detection_benefit,
 )
 from tlkit.tasks.studies.gain_charts import benefit_curves
@@ -26,8 +26,8 @@ BOX = np.array([[10, 10, 30, 30]], np.float32)
 NONE = np.zeros((0, 4), np.float32)
 
 
-def pictures(labels: list[list[int]]) -> Boxes:
-    """Pictures with a box of each of these classes, all in other places."""
+def draw_images(labels: list[list[int]]) -> Boxes:
+    """Images with a box of each of these classes, all in other places."""
     number = len(labels)
     return Boxes(
         "made",
@@ -44,7 +44,7 @@ def pictures(labels: list[list[int]]) -> Boxes:
 
 
 def said(truth: Boxes, found: list[int], alarms: list[int] = ()) -> Detections:
-    """A detector that finds all objects of some pictures (0.9) and sees guns that are not there on others (0.95)."""
+    """A detector that finds all objects of some images (0.9) and sees guns that are not there on others (0.95)."""
     boxes, scores, labels = [], [], []
     for i, (own, kinds) in enumerate(zip(truth.xyxy, truth.labels, strict=True)):
         hit, wrong = i in found, i in alarms
@@ -54,7 +54,7 @@ def said(truth: Boxes, found: list[int], alarms: list[int] = ()) -> Detections:
     return Detections(tuple(boxes), tuple(scores), tuple(labels))
 
 
-TRUTH = pictures([[0], [0], [0], [0], [1], [1], [], [], [], []])
+TRUTH = draw_images([[0], [0], [0], [0], [1], [1], [], [], [], []])
 GROUPS = [f"g{i}" for i in range(10)]
 
 
@@ -83,17 +83,17 @@ def test_figures_by_hand():
     assert nothing.gains[MAIN] == (0.0, (0.0, 0.0))
     assert alone.gains == {}
     assert alone.measures["class knife"].value == pytest.approx(half)
-    # 6 objects; the second detector's 0.4 false alarms a picture stand before its hits
+    # 6 objects; the second detector's 0.4 false alarms an image stand before its hits
     assert [nothing.measures[name].value for name in SCREENING] == pytest.approx([4 / 6] * 3)
     assert [tip.measures[name].value for name in SCREENING] == pytest.approx([0.5, 1, 1])
-    assert "class star" not in tip.measures  # no star is judged
-    assert judged_classes(TRUTH) == ["gun", "knife"]
+    assert "class star" not in tip.measures  # no star is evaluated
+    assert evaluated_classes(TRUTH) == ["gun", "knife"]
 
 
 def test_the_draws_are_those_of_a_plain_loop_over_whole_groups(monkeypatch):
     monkeypatch.setattr(benefit, "RESAMPLES", 12)
     generator = np.random.default_rng(0)
-    truth = pictures([[int(generator.integers(2))] if i % 3 else [] for i in range(18)])
+    truth = draw_images([[int(generator.integers(2))] if i % 3 else [] for i in range(18)])
     groups = [f"g{i // 2}" for i in range(18)]
     pair = [
         said(truth, generator.permutation(18)[:7].tolist(), generator.permutation(18)[:4].tolist())
@@ -112,7 +112,7 @@ def test_the_draws_are_those_of_a_plain_loop_over_whole_groups(monkeypatch):
 
 
 def test_verdicts_help_harm_cannot_tell_and_have_nothing_to_compare():
-    truth = pictures([[0]] * 30 + [[]] * 30)
+    truth = draw_images([[0]] * 30 + [[]] * 30)
     groups = [f"g{i}" for i in range(60)]
     answers = {
         (0, "same"): [said(truth, range(30))] * 2,
@@ -122,11 +122,11 @@ def test_verdicts_help_harm_cannot_tell_and_have_nothing_to_compare():
         (20, "same"): [said(truth, range(15, 30))] * 2,
     }
     same, good, bad = verdicts(measure_detection_benefit(truth, groups, answers), MAIN)
-    assert good.startswith("good helps with 20 real pictures (AP50 +0.495 [+0.")  # 1 - 51 / 101
-    assert bad.startswith("bad harms with 20 real pictures (AP50 -0.337 [-0.")  # 17 / 101 less 51 / 101
+    assert good.startswith("good helps with 20 real images (AP50 +0.495 [+0.")  # 1 - 51 / 101
+    assert bad.startswith("bad harms with 20 real images (AP50 -0.337 [-0.")  # 17 / 101 less 51 / 101
     assert same.startswith("same makes no difference that can be shown with 20 (AP50 +0.000 [-0.")
     assert same.endswith(
-        "; alone, with 0 real pictures, reaches AP50 1.000 [1.000, 1.000] and has nothing to be compared with."
+        "; alone, with 0 real images, reaches AP50 1.000 [1.000, 1.000] and has nothing to be compared with."
     )
 
 

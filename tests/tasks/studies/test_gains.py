@@ -65,8 +65,8 @@ def test_verdicts_say_help_harm_and_nothing():
         (20, "same"): half,
     }
     good, bad, same = verdicts(measure_benefit(truth, groups, answers))
-    assert good.startswith("good helps with 20 real pictures (eta +0.293 [")
-    assert bad.startswith("bad harms with 20 real pictures (eta -0.707 [")
+    assert good.startswith("good helps with 20 real images (eta +0.293 [")
+    assert bad.startswith("bad harms with 20 real images (eta -0.707 [")
     assert same == "same makes no difference that can be shown with 20 (eta +0.000 [+0.000, +0.000])."
 
 

@@ -1,10 +1,10 @@
-"""Do games collapse? Many starts of one game, each with a seed of its own that deals the pictures out and draws the weights.
+"""Do GANs collapse? Many starts of one GAN, each with a seed of its own that splits the images and draws the weights.
 
     python -m tests.tasks.synthesis.starts SOURCE --class shuriken [--network dcgan] [--group EXPRESSION] [--starts 20] [--steps 2000]
 
 One line a start: at which steps it was begun again, and how much samples differ at the end; then a row for the recipe's
-page. It ends with 1 if a start ended collapsed: its samples were one picture (`collapse.constant_reason`). The alarms by
-features and by the critic, which the recipe has beside that one, are not asked here.
+page. It ends with 1 if a start ended collapsed: its samples were one image (`collapse.constant_reason`). The alarms by
+features and by the discriminator, which the recipe has beside that one, are not asked here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Start(NamedTuple):
     Attributes:
         seed: Of everything.
         begun_again: At which steps; -1 where it was given up.
-        spread: Pixels' standard deviation over samples, over that of real training pictures.
+        spread: Pixels' standard deviation over samples, over that of real training images.
         collapsed: Whether it was given up.
     """
 
@@ -39,35 +39,35 @@ class Start(NamedTuple):
 def play_start(
     source: str, name: str, network: str, steps: int, seed: int, *, group: str | None = None, every: int = 500
 ) -> Start:
-    """Play one game on the training part of a class, as the recipe does."""
-    from tlkit.data.images.decoding.depth import read_pictures
-    from tlkit.data.images.load import read_ingredients
+    """Play one GAN on the training part of a class, as the recipe does."""
+    from tlkit.data.images.decoding.depth import read_images
+    from tlkit.data.images.load import load_split
     from tlkit.data.images.sources import TRAINING
     from tlkit.errors import RunFailed
-    from tlkit.tasks.synthesis.fit import fit_game
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.fit import fit_gan
+    from tlkit.tasks.synthesis.gan import Gan
     from tlkit.tasks.synthesis.latents import random_latents, sample
     from tlkit.tasks.synthesis.settings import PLAYS
     from tlkit.tasks.synthesis.stylegan import BUILDERS
 
-    split = read_ingredients(source, seed=seed, group=group, least=1).split
+    split = load_split(source, seed=seed, group=group, least=1).split
     images = split.images
     label = images.class_names.index(name)
     files = [images.file(i) for i in split.indices(TRAINING) if images.labels[i] == label]
-    pictures = read_pictures(files, SIZE, 1)
-    game = Game(BUILDERS[network](SIZE, 1, seed=seed), PLAYS[network], seed)
+    images = read_images(files, SIZE, 1)
+    gan = Gan(BUILDERS[network](SIZE, 1, seed=seed), PLAYS[network], seed)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            begun_again = fit_game(
-                game, pictures, steps=steps, folder=Path(folder), every=min(every, steps)
+            begun_again = fit_gan(
+                gan, images, steps=steps, folder=Path(folder), every=min(every, steps)
             ).begun_again
             collapsed = False
         except RunFailed as fault:
             if "has collapsed" not in fault.problem:
                 raise
             begun_again, collapsed = (-1,), True
-    samples = sample(game, random_latents(game, 200, seed))
-    spread = np.std(samples, axis=0).mean() / np.std(pictures, axis=0).mean()
+    samples = sample(gan, random_latents(gan, 200, seed))
+    spread = np.std(samples, axis=0).mean() / np.std(images, axis=0).mean()
     return Start(seed, begun_again, float(spread), collapsed)
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tlkit.errors import UsageFault
 from tlkit.tasks.synthesis.dcgan import (
-    DcganCritic,
+    DcganDiscriminator,
     DcganGenerator,
     PixelNorm,
     build_dcgan,
@@ -26,12 +26,12 @@ def normal(*shape, seed=0):
 
 
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (64, 3), (128, 1)])
-def test_pictures_in_and_out(size, channels):
-    generator, critic = build_dcgan(size, channels, latent=8, width=WIDTH)
-    pictures = generator(normal(2, 8))
-    assert (pictures.shape, pictures.dtype) == ((2, size, size, channels), tf.float32)
-    assert np.abs(pictures).max() <= 1
-    assert critic(pictures).shape == (2,)
+def test_images_in_and_out(size, channels):
+    generator, discriminator = build_dcgan(size, channels, latent=8, width=WIDTH)
+    images = generator(normal(2, 8))
+    assert (images.shape, images.dtype) == ((2, size, size, channels), tf.float32)
+    assert np.abs(images).max() <= 1
+    assert discriminator(images).shape == (2,)
 
 
 def test_widths_halve_as_the_side_doubles():
@@ -68,41 +68,41 @@ def test_the_seed_makes_the_weights_and_serving_is_training():
     z = normal(3, 8)
     assert np.array_equal(one(z), two(z))
     assert not np.array_equal(one(z), other(z))
-    # no batch norm: the same function in both, and no picture depends on its neighbours
+    # no batch norm: the same function in both, and no image depends on its neighbours
     assert np.array_equal(one(z, training=True), one(z, training=False))
     assert np.abs(one(z)[:1] - one(z[:1])).max() < 1e-5
     assert not any(isinstance(p, keras.layers.BatchNormalization) for p in one._flatten_layers())
 
 
-def test_the_class_changes_picture_and_score():
-    generator, critic = build_dcgan(latent=8, width=WIDTH, classes=3)
+def test_the_class_changes_image_and_score():
+    generator, discriminator = build_dcgan(latent=8, width=WIDTH, classes=3)
     z = np.repeat(normal(1, 8), 3, 0)
-    pictures = generator(z, np.arange(3)).numpy()
-    assert np.abs(pictures[0] - pictures[1]).max() > 1e-3
-    same = np.repeat(pictures[:1], 3, 0)
-    score, features = critic.body(same)
-    table = critic.embedding.embeddings.numpy()
+    images = generator(z, np.arange(3)).numpy()
+    assert np.abs(images[0] - images[1]).max() > 1e-3
+    same = np.repeat(images[:1], 3, 0)
+    score, features = discriminator.body(same)
+    table = discriminator.embedding.embeddings.numpy()
     expected = score.numpy()[:, 0] + (table * features).numpy().sum(-1) / features.shape[1] ** 0.5
-    assert critic(same, np.arange(3)).numpy() == pytest.approx(expected, abs=1e-5)
+    assert discriminator(same, np.arange(3)).numpy() == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("classes", [0, 2])
 def test_both_networks_can_be_saved_and_read(tmp_path, classes):
     networks = build_dcgan(latent=8, width=WIDTH, classes=classes)
     z, labels = normal(2, 8), np.array([0, 1]) if classes else None
-    pictures = networks.generator(z, labels)
-    for network, arguments in zip(networks, ((z, labels), (pictures, labels)), strict=True):
+    images = networks.generator(z, labels)
+    for network, arguments in zip(networks, ((z, labels), (images, labels)), strict=True):
         network.save(tmp_path / "network.keras")
         again = keras.saving.load_model(tmp_path / "network.keras")
-        assert type(again) in {DcganGenerator, DcganCritic}
+        assert type(again) in {DcganGenerator, DcganDiscriminator}
         assert np.array_equal(network(*arguments), again(*arguments))
 
 
 def test_half_precision_inside_float32_outside():
-    generator, critic = build_dcgan(latent=8, width=WIDTH, precision="mixed_bfloat16")
+    generator, discriminator = build_dcgan(latent=8, width=WIDTH, precision="mixed_bfloat16")
     assert generator.body.layers[1].compute_dtype == "bfloat16"
-    pictures = generator(normal(2, 8))
-    assert (pictures.dtype, critic(pictures).dtype) == (tf.float32, tf.float32)
+    images = generator(normal(2, 8))
+    assert (images.dtype, discriminator(images).dtype) == (tf.float32, tf.float32)
 
 
 def test_other_sizes_are_refused():

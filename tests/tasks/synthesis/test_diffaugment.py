@@ -1,4 +1,4 @@
-"""Changes inside the game: each against a plain loop, each differentiable, each by its own probability."""
+"""Changes inside the GAN: each against a plain loop, each differentiable, each by its own probability."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ SIDE = 16
 SEED = tf.constant([3, 4], tf.int32)
 
 
-def pictures(count=64, channels=1, seed=0):
+def images(count=64, channels=1, seed=0):
     return np.random.default_rng(seed).uniform(-1, 1, (count, SIDE, SIDE, channels)).astype(np.float32)
 
 
-def shifted(picture, down, right):
+def shifted(image, down, right):
     """Move by whole pixels, the edge goes on."""
-    padded = np.pad(picture, ((4, 4), (4, 4), (0, 0)), mode="edge")
+    padded = np.pad(image, ((4, 4), (4, 4), (0, 0)), mode="edge")
     return padded[4 - down : 4 - down + SIDE, 4 - right : 4 - right + SIDE]
 
 
 def explained(before, after, candidates):
-    """Which candidate (name -> function) makes each picture; every picture must have exactly one."""
+    """Which candidate (name -> function) makes each image; every image must have exactly one."""
     names = []
     for one, other in zip(before, after, strict=True):
         fitting = [name for name, change in candidates.items() if np.array_equal(change(one), other)]
@@ -35,7 +35,7 @@ def explained(before, after, candidates):
 
 
 def test_a_translation_moves_by_whole_pixels_and_goes_on_at_the_edge():
-    before = pictures(300)
+    before = images(300)
     moves = {
         (d, r): lambda x, d=d, r=r: shifted(x, d, r) for d in range(-2, 3) for r in range(-2, 3)
     }  # 1/8 of 16
@@ -45,7 +45,7 @@ def test_a_translation_moves_by_whole_pixels_and_goes_on_at_the_edge():
 
 
 def test_flips_and_turns_are_those_of_numpy():
-    before = pictures(80)
+    before = images(80)
     turns = {k: lambda x, k=k: np.rot90(x, k) for k in range(4)}
     found = explained(before, augment(before, SEED, 1.0, ["turn"]).numpy(), turns)
     assert min(found.count(k) for k in turns) > 8
@@ -55,7 +55,7 @@ def test_flips_and_turns_are_those_of_numpy():
 
 
 def test_a_hole_is_a_square_of_half_the_side():
-    before = pictures(200)
+    before = images(200)
     after = augment(before, SEED, 1.0, ["cutout"]).numpy()
     whole = 0
     for one, other in zip(before, after, strict=True):
@@ -70,7 +70,7 @@ def test_a_hole_is_a_square_of_half_the_side():
 
 
 def test_colour_changes_brightness_saturation_and_contrast_only():
-    before = pictures(50, 3)
+    before = images(50, 3)
     after = augment(before, SEED, 1.0, ["colour"]).numpy()
     for one, other in zip(before, after, strict=True):
         # grey values follow one straight line: contrast is its slope, brightness its height
@@ -106,8 +106,8 @@ def test_each_change_has_the_gradient_of_finite_differences(word):
 
 
 @pytest.mark.parametrize("word", ["translation", "cutout", "colour"])
-def test_p_is_the_share_of_changed_pictures(word):
-    before = pictures(1000)
+def test_p_is_the_share_of_changed_images(word):
+    before = images(1000)
     after = augment(before, SEED, 0.3, [word]).numpy()
     changed = np.mean([not np.array_equal(a, b) for a, b in zip(before, after, strict=True)])
     # a shift of zero is one of 25
@@ -116,8 +116,8 @@ def test_p_is_the_share_of_changed_pictures(word):
     assert np.array_equal(augment(before, SEED, 0.0, AUGMENTATIONS), before)
 
 
-def test_the_seed_decides_and_pictures_draw_for_themselves():
-    before = pictures(8)
+def test_the_seed_decides_and_images_draw_for_themselves():
+    before = images(8)
     same = np.repeat(before[:1], 8, 0)
     once, again = (augment(before, SEED, 1.0, AUGMENTATIONS).numpy() for _ in range(2))
     assert np.array_equal(once, again)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.synthesis.dcgan import build_dcgan
-from tlkit.tasks.synthesis.gan import Game
+from tlkit.tasks.synthesis.gan import Gan
 from tlkit.tasks.synthesis.latents import (
     interpolate,
     level_layers,
@@ -42,7 +42,7 @@ def plain():
     return build_dcgan(latent=LATENT, width=4, classes=3).generator
 
 
-def test_a_picture_of_a_seed_does_not_depend_on_its_neighbours(style, plain):
+def test_a_image_of_a_seed_does_not_depend_on_its_neighbours(style, plain):
     for generator in (style, plain):
         many = sample(generator, 7, 40)  # more than a batch
         assert (many.shape, many.dtype) == ((40, 32, 32, 1), np.float32)
@@ -67,12 +67,12 @@ def test_given_latents_and_labels_are_used(plain):
     assert sample(plain, latents, labels=[2, 0, 1]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_game_samples_from_its_average():
-    game = Game(build_dcgan(latent=LATENT, width=4), Play())
-    for variable in game.generator.trainable_variables:
+def test_a_gan_samples_from_its_average():
+    gan = Gan(build_dcgan(latent=LATENT, width=4), Play())
+    for variable in gan.generator.trainable_variables:
         variable.assign(variable * 0)
-    assert sample(game, 1, 2).std() > 0
-    assert np.array_equal(sample(game, 1, 2), sample(game.average, 1, 2))
+    assert sample(gan, 1, 2).std() > 0
+    assert np.array_equal(sample(gan, 1, 2), sample(gan.average, 1, 2))
 
 
 def test_mixing_takes_each_level_from_its_source(style):
@@ -118,7 +118,7 @@ def test_slerp_keeps_to_the_circle():
     assert slerp(a, b, 1.0) == pytest.approx(b, abs=1e-12)
 
 
-def test_truncation_makes_pictures_alike(style, plain):
+def test_truncation_makes_images_alike(style, plain):
     for generator in (style, plain):
         sweep = truncation_sweep(generator, random_latents(generator, 6, 0), [0.0, 0.5, 1.0])
         assert sweep.shape == (3, 6, 32, 32, 1)
@@ -136,14 +136,14 @@ def test_pyramid_distance_by_hand():
 
 
 @pytest.mark.parametrize("kind", ["style", "plain"])
-def test_projection_finds_a_picture_of_its_own(kind, request):
+def test_projection_finds_a_image_of_its_own(kind, request):
     generator = request.getfixturevalue(kind)
     goal = sample(generator, random_latents(generator, 1, 99), labels=[1] if generator.classes else None)[0]
     found = project(generator, goal, steps=60, label=1 if generator.classes else 0, rate=0.1, starts=16)
-    assert (found.code.shape, found.picture.shape, found.errors.shape) == ((LATENT,), (32, 32, 1), (60,))
+    assert (found.code.shape, found.image.shape, found.errors.shape) == ((LATENT,), (32, 32, 1), (60,))
     assert found.errors.min() < 0.7 * found.errors[0]  # and that was the best of 16
     again = float(
-        pyramid_distance(tf.constant(found.picture[None] * 2 - 1), tf.constant(goal[None] * 2 - 1))[0]
+        pyramid_distance(tf.constant(found.image[None] * 2 - 1), tf.constant(goal[None] * 2 - 1))[0]
     )
     assert again <= found.errors.min() * 1.001 + 1e-6  # clipping to 0..1 brings it no further away
 
@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused(style, plain, tmp_path):
         UsageFault, match=r"Latents of shape \[2, 5\] do not fit; the generator takes \[n, 8\]"
     ):
         sample(style, np.zeros((2, 5)))
-    with pytest.raises(UsageFault, match="2 labels do not fit 2 pictures of 3 classes"):
+    with pytest.raises(UsageFault, match="2 labels do not fit 2 images of 3 classes"):
         sample(plain, np.zeros((2, 8)), labels=[0, 3])
     with pytest.raises(UsageFault, match="--number 0"):
         sample(style, 1, 0)
@@ -164,7 +164,7 @@ def test_what_does_not_fit_is_refused(style, plain, tmp_path):
     with pytest.raises(UsageFault, match=r"shape \(16, 16, 1\) cannot be projected"):
         project(style, np.zeros((16, 16, 1)))
     file = tmp_path / "critic.keras"
-    build_dcgan(latent=LATENT, width=4).critic.save(file)
+    build_dcgan(latent=LATENT, width=4).discriminator.save(file)
     with pytest.raises(ModelFault, match="is not a generator"):
         load_generator(file)
     with pytest.raises(ModelFault, match="cannot be read as a model"):

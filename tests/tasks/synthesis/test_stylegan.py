@@ -1,4 +1,4 @@
-"""StyleGAN-lite: modulation against per-picture kernels, equalised rates, noise, deviation, truncation, saving."""
+"""StyleGAN-lite: modulation against per-image kernels, equalised rates, noise, deviation, truncation, saving."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tlkit.tasks.synthesis.stylegan import StyleCritic, StyleGenerator, build_stylegan
+from tlkit.tasks.synthesis.stylegan import StyleDiscriminator, StyleGenerator, build_stylegan
 from tlkit.tasks.synthesis.stylegan_layers import (
     EqualisedConvolution,
     EqualisedDense,
@@ -32,7 +32,7 @@ def networks():
 
 @pytest.mark.parametrize("up", [False, True])
 def test_modulation_is_that_of_the_paper(up):
-    """Karras 2020, equations 1 and 3: a kernel for each picture, scaled and divided by its norm."""
+    """Karras 2020, equations 1 and 3: a kernel for each image, scaled and divided by its norm."""
     layer = ModulatedConvolution(5, up=up)
     layer.build((None, 6, 6, 3), (None, LATENT))
     x, w = normal(4, 6, 6, 3), normal(4, LATENT, seed=1)
@@ -41,8 +41,8 @@ def test_modulation_is_that_of_the_paper(up):
     for one, style, found in zip(x, styles, actual, strict=True):
         kernel = layer.kernel.numpy() / 27**0.5 * style[None, None, :, None]
         kernel /= np.sqrt((kernel**2).sum((0, 1, 2)) + 1e-8)
-        picture = np.repeat(np.repeat(one, 2, 0), 2, 1) if up else one
-        expected = tf.nn.conv2d(picture[None], kernel, 1, "SAME")
+        image = np.repeat(np.repeat(one, 2, 0), 2, 1) if up else one
+        expected = tf.nn.conv2d(image[None], kernel, 1, "SAME")
         expected = blurred(expected) if up else expected
         assert np.abs(expected[0] - found).max() < 1e-4
 
@@ -100,7 +100,7 @@ def test_minibatch_deviation_by_a_plain_loop():
     found = MinibatchDeviation(group=4)(x).numpy()
     assert np.array_equal(found[..., :3], x)
     for number in range(8):
-        group = x[number % 2 :: 2]  # pictures 0, 2, 4, 6 and 1, 3, 5, 7
+        group = x[number % 2 :: 2]  # images 0, 2, 4, 6 and 1, 3, 5, 7
         expected = np.sqrt(group.var(0) + 1e-8).mean()
         assert found[number, ..., 3] == pytest.approx(np.full((4, 4), expected), abs=1e-5)
     alike = MinibatchDeviation()(np.repeat(x[:1], 6, 0)).numpy()[..., 3]
@@ -108,11 +108,11 @@ def test_minibatch_deviation_by_a_plain_loop():
 
 
 @pytest.mark.parametrize(("size", "channels"), [(32, 1), (64, 3), (128, 1)])
-def test_pictures_in_and_out(size, channels):
-    generator, critic = build_stylegan(size, channels, latent=LATENT, width=WIDTH)
-    pictures = generator(normal(4, LATENT))
-    assert (pictures.shape, pictures.dtype) == ((4, size, size, channels), tf.float32)
-    assert critic(pictures).shape == (4,)
+def test_images_in_and_out(size, channels):
+    generator, discriminator = build_stylegan(size, channels, latent=LATENT, width=WIDTH)
+    images = generator(normal(4, LATENT))
+    assert (images.shape, images.dtype) == ((4, size, size, channels), tf.float32)
+    assert discriminator(images).shape == (4,)
     assert generator.layers_in_all == sum(map(len, generator.synthesis.levels))
 
 
@@ -122,8 +122,8 @@ def test_each_layer_follows_its_own_w(networks):
     for number in range(generator.layers_in_all):
         changed = w.copy()
         changed[1, number] += 1
-        pictures = generator.synthesis(changed).numpy()
-        assert np.abs(pictures[0] - pictures[1]).max() > 1e-4, number
+        images = generator.synthesis(changed).numpy()
+        assert np.abs(images[0] - images[1]).max() > 1e-4, number
 
 
 def test_noise_shows_once_it_has_strength(networks):
@@ -145,33 +145,33 @@ def test_truncation_goes_to_the_mean_of_w():
 
 
 @pytest.mark.parametrize("classes", [0, 2])
-def test_the_mean_of_w_follows_the_game(classes):
+def test_the_mean_of_w_follows_the_gan(classes):
     generator = build_stylegan(32, classes=classes, latent=LATENT, width=WIDTH).generator
     z, labels = normal(6, LATENT), np.array([0, 0, 0, 0, 1, 1])
-    generator.paint(z, labels, tf.constant([0, 0]), 0.9)
+    generator.sample(z, labels, tf.constant([0, 0]), 0.9)
     w = generator.mapping(z, labels).numpy()
     expected = [w[:4].mean(0), w[4:].mean(0)] if classes else [w.mean(0)]
     assert generator.mean_w.numpy() == pytest.approx(0.005 * np.stack(expected), rel=1e-3, abs=1e-7)
 
 
 def test_style_mixing_happens_with_its_probability(networks):
-    """With mixing a picture's first layer follows z alone; later ones may follow another."""
+    """With mixing an image's first layer follows z alone; later ones may follow another."""
     generator, seen = networks.generator, []
     synthesis = generator.synthesis
 
     class Spy:
         count = synthesis.count
 
-        def paint(self, w, seed):
+        def sample(self, w, seed):
             seen.append(w.numpy())
-            return synthesis.paint(w, seed)
+            return synthesis.sample(w, seed)
 
     z = normal(200, LATENT)
     own = generator.mapping(z).numpy()
     generator.synthesis = Spy()
     try:
         for mixing in (0.0, 0.9):
-            generator.paint(z, None, tf.constant([1, 2]), mixing)
+            generator.sample(z, None, tf.constant([1, 2]), mixing)
     finally:
         generator.synthesis = synthesis
     assert (seen[0] == own[:, None]).all()
@@ -187,18 +187,18 @@ def test_both_networks_can_be_saved_and_read(tmp_path, classes):
     networks = build_stylegan(32, latent=LATENT, width=WIDTH, classes=classes)
     networks.generator.mean_w.assign(normal(max(1, classes), LATENT))
     z, labels = normal(2, LATENT), np.array([0, 1]) if classes else None
-    pictures = networks.generator(z, labels, truncation=0.7)
+    images = networks.generator(z, labels, truncation=0.7)
     networks.generator.save(tmp_path / "generator.keras")
     again = keras.saving.load_model(tmp_path / "generator.keras")
-    assert np.array_equal(pictures, again(z, labels, truncation=0.7))
-    networks.critic.save(tmp_path / "critic.keras")
+    assert np.array_equal(images, again(z, labels, truncation=0.7))
+    networks.discriminator.save(tmp_path / "critic.keras")
     again = keras.saving.load_model(tmp_path / "critic.keras")
-    assert isinstance(again, StyleCritic)
-    assert np.array_equal(networks.critic(pictures, labels), again(pictures, labels))
+    assert isinstance(again, StyleDiscriminator)
+    assert np.array_equal(networks.discriminator(images, labels), again(images, labels))
 
 
 def test_half_precision_inside_float32_outside():
-    generator, critic = build_stylegan(32, latent=LATENT, width=WIDTH, precision="mixed_bfloat16")
-    pictures = generator(normal(2, LATENT))
-    assert (pictures.dtype, critic(pictures).dtype) == (tf.float32, tf.float32)
+    generator, discriminator = build_stylegan(32, latent=LATENT, width=WIDTH, precision="mixed_bfloat16")
+    images = generator(normal(2, LATENT))
+    assert (images.dtype, discriminator(images).dtype) == (tf.float32, tf.float32)
     assert generator.synthesis.levels[0][0].compute_dtype == "bfloat16"

@@ -1,4 +1,4 @@
-"""A generator that makes one picture: noticed at the first look, begun again, given up the third time; what leads back."""
+"""A generator that makes one image: noticed at the first look, begun again, given up the third time; what leads back."""
 
 from __future__ import annotations
 
@@ -9,103 +9,103 @@ import pytest
 import tensorflow as tf
 
 from tests.tasks.synthesis.starts import play_start
-from tests.tasks.synthesis.test_gan import PLAY, make, pictures, rewound, values
+from tests.tasks.synthesis.test_gan import PLAY, images, make, rewound, values
 from tlkit.engine.training.checkpoints import load_variables, save_variables
 from tlkit.errors import RunFailed
 from tlkit.tasks.synthesis import fit as playing
-from tlkit.tasks.synthesis.fit import GameWatchers, fit_game
+from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
 from tlkit.tasks.synthesis.total_collapse import constant_reason
 
 
-def whiten(game):
+def whiten(gan):
     """Saturate what a generator makes: white, whatever the latents."""
-    for network in (game.generator, game.average):
+    for network in (gan.generator, gan.average):
         network.body.layers[-2].bias.assign([20.0])
 
 
 @pytest.fixture(scope="module")
 def started():
-    game = make()
-    return game, values(game)
+    gan = make()
+    return gan, values(gan)
 
 
 @pytest.fixture
-def game(started, monkeypatch):
+def gan(started, monkeypatch):
     monkeypatch.setattr(playing, "SETTLED", 2)
-    game = rewound(*started)
-    game.begun = 0
-    return game
+    gan = rewound(*started)
+    gan.begun = 0
+    return gan
 
 
-def test_one_picture_is_told_from_many(game):
-    kernel = game.average.body.layers[-2].kernel
-    kernel.assign(10 * kernel)  # at its beginning a generator's pictures hardly differ
-    assert constant_reason(game, pictures()) is None
-    whiten(game)
-    reason = constant_reason(game, pictures())
-    assert reason.startswith("Pixels of the samples differ 0.000 times as much as those of real pictures do")
+def test_one_image_is_told_from_many(gan):
+    kernel = gan.average.body.layers[-2].kernel
+    kernel.assign(10 * kernel)  # at its beginning a generator's images hardly differ
+    assert constant_reason(gan, images()) is None
+    whiten(gan)
+    reason = constant_reason(gan, images())
+    assert reason.startswith("Pixels of the samples differ 0.000 times as much as those of real images do")
 
 
-def spoiled(game, steps, said):
+def spoiled(gan, steps, said):
     """Watchers that whiten the generator when a step of these is done."""
-    return GameWatchers(step=lambda *_: whiten(game) if int(game.step) in steps else None, note=said.append)
+    return GanWatchers(step=lambda *_: whiten(gan) if int(gan.step) in steps else None, note=said.append)
 
 
-def test_a_collapsed_game_is_begun_again_and_goes_on_from_a_kill_bit_for_bit(
-    game, started, tmp_path, monkeypatch
+def test_a_collapsed_gan_is_begun_again_and_goes_on_from_a_kill_bit_for_bit(
+    gan, started, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("tlkit.tasks.synthesis.total_collapse.LEAST_SPREAD", 1e-4)
-    first, said = values(game)[4:], []
-    result = fit_game(
-        game, pictures(), steps=5, folder=tmp_path / "whole", every=2, watchers=spoiled(game, {2}, said)
+    first, said = values(gan)[4:], []
+    result = fit_gan(
+        gan, images(), steps=5, folder=tmp_path / "whole", every=2, watchers=spoiled(gan, {2}, said)
     )
     assert (result.steps, result.begun_again, result.stopped) == (7, (2,), "all steps done")
     assert list(result.notes) == said
     assert said[0].startswith("Collapsed at step 2: Pixels of the samples differ 0.000 times")
     assert said[0].endswith("Begun again (1 of 2) with weights drawn from seed 1000003.")
-    whole = values(game)
+    whole = values(gan)
     assert not all(np.array_equal(a, b) for a, b in zip(first, whole[4:], strict=True))
 
-    game = rewound(*started)
-    game.begun = 0
+    gan = rewound(*started)
+    gan.begun = 0
 
     def die(*_):
-        if int(game.step) == 2:
-            whiten(game)
-        if int(game.step) == 5:
+        if int(gan.step) == 2:
+            whiten(gan)
+        if int(gan.step) == 5:
             raise KeyboardInterrupt
 
     cut = tmp_path / "cut"
     with pytest.raises(KeyboardInterrupt):
-        fit_game(game, pictures(), steps=5, folder=cut, every=2, watchers=GameWatchers(step=die))
-    game = rewound(*started)
-    game.begun = 0
-    again = fit_game(game, pictures(), steps=5, folder=cut, every=2)
+        fit_gan(gan, images(), steps=5, folder=cut, every=2, watchers=GanWatchers(step=die))
+    gan = rewound(*started)
+    gan.begun = 0
+    again = fit_gan(gan, images(), steps=5, folder=cut, every=2)
     assert (again.steps, again.begun_again, list(again.notes)) == (7, (2,), said)
-    assert all(np.array_equal(a, b) for a, b in zip(whole, values(game), strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(whole, values(gan), strict=True))
 
 
-def test_the_third_collapse_is_a_failure_and_stays_one(game, tmp_path):
+def test_the_third_collapse_is_a_failure_and_stays_one(gan, tmp_path):
     said = []
     with pytest.raises(RunFailed, match="collapsed at step 6, 2 times begun again: Pixels") as failed:
-        fit_game(game, pictures(), steps=8, folder=tmp_path, every=2, watchers=spoiled(game, {2, 4, 6}, said))
+        fit_gan(gan, images(), steps=8, folder=tmp_path, every=2, watchers=spoiled(gan, {2, 4, 6}, said))
     assert "another --seed" in failed.value.remedy
     assert len(said) == 2
     with pytest.raises(RunFailed, match="collapsed at step 6"):  # what `resume` says
-        fit_game(game, pictures(), steps=8, folder=tmp_path, every=2)
+        fit_gan(gan, images(), steps=8, folder=tmp_path, every=2)
 
 
-def test_where_the_tanh_is_saturated_the_penalty_alone_leads_back(game):
-    whiten(game)
-    batch = (tf.constant(pictures()[:4] * 2 - 1), tf.zeros(4, tf.int32))
-    kept = game.play
+def test_where_the_tanh_is_saturated_the_penalty_alone_leads_back(gan):
+    whiten(gan)
+    batch = (tf.constant(images()[:4] * 2 - 1), tf.zeros(4, tf.int32))
+    kept = gan.play
     try:
         found = {}
         for weight in (0.0, kept.saturation):
-            game.play = replace(kept, saturation=weight)
-            found[weight] = game.slopes(*batch).generator
+            gan.play = replace(kept, saturation=weight)
+            found[weight] = gan.gradients(*batch).generator
     finally:
-        game.play = kept
+        gan.play = kept
     assert all(not np.any(slope) for slope in found[0.0])  # the slope of tanh(20) is 0
     kernel, bias = found[kept.saturation][-2:]
     # d/db of 0.1 mean((20 + x - 3)^2), where x, what the kernel adds, is small
@@ -113,18 +113,18 @@ def test_where_the_tanh_is_saturated_the_penalty_alone_leads_back(game):
     assert np.any(kernel)
 
 
-def test_a_game_begun_before_there_was_a_penalty_goes_on_without_it(game, tmp_path):
-    kept = game.play
-    fit_game(game, pictures(), steps=1, folder=tmp_path, every=5)
+def test_a_gan_begun_before_there_was_a_penalty_goes_on_without_it(gan, tmp_path):
+    kept = gan.play
+    fit_gan(gan, images(), steps=1, folder=tmp_path, every=5)
     file = tmp_path / playing.CHECKPOINT
-    state = load_variables(file, game.state)
+    state = load_variables(file, gan.state)
     del state["settings"]["saturation"]
-    save_variables(file, game.state, state)
+    save_variables(file, gan.state, state)
     try:
-        fit_game(game, pictures(), steps=1, folder=tmp_path, every=5)
-        assert (kept.saturation, game.play.saturation) == (PLAY.saturation, 0.0)
+        fit_gan(gan, images(), steps=1, folder=tmp_path, every=5)
+        assert (kept.saturation, gan.play.saturation) == (PLAY.saturation, 0.0)
     finally:
-        game.play = kept
+        gan.play = kept
 
 
 @pytest.mark.slow

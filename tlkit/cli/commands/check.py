@@ -47,12 +47,12 @@ EXAMPLES = """
 
 @click.command(cls=SectionedCommand, examples=EXAMPLES)
 @click.argument("source", help="FOLDER of class folders or of boxes, FILE.csv, tfds:NAME, xray:crops.")
-@click.option("--group", metavar="TEXT", help=f"{GROUP} Their near copies are expected.")
+@click.option("--group", metavar="TEXT", help=f"{GROUP} Their near duplicates are expected.")
 @click.option(
     "--unlabelled",
     type=click.Choice(["error", "negative", "skip"]),
     default="error",
-    help="Boxes: what a picture without annotation is.",
+    help="Boxes: what an image without annotation is.",
 )
 @click.option("--run", metavar="RUN", help="A finished run: its answers name likely label errors.")
 @click.option(
@@ -99,15 +99,15 @@ def check(
             reading=reading_of(reading),
             begin=lambda total: bar.enter_context(Console().progress("checking", total)),
         )
-    judged = None
+    evaluated = None
     if path:
-        found, judged = _with_label_errors(found, path)
+        found, evaluated = _with_label_errors(found, path)
     if fix_list:
         _write_fix_list(fix_list, found, safe=csv_safe)
     if as_json:
-        show(_outcome(found, path, judged), as_json=True)
+        show(_outcome(found, path, evaluated), as_json=True)
     else:
-        _show_text(found, judged)
+        _show_text(found, evaluated)
     if found.errors:
         raise click.exceptions.Exit(DataFault.exit_code)
 
@@ -122,18 +122,18 @@ def _parts_of(run: Path) -> dict[str, str]:
 
 
 def _with_label_errors(found: Check, run: Path) -> tuple[Check, int]:
-    """The check with likely label errors, and how many pictures the run could speak about."""
+    """The check with likely label errors, and how many images the run could speak about."""
     from tlkit.data.checks.label_errors import label_error_findings
     from tlkit.data.images.findings import ordered
 
-    more, judged = label_error_findings(found, run)
-    return replace(found, findings=ordered([*found.findings, *more])), judged
+    more, evaluated = label_error_findings(found, run)
+    return replace(found, findings=ordered([*found.findings, *more])), evaluated
 
 
 # --- output ---
 
 
-def _outcome(found: Check, run: Path | None, judged: int | None) -> dict[str, Any]:
+def _outcome(found: Check, run: Path | None, evaluated: int | None) -> dict[str, Any]:
     """What --json prints; with errors it also has the `error` that every failure has."""
     outcome: dict[str, Any] = {
         "source": found.source,
@@ -146,7 +146,7 @@ def _outcome(found: Check, run: Path | None, judged: int | None) -> dict[str, An
         "errors": found.errors,
         "warnings": found.warnings,
         "run": run,
-        "judged": judged,
+        "judged": evaluated,
         "kinds": [
             {"kind": kind, "severity": severity, "count": len(some)}
             for (kind, severity), some in _by_kind(found.findings).items()
@@ -168,7 +168,7 @@ def _outcome(found: Check, run: Path | None, judged: int | None) -> dict[str, An
     return outcome
 
 
-def _show_text(found: Check, judged: int | None) -> None:
+def _show_text(found: Check, evaluated: int | None) -> None:
     what = "images" if found.form == "classes" else "images with boxes"
     classes = ", ".join(f"{count} {printable(name)}" for name, count in list(found.counts.items())[:8])
     more = f" and {len(found.counts) - 8} more classes" if len(found.counts) > 8 else ""
@@ -176,8 +176,10 @@ def _show_text(found: Check, judged: int | None) -> None:
     echo(f"{found.source}: {len(found.paths):,} {what} ({classes}{more}{parts})")
     for sentence in found.remarks:
         echo(printable(sentence))
-    if judged is not None:
-        echo(f"label-error: told from {judged:,} images that the run has not trained on; none for the others")
+    if evaluated is not None:
+        echo(
+            f"label-error: told from {evaluated:,} images that the run has not trained on; none for the others"
+        )
     if not found.findings:
         echo("Nothing found.")
         return

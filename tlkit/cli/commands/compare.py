@@ -52,14 +52,14 @@ EXAMPLES = """
     "--draw",
     type=click.Path(path_type=Path),
     metavar="FILE.png",
-    help="Of detectors: draw the same pictures, the truth and what each run finds.",
+    help="Of detectors: draw the same images, the truth and what each run finds.",
 )
 @click.option(
     "--source",
     metavar="SOURCE",
-    help="Of --draw: pictures with boxes.  [default: the first run's own]",
+    help="Of --draw: images with boxes.  [default: the first run's own]",
 )
-@click.option("--pictures", type=click.IntRange(1, 50), default=6, metavar="N", help="Of --draw: how many.")
+@click.option("--images", type=click.IntRange(1, 50), default=6, metavar="N", help="Of --draw: how many.")
 def compare(
     names: tuple[str, ...],
     runs: Path,
@@ -69,13 +69,13 @@ def compare(
     markdown: bool,
     draw: Path | None,
     source: str | None,
-    pictures: int,
+    images: int,
 ) -> None:
     """Put runs side by side in one table.
 
     Figures are those of each run's own test part, accuracy, and AP50 of detectors, with its 95 % interval. Runs on
     different images cannot be ranked by them: tlkit evaluate measures several runs on one source. --draw takes
-    pictures that none of the runs has learned from.
+    images that none of the runs has learned from.
     """
     if as_json + as_csv + markdown > 1:
         raise UsageFault("Use just one of --json, --csv and --markdown.")
@@ -86,11 +86,9 @@ def compare(
     if draw:
         from tlkit.cli.commands.compare_boxes import draw_compared
 
-        draw_compared(found, cards, draw, source, pictures)
+        draw_compared(found, cards, draw, source, images)
     elif source:
-        raise UsageFault(
-            "--source says which pictures --draw takes.", "Add --draw FILE.png, or leave it out."
-        )
+        raise UsageFault("--source says which images --draw takes.", "Add --draw FILE.png, or leave it out.")
     rows = [row_of(card, path) for card, path in zip(cards, found, strict=True)]
     if as_json:
         show({"runs": rows}, as_json=True)

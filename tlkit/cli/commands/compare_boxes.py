@@ -1,4 +1,4 @@
-"""`tlkit compare --draw`: what several detectors find on the same pictures, beside the truth."""
+"""`tlkit compare --draw`: what several detectors find on the same images, beside the truth."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ BATCH = 8
 def draw_compared(
     runs: Sequence[Path], cards: Sequence[dict[str, Any]], file: Path, source: str | None, number: int
 ) -> None:
-    """Draw a row for each picture: the truth, then each run's boxes from its own threshold on.
+    """Draw a row for each image: the truth, then each run's boxes from its own threshold on.
 
     Args:
         runs: [r] folders of detectors' runs.
         cards: [r] their cards.
         file: A PNG; must not exist.
-        source: Pictures with boxes, or None: those of the first run.
-        number: How many pictures.
+        source: Images with boxes, or None: those of the first run.
+        number: How many images.
 
     Raises:
         UsageFault: A run is no detector's, or the file cannot be used.
-        DataFault: No picture is left that none of the runs has learned from.
+        DataFault: No image is left that none of the runs has learned from.
     """
     _check(runs, cards, file)
     wanted = source or str(cards[0].get("source"))
     boxes = read_as_run(cards[0], wanted)
-    truth = _named(boxes.take(chosen_pictures(runs, boxes, number)), cards)
+    truth = _named(boxes.take(chosen_images(runs, boxes, number)), cards)
     detectors = {
         name: (_found(run, truth), threshold_of(run, card))
         for run, card, name in zip(runs, cards, _titles(runs, cards), strict=True)
@@ -49,15 +49,15 @@ def draw_compared(
     from tlkit.tasks.detection.reporting.plots import beside_truth
 
     save(beside_truth(truth, detectors, range(len(truth))), file)
-    Console().say(f"Drawn: {len(truth)} pictures of {wanted} that no run has learned from, in {file}.")
+    Console().say(f"Drawn: {len(truth)} images of {wanted} that no run has learned from, in {file}.")
 
 
-def chosen_pictures(runs: Sequence[Path], boxes: Boxes, number: int) -> list[int]:
-    """Indices of pictures that none of the runs has learned from, spread over the set, one of them empty.
+def chosen_images(runs: Sequence[Path], boxes: Boxes, number: int) -> list[int]:
+    """Indices of images that none of the runs has learned from, spread over the set, one of them empty.
 
     Args:
         runs: Folders of finished runs.
-        boxes: The pictures.
+        boxes: The images.
         number: How many at most; from 3 on the last is one without objects, where there is one.
 
     Raises:
@@ -69,7 +69,7 @@ def chosen_pictures(runs: Sequence[Path], boxes: Boxes, number: int) -> list[int
     first = _first_unseen(runs, boxes, with_objects, number - len(last))
     if not first + last:
         raise DataFault(
-            f"Some run has learned from each picture of {boxes.source}.", "Name others with --source."
+            f"Some run has learned from each image of {boxes.source}.", "Name others with --source."
         )
     return first + last
 
@@ -103,7 +103,7 @@ def _check(runs: Sequence[Path], cards: Sequence[dict[str, Any]], file: Path) ->
 
 
 def _named(boxes: Boxes, cards: Sequence[dict[str, Any]]) -> Boxes:
-    """The pictures, with the names of all classes that a run may find."""
+    """The images, with the names of all classes that a run may find."""
     names = [*boxes.class_names, *(name for card in cards for name in card.get("classes") or ())]
     return replace(boxes, class_names=tuple(dict.fromkeys(names)))
 
@@ -118,7 +118,7 @@ def _titles(runs: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _found(run: Path, truth: Boxes) -> Detections:
-    """What the run's SavedModel answers about each picture."""
+    """What the run's SavedModel answers about each image."""
     import numpy as np
 
     served = load_detector(run)

@@ -1,4 +1,4 @@
-"""`tlkit convert`: pictures with boxes from one format into another, exactly, or cut into crops for a classifier."""
+"""`tlkit convert`: images with boxes from one format into another, exactly, or cut into crops for a classifier."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ EXAMPLES = """
     default=2,
     metavar="N",
     show_default=True,
-    help="Crops: of nothing, a picture.",
+    help="Crops: of nothing, an image.",
 )
 @click.option("--group", help="Crops: as in the recipes, for the parts.")
 @click.option(
@@ -67,7 +67,7 @@ def convert(
     """Write images and boxes in another format.
 
     Reading the new folder gives the same boxes, classes, groups and parts to the last bit; this is checked before
-    it gets its name. As crops, every object is cut out and, of each picture, some windows of nothing, with the parts
+    it gets its name. As crops, every object is cut out and, of each image, some windows of nothing, with the parts
     that recipes deal at the same --seed and --group: what a classifier for slide-window learns from.
     """
     from tlkit.data.boxes.dataset import read_boxes
@@ -99,10 +99,10 @@ def convert(
 def _cut(
     boxes: Boxes, folder: Path, link: bool, *, negative: str, each: int, group: str | None, seed: int
 ) -> dict[str, int]:
-    """Write crops, dealt out as a recipe would deal the pictures; returns their number by class."""
+    """Write crops, split as a recipe would deal the images; returns their number by class."""
     from tlkit.data.boxes.crops import Cutting, write_crops
     from tlkit.data.boxes.splits import split_boxes
 
     if link:
-        raise UsageFault("--link does not go with --to crops: they are new pictures.", "Leave it out.")
+        raise UsageFault("--link does not go with --to crops: they are new images.", "Leave it out.")
     return write_crops(split_boxes(boxes, seed=seed, group=group), folder, Cutting(negative, each), seed=seed)

@@ -22,7 +22,7 @@ from tlkit.cli.options.shared import (
     with_reading_options,
 )
 from tlkit.cli.tables import show_table
-from tlkit.cli.unseen import learned_groups, left_to_judge
+from tlkit.cli.unseen import learned_groups, left_to_evaluate
 from tlkit.core.console import Console, echo
 from tlkit.core.reading import Reading
 from tlkit.core.run_folder import find_run, read_card
@@ -59,7 +59,7 @@ EXAMPLES = """
 @click.option(
     "--unlabelled",
     type=click.Choice(["error", "negative", "skip"]),
-    help="Of a detector: pictures without annotation.",
+    help="Of a detector: images without annotation.",
 )
 @click.option(
     "--unknown",
@@ -88,15 +88,15 @@ def evaluate(
     card = read_card(path)
     hold_limit(path, card, most_pixels)
     if card.get("kind") == "detector":
-        from tlkit.cli.commands.evaluate_boxes import Judged, evaluate_detector
+        from tlkit.cli.commands.evaluate_boxes import Evaluated, tell_evaluation
 
         _refuse(
             options,
             ("skip_bad", "download", *READING),
-            "does not apply to pictures with boxes",
+            "does not apply to images with boxes",
             "Use --faults clip.",
         )
-        how = Judged(
+        how = Evaluated(
             path,
             card,
             source,
@@ -105,7 +105,7 @@ def evaluate(
             options["unlabelled"],
             drop=options["unknown"] == "drop",
         )
-        evaluate_detector(how, batch=batch or 8, as_json=as_json)
+        tell_evaluation(how, batch=batch or 8, as_json=as_json)
         return
     _refuse(
         options, ("faults", "unlabelled", "unknown"), f"is for detectors, and {path} is none", "Leave it out."
@@ -149,14 +149,14 @@ def _evaluate_classifier(
         raise DataFault(f"{path} left out the classes of {source}.", "Give images of classes that it knows.")
     images, groups = settled.images, tuple(groups[i] for i in settled.kept)
     inspections = [inspections[i] for i in settled.kept]
-    kept, excluded = left_to_judge(path, source, inspections, groups)
+    kept, excluded = left_to_evaluate(path, source, inspections, groups)
     images, groups = images.take(kept), tuple(groups[i] for i in kept)
-    measures = judge(path, card, images, groups, batch)
+    measures = evaluate_images(path, card, images, groups, batch)
     small = {"small_classes": {**settled.card, "sentence": settled.notes[0]}} if settled.card else {}
     return {"run": path, "source": source, **excluded, "skipped": skipped, **small, **measures}
 
 
-def judge(
+def evaluate_images(
     path: Path, card: dict[str, Any], images: Images, groups: tuple[str, ...], batch: int
 ) -> dict[str, Any]:
     """Ask the run's SavedModel about every image and measure its answers.

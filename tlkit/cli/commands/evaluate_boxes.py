@@ -1,4 +1,4 @@
-"""`tlkit evaluate` with a detector's run: the measures of its training on pictures that it has not learned from."""
+"""`tlkit evaluate` with a detector's run: the measures of its training on images that it has not learned from."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HEAD = ("AP", "AP50", "AP75", "AR")
 COLUMNS = ("objects", "AP", "AP50", "AP75", "AR", "precision", "recall")
 
 
-class Judged(NamedTuple):
+class Evaluated(NamedTuple):
     """What is to be measured.
 
     Attributes:
         run: Folder of a detector's run.
         card: Its card.
-        source: SOURCE of pictures with boxes, as typed.
+        source: SOURCE of images with boxes, as typed.
         group: As for a split, or None.
         faults: What to do about boxes that cannot be, or None: as the run did with the same source, else refuse.
-        unlabelled: The same for pictures without annotation.
+        unlabelled: The same for images without annotation.
         drop: Leave boxes of classes out that the run does not know.
     """
 
@@ -49,14 +49,14 @@ class Judged(NamedTuple):
     drop: bool
 
 
-def evaluate_detector(asked: Judged, *, batch: int, as_json: bool) -> None:
+def tell_evaluation(asked: Evaluated, *, batch: int, as_json: bool) -> None:
     """Measure a detector and print it.
 
     Raises:
         DataFault: The source cannot be used, has unknown classes, or nothing that the run has not seen.
     """
     boxes, groups, facts = unseen_boxes(asked)
-    measures = judge_boxes(asked, boxes, groups, batch)
+    measures = evaluate_boxes(asked, boxes, groups, batch)
     outcome = {"run": asked.run, "source": asked.source, **facts, **measures}
     if as_json:
         show(outcome, as_json=True)
@@ -64,13 +64,13 @@ def evaluate_detector(asked: Judged, *, batch: int, as_json: bool) -> None:
         _show_text(outcome)
 
 
-def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]:
-    """The pictures that the run has not seen, with its classes; their groups; and what was left out.
+def unseen_boxes(asked: Evaluated) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]:
+    """The images that the run has not seen, with its classes; their groups; and what was left out.
 
     Raises:
-        DataFault: See `evaluate_detector`.
+        DataFault: See `tell_evaluation`.
     """
-    from tlkit.cli.unseen import left_to_judge
+    from tlkit.cli.unseen import left_to_evaluate
     from tlkit.data.boxes.splits import box_groups
     from tlkit.data.images.inspection import inspect_files
 
@@ -78,7 +78,7 @@ def unseen_boxes(asked: Judged) -> tuple[Boxes, tuple[str, ...], dict[str, Any]]
     boxes, dropped = with_classes(boxes, asked.run, asked.card.get("classes") or (), drop=asked.drop)
     inspections = inspect_files(boxes.files())
     groups = box_groups(boxes, inspections, asked.group or own_options(asked.card, asked.source).get("group"))
-    kept, excluded = left_to_judge(asked.run, asked.source, inspections, groups)
+    kept, excluded = left_to_evaluate(asked.run, asked.source, inspections, groups)
     facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes), "told": list(boxes.told)}
     return boxes.take(kept), tuple(groups[i] for i in kept), facts
 
@@ -91,7 +91,7 @@ def own_options(card: dict[str, Any], source: str) -> dict[str, Any]:
 def read_as_run(
     card: dict[str, Any], source: str, faults: str | None = None, unlabelled: str | None = None
 ) -> Boxes:
-    """Pictures with boxes, their faults treated as asked, else as the run did with the same source, else refused."""
+    """Images with boxes, their faults treated as asked, else as the run did with the same source, else refused."""
     from tlkit.data.boxes.dataset import read_boxes
 
     own = own_options(card, source)
@@ -104,16 +104,16 @@ def read_as_run(
 
 
 def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool = False) -> tuple[Boxes, int]:
-    """The same pictures with the classes of a run, matched by name; case counts only between two of the run's.
+    """The same images with the classes of a run, matched by name; case counts only between two of the run's.
 
     Args:
-        boxes: The pictures.
+        boxes: The images.
         run: Its folder, for the message.
-        classes: [k] the run's names; those that the pictures lack stay without objects.
+        classes: [k] the run's names; those that the images lack stay without objects.
         drop: Leave boxes of other classes out.
 
     Returns:
-        The pictures, and how many boxes were left out.
+        The images, and how many boxes were left out.
 
     Raises:
         DataFault: There are boxes of other classes, and they are not to be dropped.
@@ -159,8 +159,8 @@ def _near(name: str, classes: Sequence[str]) -> str:
     return f"Did you mean {near[0]}? " if near else ""
 
 
-def judge_boxes(asked: Judged, boxes: Boxes, groups: tuple[str, ...], batch: int) -> dict[str, Any]:
-    """The measures of the run's Keras model on pictures, by the evaluator of its training."""
+def evaluate_boxes(asked: Evaluated, boxes: Boxes, groups: tuple[str, ...], batch: int) -> dict[str, Any]:
+    """The measures of the run's Keras model on images, by the evaluator of its training."""
     import_tensorflow()
     from tlkit.tasks.detection.build import load_detector
     from tlkit.tasks.detection.evaluate import found_on
@@ -187,7 +187,7 @@ def _show_text(outcome: dict[str, Any]) -> None:
     echo(
         f"n: {outcome['n']} in {outcome['groups']} groups ({outcome['excluded']} excluded{learned_groups(outcome)})"
     )
-    echo(f"objects: {outcome['objects']} ({outcome['negative']} pictures without)")
+    echo(f"objects: {outcome['objects']} ({outcome['negative']} images without)")
     if outcome["dropped"]:
         echo(f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)")
     for sentence in outcome["told"]:
@@ -196,10 +196,10 @@ def _show_text(outcome: dict[str, Any]) -> None:
         _show_measure(name, outcome[name], outcome["intervals"].get(name))
     if outcome["at_100"]:
         _show_measure("AP of COCO's 100 detections", outcome["at_100"]["AP"], None)
-        echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and picture")
+        echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and image")
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
-        _show_measure(f"{name} false alarms a picture", row["recall"], outcome["intervals"].get(name))
+        _show_measure(f"{name} false alarms an image", row["recall"], outcome["intervals"].get(name))
     echo(_threshold_said(outcome["f1"]))
     echo()
     rows = [[name, *(_figure(row[key]) for key in COLUMNS)] for name, row in outcome["per_class"].items()]
@@ -209,7 +209,7 @@ def _show_text(outcome: dict[str, Any]) -> None:
 def _threshold_said(f1: dict[str, Any]) -> str:
     if f1["threshold"] is None:
         return "precision and recall: none, for nothing was found or there is nothing to find"
-    where = "the run's validation part" if f1["chosen_on"] == VALIDATION else "these pictures, which flatters"
+    where = "the run's validation part" if f1["chosen_on"] == VALIDATION else "these images, which flatters"
     return f"precision and recall from a score of {f1['threshold']:.4f}, where F1 of all classes was best on {where}"
 
 

@@ -35,7 +35,7 @@ NO_MODEL = {  # recipe -> what its runs hold
     "compare-backbones": "a table",
     "does-it-help": "a table",
     "does-tip-help": "a table",
-    "look-inside": "pictures of a network",
+    "look-inside": "images of a network",
     "generate": "images",
     "composite-crops": "images",
     "composite-threats": "images",

@@ -9,7 +9,7 @@ import click
 
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.inference import Files, ask, left_out, load_served, pictures, say_all
+from tlkit.cli.inference import Files, ask, find_images, left_out, load_served, say_all
 from tlkit.cli.options.shared import (
     csv_safe_option,
     hold_limit,
@@ -39,7 +39,7 @@ EXAMPLES = """
     nargs=-1,
     required=True,
     type=click.Path(path_type=Path),
-    help="Pictures, or folders: all pictures below; of a detector, a COCO file too.",
+    help="Images, or folders: all images below; of a detector, a COCO file too.",
 )
 @click.option("--skip-bad", is_flag=True, help="Leave unreadable images out and list them.")
 @click.option("--batch", type=click.IntRange(1), default=32, metavar="N", help="Images a step.")
@@ -53,7 +53,7 @@ EXAMPLES = """
     "--draw",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
-    help="Of a detector: write pictures with their boxes, boxes.csv and COCO's detections.json.",
+    help="Of a detector: write images with their boxes, boxes.csv and COCO's detections.json.",
 )
 @click.option(
     "--coco",
@@ -106,7 +106,7 @@ def predict(
             raise UsageFault(
                 f"{option} is for detectors, and {path} is none.", "Leave it out, or name a detector's run."
             )
-    _tell_names(path, pictures(images), form, batch=batch, skip_bad=skip_bad, csv_safe=csv_safe)
+    _tell_names(path, find_images(images), form, batch=batch, skip_bad=skip_bad, csv_safe=csv_safe)
 
 
 def _tell_names(path: Path, asked: Files, form: str, *, batch: int, skip_bad: bool, csv_safe: bool) -> None:

@@ -1,4 +1,4 @@
-"""What `tlkit predict` says with a detector's run: boxes as a table, as data, and drawn on pictures."""
+"""What `tlkit predict` says with a detector's run: boxes as a table, as data, and drawn on images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.cli.execute import show
-from tlkit.cli.inference import ask, left_out, pictures, say_all
+from tlkit.cli.inference import ask, find_images, left_out, say_all
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.core.console import Console
 from tlkit.core.device import import_tensorflow
@@ -28,7 +28,7 @@ class Asked(NamedTuple):
     Attributes:
         run: Folder of a detector's run.
         card: Its card.
-        images: Pictures and folders.
+        images: Images and folders.
         threshold: Least score, or None.
         draw: Where to draw, or None.
         coco: COCO file whose numbers images and classes get, or None.
@@ -45,17 +45,17 @@ class Asked(NamedTuple):
 
 
 def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
-    """Find things on pictures, print them, and draw them where that is asked.
+    """Find things on images, print them, and draw them where that is asked.
 
     Args:
         asked: The question.
         form: "text", "csv" or "json".
-        batch: Pictures a step.
-        skip_bad: Leave unreadable pictures out.
+        batch: Images a step.
+        skip_bad: Leave unreadable images out.
 
     Raises:
         UsageFault: Threshold or folder cannot be used.
-        DataFault: A picture cannot be used.
+        DataFault: An image cannot be used.
     """
     threshold = threshold_of(asked.run, asked.card, asked.threshold)
     (files, remarks), ids = _asked_files(asked)
@@ -135,11 +135,11 @@ def drawn(one: NamedFound, threshold: float) -> Drawn:
 
 
 def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
-    """The pictures, and whose numbers they get: those of --coco, else of the COCO file that is asked about.
+    """The images, and whose numbers they get: those of --coco, else of the COCO file that is asked about.
 
     Raises:
         UsageFault: --coco without --draw.
-        DataFault: A picture is not there, or --coco is no COCO file.
+        DataFault: An image is not there, or --coco is no COCO file.
     """
     from tlkit.data.boxes.formats.coco import coco_files, read_coco_ids
 
@@ -154,7 +154,7 @@ def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
     for place in asked.images:
         one = next((ids for ids in named if ids.file == place), None)
         places += [one.root / path for path in one.images] if one else [place]
-    files = pictures(tuple(places))
+    files = find_images(tuple(places))
     if asked.coco:
         return files, read_coco_ids(asked.coco)
     only = asked.images[0] if len(asked.images) == 1 else None
@@ -172,10 +172,10 @@ def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
 def _numbers(
     asked: Asked, found: list[Drawn], classes: tuple[str, ...], ids: CocoIds | None
 ) -> Numbers | None:
-    """The numbers of the file for pictures and classes, said; None where there is no file, or a folder's lacks some.
+    """The numbers of the file for images and classes, said; None where there is no file, or a folder's lacks some.
 
     Raises:
-        DataFault: --coco lacks a picture, or names it twice.
+        DataFault: --coco lacks an image, or names it twice.
     """
     from tlkit.tasks.detection.reporting.files import Numbers
 
@@ -186,12 +186,12 @@ def _numbers(
     lacking = [one.path for one, number in zip(found, images, strict=True) if number is None]
     if lacking and asked.coco:
         raise DataFault(
-            f"{ids.file} does not name {lacking[0]}, or names several alike ({count(len(lacking), 'picture')} so).",
-            "Ask about the pictures of that file, or leave --coco out: then they are numbered from 1.",
+            f"{ids.file} does not name {lacking[0]}, or names several alike ({count(len(lacking), 'image')} so).",
+            "Ask about the images of that file, or leave --coco out: then they are numbered from 1.",
         )
     if lacking:
         say(
-            f"{ids.file} lacks {count(len(lacking), 'picture')}; detections.json numbers all from 1, see images.json."
+            f"{ids.file} lacks {count(len(lacking), 'image')}; detections.json numbers all from 1, see images.json."
         )
         return None
     numbers, new = ids.of_classes(classes)
@@ -204,7 +204,7 @@ def _numbers(
 
 
 def _check_new(folder: Path, images: tuple[Path, ...]) -> None:
-    """Before the slow part: nothing is overwritten, and no later prediction meets the drawn pictures.
+    """Before the slow part: nothing is overwritten, and no later prediction meets the drawn images.
 
     Raises:
         UsageFault: The folder is in use or lies inside one of those that are asked about.
@@ -229,7 +229,7 @@ def _draw(
         write_found(found, classes, folder, about, step, numbers, safe=asked.csv_safe)
     boxes = sum(len(one.labels) for one in found)
     console.say(
-        f"Drawn in {folder}: {count(len(found), 'picture')}; boxes.csv and detections.json beside them; boxes: {boxes}."
+        f"Drawn in {folder}: {count(len(found), 'image')}; boxes.csv and detections.json beside them; boxes: {boxes}."
     )
 
 
@@ -252,7 +252,7 @@ def _show_json(
 
 
 def _rows(one: Drawn) -> list[list[Any]]:
-    """A row for each box, by `HEADER`; one without a box for a picture that has none."""
+    """A row for each box, by `HEADER`; one without a box for an image that has none."""
     rows = [
         [one.path, label, score, *box]
         for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)

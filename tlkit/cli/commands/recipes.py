@@ -1,4 +1,4 @@
-"""`tlkit recipes`: what can be cooked."""
+"""`tlkit recipes`: what can be run."""
 
 from __future__ import annotations
 

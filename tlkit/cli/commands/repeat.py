@@ -139,7 +139,7 @@ def _changed_environment(card: dict[str, Any], settings: dict[str, Any], *, verb
 def _run_again(
     command: RecipeCommand, stored: dict[str, Any], path: Path, *, as_json: bool, verbose: bool
 ) -> Path:
-    """Cook the recipe with stored options as `tlkit run` would; what it prints on stdout is kept back."""
+    """Run the recipe with stored options as `tlkit run` would; what it prints on stdout is kept back."""
     ctx = click.Context(command, info_name=str(command.name))
     known = {str(p.name): p for p in command.params}
     options = {

@@ -74,7 +74,7 @@ def _mend(folder: RunFolder) -> None:
     if file.is_file() and not file.read_bytes().endswith(b"\n"):
         folder.rewrite_metrics(folder.metrics())
     else:
-        folder.mend_board()
+        folder.mend_tensorboard()
     folder.release()
 
 

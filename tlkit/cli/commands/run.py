@@ -45,7 +45,7 @@ EXAMPLES = """
     "--shipped", is_flag=True, help="Of a name that ./recipes has too: run the one that tlkit ships."
 )
 def run(yours: bool, shipped: bool) -> None:  # RecipeGroup reads them
-    """Cook a recipe: from a source of images to a finished run.
+    """Run a recipe: from a source of images to a finished run.
 
     A recipe is one file: one that tlkit ships, or one in ./recipes. Of a name that both have with other content,
     --yours or --shipped (before the name) says which is meant; nothing runs without. What it makes is kept in

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.groups import REQUIRED, Decorator, Numbers, Words, grouped
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
@@ -51,23 +52,23 @@ def boxes() -> Decorator:
             None,
             "Boxes that cannot be: refuse, or clip them or leave their images out.",
         ),
-        ("unlabelled", Choice(["error", "negative", "skip"]), "error", None, "Pictures without annotation."),
+        ("unlabelled", Choice(["error", "negative", "skip"]), "error", None, "Images without annotation."),
     ]
     return grouped(None, None, "Data", rows, {})
 
 
 def network(backbone: str, weights: str, size: int) -> Decorator:
-    """--backbone, --weights, --start, --image-size, --precision, each by its own name."""
+    """--backbone, --weights, --warm-start, --image-size, --precision, each by its own name."""
     rows = [
         ("backbone", str, backbone, "NAME", "Network with a pyramid of features; yolov8-xs to yolov8-l too."),
         ("weights", str, weights, "imagenet|none|FILE", "What the backbone starts from."),
-        ("start", str, None, "RUN", "Start from all weights of a finished detector instead."),
+        ("warm-start", str, None, "RUN", "Start from all weights of a finished detector instead."),
         (
             "image-size",
             click.IntRange(64),
             size,
             "PIXELS",
-            "Side of the square input; pictures are letterboxed.",
+            "Side of the square input; images are letterboxed.",
         ),
         ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
     ]
@@ -84,15 +85,21 @@ def fitting(**defaults: Any) -> Decorator:
 
     share = click.FloatRange(0, 1, max_open=True)
     rows = [
-        ("batch", click.IntRange(1), 8, "N", "Pictures a step."),
-        ("patience", click.IntRange(1), 20, "N", "Judged epochs without progress before a phase stops."),
+        ("batch", click.IntRange(1), 8, "N", "Images a step."),
+        ("patience", click.IntRange(1), 20, "N", "Evaluated epochs without progress before a phase stops."),
         ("schedule", Choice(["cosine", "constant"]), "cosine", None, "How the rate falls."),
         ("warmup", share, 0.05, "SHARE", "Part of a phase in which a rate rises."),
         ("weight-decay", click.FloatRange(0), 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
         ("clip-norm", click.FloatRange(0), 10.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
-        ("balance", Choice(["none", "resample"]), "none", None, "Classes and empty pictures equally likely."),
+        ("balance", Choice(["none", "resample"]), "none", None, "Classes and empty images equally likely."),
         ("ema", share, 0.999, "SHARE", "Of the averaged weights kept in a step; 0 does not average."),
-        ("judge-every", click.IntRange(1), 1, "N", "Epochs from one judgement on validation to the next."),
+        (
+            "evaluate-every",
+            click.IntRange(1),
+            1,
+            "N",
+            "Epochs from one evaluation on validation to the next.",
+        ),
     ]
     return grouped("fitting", make, "Training", rows, defaults)
 
@@ -108,9 +115,9 @@ def augmentation(**defaults: Any) -> Decorator:
     share, factor = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     rows = [
         ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),
-        ("turn", bool, False, None, "Turn by right angles, for pictures without an up."),
-        ("least-scale", factor, 0.7, "FACTOR", "Least change of size."),
-        ("largest-scale", factor, 1.4, "FACTOR", "Largest change of size."),
+        ("turn", bool, False, None, "Turn by right angles, for images without an up."),
+        ("min-scale", factor, 0.7, "FACTOR", "Least change of size."),
+        ("max-scale", factor, 1.4, "FACTOR", "Largest change of size."),
         ("stretch", share, 0.1, "SHARE", "Largest change of width against height."),
         ("shift", share, 0.1, "SHARE", "Largest shift."),
         (
@@ -122,42 +129,42 @@ def augmentation(**defaults: Any) -> Decorator:
         ),
         ("brightness", click.FloatRange(0), 0.0, "SHARE", "Largest change of brightness."),
         ("contrast", click.FloatRange(0), 0.0, "SHARE", "Largest change of contrast."),
-        ("mosaic", share, 0.0, "SHARE", "Pictures put together from four."),
-        ("mixup", share, 0.0, "SHARE", "Pictures blended with another."),
+        ("mosaic", share, 0.0, "SHARE", "Images put together from four."),
+        ("mixup", share, 0.0, "SHARE", "Images blended with another."),
         (
             "crop",
             click.IntRange(0),
             0,
             "PIXELS",
-            "Learn squares cut out of pictures; 0 learns whole pictures.",
+            "Learn squares cut out of images; 0 learns whole images.",
         ),
     ]
     return grouped("augmentation", make, "Augmentation", rows, defaults)
 
 
 def projecting() -> Decorator:
-    """--tip, --tip-only, --tip-share and the poses of threats as `projecting`, a `Projecting`."""
+    """--paste, --paste-only, --paste-share and the poses of threats as `projecting`, a `Projecting`."""
 
     def make(tip: str | None, tip_only: str | None, tip_share: float, **poses: Any) -> Any:
         return Projecting(tip, tip_only, tip_share, _superimposing(**poses))
 
     rows = [
         (
-            "tip",
+            "paste",
             str,
             None,
             "SOURCE|RUN",
-            "Clean crops of threats, laid into training pictures at every step.",
+            "Clean crops of threats, pasted into training images at every step.",
         ),
-        ("tip-only", str, None, "TEXT", "Regular expression: only crops whose path has it."),
-        ("tip-share", click.FloatRange(0, 1, min_open=True), SHARE, "SHARE", "Of the training pictures."),
+        ("paste-only", str, None, "TEXT", "Regular expression: only crops whose path has it."),
+        ("paste-share", click.FloatRange(0, 1, min_open=True), SHARE, "SHARE", "Of the training images."),
         *_poses("In each of those."),
     ]
-    return grouped("projecting", make, "Threats laid in (TIP)", rows, {})
+    return grouped("projecting", make, "Threats pasted in (TIP)", rows, {})
 
 
 def detecting() -> Decorator:
-    """--threshold, --overlap, --most as `detecting`, a `Detecting`."""
+    """--threshold, --overlap, --max-detections as `detecting`, a `Detecting`."""
 
     def make(most: int | None, **values: Any) -> Any:
         from tlkit.tasks.detection.settings import UNSET, Detecting
@@ -169,18 +176,18 @@ def detecting() -> Decorator:
         ("threshold", share, 0.05, "SCORE", "Least score of a served detection."),
         ("overlap", share, 0.5, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
         (
-            "most",
+            "max-detections",
             click.IntRange(1),
             None,
             "N",
-            "Detections a picture.  [default: 100, or the most objects of a training picture]",
+            "Detections an image.  [default: 100, or the most objects of a training image]",
         ),
     ]
     return grouped("detecting", make, "Serving", rows, {})
 
 
 def windows() -> Decorator:
-    """--classifier, --negative, each by its own name, and --least-side, --ratio, --step and their like as `windows`."""
+    """--classifier, --negative, each by its own name, and --min-side, --ratio, --step and their like as `windows`."""
 
     def make(
         least_side: float | None, largest_side: float | None, ratios: tuple[float, ...], **values: Any
@@ -192,9 +199,9 @@ def windows() -> Decorator:
     share = click.FloatRange(0, 1, min_open=True)
     positive = click.FloatRange(0, min_open=True)
     rows = [
-        ("size", click.IntRange(32), 416, "PIXELS", "Side of the square; pictures are letterboxed."),
-        ("least-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
-        ("largest-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("size", click.IntRange(32), 416, "PIXELS", "Side of the square; images are letterboxed."),
+        ("min-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("max-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
         ("scales", click.IntRange(1), 4, "N", "From the least side to the largest."),
         ("ratio", positive, (), "NUMBER", "Width over height; may be repeated.  [default: 0.5 1 2]"),
         ("step", share, 0.25, "SHARE", "From one window to the next, by the window."),
@@ -213,7 +220,7 @@ def windows() -> Decorator:
             "Of two boxes of a class that overlap more, the weaker goes.",
         ),
         ("soft", click.FloatRange(0), 0.0, "SIGMA", "Above 0: it stays with a lower score (soft-NMS)."),
-        ("most", click.IntRange(1), 50, "N", "Detections a picture."),
+        ("max-detections", click.IntRange(1), 50, "N", "Detections an image."),
         ("chunk", click.IntRange(1), 64, "N", "Windows that are classified at a time."),
     ]
     own = [
@@ -238,16 +245,16 @@ def superimposing() -> Decorator:
         ("only-empty-bags", bool, False, None, "Leave bags out that have boxes; else their boxes stay."),
         ("copies", click.IntRange(1), 1, "N", "Composites of each bag."),
         ("count", click.IntRange(1), None, "N", "Composites in all, instead."),
-        ("empty", share, 0.3, "SHARE", "Composites into which nothing is laid."),
+        ("empty", share, 0.3, "SHARE", "Composites into which nothing is pasted."),
         *_poses(),
     ]
     return grouped("how", _superimposing, "Composites", rows, {}, {"class": "classes"})
 
 
 def tip() -> Decorator:
-    """--threats, --fakes, --detector, --numbers, --arms and their like as `question`, a `TipQuestion`."""
+    """--threats, --generated, --detector, --numbers, --arms and their like as `question`, a `TipQuestion`."""
     poses = _poses()
-    keys = [name.replace("-", "_") for name, *_ in poses]
+    keys = [stored_key(name) for name, *_ in poses]
 
     def make(**values: Any) -> Any:
         from tlkit.tasks.studies.composites_arms import TipQuestion
@@ -256,19 +263,19 @@ def tip() -> Decorator:
 
     known = ("nothing", "tip", "fakes+tip", "live")
     rows = [
-        ("threats", str, REQUIRED, "SOURCE", "Threat crops that are laid into empty training pictures."),
-        ("fakes", str, (), "RUN", "Finished run that made pictures of threats; may be repeated."),
-        ("numbers", Numbers(0), "20,50", "N,N", "Real pictures with a threat, with commas; 0: none."),
+        ("threats", str, REQUIRED, "SOURCE", "Threat crops that are pasted into empty training images."),
+        ("generated", str, (), "RUN", "Finished run that made images of threats; may be repeated."),
+        ("numbers", Numbers(0), "20,50", "N,N", "Real images with a threat, with commas; 0: none."),
         ("detector", Choice(["yolov8", "retinanet"]), "yolov8", None, "What learns in every arm."),
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
-        ("repeats", click.IntRange(1), 2, "N", "Each with other real pictures, composites and seed."),
+        ("repeats", click.IntRange(1), 2, "N", "Each with other real images, composites and seed."),
         ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),
         (
             "live-share",
             click.FloatRange(0, 1, min_open=True),
             0.5,
             "SHARE",
-            "Of the pictures in the arm live.",
+            "Of the images in the arm live.",
         ),
         *poses,
     ]
@@ -295,15 +302,15 @@ def _superimposing(
 
 
 def _poses(where: str = "In the others.") -> list[tuple]:
-    """Rows of what threats look like in a composite; `where` says in which pictures their number is that."""
+    """Rows of what threats look like in a composite; `where` says in which images their number is that."""
     factor, side = click.FloatRange(0, min_open=True), click.FloatRange(0, 1, min_open=True)
     return [
-        ("least-threats", click.IntRange(0), 1, "N", where),
-        ("most-threats", click.IntRange(1), 2, "N", where),
-        ("least-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
-        ("largest-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
-        ("least-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),
-        ("largest-thickness", factor, 1.25, "TIMES", "Of a threat, by what it is."),
+        ("min-threats", click.IntRange(0), 1, "N", where),
+        ("max-threats", click.IntRange(1), 2, "N", where),
+        ("min-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("max-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("min-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),
+        ("max-thickness", factor, 1.25, "TIMES", "Of a threat, by what it is."),
         ("i0", side, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
         ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their metal."),
     ]
@@ -311,20 +318,15 @@ def _poses(where: str = "In the others.") -> list[tuple]:
 
 def _span(what: str, least: Any, most: Any) -> tuple[Any, Any]:
     if least > most:
-        names = {"threats": ("threats", "most-threats"), "thickness": ("thickness", "largest-thickness")}[
-            what
-        ]
-        raise UsageFault(
-            f"--least-{names[0]} {least:g} is more than --{names[1]} {most:g}.", "Exchange them."
-        )
+        raise UsageFault(f"--min-{what} {least:g} is more than --max-{what} {most:g}.", "Exchange them.")
     return least, most
 
 
 def _sides(least: float | None, largest: float | None) -> tuple[float, float] | None:
     if (least is None) != (largest is None):
-        raise UsageFault("--least-side and --largest-side go together.", "Give both, or none.")
+        raise UsageFault("--min-side and --max-side go together.", "Give both, or none.")
     if least is None or largest is None:
         return None
     if least > largest:
-        raise UsageFault(f"--least-side {least:g} is more than --largest-side {largest:g}.", "Exchange them.")
+        raise UsageFault(f"--min-side {least:g} is more than --max-side {largest:g}.", "Exchange them.")
     return least, largest

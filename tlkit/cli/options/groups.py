@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.shared import SectionOption
 from tlkit.errors import UsageFault
 
@@ -177,7 +178,7 @@ def grouped(
     `renamed` maps an option whose name is a word of Python to the name of its value.
     """
     renamed = renamed or {}
-    keys = [renamed.get(row[0], row[0].replace("-", "_")) for row in rows]
+    keys = [renamed.get(row[0], stored_key(row[0])) for row in rows]
     if unknown := set(changed) - set(keys):
         raise TypeError(f"no such option in this group: {', '.join(sorted(unknown))}")
 

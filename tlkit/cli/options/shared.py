@@ -42,7 +42,7 @@ class SmallClasses(click.ParamType):
 
 
 def split_options() -> list[click.Option]:
-    """What every recipe takes that deals images out to training, validation and test."""
+    """What every recipe takes that splits images into training, validation and test."""
     return [
         _data("--group", metavar="TEXT", help=GROUP),
         _data(
@@ -61,10 +61,11 @@ def split_options() -> list[click.Option]:
         _data("--allow-leak", is_flag=True, help="Train although parts share images; the report says so."),
         _data("--skip-bad", is_flag=True, help="Leave unreadable images out; the report lists them."),
         _data(
-            "--more",
+            "--synthetic",
+            "more",
             multiple=True,
             metavar="RUN",
-            help="Add a run's synthetic pictures to training; may be repeated.",
+            help="Add a run's synthetic images to training; may be repeated.",
         ),
         _data(
             "--small-classes",
@@ -115,7 +116,8 @@ def run_options() -> list[click.Option]:
         _run("--seed", type=click.IntRange(min=0), default=0, help="Seed of all that is random."),
         _run("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="Where to compute."),
         _run(
-            "--most-pixels",
+            "--max-pixels",
+            "most_pixels",
             type=click.IntRange(min=1),
             default=MOST_PIXELS,
             metavar="N",
@@ -139,13 +141,13 @@ def csv_safe_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def most_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--most-pixels` for a verb that reads a source; it holds until the verb ends."""
+    """`--max-pixels` for a verb that reads a source; it holds until the verb ends."""
 
     def hold(ctx: click.Context, _option: click.Parameter, most: int) -> None:
         ctx.with_resource(pixel_limit(most))
 
     return click.option(
-        "--most-pixels",
+        "--max-pixels",
         type=click.IntRange(min=1),
         default=MOST_PIXELS,
         metavar="N",
@@ -156,9 +158,10 @@ def most_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def served_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--most-pixels` for a verb that asks a run; `hold_limit` makes it hold."""
+    """`--max-pixels` for a verb that asks a run; `hold_limit` makes it hold."""
     return click.option(
-        "--most-pixels",
+        "--max-pixels",
+        "most_pixels",
         type=click.IntRange(min=1),
         metavar="N",
         help=f"{PIXELS}  [default: what the run reads]",
@@ -179,8 +182,8 @@ def hold_limit(run: Path, card: Mapping[str, Any], most: int | None) -> None:
     served = card.get("most_pixels")
     if most and served and most > served:
         raise UsageFault(
-            f"--most-pixels {most} is above {served}, the most that the model of {run} reads.",
-            f"Give {served} or less, or make the run again with --most-pixels {most}.",
+            f"--max-pixels {most} is above {served}, the most that the model of {run} reads.",
+            f"Give {served} or less, or make the run again with --max-pixels {most}.",
         )
     click.get_current_context().with_resource(pixel_limit(most or served or MOST_PIXELS))
 

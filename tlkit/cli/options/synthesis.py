@@ -1,4 +1,4 @@
-"""Groups of options of the recipes that synthesise pictures or ask what they are worth."""
+"""Groups of options of the recipes that synthesise images or ask what they are worth."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def imitated(**defaults: Any) -> Decorator:
     rows = [
         ("class", str, (), "NAME", "Class to imitate; may be repeated with --conditional."),
         ("conditional", bool, False, None, "One generator for several classes, told by a label."),
-        ("size", Choice(["32", "64", "128"]), "32", "PIXELS", "Side of the pictures: 32, 64 or 128."),
+        ("size", Choice(["32", "64", "128"]), "32", "PIXELS", "Side of the images: 32, 64 or 128."),
         ("channels", Choice(["auto", "1", "3"]), "auto", None, "Grey or RGB; auto looks at the files."),
-        ("fit", Choice(["resize", "pad"]), "resize", None, "Pictures that are not square."),
+        ("fit", Choice(["resize", "pad"]), "resize", None, "Images that are not square."),
     ]
     return grouped("chosen", make, "Data", rows, defaults, {"class": "classes"})
 
@@ -43,9 +43,9 @@ def play(preset: str) -> Decorator:
 
     rate, words = click.FloatRange(0, min_open=True), Words(settings.AUGMENTATIONS)
     rows = [
-        ("batch", click.IntRange(2), base.batch, "N", "Pictures a step."),
+        ("batch", click.IntRange(2), base.batch, "N", "Images a step."),
         ("learning-rate", rate, base.learning_rate, "RATE", "Of the generator."),
-        ("critic-rate", rate, base.critic_rate, "RATE", "Of the critic."),
+        ("discriminator-rate", rate, base.critic_rate, "RATE", "Of the discriminator."),
         ("loss", Choice(["non-saturating", "hinge"]), base.loss, None, "Of both."),
         ("r1", click.FloatRange(0), base.r1, "GAMMA", "Weight of the gradient penalty; 0 is none."),
         ("ema", click.FloatRange(0), base.ema, "PICTURES", "Half-life of the averaged generator."),
@@ -55,19 +55,19 @@ def play(preset: str) -> Decorator:
             click.FloatRange(0, 1),
             base.p,
             "SHARE",
-            "Of pictures that each change meets; ADA starts here.",
+            "Of images that each change meets; ADA starts here.",
         ),
-        ("ada", bool, base.ada is not None, None, "Let p follow the critic (Karras 2020)."),
+        ("ada", bool, base.ada is not None, None, "Let p follow the discriminator (Karras 2020)."),
     ]
     return grouped("play", make, "Game", rows, {})
 
 
-_AUGMENTATION = "Changes to reals and fakes inside the game: translation, cutout, flip, turn, colour; none."
+_AUGMENTATION = "Changes to reals and fakes inside the GAN: translation, cutout, flip, turn, colour; none."
 
 
-def game_networks() -> Decorator:
+def gan_networks() -> Decorator:
     """--width, --latent, --preview-augment, each by its own name."""
-    picture = click.Path(dir_okay=False, path_type=Path)
+    image = click.Path(dir_okay=False, path_type=Path)
     rows = [
         (
             "width",
@@ -80,10 +80,10 @@ def game_networks() -> Decorator:
         ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
         (
             "preview-augment",
-            picture,
+            image,
             None,
             "FILE.png",
-            "Draw the changes inside the game into a file, and end.",
+            "Draw the changes inside the GAN into a file, and end.",
         ),
     ]
     return grouped(None, None, "Game", rows, {})
@@ -98,7 +98,7 @@ def length(**defaults: Any) -> Decorator:
         return Length(**values)
 
     rows = [
-        ("steps", click.IntRange(1), 6000, "N", "Steps of the game."),
+        ("steps", click.IntRange(1), 6000, "N", "Steps of the GAN."),
         (
             "minutes",
             click.FloatRange(0, min_open=True),
@@ -106,17 +106,17 @@ def length(**defaults: Any) -> Decorator:
             "MINUTES",
             "End after so long, if steps remain.",
         ),
-        ("every", click.IntRange(1), 500, "N", "Steps between checkpoints, each judged on validation."),
+        ("every", click.IntRange(1), 500, "N", "Steps between checkpoints, each evaluated on validation."),
     ]
     return grouped("length", make, "Game", rows, defaults)
 
 
 def judge(**defaults: Any) -> Decorator:
-    """--judge, --samples, each by its own name."""
+    """--metric-extractor, --samples, each by its own name."""
     text = "Extractor of the measures; a backbone's NAME@FILE takes weights of yours."
     rows = [
-        ("judge", ExtractorNames(), "efficientnet-lite0", "NAME", text),
-        ("samples", click.IntRange(1), 200, "N", "Synthetic pictures of each class."),
+        ("metric-extractor", ExtractorNames(), "efficientnet-lite0", "NAME", text),
+        ("samples", click.IntRange(1), 200, "N", "Synthetic images of each class."),
     ]
     return grouped(None, None, "Judging", rows, defaults)
 
@@ -125,8 +125,8 @@ def sampling() -> Decorator:
     """--class, --samples, --truncation, each by its own name."""
     rows = [
         ("class", str, (), "NAME", "Class to make; may be repeated.  [default: all]"),
-        ("samples", click.IntRange(1), 200, "N", "Pictures of each class."),
-        ("truncation", click.FloatRange(0, 1), 1.0, "SHARE", "1: all variety; 0: the average picture."),
+        ("samples", click.IntRange(1), 200, "N", "Images of each class."),
+        ("truncation", click.FloatRange(0, 1), 1.0, "SHARE", "1: all variety; 0: the average image."),
     ]
     return grouped(None, None, "Pictures", rows, {}, {"class": "classes"})
 
@@ -139,16 +139,16 @@ def question(**defaults: Any) -> Decorator:
 
         return Question(name=sought, size=int(size), **values)
 
-    games = ("dcgan", "stylegan")
-    arms = ("nothing", "flips", *games, "composites", *(f"{game}+composites" for game in games))
+    gans = ("dcgan", "stylegan")
+    arms = ("nothing", "flips", *gans, "composites", *(f"{gan}+composites" for gan in gans))
     rows = [
         ("class", str, REQUIRED, "NAME", "Class that is to be found."),
-        ("numbers", Numbers(), "20,50,100,200", "N,N", "Real pictures of it, with commas."),
+        ("numbers", Numbers(), "20,50,100,200", "N,N", "Real images of it, with commas."),
         ("arms", Words(arms), "flips,dcgan,stylegan", "WORDS", f"What is added: {', '.join(arms[1:])}."),
-        ("repeats", click.IntRange(1), 3, "N", "Each with other real pictures and another seed."),
-        ("samples", click.IntRange(1), 200, "N", "Pictures that a generator adds."),
-        ("steps", click.IntRange(1), 1500, "N", "Of each game."),
-        ("size", Choice(["32", "64", "128"]), "32", "PIXELS", "Side of the generated pictures."),
+        ("repeats", click.IntRange(1), 3, "N", "Each with other real images and another seed."),
+        ("samples", click.IntRange(1), 200, "N", "Images that a generator adds."),
+        ("steps", click.IntRange(1), 1500, "N", "Of each GAN."),
+        ("size", Choice(["32", "64", "128"]), "32", "PIXELS", "Side of the generated images."),
         ("negative", str, "other", "CLASS", "Class that composites take their surroundings from."),
     ]
     return grouped("question", make, "Question", rows, defaults, {"class": "sought"})

@@ -1,7 +1,7 @@
-"""TensorBoard's event files, made to agree with metrics.jsonl: each point and each picture of a run exactly once.
+"""TensorBoard's event files, made to agree with metrics.jsonl: each point and each image of a run exactly once.
 
 A kill leaves points of steps that are learned again, or files that are cut, damaged or half removed. The curves are
-written again from metrics.jsonl; what does not stand there (pictures, the graph) is kept from the records that can be
+written again from metrics.jsonl; what does not stand there (images, the graph) is kept from the records that can be
 read, the last of each tag and step.
 """
 
@@ -35,7 +35,7 @@ class _Due(NamedTuple):
 
 
 def mend(folder: Path, rows: Sequence[Mapping[str, Any]], last: int | None = None) -> None:
-    """Leave one event file in every folder that has points or had files, with each point and picture once.
+    """Leave one event file in every folder that has points or had files, with each point and image once.
 
     A file that is so already stays untouched. A new one is written aside and takes the place of the first before the
     others are removed: a kill in between leaves points twice at most, which the next mending ends. Whoever has one of
@@ -114,7 +114,7 @@ def _beginning(folder: Path, times: Sequence[Sequence[float | None]], seconds: S
 
 
 def _merged(events: Sequence[Event], due: Sequence[_Due], last: int | None) -> list[Event]:
-    """What a folder's one file should hold: its version, the graph, then row by row the points and pictures."""
+    """What a folder's one file should hold: its version, the graph, then row by row the points and images."""
     from tensorboard.compat.proto.event_pb2 import Event
 
     old = {_key(event): event for event in events}  # the last of each

@@ -31,7 +31,7 @@ def points_of(row: Mapping[str, Any], number: int) -> list[Point]:
     """The points of one row of metrics.jsonl, in the order in which they are written.
 
     Args:
-        row: Of a classifier, a detector or a game between generator and critic; others have no points.
+        row: Of a classifier, a detector or a GAN between generator and discriminator; others have no points.
         number: Its line in metrics.jsonl, from 1.
 
     Returns:

@@ -1,6 +1,6 @@
-"""Random changes of pictures and their boxes: TensorFlow functions of a seed, without any state.
+"""Random changes of images and their boxes: TensorFlow functions of a seed, without any state.
 
-Flip, turn, scale, stretch, shift and the four places of a mosaic are one affine map a picture, so that pixels are
+Flip, turn, scale, stretch, shift and the four places of a mosaic are one affine map an image, so that pixels are
 read once and boxes follow by the same numbers. Keras's and KerasCV's layers are not used: their seeds have a state,
 some return ragged tensors, and core Keras's RandomCrop puts boxes elsewhere.
 
@@ -17,16 +17,16 @@ from tlkit.core.seeds import fold
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.sizes import LEAST_SIDE
 
-GREY = 114  # what fills the frame around a picture (Redmon's and Jocher's detectors)
+GREY = 114  # what fills the frame around an image (Redmon's and Jocher's detectors)
 IGNORED, PADDING = -2, -1  # labels: neither object nor background; no box
-MOST_BOXES = 128  # a mosaic's, or as many as a single picture has
-CENTRE = (0.3, 0.7)  # where the four pictures of a mosaic meet, as a share of the side
+MOST_BOXES = 128  # a mosaic's, or as many as a single image has
+CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet, as a share of the side
 MIXUP_SPREAD = 32.0  # Beta(32, 32): nearly half and half
-SEEK = 0.75  # share of crops that are laid around an object, of pictures that have one
+SEEK = 0.75  # share of crops that are laid around an object, of images that have one
 
 
 class Batch(NamedTuple):
-    """Pictures and their boxes.
+    """Images and their boxes.
 
     Attributes:
         pixels: uint8 [b, s, s, 3].
@@ -82,7 +82,7 @@ def _placements_of(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation)
 
 
 def placements(seed: tf.Tensor, count: tf.Tensor, size: int, augmentation: BoxAugmentation) -> tf.Tensor:
-    """One random map a picture: float32 [b, 2, 3], new (x, y) = map @ (x, y, 1), in pixels."""
+    """One random map an image: float32 [b, 2, 3], new (x, y) = map @ (x, y, 1), in pixels."""
     draw = _drawer(seed, count)
     factors = _factors(draw, augmentation)
     spread = tf.abs(1 - factors) / 2 + augmentation.shift  # [b, 2], as a share of the side
@@ -136,10 +136,10 @@ def centred_map(orientation: tf.Tensor, factors: tf.Tensor, away: tf.Tensor, siz
 
 
 def moved(batch: Batch, maps: tf.Tensor, least_visible: float, size: int | None = None) -> Batch:
-    """Pictures and boxes under affine maps float32 [b, 2, 3], whose linear part turns by quarters only.
+    """Images and boxes under affine maps float32 [b, 2, 3], whose linear part turns by quarters only.
 
     Args:
-        batch: Of pictures [b, s, s, 3].
+        batch: Of images [b, s, s, 3].
         maps: Old pixels to new ones.
         least_visible: See `BoxAugmentation`.
         size: Side of the new frame; s if None.
@@ -209,7 +209,7 @@ def clipped(
 
 
 def _moved_and_cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
-    """What moving whole pictures and cutting squares out of them gives, of which only the squares are computed."""
+    """What moving whole images and cutting squares out of them gives, of which only the squares are computed."""
     maps = _placements_of(batch, seed, augmentation)
     size, least = batch.pixels.shape[1], augmentation.least_visible
     frame = tf.constant([0, 0, size, size], tf.float32)
@@ -222,15 +222,15 @@ def _moved_and_cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentat
 
 
 def crop_maps(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
-    """Maps float32 [b, 2, 3] that put random squares (`crop_corners`) where the picture begins: whole pixels."""
+    """Maps float32 [b, 2, 3] that put random squares (`crop_corners`) where the image begins: whole pixels."""
     low = crop_corners(batch, seed, crop)
     return tf.concat([tf.eye(2, batch_shape=[tf.shape(low)[0]]), -low[..., None]], 2)
 
 
 def crop_corners(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
-    """Left and top of a random square of side `crop` in each picture: float32 [b, 2], whole numbers.
+    """Left and top of a random square of side `crop` in each image: float32 [b, 2], whole numbers.
 
-    `SEEK` of the pictures with an object show one of theirs, any as likely as another, whole where it fits; the
+    `SEEK` of the images with an object show one of theirs, any as likely as another, whole where it fits; the
     others are cut anywhere.
     """
     count, room = tf.shape(batch.pixels)[0], float(batch.pixels.shape[1] - crop)
@@ -245,11 +245,11 @@ def crop_corners(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
     return tf.floor(low + draw(2, 2) * (high - low) + 0.5)
 
 
-# --- several pictures --------------------------------------------------------------------------------
+# --- several images --------------------------------------------------------------------------------
 
 
 def _mosaic(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
-    """Some pictures of four, the others moved as ever. The other three come from the same batch."""
+    """Some images of four, the others moved as ever. The other three come from the same batch."""
     count, size = tf.shape(batch.pixels)[0], batch.pixels.shape[1]
     draw = _drawer(fold(seed, 100), count)
     four = draw(0, 1)[:, 0] < augmentation.mosaic
@@ -270,9 +270,9 @@ def _mosaic(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Bat
 def _quarter(
     source: Batch, own: tf.Tensor, quarter: int, four: tf.Tensor, centre: tf.Tensor, least_visible: float
 ) -> tuple[Batch, tf.Tensor]:
-    """Picture number `quarter` of a mosaic (half as large, one corner at the centre), and the pixels it owns.
+    """Image number `quarter` of a mosaic (half as large, one corner at the centre), and the pixels it owns.
 
-    Where no mosaic is wanted, number 0 is the moved picture and owns everything, the others own nothing.
+    Where no mosaic is wanted, number 0 is the moved image and owns everything, the others own nothing.
     """
     size = source.pixels.shape[1]
     right, below = quarter % 2, quarter // 2
@@ -292,7 +292,7 @@ def _quarter(
 
 
 def _mixup(batch: Batch, seed: tf.Tensor, share: float) -> Batch:
-    """Blend some pictures with another of the batch; the boxes of both stay."""
+    """Blend some images with another of the batch; the boxes of both stay."""
     count = tf.shape(batch.pixels)[0]
     blended = _drawer(fold(seed, 0), count)(0, 1)[:, 0] < share
     gammas = tf.random.stateless_gamma([2, count], fold(seed, 1), alpha=MIXUP_SPREAD)
@@ -307,7 +307,7 @@ def _mixup(batch: Batch, seed: tf.Tensor, share: float) -> Batch:
 
 
 def _partners(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """int32 [b]: for each picture another one of the batch, at the same random distance for all."""
+    """int32 [b]: for each image another one of the batch, at the same random distance for all."""
     distance = tf.random.stateless_uniform([], seed, 1, tf.maximum(count, 2), tf.int32)
     return (tf.range(count) + distance) % count
 
@@ -324,7 +324,7 @@ def _compact(batch: Batch, capacity: int) -> Batch:
 
 
 def _toned(pixels: tf.Tensor, seed: tf.Tensor, augmentation: BoxAugmentation) -> tf.Tensor:
-    """uint8 [b, s, s, 3] with another exponent, brightness (a factor) and contrast (about the picture's mean)."""
+    """uint8 [b, s, s, 3] with another exponent, brightness (a factor) and contrast (about the image's mean)."""
     draw = _drawer(seed, tf.shape(pixels)[0])
     values = tf.cast(pixels, tf.float32)
     gain, bend, power = (

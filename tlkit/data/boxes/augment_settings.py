@@ -1,4 +1,4 @@
-"""What may happen to a training picture with boxes, as a value: options become one without TensorFlow."""
+"""What may happen to a training image with boxes, as a value: options become one without TensorFlow."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 @dataclass(frozen=True)
 class BoxAugmentation:
-    """What may happen to a training picture and its boxes.
+    """What may happen to a training image and its boxes.
 
     Attributes:
         flip: "none", "horizontal", "vertical" or "both".
-        turn: Turn by 0, 90, 180 or 270 degrees: for pictures without an up, such as bags seen from above.
+        turn: Turn by 0, 90, 180 or 270 degrees: for images without an up, such as bags seen from above.
         scale: Least and largest factor of size; 1, 1 leaves it.
         stretch: Largest change of width against height, as a fraction.
-        shift: Largest shift beyond what keeps the picture in its frame (or the frame in the picture), as a
+        shift: Largest shift beyond what keeps the image in its frame (or the frame in the image), as a
             fraction of the side.
-        mosaic: Share of pictures that are put together from four (Bochkovskiy 2020, section 3.3).
-        mixup: Share of pictures that are blended with another, boxes of both kept (Zhang 2019, bag of freebies).
+        mosaic: Share of images that are put together from four (Bochkovskiy 2020, section 3.3).
+        mixup: Share of images that are blended with another, boxes of both kept (Zhang 2019, bag of freebies).
         gamma: Largest factor, minus 1, of the exponent of all grey levels: T ** k is what matter k times as thick lets
             through (Beer-Lambert), and other machines show the same bag with another k.
         brightness: Largest factor of all grey levels, minus 1.
         contrast: Largest change of contrast, as a fraction.
-        crop: Side of the square that is cut out of every training picture last, pixels, around an object where there
-            is one more often than not; 0 leaves the whole picture. Small objects are learned at the size that they
-            are found at, for the price of a small picture.
+        crop: Side of the square that is cut out of every training image last, pixels, around an object where there
+            is one more often than not; 0 leaves the whole image. Small objects are learned at the size that they
+            are found at, for the price of a small image.
         least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
             neither an object nor background.
     """
@@ -59,19 +59,19 @@ class BoxAugmentation:
         if self.crop and (self.crop < LEAST_CROP or self.crop % COARSEST):
             raise UsageFault(
                 f"--crop {self.crop} does not suit a detector.",
-                f"Take a multiple of {COARSEST} from {LEAST_CROP} on, or 0 for the whole picture.",
+                f"Take a multiple of {COARSEST} from {LEAST_CROP} on, or 0 for the whole image.",
             )
 
     def check(self, size: int) -> None:
-        """Refuse what pictures of a side cannot be changed by.
+        """Refuse what images of a side cannot be changed by.
 
         Raises:
-            UsageFault: The crop is larger than the picture.
+            UsageFault: The crop is larger than the image.
         """
         if self.crop > size:
             raise UsageFault(
-                f"--crop {self.crop} is more than the picture's {size} pixels (--image-size).",
-                "Take a smaller crop, or 0 for the whole picture.",
+                f"--crop {self.crop} is more than the image's {size} pixels (--image-size).",
+                "Take a smaller crop, or 0 for the whole image.",
             )
 
     @property
@@ -87,5 +87,5 @@ class BoxAugmentation:
 
     @property
     def resizes(self) -> bool:
-        """Whether the size or the place of the picture in its frame changes."""
+        """Whether the size or the place of the image in its frame changes."""
         return self.scale != (1.0, 1.0) or self.stretch > 0 or self.shift > 0

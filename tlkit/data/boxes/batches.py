@@ -1,6 +1,6 @@
-"""Batches of pictures with boxes: letterboxed to a square, in an order that follows from (seed, phase, epoch).
+"""Batches of images with boxes: letterboxed to a square, in an order that follows from (seed, phase, epoch).
 
-A picture keeps its aspect; grey fills what is left of the square. Where it was put is written down exactly, so that
+An image keeps its aspect; grey fills what is left of the square. Where it was put is written down exactly, so that
 boxes go to the network's square and back. Training and the exported model decode and place by the same function.
 """
 
@@ -23,17 +23,17 @@ from tlkit.data.images.decoding.decode import JPEG_START, decode, read_file
 from tlkit.data.images.decoding.headers import equal, first_numbers, orientation
 from tlkit.data.images.decoding.pixel_limit import most_pixels
 
-Pictures = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
-Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Pictures]
+Images = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
+Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Images]
 
 
 class Letterboxed(NamedTuple):
-    """A picture in the network's square, and how it got there.
+    """An image in the network's square, and how it got there.
 
     Attributes:
         pixels: uint8 [s, s, 3].
         scale: float32 [2]: network pixels per original pixel, x and y.
-        offset: float32 [2]: where the picture begins in the square, x and y.
+        offset: float32 [2]: where the image begins in the square, x and y.
         sides: float32 [2]: width and height of the original, upright, pixels.
     """
 
@@ -44,7 +44,7 @@ class Letterboxed(NamedTuple):
 
 
 def to_network(xyxy: np.ndarray, sides: tuple[int, int], size: int) -> np.ndarray:
-    """Boxes float32 [m, 4] of a picture of (width, height) in the pixels of the network's square."""
+    """Boxes float32 [m, 4] of an image of (width, height) in the pixels of the network's square."""
     scale, offset = placement(np.array(sides), size)
     return (np.asarray(xyxy, np.float32) * np.tile(scale, 2) + np.tile(offset, 2)).astype(np.float32)
 
@@ -63,7 +63,7 @@ def to_original(xyxy: tf.Tensor, scale: tf.Tensor, offset: tf.Tensor, sides: tf.
 
 
 def letterbox(pixels: tf.Tensor, size: int, sides: tf.Tensor | None = None) -> Letterboxed:
-    """Put a picture into the middle of a grey square.
+    """Put an image into the middle of a grey square.
 
     Args:
         pixels: uint8 [h, w, 3].
@@ -108,7 +108,7 @@ def read_letterboxed(contents: tf.Tensor, size: int) -> Letterboxed:
 
 
 def _upright_sides(contents: tf.Tensor, pixels: tf.Tensor) -> tf.Tensor:
-    """float32 [2]: width and height of a picture that may have been decoded at a fraction of them."""
+    """float32 [2]: width and height of an image that may have been decoded at a fraction of them."""
     decoded = tf.shape(pixels)[1::-1]
     head = first_numbers(contents, 34)
 
@@ -127,7 +127,7 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
     """All boxes in the pixels of the square, padded to the same number.
 
     Args:
-        boxes: [n] pictures.
+        boxes: [n] images.
         size: Side of the square.
 
     Returns:
@@ -148,7 +148,7 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def network_frames(boxes: Boxes, size: int) -> np.ndarray:
-    """Where each picture lies in its square: int32 [n, 4], left, top, right, bottom."""
+    """Where each image lies in its square: int32 [n, 4], left, top, right, bottom."""
     sides = np.array(boxes.sizes, np.int64).reshape(-1, 2)
     offset = placement(sides, size)[1].astype(np.int32)
     return np.concatenate([offset, offset + new_sides(sides.astype(np.float64), size).astype(np.int32)], 1)
@@ -168,16 +168,16 @@ def training_box_batches(
     """Batches for all steps of all epochs.
 
     Args:
-        boxes: [n] pictures.
+        boxes: [n] images.
         order: Of the same n.
         size: Side of the network's square.
         epochs: The last epoch, exclusive.
         first_epoch: Where to begin.
         augmentation: Random changes.
         change: (pixels uint8 [b, s, s, 3], boxes float32 [b, m, 4], labels int32 [b, m], frames int32 [b, 4], seed
-            int32 [2]) -> pixels, boxes and labels: what happens before augmentation, such as threats laid into the
-            pictures. A frame is where the picture lies in the square: left, top, right, bottom.
-        memory: Pictures that fit into so many bytes are decoded once.
+            int32 [2]) -> pixels, boxes and labels: what happens before augmentation, such as threats pasted into the
+            images. A frame is where the image lies in the square: left, top, right, bottom.
+        memory: Images that fit into so many bytes are decoded once.
 
     Returns:
         uint8 [b, s, s, 3] (smaller where the augmentation crops) and {"boxes": float32 [b, m, 4], "classes": int32

@@ -1,4 +1,4 @@
-"""Crops for a classifier, cut out of pictures with boxes: what a window that is moved over them would see.
+"""Crops for a classifier, cut out of images with boxes: what a window that is moved over them would see.
 
 A window rarely lies exactly over an object and has one of a few shapes, so an object's crop has the nearest shape, a
 little another size and another place. Crops of nothing are cut where objects hardly reach into: half of them beside
@@ -21,12 +21,12 @@ from tlkit.data.boxes.dataset import iou
 from tlkit.data.boxes.formats.writers import new_folder
 from tlkit.data.boxes.lazy_images import Backgrounds
 from tlkit.data.boxes.splits import BoxSplit
-from tlkit.data.images.decoding.depth import write_picture
+from tlkit.data.images.decoding.depth import write_image
 from tlkit.errors import DataFault, UsageFault
 
 LABELS = "labels.csv"
 NOTHING = 0.2  # IoU with every box below which a window shows nothing
-TRIES = 30  # places for a window of nothing; a full picture may have none
+TRIES = 30  # places for a window of nothing; a full image may have none
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Cutting:
 
     Attributes:
         negative: Class of the crops of nothing.
-        each: Crops of nothing a picture.
+        each: Crops of nothing an image.
         area: Least and largest area of an object's crop, by the box's.
         shift: Largest shift of its middle, by its sides.
         ratios: Width over height of all crops.
@@ -49,9 +49,9 @@ class Cutting:
 
 
 class Crop(NamedTuple):
-    """One crop: number of the picture, class, and window float64 [4] (left, top, right, bottom), inside it."""
+    """One crop: number of the image, class, and window float64 [4] (left, top, right, bottom), inside it."""
 
-    picture: int
+    image: int
     label: str
     window: np.ndarray
 
@@ -59,13 +59,13 @@ class Crop(NamedTuple):
 def write_crops(
     split: BoxSplit, folder: str | Path, cutting: Cutting = Cutting(), *, seed: int = 0
 ) -> dict[str, int]:
-    """Cut crops out of pictures into a new folder: images/ and `labels.csv` (path, label, split, group).
+    """Cut crops out of images into a new folder: images/ and `labels.csv` (path, label, split, group).
 
-    Parts and groups are those of the pictures, so that a classifier learns from no picture that its windows are
-    judged on, if both are dealt out alike.
+    Parts and groups are those of the images, so that a classifier learns from no image that its windows are
+    evaluated on, if both are split alike.
 
     Args:
-        split: The pictures, dealt out.
+        split: The images, split.
         folder: Must not exist, or be empty.
         cutting: How.
         seed: Another seed cuts elsewhere.
@@ -83,28 +83,28 @@ def write_crops(
             f"--negative {cutting.negative} is a class of the boxes.", "Name the crops of nothing otherwise."
         )
     if not sum(map(len, boxes.xyxy)):
-        raise DataFault(f"{boxes.source} has no boxes to cut out.", "Give pictures with boxes.")
+        raise DataFault(f"{boxes.source} has no boxes to cut out.", "Give images with boxes.")
     with new_folder(folder, boxes.root) as aside:
         return _write(split, aside, cut_windows(split, cutting, seed))
 
 
 def cut_windows(split: BoxSplit, cutting: Cutting = Cutting(), seed: int = 0) -> Iterator[Crop]:
-    """Where crops lie: for each picture its objects, then what is nothing, as large as objects of the whole set are.
+    """Where crops lie: for each image its objects, then what is nothing, as large as objects of the whole set are.
 
-    The objects' crops of picture i depend on (seed, i) and its boxes alone.
+    The objects' crops of image i depend on (seed, i) and its boxes alone.
     """
     boxes = split.boxes
     sides = np.concatenate([some[:, 2:] - some[:, :2] for some in boxes.xyxy])
     roots = np.sqrt(sides.prod(1))  # pixels, of the area
-    for picture, (found, labels) in enumerate(zip(boxes.xyxy, boxes.labels, strict=True)):
-        rng, size = np.random.default_rng([seed, picture]), np.array(boxes.sizes[picture], float)
+    for image, (found, labels) in enumerate(zip(boxes.xyxy, boxes.labels, strict=True)):
+        rng, size = np.random.default_rng([seed, image]), np.array(boxes.sizes[image], float)
         for box, label in zip(found.astype(float), labels, strict=True):
-            yield Crop(picture, boxes.class_names[label], _around(rng, box, size, cutting))
+            yield Crop(image, boxes.class_names[label], _around(rng, box, size, cutting))
         for number in range(cutting.each):
             beside = number % 2 == 0 and len(found) > 0
             window = _nothing(rng, found.astype(float), size, roots, cutting, beside)
             if window is not None:
-                yield Crop(picture, cutting.negative, window)
+                yield Crop(image, cutting.negative, window)
 
 
 def _around(rng: np.random.Generator, box: np.ndarray, size: np.ndarray, cutting: Cutting) -> np.ndarray:
@@ -144,23 +144,23 @@ def _shape(root: float, ratio: float) -> np.ndarray:
 
 
 def _inside(middle: np.ndarray, shape: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """The window in whole pixels, moved and where it must be cut to lie inside the picture, at least a pixel."""
+    """The window in whole pixels, moved and where it must be cut to lie inside the image, at least a pixel."""
     shape = np.clip(np.rint(shape), 1, size)
     low = np.clip(np.rint(middle - shape / 2), 0, size - shape)
     return np.concatenate([low, low + shape])
 
 
 def _write(split: BoxSplit, folder: Path, crops: Iterator[Crop]) -> dict[str, int]:
-    pictures = Backgrounds(split.boxes)
+    images = Backgrounds(split.boxes)
     rows: list[Sequence[str]] = []
     (folder / "images").mkdir()
-    for picture, some in groupby(crops, key=lambda crop: crop.picture):
-        levels, bits = pictures.levels(picture), pictures.bits(picture)
-        part, group = split.split.parts[picture], split.split.groups[picture]
+    for image, some in groupby(crops, key=lambda crop: crop.image):
+        levels, bits = images.levels(image), images.bits(image)
+        part, group = split.split.parts[image], split.split.groups[image]
         for crop in some:
             path = Path("images") / f"{len(rows) + 1:06}.png"
             left, top, right, bottom = crop.window.astype(int)
-            write_picture(folder / path, levels[top:bottom, left:right], bits)
+            write_image(folder / path, levels[top:bottom, left:right], bits)
             rows.append((path.as_posix(), crop.label, part, group))
     with (folder / LABELS).open("w", newline="", encoding="utf-8") as stream:
         CsvWriter(stream).writerows([("path", "label", "split", "group"), *rows])

@@ -1,7 +1,7 @@
-"""Pictures with boxes: one description of every source that has them, and what boxes can be asked.
+"""Images with boxes: one description of every source that has them, and what boxes can be asked.
 
 A box is float32 left, top, right, bottom in pixels; right and bottom are exclusive, so its width is right - left
-and a box over the whole picture is 0, 0, width, height. Everything behind this module knows only this form.
+and a box over the whole image is 0, 0, width, height. Everything behind this module knows only this form.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Annotations, 
 from tlkit.data.boxes.formats.declared_parts import give_declared_parts, give_parts_of_folders
 from tlkit.data.boxes.formats.detect import read_annotations
 from tlkit.data.boxes.formats.groups import read_groups
-from tlkit.data.boxes.formats.stated_sizes import Form, into_shown, picture_forms
+from tlkit.data.boxes.formats.stated_sizes import Form, image_forms, into_shown
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
@@ -29,7 +29,7 @@ UNLABELLED = ("error", "negative", "skip")
 
 @dataclass(frozen=True)
 class Boxes:
-    """Pictures and the boxes on them, in the order of the paths.
+    """Images and the boxes on them, in the order of the paths.
 
     Attributes:
         source: The SOURCE as the person typed it.
@@ -141,7 +141,7 @@ class Boxes:
 
 
 def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = "error") -> Boxes:
-    """Describe the pictures of a SOURCE and the boxes on them.
+    """Describe the images of a SOURCE and the boxes on them.
 
     Args:
         source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
@@ -150,7 +150,7 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
             those that the source declares: data.yaml, lists, names of files and folders.
         faults: What to do about boxes and files that cannot be: "refuse", or "clip": boxes over the edge are clipped,
             double ones dropped, and images with a box that has no one meaning left out as a whole.
-        unlabelled: What a picture without annotation is: "error" (a fault), "negative" or "skip".
+        unlabelled: What an image without annotation is: "error" (a fault), "negative" or "skip".
 
     Raises:
         DataFault: The source is missing, has no boxes of a known format, or faults that are not to be mended.
@@ -160,7 +160,7 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
         raise UsageFault(f"--faults {faults} is unknown.", "Use refuse or clip.")
     examined = examine_boxes(source, unlabelled=unlabelled)
     found, doubt = examined.faults, examined.doubt
-    if faults == "clip" and not doubt:  # what a picture without annotation shows nobody can mend from here
+    if faults == "clip" and not doubt:  # what an image without annotation shows nobody can mend from here
         found = [fault for fault in found if fault.kind == "unlabelled-image"]
     box_faults.refuse(str(source), found, examined.hint, doubt=doubt)
     if not len(examined.boxes):
@@ -222,7 +222,7 @@ def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
     read_groups(place, annotations)
     give_parts_of_folders(annotations)
     images = sorted(annotations.images, key=lambda image: image.path)
-    forms = picture_forms([annotations.root / image.path for image in images])
+    forms = image_forms([annotations.root / image.path for image in images])
     readable: list[tuple[Annotated, Form]] = []
     for image, form in zip(images, forms, strict=True):
         if isinstance(form, str):
@@ -230,7 +230,7 @@ def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
         else:
             readable.append((image, form))
     if not readable and not faults:
-        raise DataFault(f"{source} has no images.", "Put pictures and their annotations there.")
+        raise DataFault(f"{source} has no images.", "Put images and their annotations there.")
     told = [fault for image, form in readable for fault in into_shown(image, form)]
     faults += [fault for fault in told if fault.done == WHOLE]
     remarks = [fault for fault in told if fault.done != WHOLE]

@@ -73,7 +73,7 @@ def checked_boxes(
     Args:
         image: Its records name the faults.
         corners: Left, top, right, bottom in pixels, float64 `[m, 4]`.
-        size: Width and height of the picture.
+        size: Width and height of the image.
         normalised: The source is written in shares of the sides, so small numbers are no surprise.
 
     Returns:
@@ -113,7 +113,7 @@ def unclipped(
 
 
 def _looks_normalised(corners: np.ndarray) -> np.ndarray:
-    """Within the picture's first pixel and not whole numbers: shares of the sides, most likely."""
+    """Within the image's first pixel and not whole numbers: shares of the sides, most likely."""
     return (
         (corners <= 1).all(axis=1) & (corners >= 0).all(axis=1) & (corners != np.floor(corners)).any(axis=1)
     )
@@ -225,7 +225,7 @@ def merged_names(names: Counter[str]) -> tuple[dict[str, str], list[Fault]]:
 
 
 def unlabelled_faults(annotations: Annotations, policy: str) -> list[Fault]:
-    """Take the pictures that no annotation names in as negative, leave them out, or name them as faults.
+    """Take the images that no annotation names in as negative, leave them out, or name them as faults.
 
     Args:
         annotations: Changed in place.
@@ -269,7 +269,7 @@ def refuse(source: str, faults: Sequence[Fault], hint: str = "", *, doubt: bool 
     elif unlabelled and len(counts) == 1:
         remedy = "Say --unlabelled negative if they show none of the classes, or --unlabelled skip."
     elif unlabelled:
-        remedy += " For pictures without annotation say --unlabelled negative or skip."
+        remedy += " For images without annotation say --unlabelled negative or skip."
     raise DataFault(f"{source} has {len(faults)} fault{plural} ({total}):\n" + "\n".join(lines), remedy)
 
 

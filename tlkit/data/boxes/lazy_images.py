@@ -1,6 +1,6 @@
-"""Pictures of bags that threats are laid into: any source of boxes, or a folder of pictures without any.
+"""Images of bags that threats are pasted into: any source of boxes, or a folder of images without any.
 
-They are read one at a time and in their own depth, so that thousands of them need no memory. A coloured picture is
+They are read one at a time and in their own depth, so that thousands of them need no memory. A coloured image is
 worked upon as grey; the colours of what is added come from the colours that dense matter has in these bags.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data.boxes.dataset import Boxes, read_boxes
-from tlkit.data.boxes.formats.annotations import pictures_below
+from tlkit.data.boxes.formats.annotations import images_below
 from tlkit.data.boxes.formats.detect import formats_in
-from tlkit.data.boxes.formats.stated_sizes import picture_sizes
+from tlkit.data.boxes.formats.stated_sizes import image_sizes
 from tlkit.data.boxes.formats.unsupported import stranger_in
-from tlkit.data.images.decoding.depth import LUMA, channels_of, picture_bits, read_picture
+from tlkit.data.images.decoding.depth import LUMA, channels_of, image_bits, read_image
 from tlkit.errors import DataFault
 
 
@@ -25,23 +25,23 @@ def read_backgrounds(source: str, *, faults: str = "refuse", unlabelled: str = "
     """Describe the bags of a SOURCE.
 
     Args:
-        source: As for `read_boxes`; or a folder with pictures and no boxes at all, which are then all empty.
+        source: As for `read_boxes`; or a folder with images and no boxes at all, which are then all empty.
         faults: As for `read_boxes`.
         unlabelled: As for `read_boxes`.
 
     Raises:
-        DataFault, UsageFault: As for `read_boxes`; or a picture without boxes does not open.
+        DataFault, UsageFault: As for `read_boxes`; or an image without boxes does not open.
     """
     folder = Path(source)
     if folder.is_dir() and not formats_in(folder) and not stranger_in(folder):
-        paths = list(pictures_below(folder))
+        paths = list(images_below(folder))
         if paths:
             return _empty(source, folder, paths)
     return read_boxes(source, faults=faults, unlabelled=unlabelled)
 
 
 def _empty(source: str, folder: Path, paths: list[str]) -> Boxes:
-    sizes = picture_sizes([folder / path for path in paths])
+    sizes = image_sizes([folder / path for path in paths])
     for path, size in zip(paths, sizes, strict=True):
         if isinstance(size, str):
             raise DataFault(f"{folder / path} {size}.", "Take it out, or save it again as PNG or JPEG.")
@@ -61,15 +61,15 @@ def _empty(source: str, folder: Path, paths: list[str]) -> Boxes:
 
 
 def without_boxes(boxes: Boxes) -> Boxes:
-    """Only the pictures that have none."""
+    """Only the images that have none."""
     return boxes.take([i for i in range(len(boxes)) if not len(boxes.xyxy[i])])
 
 
 class Backgrounds(Sequence[np.ndarray]):
-    """The pictures of `boxes` as greys float32 `[h, w]` in [0, 1], read when they are asked for.
+    """The images of `boxes` as greys float32 `[h, w]` in [0, 1], read when they are asked for.
 
     Args:
-        boxes: Which pictures.
+        boxes: Which images.
     """
 
     def __init__(self, boxes: Boxes) -> None:
@@ -87,23 +87,23 @@ class Backgrounds(Sequence[np.ndarray]):
         """Float32 `[h, w, 1]`, or `[h, w, 3]` of a coloured one, in [0, 1]."""
         if self._last is None or self._last[0] != index:
             file = self.boxes.file(index)
-            self._last = index, read_picture(file, channels_of([file]))
+            self._last = index, read_image(file, channels_of([file]))
         return self._last[1]
 
     def bits(self, index: int) -> int:
         """8 or 16: the depth of the file."""
-        return picture_bits([self.boxes.file(index)])
+        return image_bits([self.boxes.file(index)])
 
 
 def with_names(boxes: Boxes, names: Sequence[str]) -> tuple[Boxes, dict[str, str]]:
-    """The same pictures with more classes at the end.
+    """The same images with more classes at the end.
 
     Args:
-        boxes: The pictures.
+        boxes: The images.
         names: Classes to have; one that is there but for upper and lower case is not added.
 
     Returns:
-        The pictures, and for each of `names` the name that it has there.
+        The images, and for each of `names` the name that it has there.
     """
     known = {name.casefold(): name for name in boxes.class_names}
     spelling = {name: known.setdefault(name.casefold(), name) for name in names}

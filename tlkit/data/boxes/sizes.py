@@ -1,6 +1,6 @@
 """Small objects: how large boxes are once an image is letterboxed into a network's square, and which are too small.
 
-A box with a side below two pixels there is neither learned nor judged: it is ignored.
+A box with a side below two pixels there is neither learned nor evaluated: it is ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LARGEST = 1280  # pixels: beyond it squares cut out of the images (--crop) learn
 
 
 def placement(sides: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where pictures come to lie in a square: scale and offset, each float32 [..., 2] (x, y).
+    """Where images come to lie in a square: scale and offset, each float32 [..., 2] (x, y).
 
     Args:
         sides: [..., 2]: width and height, pixels.
@@ -28,7 +28,7 @@ def placement(sides: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def new_sides(sides: np.ndarray, size: int) -> np.ndarray:
-    """Width and height of pictures of `sides`, float64 [..., 2], once they fit a square: float64 [..., 2]."""
+    """Width and height of images of `sides`, float64 [..., 2], once they fit a square: float64 [..., 2]."""
     return np.maximum(np.floor(sides * (size / sides.max(-1, keepdims=True)) + 0.5), 1)
 
 

@@ -1,7 +1,7 @@
-"""Parts for pictures with boxes: dealt as `splits` deals, with each group standing for its rarest class.
+"""Parts for images with boxes: split as `splits` deals, with each group standing for its rarest class.
 
-A picture has many labels, a stratum is one: the class of its group that the fewest groups have, so that the rare
-classes are shared out evenly; pictures without boxes are a stratum of their own. The manifest is the same
+An image has many labels, a stratum is one: the class of its group that the fewest groups have, so that the rare
+classes are shared out evenly; images without boxes are a stratum of their own. The manifest is the same
 `split.csv`, with the stratum as label.
 """
 
@@ -26,11 +26,11 @@ EMPTY = "empty"
 
 @dataclass(frozen=True)
 class BoxSplit:
-    """Which part every picture belongs to, and its boxes.
+    """Which part every image belongs to, and its boxes.
 
     Attributes:
-        boxes: The pictures of the split, [n].
-        split: The same pictures with their strata as labels, hashes, groups, parts and warnings.
+        boxes: The images of the split, [n].
+        split: The same images with their strata as labels, hashes, groups, parts and warnings.
     """
 
     boxes: Boxes
@@ -110,11 +110,11 @@ def split_boxes(
     allow_leak: bool = False,
     inspections: Sequence[Inspection] | None = None,
 ) -> BoxSplit:
-    """Give every picture a part.
+    """Give every image a part.
 
     Args:
-        boxes: The pictures; their own parts are honoured and checked.
-        seed: Deals the groups out differently.
+        boxes: The images; their own parts are honoured and checked.
+        seed: Splits the groups differently.
         group: Regular expression on the path, or a column's name.
         manifest: A `split.csv` to use again; images that it does not list are left out.
         hold_out: COLUMN=VALUE, or a regular expression on the path: the images that it fits are the test part.
@@ -146,10 +146,10 @@ def split_boxes(
 
 
 def strata(boxes: Boxes, groups: Sequence[str] | None = None, least: int = 1) -> np.ndarray:
-    """The class that each image stands for when it is dealt out: that of its group which the fewest groups have.
+    """The class that each image stands for when it is split: that of its group which the fewest groups have.
 
     Args:
-        boxes: The pictures.
+        boxes: The images.
         groups: The group of each, [n]; None: each its own.
         least: Groups that a stratum must have; those of a smaller one stand for their next rarest class, or, having
             no other, for the largest stratum.
@@ -176,12 +176,12 @@ def strata(boxes: Boxes, groups: Sequence[str] | None = None, least: int = 1) ->
 
 
 def box_groups(boxes: Boxes, inspections: list[Inspection], group: str | None = None) -> tuple[str, ...]:
-    """The group of every picture, [n]; arguments as for `split_boxes`."""
+    """The group of every image, [n]; arguments as for `split_boxes`."""
     return groups_of(_as_images(boxes), inspections, group)
 
 
 def _as_images(boxes: Boxes) -> Images:
-    """The pictures as `splits` knows them: one label each."""
+    """The images as `splits` knows them: one label each."""
     return Images(
         source=boxes.source,
         root=boxes.root,

@@ -1,6 +1,6 @@
-"""Composites beside the real pictures: another run's `composites/` join the training part of pictures with boxes.
+"""Composites beside the real images: another run's `composites/` join the training part of images with boxes.
 
-What they were made of stands in the run's `trained_on.csv`; were one of those pictures judged here, the test would
+What they were made of stands in the run's `trained_on.csv`; were one of those images evaluated here, the test would
 be worth nothing, so both are compared before anything is learned.
 """
 
@@ -23,7 +23,7 @@ from tlkit.data.images.splits import SYNTHETIC_GROUP
 from tlkit.data.images.synthetic import check_leak
 from tlkit.errors import DataFault
 
-COMPOSITES = "composites"  # the folder of pictures and boxes.csv in a run
+COMPOSITES = "composites"  # the folder of images and boxes.csv in a run
 BAG_SPLIT = "bag_split.csv"  # which of the bags a run took for which part
 
 
@@ -31,22 +31,22 @@ def add_composites(split: BoxSplit, runs: Sequence[Path]) -> tuple[BoxSplit, dic
     """The same split with the composites of runs in its training part.
 
     Args:
-        split: Of pictures with boxes.
+        split: Of images with boxes.
         runs: Folders of finished runs of composite-threats. Of one that made all parts, those for training are taken.
 
     Returns:
-        The split, and for each run its number of pictures, of empty ones, and of boxes of each class.
+        The split, and for each run its number of images, of empty ones, and of boxes of each class.
 
     Raises:
-        DataFault: A run has no composites for training, does not say what it is made of, is made of a picture that is
-            judged here, or has a class that the split does not have.
+        DataFault: A run has no composites for training, does not say what it is made of, is made of an image that is
+            evaluated here, or has a class that the split does not have.
     """
     added: dict[str, dict[str, int]] = {}
     for run in runs:
         name = f"{run.parent.name}/{run.name}"
         if not (run / COMPOSITES / "boxes.csv").is_file():
             raise DataFault(
-                f"--more {name} has no {COMPOSITES}/ with boxes.", "Name a run of composite-threats."
+                f"--synthetic {name} has no {COMPOSITES}/ with boxes.", "Name a run of composite-threats."
             )
         check_leak(split.split, run, name, BAG_SPLIT)
         split, added[name] = _joined(split, run, name)
@@ -57,11 +57,13 @@ def _joined(split: BoxSplit, run: Path, name: str) -> tuple[BoxSplit, dict[str, 
     more = read_boxes(run / COMPOSITES)
     more = more.take([i for i, part in enumerate(more.parts) if part in (None, TRAINING)])
     if not len(more):
-        raise DataFault(f"--more {name} has no composites for training.", "Make some with --part training.")
+        raise DataFault(
+            f"--synthetic {name} has no composites for training.", "Make some with --part training."
+        )
     more = _renamed(more, split.boxes, name)
     seen = inspect_files(more.files())
     group = (f"{SYNTHETIC_GROUP}{name}",) * len(more)
-    # From the source's folder, so that a manifest names both kinds of pictures in one way.
+    # From the source's folder, so that a manifest names both kinds of images in one way.
     paths = tuple(Path(os.path.relpath(file, split.boxes.root)).as_posix() for file in more.files())
     images = split.split.images
     empty = images.class_names.index(EMPTY)
@@ -101,7 +103,7 @@ def _renamed(more: Boxes, boxes: Boxes, name: str) -> Boxes:
     unknown = [label for label in used if places[label] < 0]
     if unknown:
         raise DataFault(
-            f"--more {name} has boxes of {', '.join(used)}; {boxes.source} has {', '.join(boxes.class_names)}, and "
+            f"--synthetic {name} has boxes of {', '.join(used)}; {boxes.source} has {', '.join(boxes.class_names)}, and "
             f"no {unknown[0]}.",
             "Make composites of these classes only (composite-threats --class), or name the classes alike.",
         )

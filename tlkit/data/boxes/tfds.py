@@ -11,7 +11,7 @@ import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.core.files import cache_folder, folder_written_once
-from tlkit.data.boxes.formats.stated_sizes import picture_sizes
+from tlkit.data.boxes.formats.stated_sizes import image_sizes
 from tlkit.data.images.readers import tfds as catalogue
 from tlkit.errors import DataFault
 
@@ -73,7 +73,7 @@ def _write(name: str, builder: Any, folder: Path) -> None:
 def _rows(path: Path, folder: Path, objects: dict, name_of: Any, part: str) -> Iterator[tuple]:
     """Rows of boxes.csv; tensorflow-datasets has top, left, bottom, right as shares of the sides."""
     image = path.relative_to(folder).as_posix()
-    size = picture_sizes([path])[0]
+    size = image_sizes([path])[0]
     if isinstance(size, str):
         raise DataFault(f"{path.name} of the prepared set {size}.", "Prepare the set again.")
     if not len(objects["label"]):

@@ -1,7 +1,7 @@
 """Everything wrong with a data set that can be told before anything is learned from it.
 
-`tlkit check` shows it. Training recipes run the cheap part themselves (`read_ingredients`) and refuse what
-corrupts results. Nothing here imports TensorFlow; memory grows by about 3 KiB a picture, a third of it
+`tlkit check` shows it. Training recipes run the cheap part themselves (`load_split`) and refuse what
+corrupts results. Nothing here imports TensorFlow; memory grows by about 3 KiB an image, a third of it
 its thumbnail.
 """
 
@@ -15,7 +15,13 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.core.reading import PLAIN, Reading
-from tlkit.data.checks.datasets import class_faults, copy_faults, group_faults, near_copy_faults, part_faults
+from tlkit.data.checks.datasets import (
+    class_faults,
+    copy_faults,
+    group_faults,
+    near_duplicate_faults,
+    part_faults,
+)
 from tlkit.data.checks.files import Look, look_at_files
 from tlkit.data.checks.listing import Listing, list_source
 from tlkit.data.images.findings import ERROR, WARNING, Finding, about_boxes, ordered
@@ -34,11 +40,11 @@ class Check:
         source: The SOURCE as typed.
         root: Folder that paths are relative to.
         form: "classes" or "boxes".
-        paths: [n] its pictures.
+        paths: [n] its images.
         sha256: [n] in hex; empty for what cannot be read.
-        labels: [n] class of each picture; empty for a source of boxes.
-        counts: Pictures, or boxes, of each class.
-        parts: Pictures of each declared part.
+        labels: [n] class of each image; empty for a source of boxes.
+        counts: Images, or boxes, of each class.
+        parts: Images of each declared part.
         findings: Errors first.
         remarks: How the source was read and what of it was not, in sentences.
     """
@@ -75,16 +81,16 @@ def check_source(
     workers: int = 4,
     begin: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Check:
-    """Check a SOURCE of labelled pictures or of boxes.
+    """Check a SOURCE of labelled images or of boxes.
 
     Args:
         source: As for `read_images` or `read_boxes`.
-        group: As for `split_images`: near copies of one group and part are expected.
-        unlabelled: What a picture without boxes is, as for `read_boxes`.
+        group: As for `split_images`: near duplicates of one group and part are expected.
+        unlabelled: What an image without boxes is, as for `read_boxes`.
         parts: Part by sha256, such as a run's, for a source that declares none.
         reading: As for `read_images`.
         workers: Threads that read files.
-        begin: Called with the number of pictures; gives what is called with the number done.
+        begin: Called with the number of images; gives what is called with the number done.
 
     Raises:
         DataFault: There is nothing at that place, or `group` does not match.
@@ -140,7 +146,7 @@ def _set_faults(
         *part_faults([part for part, used in zip(images.parts, listing.used, strict=False) if used]),
         *group_faults(images.paths, groups, sides),
         *copy_faults(images.paths, hashes, labels, sides),
-        *near_copy_faults(images.paths, hashes, thumbnails, opened, labels, sides, groups),
+        *near_duplicate_faults(images.paths, hashes, thumbnails, opened, labels, sides, groups),
     ]
 
 

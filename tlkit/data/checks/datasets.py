@@ -15,7 +15,7 @@ from tlkit.data.images.near_duplicates import TURNS, NearCopy, families, linked_
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import DataFault
 
-FEW = 10  # different pictures of a class: fewer leave one or two to be judged on
+FEW = 10  # different images of a class: fewer leave one or two to be evaluated on
 IMBALANCE = 5.0  # times the smallest class
 KEPT, ALIKE = 0.9, 0.6  # shares of families, and of groups, for an expression that is proposed
 NUMBERS = (r"(\d+_\d+)", r"(\d+-\d+)", r"(\d+)\D*$", r"(\d+)")  # what names of one thing may share
@@ -37,10 +37,10 @@ def class_faults(
 
     Args:
         names: [k] classes.
-        objects: [n] the classes on each picture.
+        objects: [n] the classes on each image.
         keys: [n] what a split keeps together: a group, or a content.
         parts: [n] declared part or None.
-        boxes: Whether objects are boxes; a detector may have one class and is dealt out by pictures.
+        boxes: Whether objects are boxes; a detector may have one class and is split by images.
         small: Why training refuses a class that has too few groups, by its name.
     """
     least = 1 if boxes else 2
@@ -64,7 +64,7 @@ def class_faults(
 
 
 def _empty_class(name: str, *, boxes: bool) -> Finding:
-    """A classifier refuses a class without pictures; of 80 names in a list of boxes, some may have none."""
+    """A classifier refuses a class without images; of 80 names in a list of boxes, some may have none."""
     if not boxes:
         return finding("empty-class", name)
     remedy = "Nothing, if meant; a detector never finds what it was not shown."
@@ -72,7 +72,7 @@ def _empty_class(name: str, *, boxes: bool) -> Finding:
 
 
 def part_faults(parts: Sequence[str | None]) -> Iterator[Finding]:
-    """What a declared split leaves open, which recipes deal out of training.
+    """What a declared split leaves open, which recipes take from training.
 
     Args:
         parts: [n] declared part or None.
@@ -96,7 +96,7 @@ def _imbalance(counts: Counter[str], *, boxes: bool) -> Iterator[Finding]:
     if present[many] >= IMBALANCE * present[few]:
         ratio = present[many] / present[few]
         detail = f"{many} has {present[many]}, {few} has {present[few]}: {ratio:.1f} times as many."
-        remedy = "Judge each class by an AP of its own." if boxes else None
+        remedy = "Evaluate each class by an AP of its own." if boxes else None
         yield finding("imbalance", (many, few), detail, remedy=remedy)
 
 
@@ -108,13 +108,13 @@ def _absent(
         return
     if TRAINING not in declared:
         yield finding("missing-part", TRAINING)
-    # A class with no picture in any part is one that a run left out.
+    # A class with no image in any part is one that a run left out.
     parted = {name for some, p in zip(objects, parts, strict=True) if p for name in some}
     for part in declared:
         present = {name for some, p in zip(objects, parts, strict=True) if p == part for name in some}
         for name in sorted(parted - present):
             if counts[name]:
-                severity = ERROR if part == TRAINING and not boxes else None  # judged and never learned
+                severity = ERROR if part == TRAINING and not boxes else None  # evaluated and never learned
                 yield finding("missing-in-part", name, f"none for {part}", severity=severity)
 
 
@@ -136,7 +136,7 @@ def group_faults(
         if len(sides) > 1:
             first = [next(paths[i] for i in members if parts[i] == side) for side in sides]
             shown = ", ".join(f"{path} ({side})" for path, side in zip(first, sides, strict=True))
-            detail = f"Group {group} of {len(members)} pictures is in {' and '.join(sides)}: {shown}."
+            detail = f"Group {group} of {len(members)} images is in {' and '.join(sides)}: {shown}."
             yield finding("group-across-parts", [paths[i] for i in members], detail)
 
 
@@ -154,7 +154,7 @@ def copy_faults(
     Args:
         paths: [n].
         hashes: [n] sha256 in hex; empty for what cannot be read.
-        labels: [n] class of each picture.
+        labels: [n] class of each image.
         parts: [n] declared part or None.
     """
     for digest, members in _members(hashes).items():
@@ -164,7 +164,7 @@ def copy_faults(
             yield from (finding(kind, names, detail) for kind, detail in kinds)
 
 
-def near_copy_faults(
+def near_duplicate_faults(
     paths: Sequence[str],
     hashes: Sequence[str],
     thumbnails: np.ndarray,
@@ -173,7 +173,7 @@ def near_copy_faults(
     parts: Sequence[str | None],
     groups: Sequence[str | None],
 ) -> Iterator[Finding]:
-    """Families of pictures that look the same and are not the same file.
+    """Families of images that look the same and are not the same file.
 
     Those of one declared group and one part are known to the person and left out.
 
@@ -181,8 +181,8 @@ def near_copy_faults(
         paths: [n].
         hashes: [n] as for `copy_faults`.
         thumbnails: uint8 [n, 32, 32].
-        opened: [n] whether a picture opens, so that its thumbnail shows it.
-        labels: [n] class of each picture.
+        opened: [n] whether an image opens, so that its thumbnail shows it.
+        labels: [n] class of each image.
         parts: [n] declared part or None.
         groups: [n] declared group or None.
     """
@@ -204,7 +204,7 @@ def near_copy_faults(
 
 
 def _members_of(family: list[NearCopy], hashes: Sequence[str], same: dict[str, list[int]]) -> list[int]:
-    """Indices of a family, with the exact copies of each picture in it."""
+    """Indices of a family, with the exact copies of each image in it."""
     chosen = sorted({index for link in family for index in link[:2]})
     return [i for index in chosen for i in same[hashes[index]]]
 
@@ -273,7 +273,7 @@ def _relation(
     best = max(shown or links, key=lambda link: link.correlation)
     one, other = paths[best.one], paths[best.other]
     count = len({index for link in links for index in link[:2]})
-    more = f", one pair of {count} pictures" if count > 2 else ""
+    more = f", one pair of {count} images" if count > 2 else ""
     return f"{one} {f'is {other} {TURNS[best.turn]}' if best.turn else f'looks like {other}'}{more}"
 
 

@@ -1,6 +1,6 @@
-"""One picture file, looked at once: what keeps it from opening, and what may surprise who trains on it.
+"""One image file, looked at once: what keeps it from opening, and what may surprise who trains on it.
 
-A file is never held as a whole: it is hashed as it is read, and a picture that would unpack to far too much is told
+A file is never held as a whole: it is hashed as it is read, and an image that would unpack to far too much is told
 by its header. Nothing here imports TensorFlow; what its decoder refuses is known to `formats`.
 """
 
@@ -208,7 +208,7 @@ def _size_faults(image: Image.Image, path: str) -> Iterator[Finding]:
 
 
 def _pixel_faults(stream: BinaryIO, image: Image.Image, path: str) -> Iterator[Finding]:
-    """Faults of a decoded picture; a JPEG has been decoded as grey and small."""
+    """Faults of a decoded image; a JPEG has been decoded as grey and small."""
     if _transparent(image):
         yield finding("alpha", path)
     if image.mode.startswith(("I", "F")):
@@ -240,7 +240,7 @@ def _least(channel: Image.Image) -> float:
 
 
 def _even(image: Image.Image) -> bool:
-    """Whether each colour of a picture stays within `EVEN` levels."""
+    """Whether each colour of an image stays within `EVEN` levels."""
     if image.mode in {"P", "PA"}:
         image = image.convert("RGB")
     if image.mode in {"LA", "RGBA"}:
@@ -261,7 +261,7 @@ def _two_tone(image: Image.Image) -> bool:
 
 
 def _even_in_full(stream: BinaryIO, image: Image.Image) -> bool:
-    """The same of the whole picture, where a JPEG was decoded at a fraction of its size and as grey."""
+    """The same of the whole image, where a JPEG was decoded at a fraction of its size and as grey."""
     if image.format not in {"JPEG", "MPO"}:
         return True
     stream.seek(0)

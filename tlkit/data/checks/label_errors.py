@@ -1,8 +1,8 @@
 """Labels that a finished run's answers speak against, for a person to look at.
 
-Only pictures that the run has not trained on count: of what it has learned it would repeat the label, right or
+Only images that the run has not trained on count: of what it has learned it would repeat the label, right or
 wrong. Validation and test are such parts (validation chose the best epoch and the temperature, a mild use).
-A picture is suspect when its own label's probability is below what that label usually gets, while another class
+An image is suspect when its own label's probability is below what that label usually gets, while another class
 gets more, and at least what *it* usually gets. Of more than 100 classes that other one is sought among the five
 likeliest, which predictions.csv has.
 
@@ -97,7 +97,7 @@ def suspects(labels: np.ndarray, probabilities: np.ndarray) -> list[Suspect]:
 
 
 def held_out_answers(run: Path) -> Answers:
-    """What a run answered about the pictures that it did not train on.
+    """What a run answered about the images that it did not train on.
 
     Args:
         run: Folder of a finished run with predictions.csv and split.csv.
@@ -119,13 +119,13 @@ def held_out_answers(run: Path) -> Answers:
 
 
 def label_error_findings(check: Check, run: Path) -> tuple[list[Finding], int]:
-    """Likely label errors among the checked pictures, and how many of them the run can speak about.
+    """Likely label errors among the checked images, and how many of them the run can speak about.
 
-    Pictures are matched by content, and labels are those of the source now: a corrected label is no longer found.
+    Images are matched by content, and labels are those of the source now: a corrected label is no longer found.
 
     Raises:
         UsageFault: The run has no predictions.
-        DataFault: None of the checked pictures is among those that the run was judged on.
+        DataFault: None of the checked images is among those that the run was evaluated on.
     """
     answers = held_out_answers(run)
     place = {digest: row for row, digest in enumerate(answers.sha256)}
@@ -137,7 +137,8 @@ def label_error_findings(check: Check, run: Path) -> tuple[list[Finding], int]:
     ]
     if not known:
         raise DataFault(
-            f"{run} was judged on no picture of {check.source}.", "Name a run that was made from this SOURCE."
+            f"{run} was evaluated on no image of {check.source}.",
+            "Name a run that was made from this SOURCE.",
         )
     named = [check.labels[i] for i in known]
     labels = np.array([index[name] for name in named])

@@ -1,7 +1,7 @@
-"""What lies in a SOURCE, faults included: every picture with its label, and what stands in the way.
+"""What lies in a SOURCE, faults included: every image with its label, and what stands in the way.
 
 `read_images` stops at the first fault, as a recipe must. A check wants all of them, so here a fault is a finding
-and the rest is listed all the same. On a source without faults both list the same pictures; a test says so.
+and the rest is listed all the same. On a source without faults both list the same images; a test says so.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ BOX_COLUMNS = frozenset(("left", "xmin", "x_min", "x1", "bbox", "region_shape_at
 
 @dataclass(frozen=True)
 class Listing:
-    """The pictures of a source as they lie there.
+    """The images of a source as they lie there.
 
     Attributes:
-        images: The pictures; of a source of boxes every label is -1.
-        objects: [n] the classes on each picture: its label, or the class of each of its boxes.
+        images: The images; of a source of boxes every label is -1.
+        objects: [n] the classes on each image: its label, or the class of each of its boxes.
         form: "classes" or "boxes".
         findings: What stood in the way.
-        used: [n] whether recipes would read the picture; empty: all.
+        used: [n] whether recipes would read the image; empty: all.
     """
 
     images: Images
@@ -52,11 +52,11 @@ class Listing:
 
 
 def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PLAIN) -> Listing:
-    """List the pictures of a SOURCE.
+    """List the images of a SOURCE.
 
     Args:
         source: As for `read_images` or `read_boxes`.
-        unlabelled: What a picture without boxes is, as for `read_boxes`.
+        unlabelled: What an image without boxes is, as for `read_boxes`.
         reading: As for `read_images`.
 
     Raises:
@@ -152,7 +152,7 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
         findings = [*findings, finding("annotations", source, fault.problem, remedy=fault.remedy)]
     root = boxes.root if boxes else place if place.is_dir() else place.parent
     paths = list(boxes.paths) if boxes else []
-    if place.is_dir():  # all its pictures, also those that no annotation names or that do not open
+    if place.is_dir():  # all its images, also those that no annotation names or that do not open
         below = images_below(root)
         paths = sorted({*paths, *below.paths})
         findings += [fault for fault in below.findings if fault.kind != "ignored-file"]
@@ -200,7 +200,7 @@ def _box_finding(fault: Fault, found: Examined) -> Finding:
 def _described(
     source: str, root: Path, paths: list[str], boxes: Boxes | None
 ) -> tuple[Images, tuple[tuple[str, ...], ...]]:
-    """Pictures of boxes as images without labels, and the classes of their boxes."""
+    """Images of boxes as images without labels, and the classes of their boxes."""
     known = {path: i for i, path in enumerate(boxes.paths)} if boxes else {}
     names, columns = (boxes.class_names, boxes.columns) if boxes else ((), {})
 

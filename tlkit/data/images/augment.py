@@ -1,7 +1,7 @@
 """Random changes to training images, as Keras layers whose randomness is a function of a seed.
 
 Keras layers draw from a seed generator with a state. Here that state is set before each batch from
-(seed, phase, epoch, step), so that any step can be replayed and a resumed run sees the same pictures.
+(seed, phase, epoch, step), so that any step can be replayed and a resumed run sees the same images.
 """
 
 from __future__ import annotations

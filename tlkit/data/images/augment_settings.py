@@ -36,7 +36,7 @@ class Augmentation:
 
     @property
     def without_mixing(self) -> Augmentation:
-        """The same without mixing, for pictures whose label must stay one class."""
+        """The same without mixing, for images whose label must stay one class."""
         return Augmentation(self.flip, self.rotation, self.zoom, self.contrast, self.rand_augment)
 
     def layers(self) -> list[keras.layers.Layer]:

@@ -1,4 +1,4 @@
-"""Batches of pictures: tf.data pipelines whose order is a function of (seed, phase, epoch).
+"""Batches of images: tf.data pipelines whose order is a function of (seed, phase, epoch).
 
 Training reads one long stream over all epochs, each element of which follows from its epoch and step: nothing
 has to be remembered to go on after an interruption, and the files of any step can be named.

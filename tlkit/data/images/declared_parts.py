@@ -24,7 +24,7 @@ def unnamed_notes(source: str, paths: Sequence[str], parts: Sequence[str | None]
     return [f"{said}: {they} as training."]
 
 
-def dealt_note(source: str, lacking: Sequence[str], dealt: Mapping[str, int], total: int, seed: int) -> str:
+def split_note(source: str, lacking: Sequence[str], dealt: Mapping[str, int], total: int, seed: int) -> str:
     """The sentence about parts that a source does not declare.
 
     Args:
@@ -32,12 +32,12 @@ def dealt_note(source: str, lacking: Sequence[str], dealt: Mapping[str, int], to
         lacking: These parts.
         dealt: Images of each part after dealing.
         total: Images of the declared training part.
-        seed: What dealt them.
+        seed: What split them.
     """
     taken = " and ".join(f"{dealt[part]} for {part}" for part in lacking)
     other = next((part for part in (VALIDATION, TEST) if part not in lacking), None)
     kept = f"; the {other} part is as declared" if other else ""
     return (
-        f"{source} declares no {' and no '.join(lacking)} part: of its {total} training images {taken} are dealt out, "
+        f"{source} declares no {' and no '.join(lacking)} part: of its {total} training images {taken} are split, "
         f"by group, with seed {seed}{kept}."
     )

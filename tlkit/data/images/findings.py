@@ -37,13 +37,13 @@ _TOGETHER = "Keep one, or keep them together with --group."
 KINDS = {
     # --- files that do not open ---
     "unreadable": Kind(ERROR, "may not be read", "Give read permission (chmod u+r), or remove it."),
-    "not-a-file": Kind(ERROR, "is no ordinary file", "Remove it, or put a picture in its place."),
+    "not-a-file": Kind(ERROR, "is no ordinary file", "Remove it, or put an image in its place."),
     "missing-file": Kind(ERROR, "is listed and absent", "Correct the path or delete the line."),
     "zero-byte": Kind(ERROR, "is empty (0 bytes)", _COPY_AGAIN),
     "truncated": Kind(ERROR, "is cut short", _COPY_AGAIN),
-    "undecodable": Kind(ERROR, "is no picture, or a damaged one", _COPY_AGAIN),
+    "undecodable": Kind(ERROR, "is no image, or a damaged one", _COPY_AGAIN),
     "decompression-bomb": Kind(
-        ERROR, "has more pixels than are read", "Save it smaller, remove it, or read it: --most-pixels N."
+        ERROR, "has more pixels than are read", "Save it smaller, remove it, or read it: --max-pixels N."
     ),
     "unsupported-values": Kind(ERROR, "has values that are not 8 or 16 bit integers", _SAVE_AGAIN),
     "wrong-extension": Kind(WARNING, "is of another format than its name says", "Rename it to its format."),
@@ -59,7 +59,7 @@ KINDS = {
     ),
     "palette": Kind(WARNING, "has a palette", "Nothing, if it shows right; else save it as RGB or grey."),
     "alpha": Kind(WARNING, "is transparent in places", "Lay it on a background: transparency is dropped."),
-    "animated": Kind(WARNING, "has several pictures", "Only the first is used: save the others as files."),
+    "animated": Kind(WARNING, "has several images", "Only the first is used: save the others as files."),
     "exif-turned": Kind(
         WARNING, "is turned by its EXIF entry", "Save it upright; boxes may have been drawn on either form."
     ),
@@ -97,13 +97,13 @@ KINDS = {
     "undeclared-part": Kind(
         WARNING,
         "is a part that is not declared",
-        "Nothing, if meant: recipes deal it out of training, by group.",
+        "Nothing, if meant: recipes take it from training, by group.",
     ),
     "csv-row": Kind(ERROR, "is a line that cannot be used", "Correct the line."),
     "listed-twice": Kind(ERROR, "is listed more than once", "Keep one of its lines."),
     # --- boxes, as training refuses them ---
     "annotations": Kind(ERROR, "has annotations that cannot be read", "Mend them."),
-    "missing-image": Kind(ERROR, "is annotated and absent", "Restore the picture or delete its annotation."),
+    "missing-image": Kind(ERROR, "is annotated and absent", "Restore the image or delete its annotation."),
     "unlabelled-image": Kind(
         ERROR, "has no annotation", "Annotate it, or say what it is: --unlabelled negative or skip."
     ),
@@ -141,14 +141,14 @@ KINDS = {
     ),
     "tiny-boxes": Kind(WARNING, "has boxes too small to be learned", "Train with larger images."),
     # --- classes ---
-    "one-class": Kind(ERROR, "has too few classes", "Add a folder with pictures of something else."),
-    "empty-class": Kind(ERROR, "has no pictures", "Put pictures in, or remove the class."),
-    "tiny-class": Kind(WARNING, "has few pictures", "Add pictures; its figures will be uncertain."),
+    "one-class": Kind(ERROR, "has too few classes", "Add a folder with images of something else."),
+    "empty-class": Kind(ERROR, "has no images", "Put images in, or remove the class."),
+    "tiny-class": Kind(WARNING, "has few images", "Add images; its figures will be uncertain."),
     "imbalance": Kind(
-        WARNING, "has many more than another", "Judge by balanced accuracy; recipes have --balance."
+        WARNING, "has many more than another", "Evaluate by balanced accuracy; recipes have --balance."
     ),
-    "missing-part": Kind(ERROR, "is a part without pictures", "Add a train/ folder or split=train rows."),
-    "missing-in-part": Kind(WARNING, "is absent from a part", "Move some of its pictures to that part."),
+    "missing-part": Kind(ERROR, "is a part without images", "Add a train/ folder or split=train rows."),
+    "missing-in-part": Kind(WARNING, "is absent from a part", "Move some of its images to that part."),
     # --- copies and leaks ---
     "exact-copy": Kind(WARNING, "are the same file", "Keep one; splits keep equal files together."),
     "copy-across-parts": Kind(ERROR, "are the same file in two parts", "Take it out of one of the parts."),
@@ -208,7 +208,7 @@ def finding(
 
 
 def about_boxes(found: Finding) -> Finding:
-    """The finding with a remedy that pictures with boxes have, whose recipes know no --skip-bad."""
+    """The finding with a remedy that images with boxes have, whose recipes know no --skip-bad."""
     return replace(found, remedy=_ANNOTATED_AGAIN) if found.remedy == _COPY_AGAIN else found
 
 

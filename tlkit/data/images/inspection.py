@@ -1,6 +1,6 @@
 """One look at every file before anything is learned: its hash, whether it opens, and a thumbnail.
 
-The hash makes groups and manifests, the thumbnail finds near copies, and a picture that does not open is
+The hash makes groups and manifests, the thumbnail finds near duplicates, and an image that does not open is
 named here and not after an hour of training.
 """
 
@@ -67,7 +67,7 @@ def _thumbnail(contents: bytes, name: str) -> np.ndarray:
 
 
 def load_reduced(image: Image.Image) -> None:
-    """Decode an opened picture; a JPEG as grey, at a quarter or an eighth of its size where it is large."""
+    """Decode an opened image; a JPEG as grey, at a quarter or an eighth of its size where it is large."""
     image.draft("L", (THUMBNAIL * 4, THUMBNAIL * 4))
     image.load()
 
@@ -86,10 +86,10 @@ def thumbnail_of(image: Image.Image) -> np.ndarray:
 
 
 def reason(fault: Exception) -> str:
-    """Why a picture cannot be decoded, in our words: the end of a sentence that begins with its name."""
+    """Why an image cannot be decoded, in our words: the end of a sentence that begins with its name."""
     text = str(fault)
     if "cannot identify" in text:
-        return "is not a picture of a known format"
+        return "is not an image of a known format"
     if "truncated" in text.lower():
         return "is truncated"
     if text.startswith(("has ", "is ")):

@@ -1,4 +1,4 @@
-"""What must not stand on both sides of a split: the same picture, the same group, or nearly the same picture."""
+"""What must not stand on both sides of a split: the same image, the same group, or nearly the same image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from tlkit.core.text import count
 from tlkit.data.images.inspection import Inspection
-from tlkit.data.images.near_duplicates import near_copies
+from tlkit.data.images.near_duplicates import near_duplicates
 from tlkit.data.images.sources import TRAINING, Images
 from tlkit.errors import DataFault
 
@@ -16,10 +16,10 @@ from tlkit.errors import DataFault
 def crossing_notes(
     images: Images, hashes: Sequence[str], groups: Sequence[str], parts: Sequence[str], *, allow: bool
 ) -> list[str]:
-    """Refuse pictures or groups that cross parts, or, where that is allowed, say so.
+    """Refuse images or groups that cross parts, or, where that is allowed, say so.
 
     Raises:
-        DataFault: A picture or a group stands in two parts and `allow` is off.
+        DataFault: An image or a group stands in two parts and `allow` is off.
     """
     for what, keys in (("picture", hashes), ("group", groups)):
         crossing = _crossing(keys, parts)
@@ -43,14 +43,14 @@ def _crossing(keys: Sequence[str], sides: Sequence[str] | np.ndarray) -> list[tu
     return [(j, i) for i, key in enumerate(keys) if sides[j := first.setdefault(key, i)] != sides[i]]
 
 
-def near_copy_notes(
+def near_duplicate_notes(
     images: Images, inspections: Sequence[Inspection], groups: Sequence[str], parts: Sequence[str]
 ) -> list[str]:
-    """A sentence about judged pictures that look like copies of training pictures of another group."""
+    """A sentence about evaluated images that look like copies of training images of another group."""
     thumbnails = np.stack([inspection.thumbnail for inspection in inspections])
     trained = np.flatnonzero(np.array(parts) == TRAINING)
-    judged = np.flatnonzero(np.array(parts) != TRAINING)
-    pairs = [(i, j) for i, j in near_copies(thumbnails, judged, trained) if groups[i] != groups[j]]
+    evaluated = np.flatnonzero(np.array(parts) != TRAINING)
+    pairs = [(i, j) for i, j in near_duplicates(thumbnails, evaluated, trained) if groups[i] != groups[j]]
     if not pairs:
         return []
     one, two = pairs[0]
@@ -68,6 +68,6 @@ def label_conflict_notes(images: Images, hashes: Sequence[str]) -> list[str]:
         return []
     one, two = odd[0]
     return [
-        f"{count(len(odd), 'picture')} with two different labels: {images.paths[one]} and {images.paths[two]} "
+        f"{count(len(odd), 'image')} with two different labels: {images.paths[one]} and {images.paths[two]} "
         "are the same file."
     ]

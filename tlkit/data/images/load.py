@@ -1,4 +1,4 @@
-"""From a SOURCE to a checked split: read, look at every file, deal out."""
+"""From a SOURCE to a checked split: read, look at every file, split."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tlkit.errors import DataFault
 
 
 @dataclass(frozen=True)
-class Ingredients:
+class Loaded:
     """A split, and what was left out of it.
 
     Attributes:
         split: Images with their parts.
         skipped: {"path", "reason"} of each file that does not open and was left out as asked.
-        added: For each run whose synthetic pictures were added to training, their number a class.
+        added: For each run whose synthetic images were added to training, their number a class.
     """
 
     split: Split
@@ -31,7 +31,7 @@ class Ingredients:
     added: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
-def read_ingredients(
+def load_split(
     source: str,
     *,
     seed: int = 0,
@@ -45,19 +45,19 @@ def read_ingredients(
     least: int = 2,
     reading: Reading = PLAIN,
     small_classes: str = REFUSE,
-) -> Ingredients:
-    """Read a SOURCE, refuse what does not open, and deal the images out.
+) -> Loaded:
+    """Read a SOURCE, refuse what does not open, and split the images.
 
     Args:
         source: As for `read_images`.
-        seed: Deals groups out.
+        seed: Splits groups.
         group: As for `split_images`.
         manifest: A split.csv to use again.
         hold_out: As for `split_images`.
-        allow_leak: Let pictures or groups cross declared parts.
+        allow_leak: Let images or groups cross declared parts.
         skip_bad: Leave files out that do not open; they are listed, and nothing takes their place.
         download: Let `tfds:` fetch.
-        more: Folders of runs whose synthetic pictures join the training part.
+        more: Folders of runs whose synthetic images join the training part.
         least: As for `read_images`.
         reading: As for `read_images`.
         small_classes: Refuse classes with too few groups, leave them out or fold them: "refuse", "leave-out", "fold" or
@@ -82,10 +82,10 @@ def read_ingredients(
         raise DataFault(
             f"--small-classes {small_classes} leaves {count(len(split.images.class_names), 'class')} of {source}, "
             f"where {least} are needed.",
-            "Add pictures, or take --small-classes out to see which classes are small.",
+            "Add images, or take --small-classes out to see which classes are small.",
         )
     split, added = add_synthetic(split, more)
-    return Ingredients(split, tuple(skipped), added)
+    return Loaded(split, tuple(skipped), added)
 
 
 def openable(images: Images, *, skip_bad: bool) -> tuple[Images, list[Inspection], list[dict[str, str]]]:
@@ -109,5 +109,5 @@ def openable(images: Images, *, skip_bad: bool) -> tuple[Images, list[Inspection
     left = images.take(kept)
     for label, name in enumerate(images.class_names):
         if label not in left.labels:
-            raise DataFault(f"No image of class {name} can be opened.", "Replace its pictures.")
+            raise DataFault(f"No image of class {name} can be opened.", "Replace its images.")
     return left, [inspections[i] for i in kept], skipped

@@ -1,9 +1,9 @@
-"""Pictures that are copies of one another up to a mirror, a right-angle turn, scaling, tone or re-encoding.
+"""Images that are copies of one another up to a mirror, a right-angle turn, scaling, tone or re-encoding.
 
-Two pictures are near copies when their 32 x 32 grey thumbnails correlate, over the eight turns and mirrors, and
+Two images are near duplicates when their 32 x 32 grey thumbnails correlate, over the eight turns and mirrors, and
 what is left of them without their broad shading does too. All pairs of a large set are compared by a perceptual
 hash first: the lowest cosine coefficients, as in pHash, but kept as numbers. Their signs alone, compared by Hamming
-distance, lose copies of smooth pictures, whose small coefficients change sign by chance: some of the real castings'
+distance, lose copies of smooth images, whose small coefficients change sign by chance: some of the real castings'
 copies differ in 25 of 63 signs. With the numbers nothing is lost, for they bound the correlation from above.
 
 Source: C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010, section 3.2.
@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 COEFFICIENTS = 8  # a side: 8 x 8 of the 32 x 32 cosine coefficients
-BLOCK, TILE = 256, 1024  # pictures compared with so many others at a time
+BLOCK, TILE = 256, 1024  # images compared with so many others at a time
 CHUNK = 1024  # pairs whose whole thumbnails are compared at a time, 4 MiB a side
 SURE = 0.998  # what a split warns of
 ALIKE = 0.99  # what a check shows: also changed brightness or contrast, or a border of 1 % cut off
-# Smooth pictures (a patch of bare metal) correlate because both shade from one side to the other. Copies agree in
+# Smooth images (a patch of bare metal) correlate because both shade from one side to the other. Copies agree in
 # what is left without that: at least 0.92 in 99 of 100 real mirrored pairs, under 0.8 in the smooth pairs looked at.
 SMOOTH, DETAIL = 3, 0.9
 ROUNDING = 1e-4  # of float32 sums, on the side of looking once more
@@ -37,7 +37,7 @@ TURNS = (
 
 
 class NearCopy(NamedTuple):
-    """Picture `one`, turned as in `TURNS[turn]`, looks like picture `other`, with this correlation."""
+    """Image `one`, turned as in `TURNS[turn]`, looks like image `other`, with this correlation."""
 
     one: int
     other: int
@@ -45,10 +45,10 @@ class NearCopy(NamedTuple):
     correlation: float
 
 
-def near_copies(
+def near_duplicates(
     thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float = SURE
 ) -> list[tuple[int, int]]:
-    """Pairs of pictures that are near copies.
+    """Pairs of images that are near duplicates.
 
     Args:
         thumbnails: uint8 [n, 32, 32].
@@ -57,7 +57,7 @@ def near_copies(
         threshold: Least Pearson correlation of the thumbnails, over the eight turns and mirrors.
 
     Returns:
-        (i, j) for each i of `first` that has a near copy in `second`, with its nearest j.
+        (i, j) for each i of `first` that has a near duplicate in `second`, with its nearest j.
     """
     if not len(first) or not len(second):
         return []
@@ -79,15 +79,15 @@ def near_copies(
 def linked_copies(
     thumbnails: np.ndarray, chosen: np.ndarray | None = None, threshold: float = ALIKE
 ) -> list[NearCopy]:
-    """Links that join every family of near copies: two pictures are of one family if links lead from one to the other.
+    """Links that join every family of near duplicates: two images are of one family if links lead from one to the other.
 
-    There are as many links as pictures less families, not as many as pairs, so that a thousand equal pictures
-    stay a thousand links. Pictures of one even tone are copies of nothing.
+    There are as many links as images less families, not as many as pairs, so that a thousand equal images
+    stay a thousand links. Images of one even tone are copies of nothing.
 
     Args:
         thumbnails: uint8 [n, 32, 32].
         chosen: int [m], rising: which of them to compare; by default all.
-        threshold: As for `near_copies`.
+        threshold: As for `near_duplicates`.
 
     Returns:
         Links with one > other, in the order of `one`.
@@ -131,7 +131,7 @@ def families(links: list[NearCopy]) -> list[list[NearCopy]]:
 
 
 class _Signature(NamedTuple):
-    """What is known of standardised pictures without looking at them as a whole.
+    """What is known of standardised images without looking at them as a whole.
 
     Attributes:
         low: float32 [n, 9], the lowest coefficients: broad shading.
@@ -147,16 +147,16 @@ class _Signature(NamedTuple):
 
     @classmethod
     def joined(cls, some: list[_Signature]) -> _Signature:
-        """The signature of all their pictures, one after the other."""
+        """The signature of all their images, one after the other."""
         return cls(*(np.concatenate(arrays) for arrays in zip(*some, strict=True)))
 
     def between(self, start: int, stop: int) -> _Signature:
-        """The signature of some of the pictures."""
+        """The signature of some of the images."""
         return _Signature(*(array[start:stop] for array in self))
 
 
 class _Rows(NamedTuple):
-    """Pictures from `start` on, turned: standardised float32 [b, 1024], and their signature."""
+    """Images from `start` on, turned: standardised float32 [b, 1024], and their signature."""
 
     start: int
     turn: int
@@ -165,10 +165,10 @@ class _Rows(NamedTuple):
 
 
 def _candidates(rows: _Rows, signatures: _Signature, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs, one > other, whose signatures allow that they are near copies; the likeliest first.
+    """Pairs, one > other, whose signatures allow that they are near duplicates; the likeliest first.
 
-    The product of two pictures is that of their coefficients plus that of what these hide, which is at most the
-    product of the hidden lengths (Cauchy-Schwarz). So no near copy is left out.
+    The product of two images is that of their coefficients plus that of what these hide, which is at most the
+    product of the hidden lengths (Cauchy-Schwarz). So no near duplicate is left out.
     """
     found = []
     own, numbers = rows.signature, np.arange(rows.start, rows.start + len(rows.flat))
@@ -192,20 +192,20 @@ def _candidates(rows: _Rows, signatures: _Signature, threshold: float) -> tuple[
 
 def _joined(
     rows: _Rows,
-    pictures: tuple[np.ndarray, np.ndarray],
+    images: tuple[np.ndarray, np.ndarray],
     signatures: _Signature,
     one: np.ndarray,
     other: np.ndarray,
     threshold: float,
     family: np.ndarray,
 ) -> list[NearCopy]:
-    """The links among pairs that are near copies indeed and not of one family yet; `family` [n] is brought up to date.
+    """The links among near duplicates indeed that are not of one family yet; `family` [n] is brought up to date.
 
-    First the likeliest pair of each picture is tried, then the likeliest of each picture and family, then the next
-    four, and so on: a set of equal pictures takes as many comparisons as it has pictures, not pairs.
+    First the likeliest pair of each image is tried, then the likeliest of each image and family, then the next
+    four, and so on: a set of equal images takes as many comparisons as it has images, not pairs.
     """
     links: list[NearCopy] = []
-    tries, (thumbnails, chosen) = 0, pictures
+    tries, (thumbnails, chosen) = 0, images
     while True:
         apart = family[one] != family[other]
         one, other = one[apart], other[apart]
@@ -227,13 +227,13 @@ def _joined(
 def _compared(
     rows: _Rows, one: np.ndarray, thumbnails: np.ndarray, signatures: _Signature, other: np.ndarray
 ) -> np.ndarray:
-    """Correlation of some rows with other pictures, float32 [m]; -1 where their detail differs.
+    """Correlation of some rows with other images, float32 [m]; -1 where their detail differs.
 
     Args:
         rows: Of which `one`, int [m], are meant.
         one: Indices into the rows.
         thumbnails: uint8 [m, 32, 32] of the others.
-        signatures: Of all pictures.
+        signatures: Of all images.
         other: int [m] indices of the others.
     """
     correlation = np.einsum("ij,ij->i", rows.flat[one], _standardised(thumbnails))
@@ -251,7 +251,7 @@ def _firsts(keys: np.ndarray, number: int) -> np.ndarray:
 
 
 def _signature(flat: np.ndarray) -> _Signature:
-    """The signature of standardised pictures float32 [n, s * s]; all zero for one of an even tone."""
+    """The signature of standardised images float32 [n, s * s]; all zero for one of an even tone."""
     side = int(np.sqrt(flat.shape[1]))
     frequency, place = np.arange(COEFFICIENTS)[:, None], np.arange(side)[None]
     cosines = np.sqrt(2 / side) * np.cos(np.pi * frequency * (2 * place + 1) / (2 * side))
@@ -271,7 +271,7 @@ def _turns(images: np.ndarray) -> list[np.ndarray]:
 
 
 def _standardised(images: np.ndarray) -> np.ndarray:
-    """float32 [n, 1024] of zero mean and unit length; a constant picture is all zero and matches nothing."""
+    """float32 [n, 1024] of zero mean and unit length; a constant image is all zero and matches nothing."""
     flat = images.reshape(len(images), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
     length = np.linalg.norm(flat, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Rare classes, with too few groups of pictures to be in every part: refused, left out, or folded into one class."""
+"""Rare classes, with too few groups of images to be in every part: refused, left out, or folded into one class."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class Settled:
     notes: tuple[str, ...] = ()
 
 
-def to_deal(parts: Sequence[str | None], shares: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
-    """What is dealt out: int64 [m] images, and the share of each part, 0 for one that gets none of them.
+def to_split(parts: Sequence[str | None], shares: Sequence[float]) -> tuple[np.ndarray, tuple[float, ...]]:
+    """What is split: int64 [m] images, and the share of each part, 0 for one that gets none of them.
 
     Args:
         parts: [n] the source's own, or None.
@@ -66,15 +66,15 @@ def groups_by_class(labels: np.ndarray, groups: Sequence[str]) -> dict[int, Coun
 def small_classes(
     labels: np.ndarray, groups: Sequence[str], parts: Sequence[str | None], shares: Sequence[float]
 ) -> dict[int, int]:
-    """Class -> groups, of those that have fewer groups than there are parts to deal them out to.
+    """Class -> groups, of those that have fewer groups than there are parts.
 
     Args:
         labels: int [n].
         groups: [n] names.
-        parts: [n] the source's own, or None; where all parts are declared nothing is dealt, and no class is small.
+        parts: [n] the source's own, or None; where all parts are declared nothing is split, and no class is small.
         shares: Wanted of training, validation and test.
     """
-    inside, wanted = to_deal(parts, shares)
+    inside, wanted = to_split(parts, shares)
     least = sum(share > 0 for share in wanted)
     found = groups_by_class(labels[inside], [groups[i] for i in inside])
     return {label: len(names) for label, names in found.items() if len(names) < least}
@@ -94,22 +94,22 @@ def too_small(
         names: [k] classes.
         small: Of them, with their groups.
         parts: [n] declared part or None.
-        shares: As for `to_deal`.
+        shares: As for `to_split`.
         option: Whether the person has --small-classes.
     """
-    _, shares = to_deal(parts, shares)
+    _, shares = to_split(parts, shares)
     wanted = [part for part, share in zip(PARTS, shares, strict=True) if share > 0]
     where = f"{', '.join(wanted[:-1])} and {wanted[-1]}"
-    remedy = f"Add pictures (at least {len(wanted)} that are not copies of one another), or a looser --group."
+    remedy = f"Add images (at least {len(wanted)} that are not copies of one another), or a looser --group."
     if option:
         remedy += f" Or leave such classes out, or make them one: {OPTION} leave-out or {OPTION} fold."
     if len(small) == 1:
         ((label, groups),) = small.items()
         return DataFault(
-            f"Class {names[label]} has {count(groups, 'group')} of pictures, too few for {where}.", remedy
+            f"Class {names[label]} has {count(groups, 'group')} of images, too few for {where}.", remedy
         )
     each = listed([f"{names[label]} ({groups})" for label, groups in small.items()], SHOWN)
-    return DataFault(f"{len(small):,} classes have too few groups of pictures for {where}: {each}.", remedy)
+    return DataFault(f"{len(small):,} classes have too few groups of images for {where}: {each}.", remedy)
 
 
 def settle_small_classes(
@@ -128,7 +128,7 @@ def settle_small_classes(
         choice: What --small-classes got.
         shares: Wanted of training, validation and test.
         listed_parts: Whether the parts are those of a manifest. Then a class is small that would be so if its images
-            were dealt out, or of which the manifest lists no image: the classes are those of the run that made it.
+            were split, or of which the manifest lists no image: the classes are those of the run that made it.
 
     Raises:
         UsageFault: The choice is unknown, or the class that small ones would become is there already.
@@ -202,7 +202,7 @@ def _check_folded(
         fault = too_small([into], {0: small[-1]}, parts, shares, option=False)
         raise DataFault(
             f"Folded from {len(gone)} small class{'es' * (len(gone) > 1)}: {fault.problem}",
-            f"Use {OPTION} leave-out, or add pictures.",
+            f"Use {OPTION} leave-out, or add images.",
         )
 
 
@@ -233,4 +233,4 @@ def _sentence(card: dict[str, Any]) -> str:
     each = listed([f"{name} ({one['images']})" for name, one in classes.items()], SHOWN)
     what = f"{count(total, 'image')} of {'1 class' if len(classes) == 1 else f'{len(classes):,} classes'}"
     done = f"are now of class {card['into']}" if card["how"] == FOLD else "were left out"
-    return f"{what} with too few groups of pictures {done} ({OPTION} {card['how']}): {each}."
+    return f"{what} with too few groups of images {done} ({OPTION} {card['how']}): {each}."

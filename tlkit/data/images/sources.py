@@ -21,7 +21,7 @@ from tlkit.core.text import did_you_mean
 from tlkit.data.images.findings import ERROR, Finding
 from tlkit.data.images.names import label_faults, twin_names
 from tlkit.data.images.readers.folders import read_class_folders
-from tlkit.data.images.readers.gdxray import contest_pictures
+from tlkit.data.images.readers.gdxray import contest_images
 from tlkit.data.images.readers.records import (
     IMAGE_SUFFIXES,
     PART_NAMES,
@@ -66,7 +66,7 @@ def read_images(source: str, *, download: bool = False, least: int = 2, reading:
             columns path,label[,split][,group], `tfds:NAME[/CONFIG][:VERSION]`, `xray:crops`, or `gdxray:FOLDER`,
             the course's contest on a GDXray that the person has.
         download: Let `tfds:` fetch a data set that is not prepared.
-        least: Classes that it must have: two to learn, one to be judged on or to be imitated. With one, a folder
+        least: Classes that it must have: two to learn, one to be evaluated on or to be imitated. With one, a folder
             of images without class folders is one class, named after it.
         reading: Which images of a folder or table are wanted, and which columns of a table say what.
 
@@ -111,14 +111,14 @@ def _check_classes(images: Images, least: int) -> None:
         one = images.class_names[0] if images.class_names else "nothing"
         raise DataFault(
             f"{images.source} has one class only ({one}); a classifier needs at least two.",
-            "Add a folder with pictures of something else, for example other/.",
+            "Add a folder with images of something else, for example other/.",
         )
     counts = np.bincount(images.labels, minlength=len(images.class_names))
     empty = [name for name, count in zip(images.class_names, counts, strict=True) if count == 0]
     if empty:
         raise DataFault(
             f"Class {empty[0]} of {images.source} has no images.",
-            f"Put pictures into {empty[0]}/ or remove the folder.",
+            f"Put images into {empty[0]}/ or remove the folder.",
         )
 
 
@@ -138,7 +138,7 @@ def _read_folder(source: str, root: Path, reading: Reading, *, loose: bool = Fal
     if not found.names:
         raise DataFault(
             f"{source} has no class folders and no images.",
-            f"Make one folder for each class and put its pictures inside ({root.name}/gun/1.png).",
+            f"Make one folder for each class and put its images inside ({root.name}/gun/1.png).",
         )
     refuse_first(found.findings, found.names)
     _check_labels_trained(source, found.rows, found.names)
@@ -146,21 +146,21 @@ def _read_folder(source: str, root: Path, reading: Reading, *, loose: bool = Fal
 
 
 def _check_labels_trained(source: str, rows: list[Row], names: list[str]) -> None:
-    """A class that is judged must have been learned, where the source says what is learned."""
+    """A class that is evaluated must have been learned, where the source says what is learned."""
     trained = {row.label for row in rows if row.part == TRAINING}
     for part in (VALIDATION, TEST):
         unknown = sorted({row.label for row in rows if row.part == part} - trained)
         if unknown and trained:
             hint = did_you_mean(unknown[0], trained)
             raise DataFault(
-                f"Class {unknown[0]} of {source} has pictures for {part} but none for training.{hint and ' '}{hint}",
-                f"Add training pictures of {unknown[0]} or take it out of the {part} part.",
+                f"Class {unknown[0]} of {source} has images for {part} but none for training.{hint and ' '}{hint}",
+                f"Add training images of {unknown[0]} or take it out of the {part} part.",
             )
     lonely = sorted(set(names) - trained)
     if lonely and trained:
         raise DataFault(
             f"Class {lonely[0]} of {source} has no images for training.",
-            f"Put training pictures of {lonely[0]} in place or remove its folder.",
+            f"Put training images of {lonely[0]} in place or remove its folder.",
         )
 
 
@@ -204,5 +204,5 @@ def _read_built_in(source: str) -> Images:
 
 def _read_gdxray(source: str) -> Images:
     root = Path(source.removeprefix("gdxray:"))
-    rows = [Row(path, label, part, None, (series,)) for path, label, part, series in contest_pictures(root)]
+    rows = [Row(path, label, part, None, (series,)) for path, label, part, series in contest_images(root)]
     return describe(source, root, rows, sorted({row.label for row in rows}), ("series",))

@@ -1,8 +1,8 @@
 """Training, validation and test parts that share nothing: by content, by group, stratified, seeded.
 
-A group is what must stay together: every view of one gun, every picture of one patient. It is the match of
-`--group` in the path, a CSV column, or else the picture's content hash, so equal files are always one group.
-Per class, groups are ordered by sha256(seed + group) and dealt out; a new file moves no other group's order.
+A group is what must stay together: every view of one gun, every image of one patient. It is the match of
+`--group` in the path, a CSV column, or else the image's content hash, so equal files are always one group.
+Per class, groups are ordered by sha256(seed + group) and split; a new file moves no other group's order.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ import numpy as np
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.core.paths import is_text
 from tlkit.core.text import count
-from tlkit.data.images.declared_parts import dealt_note, unnamed_notes
+from tlkit.data.images.declared_parts import split_note, unnamed_notes
 from tlkit.data.images.inspection import Inspection
-from tlkit.data.images.leaks import crossing_notes, label_conflict_notes, near_copy_notes
+from tlkit.data.images.leaks import crossing_notes, label_conflict_notes, near_duplicate_notes
 from tlkit.data.images.small_class_choice import REFUSE
 from tlkit.data.images.small_classes import (
     groups_by_class,
     settle_small_classes,
     small_classes,
-    to_deal,
+    to_split,
     too_small,
 )
 from tlkit.data.images.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
 SHARES = (0.6, 0.2, 0.2)
-_CONTENT = re.compile("#[0-9a-f]{16}")  # the group of pictures that declare none
-SYNTHETIC_GROUP = "synthetic:"  # begins the group of pictures that another run made
+_CONTENT = re.compile("#[0-9a-f]{16}")  # the group of images that declare none
+SYNTHETIC_GROUP = "synthetic:"  # begins the group of images that another run made
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Split:
         sha256: [n] content hashes in hex.
         groups: [n] names of the groups.
         parts: [n] "training", "validation" or "test".
-        warnings: Sentences for the person and the report, such as near copies across parts.
+        warnings: Sentences for the person and the report, such as near duplicates across parts.
         small_classes: What was folded or left out, as in `small_classes.Settled.card`.
     """
 
@@ -132,7 +132,7 @@ def split_images(
     Args:
         images: The images; their own parts are honoured and checked.
         inspections: What was seen in each file, [n].
-        seed: Deals the groups out differently.
+        seed: Splits the groups differently.
         group: Regular expression on the path (its first capture, else the whole match), or a column's name.
         manifest: A `split.csv` to use again; images that it does not list are left out.
         hold_out: COLUMN=VALUE, or a regular expression on the path: the images that it fits are the test part.
@@ -141,7 +141,7 @@ def split_images(
         small: What --small-classes got; None: there is no such option, and small classes are refused.
 
     Raises:
-        DataFault: Parts share a picture or a group, a class has too few groups, the manifest does not fit, or a path
+        DataFault: Parts share an image or a group, a class has too few groups, the manifest does not fit, or a path
             is no UTF-8.
         UsageFault: `group` is no regular expression.
     """
@@ -166,12 +166,12 @@ def split_images(
         notes += crossing_notes(images, hashes, groups, parts, allow=allow_leak)
     else:
         parts = _dealt(images, groups, seed, shares)
-    notes += near_copy_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
+    notes += near_duplicate_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
     return Split(images, hashes, groups, tuple(parts), tuple(notes), settled.card)
 
 
 def _check_paths(images: Images) -> None:
-    """Refuse names of files that no manifest, page or board can hold."""
+    """Refuse names of files that no manifest, report or board can hold."""
     path = next((path for path in images.paths if not is_text(path)), None)
     if path is not None:
         remedy = "Rename it; tlkit check names all of them."
@@ -283,15 +283,15 @@ def joined_groups(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> 
 
 
 def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
-    """Deal whole groups out, class by class, in the order of sha256(seed + group)."""
+    """Split whole groups, class by class, in the order of sha256(seed + group)."""
     part_of: dict[str, str] = {}
     for names in groups_by_class(images.labels, groups).values():
         ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())
-        part_of.update(_deal_class(ordered, names, shares))
+        part_of.update(_split_class(ordered, names, shares))
     return [part_of[group] for group in groups]
 
 
-def _deal_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ...]) -> dict[str, str]:
+def _split_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ...]) -> dict[str, str]:
     """A group goes where its middle lies on the line of all images; every wanted part gets at least one."""
     edges = np.cumsum(shares) / sum(shares)
     total, before, parts = sizes.total(), 0, []
@@ -309,7 +309,7 @@ def _deal_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, ..
 def _own_parts(
     images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]
 ) -> tuple[list[str], list[str]]:
-    """The source's parts, and sentences about what it leaves open: a part that it lacks is dealt out of training."""
+    """The source's parts, and sentences about what it leaves open: a part that it lacks is taken from training."""
     if TRAINING not in images.parts:
         raise DataFault(f"{images.source} has no training part.", "Add a train/ folder or split=train rows.")
     lacking = [part for part in (VALIDATION, TEST) if part not in images.parts]
@@ -317,11 +317,11 @@ def _own_parts(
     notes = unnamed_notes(images.source, images.paths, images.parts)
     if not lacking:
         return parts, notes
-    inside, wanted = to_deal(images.parts, shares)
+    inside, wanted = to_split(images.parts, shares)
     dealt = _dealt(images.take(inside), tuple(groups[i] for i in inside), seed, wanted)
     for index, part in zip(inside, dealt, strict=True):
         parts[index] = part
-    return parts, [*notes, dealt_note(images.source, lacking, Counter(dealt), len(inside), seed)]
+    return parts, [*notes, split_note(images.source, lacking, Counter(dealt), len(inside), seed)]
 
 
 # --- manifest ---
@@ -352,7 +352,7 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
                 "Use training, validation or test.",
             )
         row["part"] = PART_NAMES[value]
-    # What another run made comes again with --more, not with the manifest.
+    # What another run made comes again with --synthetic, not with the manifest.
     return {row["path"]: row for row in rows if not (row.get("group") or "").startswith(SYNTHETIC_GROUP)}
 
 

@@ -1,8 +1,8 @@
-"""Synthetic pictures beside the real ones: another run's `synthetic/CLASS/*.png` join the training part.
+"""Synthetic images beside the real ones: another run's `synthetic/CLASS/*.png` join the training part.
 
 Those that it made of the validation part, `synthetic-validation/CLASS/*.png`, join that; the test part none.
 
-What made them learned from real pictures; were one of those judged here, its test would be worth nothing. So every
+What made them learned from real images; were one of those evaluated here, its test would be worth nothing. So every
 such run leaves `trained_on.csv`, and it is compared with the validation and test parts before anything is learned.
 """
 
@@ -28,23 +28,23 @@ from tlkit.data.images.sources import TEST, TRAINING, VALIDATION, Images
 from tlkit.data.images.splits import SYNTHETIC_GROUP, Split
 from tlkit.errors import DataFault
 
-SETTLED = 300  # steps of a game from which it can be asked whether samples differ; before, little is learned
-_ENDED = re.compile(r"all steps done|.* minutes are over")  # how a game ends that went well
+SETTLED = 300  # steps of a GAN from which it can be asked whether samples differ; before, little is learned
+_ENDED = re.compile(r"all steps done|.* minutes are over")  # how a GAN ends that went well
 SYNTHETIC = "synthetic"  # the folder of class folders in a run
 TRAINED_ON = "trained_on.csv"
-FOLDERS = {TRAINING: SYNTHETIC, VALIDATION: f"{SYNTHETIC}-validation"}  # of pictures made of a part
+FOLDERS = {TRAINING: SYNTHETIC, VALIDATION: f"{SYNTHETIC}-validation"}  # of images made of a part
 
 
 def write_trained_on(
     folder: Path, split: Split, indices: Iterable[int], chosen_by: Iterable[int] = ()
 ) -> None:
-    """Write path, sha256, label, group and part of the real pictures that a synthesising run learns from or uses.
+    """Write path, sha256, label, group and part of the real images that a synthesising run learns from or uses.
 
     Args:
         folder: Of the run.
         split: Whose images they are.
         indices: Which of them are learned from; their part is training.
-        chosen_by: Those whose synthetic pictures are for validation.
+        chosen_by: Those whose synthetic images are for validation.
     """
     names = split.images.class_names
     with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
@@ -57,18 +57,18 @@ def write_trained_on(
 
 
 def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:
-    """The same split with the synthetic pictures of runs in its training part, and in validation what is for that.
+    """The same split with the synthetic images of runs in its training part, and in validation what is for that.
 
     Args:
-        split: Of real pictures.
+        split: Of real images.
         runs: Folders of finished runs that hold `synthetic/` and `trained_on.csv`.
 
     Returns:
-        The split, and for each run its number of pictures of each class.
+        The split, and for each run its number of images of each class.
 
     Raises:
-        DataFault: A run has no synthetic pictures, does not say what it learned from, learned from a picture that
-            is judged here, or has a class that the split does not have.
+        DataFault: A run has no synthetic images, does not say what it learned from, learned from an image that
+            is evaluated here, or has a class that the split does not have.
     """
     added: dict[str, dict[str, int]] = {}
     for run in runs:
@@ -79,15 +79,15 @@ def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, 
 
 
 def check_leak(
-    split: Split, run: Path, name: str, manifest: str = "split.csv", option: str = "--more"
+    split: Split, run: Path, name: str, manifest: str = "split.csv", option: str = "--synthetic"
 ) -> None:
-    """Refuse a run that learned from, or is made of, what is judged here.
+    """Refuse a run that learned from, or is made of, what is evaluated here.
 
     Args:
-        split: What is learned and judged here.
+        split: What is learned and evaluated here.
         run: Folder of the run.
         name: What it is called in messages.
-        manifest: Its file that deals this source out as the run did.
+        manifest: Its file that splits this source as the run did.
         option: By which it was named.
 
     Raises:
@@ -97,10 +97,10 @@ def check_leak(
     file = run / TRAINED_ON
     if not file.is_file():
         raise DataFault(
-            f"{option} {name} does not say which pictures it learned from: it has no {TRAINED_ON}.",
+            f"{option} {name} does not say which images it learned from: it has no {TRAINED_ON}.",
             "Name a run of synthesize-dcgan, synthesize-stylegan, composite-crops or composite-threats.",
         )
-    _refuse_judged(split, file, f"{option} {name}", run / manifest)
+    _refuse_evaluated(split, file, f"{option} {name}", run / manifest)
 
 
 def collapse_of(run: Path) -> str | None:
@@ -117,14 +117,14 @@ def collapse_of(run: Path) -> str | None:
         rows = [json.loads(line) for line in lines]
     except (OSError, ValueError):
         return None
-    game = card.get("game") or {}
-    ended = game.get("stopped", "")
-    early = game.get("steps", 0) < SETTLED or any(row.get("various") for row in rows)
+    gan = card.get("game") or {}
+    ended = gan.get("stopped", "")
+    early = gan.get("steps", 0) < SETTLED or any(row.get("various") for row in rows)
     return None if not ended or early or _ENDED.fullmatch(ended) else ended
 
 
 def refuse_collapsed(run: Path, who: str) -> None:
-    """Refuse pictures of a generator that had collapsed.
+    """Refuse images of a generator that had collapsed.
 
     Args:
         run: Folder of the run that made them.
@@ -142,22 +142,22 @@ def refuse_collapsed(run: Path, who: str) -> None:
 
 
 def check_start(split: Split, run: Path, name: str) -> None:
-    """Refuse to start from a run that learned from, or was chosen by, what is judged here.
+    """Refuse to start from a run that learned from, or was chosen by, what is evaluated here.
 
     Raises:
         DataFault: It did.
     """
-    _refuse_judged(split, run / "split.csv", f"--start {name}", run / "split.csv")
+    _refuse_evaluated(split, run / "split.csv", f"--warm-start {name}", run / "split.csv")
 
 
-def _refuse_judged(split: Split, file: Path, who: str, manifest: Path) -> None:
-    """Refuse what learned from pictures that are judged here, or was chosen by pictures that are tested here.
+def _refuse_evaluated(split: Split, file: Path, who: str, manifest: Path) -> None:
+    """Refuse what learned from images that are evaluated here, or was chosen by images that are tested here.
 
     Args:
-        split: What is learned and judged here.
-        file: Says which pictures those are.
+        split: What is learned and evaluated here.
+        file: Says which images those are.
         who: The option and the run, for the message.
-        manifest: Deals this source out as the run did, for the remedy.
+        manifest: Splits this source as the run did, for the remedy.
     """
     with file.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
@@ -188,18 +188,18 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
     ]
     if not found:
         raise DataFault(
-            f"--more {name} has no pictures in {SYNTHETIC}/.", "Name a run that made synthetic pictures."
+            f"--synthetic {name} has no images in {SYNTHETIC}/.", "Name a run that made synthetic images."
         )
     files, parts = [file for file, _ in found], [part for _, part in found]
     _check_classes(name, {file.parent.name for file in files}, images)
     seen = inspect_files(files)
     for file, inspection in zip(files, seen, strict=True):
         if inspection.error:
-            raise DataFault(f"{file} {inspection.error}.", "Make the synthetic pictures again.")
+            raise DataFault(f"{file} {inspection.error}.", "Make the synthetic images again.")
     labels = [images.class_names.index(file.parent.name) for file in files]
     extended = replace(
         images,
-        # From the source's folder, so that a manifest names both kinds of pictures in one way.
+        # From the source's folder, so that a manifest names both kinds of images in one way.
         paths=(*images.paths, *(Path(os.path.relpath(file, root)).as_posix() for file in files)),
         labels=np.concatenate([images.labels, np.array(labels, np.int32)]),
         parts=(*images.parts, *parts),
@@ -221,7 +221,7 @@ def _check_classes(name: str, classes: set[str], images: Images) -> None:
         near = get_close_matches(label, images.class_names, 1)
         hint = f"Did you mean {near[0]}? " if near else ""
         raise DataFault(
-            f"--more {name} has pictures of {label}, which {images.source} has not.",
+            f"--synthetic {name} has images of {label}, which {images.source} has not.",
             f"{hint}Its classes are {some_of(images.class_names)}.",
         )
 
@@ -231,9 +231,9 @@ def _kind(file: Path, part: str) -> str:
 
 
 def say_added(added: dict[str, dict[str, int]]) -> list[str]:
-    """A sentence for each run whose pictures were added."""
+    """A sentence for each run whose images were added."""
     return [f"Added to training from {name}: {_listed(found)}." for name, found in added.items()]
 
 
 def _listed(found: dict[str, int]) -> str:
-    return some_of([f"{count(number, 'picture')} of {label}" for label, number in found.items()])
+    return some_of([f"{count(number, 'image')} of {label}" for label, number in found.items()])

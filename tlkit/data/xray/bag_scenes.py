@@ -57,7 +57,7 @@ class Scene:
     """A packed bag.
 
     Attributes:
-        wall: Of the bag; its extent is the picture's.
+        wall: Of the bag; its extent is the image's.
         soft: Cloth, which ends at the wall.
         things: Everything else that is no threat.
         threats: What is to be found, `[n]`.

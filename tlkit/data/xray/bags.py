@@ -1,10 +1,10 @@
-"""`xray:bags`: simulated X-ray pictures of whole bags, with the exact boxes of the threats in them.
+"""`xray:bags`: simulated X-ray images of whole bags, with the exact boxes of the threats in them.
 
 A bag holds cloth, belongings, things that look like threats, and in less than half of all cases a gun, a shuriken, a
 razor blade or a knife, often among and behind other matter. Path lengths add up material by material
-(`projection`), so the picture is Beer-Lambert's law of the whole scene; a threat's box is that of its own shadow.
+(`projection`), so the image is Beer-Lambert's law of the whole scene; a threat's box is that of its own shadow.
 Each bag, with all that is in it, is one group, seen from two sides; its threats and its background are in no other
-bag, so parts made of groups share neither. Picture i depends only on (seed, i), never on how many are drawn.
+bag, so parts made of groups share neither. Image i depends only on (seed, i), never on how many are drawn.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ __all__ = [
     "write_bags",
     "write_sample",
 ]
-VERSION = "1"  # changes whenever a seed draws other pictures; names the cache folder
+VERSION = "1"  # changes whenever a seed draws other images; names the cache folder
 SOURCE = "xray:bags"
 COUNT = 2000
 SIZE = 416
-VIEWS = 2  # pictures of one bag: the size of a group
+VIEWS = 2  # images of one bag: the size of a group
 PARTS = ("training",) * 7 + ("validation", "test", "test")  # of bag number g, g modulo 10
 # Bags that stand for the set where it is not drawn: one for each place in PARTS, every class, some empty.
 SAMPLE = (1, 3, 6, 14, 20, 25, 28, 39, 42, 47)
@@ -58,10 +58,10 @@ Progress = Callable[[int], None]
 
 
 class Bag(NamedTuple):
-    """One picture.
+    """One image.
 
     Attributes:
-        picture: uint8 or uint16 `[h, w]`, bright where the beam is free.
+        image: uint8 or uint16 `[h, w]`, bright where the beam is free.
         boxes: int32 `[n, 4]`, left, top, right, bottom, pixels; right and bottom exclusive.
         labels: `[n]` class names.
         occlusions: float32 `[n]`, see `transmittance.occlusion`; cloth and the bag's wall count too.
@@ -72,7 +72,7 @@ class Bag(NamedTuple):
         look_alikes: Names of the harmless things in it that are taken for threats.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     boxes: np.ndarray
     labels: tuple[str, ...]
     occlusions: np.ndarray
@@ -86,13 +86,13 @@ def draw_bags(count: int = COUNT, seed: int = 0, size: int = SIZE, depth: int = 
     """Draw bags one after the other.
 
     Args:
-        count: Pictures.
+        count: Images.
         seed: Another seed is another set.
         size: Longer side, pixels.
         depth: Bits of a grey level, 8 or 16.
 
     Yields:
-        Pictures 0 to count - 1.
+        Images 0 to count - 1.
 
     Raises:
         UsageFault: A count or seed below 0, a size below 96 or another depth.
@@ -111,7 +111,7 @@ def _check(count: int, seed: int, size: int, depth: int) -> None:
 
 
 def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag:
-    """Draw picture `index` of a set; arguments as in `draw_bags`."""
+    """Draw image `index` of a set; arguments as in `draw_bags`."""
     _check(index, seed, size, depth)
     number = index // VIEWS
     scene = _scene(number, seed)
@@ -128,7 +128,7 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
     behind = [polychromatic_transmittance(_sum([around, *some]), spectrum) for some in others]
     signal = polychromatic_transmittance(_sum([around, things, *maps]), spectrum)
     return Bag(
-        picture=_quantised(_exposed(signal, scene.detector, rng), depth),
+        image=_quantised(_exposed(signal, scene.detector, rng), depth),
         boxes=np.array([box_of(masks[i]) for i in shown], np.int32).reshape(-1, 4),
         labels=tuple(scene.labels[i] for i in shown),
         occlusions=np.array([occlusion(masks[i], b) for i, b in zip(shown, behind)], np.float32),
@@ -201,11 +201,11 @@ def difficulty(bags: Iterable[Bag]) -> dict[str, Any]:
     """Say how hard a set is.
 
     Args:
-        bags: Pictures; they are read once and not kept.
+        bags: Images; they are read once and not kept.
 
     Returns:
         bags, empty (share without a threat), threats, per_class (count), median_size and sizes (10th and 90th
-        percentile) of a box's longer side as a share of the picture's, overlapped (share of threats with an overlap of
+        percentile) of a box's longer side as a share of the image's, overlapped (share of threats with an overlap of
         `OVERLAPPED` or more), look_alikes (kinds), look_alikes_per_bag.
     """
     rows = [(bag.labels, _relative_sizes(bag), bag.overlaps, bag.look_alikes) for bag in bags]
@@ -228,9 +228,9 @@ def difficulty(bags: Iterable[Bag]) -> dict[str, Any]:
 
 
 def _relative_sizes(bag: Bag) -> np.ndarray:
-    """Longer side of each box as a share of the picture's longer side, float `[n]`."""
+    """Longer side of each box as a share of the image's longer side, float `[n]`."""
     sides = np.maximum(bag.boxes[:, 2] - bag.boxes[:, 0], bag.boxes[:, 3] - bag.boxes[:, 1])
-    return sides / max(bag.picture.shape)
+    return sides / max(bag.image.shape)
 
 
 # ---- the set ----
@@ -249,11 +249,11 @@ def write_bags(
 
     Args:
         folder: Must not exist; an existing one is left as it is.
-        count: Pictures; the others as in `draw_bags`.
+        count: Images; the others as in `draw_bags`.
         seed: Another seed is another set.
         size: Longer side, pixels.
         depth: 8 or 16 bit.
-        progress: Told how many pictures are drawn.
+        progress: Told how many images are drawn.
     """
     _check(count, seed, size, depth)
     folder_written_once(
@@ -281,7 +281,7 @@ def _written(folder: Path, table: Any, bags: Iterable[Bag], progress: Progress) 
     """Write each bag's PNG and rows as it passes."""
     for index, bag in enumerate(bags):
         path = f"images/{bag.group}-{index % VIEWS}.png"
-        Image.fromarray(bag.picture).save(folder / path, optimize=False)
+        Image.fromarray(bag.image).save(folder / path, optimize=False)
         table.writerows(_rows(path, bag))
         progress(index + 1)
         yield bag
@@ -298,7 +298,7 @@ def _rows(path: str, bag: Bag) -> list[tuple[Any, ...]]:
 
 
 def bags_to_draw() -> int:
-    """Pictures that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it."""
+    """Images that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it."""
     return 0 if _built_in().is_dir() else COUNT
 
 
@@ -307,7 +307,7 @@ def _built_in() -> Path:
 
 
 def bags_folder(source: str = SOURCE, *, progress: Progress = lambda _done: None) -> Path:
-    """The folder of the built-in set, drawn into the cache on first use; `progress` is told of each picture.
+    """The folder of the built-in set, drawn into the cache on first use; `progress` is told of each image.
 
     Raises:
         UsageFault: The source is another one.

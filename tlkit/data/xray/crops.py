@@ -2,7 +2,7 @@
 
 Four classes (gun, shuriken, blade, other) in two series: `clean`, one thing before a nearly empty
 background, and `baggage`, the same kinds of things among the contents of a bag. Every group is one
-object (and one bag), taken from several sides, as real captures are. Picture i of a class and series
+object (and one bag), taken from several sides, as real captures are. Image i of a class and series
 depends only on (seed, class, series, i), never on how many are drawn. The method is Beer-Lambert on
 exact path lengths (`geometry`, `physics`); sizes, poses and grey levels follow the look of
 public X-ray crops (Mery et al. 2015, GDXray), of which no pixel is used.
@@ -28,11 +28,11 @@ from tlkit.data.xray.physics import Detector, expose, polychromatic_transmittanc
 from tlkit.data.xray.projection import View, extent, project
 from tlkit.errors import UsageFault
 
-VERSION = "3"  # changes whenever a seed draws other pictures; names the cache folder
+VERSION = "3"  # changes whenever a seed draws other images; names the cache folder
 CLASSES = ("blade", "gun", "other", "shuriken")
 SERIES = ("clean", "baggage")
-PICTURES = {"blade": 120, "gun": 120, "other": 240, "shuriken": 120}  # harmless things are of many kinds
-VIEWS = 2  # pictures of one object: the size of a group
+IMAGES = {"blade": 120, "gun": 120, "other": 240, "shuriken": 120}  # harmless things are of many kinds
+VIEWS = 2  # images of one object: the size of a group
 MOST_HIDDEN = 0.06  # share of a threat that dense things may cover
 SUPERSAMPLING = 2
 HARMLESS = {**xray_hardware.SMALL_THINGS, **xray_belongings.LARGE_THINGS}
@@ -44,7 +44,7 @@ class Scene:
     """One object and what lies around it.
 
     Attributes:
-        subject: The object that the picture is of.
+        subject: The object that the image is of.
         surroundings: Cloth, bag and other things.
         radius: mm from the subject's middle to its farthest corner.
         detector: The machine that all views of the scene are taken with.
@@ -60,7 +60,7 @@ def write_crops(
     folder: Path,
     *,
     seed: int = 0,
-    images_per_class: int | Mapping[str, int] = PICTURES,
+    images_per_class: int | Mapping[str, int] = IMAGES,
     least_size: int = 120,
     largest_size: int = 208,
 ) -> None:
@@ -69,7 +69,7 @@ def write_crops(
     Args:
         folder: Where to write; made if it is missing.
         seed: Another seed is another set.
-        images_per_class: Pictures of each class, half of them clean (the odd one too); a mapping may
+        images_per_class: Images of each class, half of them clean (the odd one too); a mapping may
             name classes and leaves the others out.
         least_size: Least longer side, pixels.
         largest_size: Largest longer side, pixels.
@@ -89,8 +89,8 @@ def write_crops(
             for index in range(count):
                 group = f"{series}-{index // VIEWS:03d}"
                 path = f"{label}/{group}-{index % VIEWS}.png"
-                picture = render_crop(label, index, seed, series, least_size, largest_size)
-                Image.fromarray(picture).save(folder / path, optimize=False)
+                image = render_crop(label, index, seed, series, least_size, largest_size)
+                Image.fromarray(image).save(folder / path, optimize=False)
                 rows.append((path, label, f"{label}-{group}", series))
     with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
         CsvWriter(file).writerows([("path", "label", "group", "series"), *rows])
@@ -108,7 +108,7 @@ def render_crop(
 
     Args:
         label: One of `CLASSES`.
-        index: Which picture, from 0; pictures 3 g to 3 g + 2 show object g.
+        index: Which image, from 0; images 3 g to 3 g + 2 show object g.
         seed: Seed of the set.
         series: `clean` or `baggage`.
         least_size: Least longer side, pixels.
@@ -136,7 +136,7 @@ def _check(label: str, series: str, count: int, seed: int, least_size: int, larg
     if series not in SERIES:
         raise UsageFault(f"{series} is no series of the X-ray simulator.", f"There are: {', '.join(SERIES)}.")
     if count < 0:
-        raise UsageFault(f"{count} is below 0; pictures of {label} are counted from 0 up.")
+        raise UsageFault(f"{count} is below 0; images of {label} are counted from 0 up.")
     if seed < 0:
         raise UsageFault(f"The seed {seed} is below 0.", "Give a whole number from 0 up.")
     if not 16 <= least_size <= largest_size:

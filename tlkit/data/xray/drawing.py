@@ -15,7 +15,7 @@ def draw_first(console: Console, source: str) -> None:
     from tlkit.data.xray.bags import bags_folder, bags_to_draw
 
     if count := bags_to_draw():
-        console.say(f"{BAGS} is drawn into the cache, once: {count:,} pictures, 231 MB, some minutes.")
+        console.say(f"{BAGS} is drawn into the cache, once: {count:,} images, 231 MB, some minutes.")
         with console.progress("drawing", count) as step:
             bags_folder(progress=step)
 
@@ -23,7 +23,7 @@ def draw_first(console: Console, source: str) -> None:
 def drawn_or_sample(run: Run, source: str) -> str:
     """The source to read: as typed, drawn first; in a dry run a few of its bags if it is not drawn.
 
-    `run.sampled` says then how many pictures of the set stand behind each of these. A manifest names all of them, so
+    `run.sampled` says then how many images of the set stand behind each of these. A manifest names all of them, so
     with --split it is drawn.
     """
     from tlkit.data.xray.bags import bags_to_draw, write_sample
@@ -36,6 +36,6 @@ def drawn_or_sample(run: Run, source: str) -> str:
     count = bags_to_draw()
     run.say(
         f"{BAGS} is not drawn yet, and a dry run does not draw it: it looks at {count // run.sampled} of its {count:,} "
-        "pictures. The run will draw them first, once (231 MB, some minutes)."
+        "images. The run will draw them first, once (231 MB, some minutes)."
     )
     return str(folder)

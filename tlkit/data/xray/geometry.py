@@ -2,7 +2,7 @@
 
 A solid is a tuple of parts. A `Slab` is an outline with thickness (a plate, a grip, or one slice of
 a cylinder); a `Wire` is a thin round bar along a path in space. `projection` projects them.
-Axes: x to the right, y down, z towards the source; the picture shows x and y.
+Axes: x to the right, y down, z towards the source; the image shows x and y.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Placed(NamedTuple):
 
 
 def rotation(spin: float, tilt: float = 0.0, towards: float = 0.0) -> np.ndarray:
-    """A turn in the picture plane, then a tilt out of it.
+    """A turn in the image plane, then a tilt out of it.
 
     Args:
         spin: Turn about z, radians.
         tilt: Angle between the old and the new z axis, radians.
-        towards: Direction in the picture plane in which z tilts, radians.
+        towards: Direction in the image plane in which z tilts, radians.
 
     Returns:
         Rotation matrix `[3, 3]`.

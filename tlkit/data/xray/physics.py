@@ -2,7 +2,7 @@
 
 A ray loses the fraction exp(-mu t) of its photons in t millimetres of a material (Beer-Lambert), so
 the transmittances of things that lie behind one another multiply: simulated bags are put together,
-and threats are later laid into real bags, by that product. The tube is polychromatic; two energies
+and threats are later pasted into real bags, by that product. The tube is polychromatic; two energies
 are enough to show beam hardening (thick metal is less dark than one energy would make it).
 """
 
@@ -35,7 +35,7 @@ class Detector:
     Attributes:
         spectrum: Shares of the signal at 30 keV and 60 keV where nothing lies in the beam; sum 1.
         gain: Grey level of the empty beam, 0..255.
-        scatter: Share of the picture's mean brightness nearby that is added as a veil.
+        scatter: Share of the image's mean brightness nearby that is added as a veil.
         scatter_width: Standard deviation of the veil's blur, as a share of the longer side.
         blur: Standard deviation of the detector's blur in pixels (focal spot, scintillator).
         photons: Mean count of photons in an unattenuated pixel; fewer means more noise.
@@ -94,7 +94,7 @@ def add_scatter(signal: np.ndarray, share: float, width: float) -> np.ndarray:
 
     Args:
         signal: Transmitted fractions `[h, w]`.
-        share: Share of the blurred picture that is added, 0..1.
+        share: Share of the blurred image that is added, 0..1.
         width: Standard deviation of the blur, as a share of the longer side.
 
     Returns:
@@ -112,7 +112,7 @@ def expose(signal: np.ndarray, detector: Detector, rng: np.random.Generator) -> 
 
     Args:
         signal: Transmitted fractions `[h, w]`; 1 is the empty beam.
-        detector: What the picture is taken with.
+        detector: What the image is taken with.
         rng: Source of the noise.
 
     Returns:

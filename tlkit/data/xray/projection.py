@@ -22,7 +22,7 @@ MOST_LAYERS = 10  # a thick slab seen from its side is drawn as so many shifted 
 
 
 class View(NamedTuple):
-    """The picture: `height` x `width` pixels, `scale` pixels per mm, `middle` (x, y in mm) in its centre."""
+    """The image: `height` x `width` pixels, `scale` pixels per mm, `middle` (x, y in mm) in its centre."""
 
     height: int
     width: int
@@ -55,8 +55,8 @@ def project(placed: Iterable[Placed], view: View) -> dict[str, np.ndarray]:
     """Path length of every ray through every material.
 
     Args:
-        placed: The solids of the scene; outlines may lie partly or wholly outside the picture.
-        view: The picture and its scale.
+        placed: The solids of the scene; outlines may lie partly or wholly outside the image.
+        view: The image and its scale.
 
     Returns:
         One float32 map `[view.height, view.width]` in mm, >= 0, for each material in the scene.
@@ -119,7 +119,7 @@ def _closed(outlines: list[np.ndarray], matrix: np.ndarray) -> tuple[np.ndarray,
 def _fill(edges: Edges, materials: int, view: View) -> np.ndarray:
     """Sum of value x covered share of each pixel, float64 `[materials, h, w]`."""
     x0, y0, x1, y1, value, material = _short_pieces(edges, view)
-    wide = view.width + 2  # what lies right of the picture falls into two columns that are cut off
+    wide = view.width + 2  # what lies right of the image falls into two columns that are cut off
     row = np.floor(np.minimum(y0, y1))
     border = np.clip(row + 1, np.minimum(y0, y1), np.maximum(y0, y1))  # a piece touches at most two rows
     upper = np.where(y1 == y0, 0, (border - np.minimum(y0, y1)) * np.sign(y1 - y0))
@@ -141,7 +141,7 @@ def _fill(edges: Edges, materials: int, view: View) -> np.ndarray:
 
 
 def _short_pieces(edges: Edges, view: View) -> tuple[np.ndarray, ...]:
-    """Edges clipped to the picture's rows and cut into pieces of at most one pixel each way."""
+    """Edges clipped to the image's rows and cut into pieces of at most one pixel each way."""
     (x0, y0), (x1, y1) = edges.start.T, edges.end.T
     keep = (np.maximum(y0, y1) > 0) & (np.minimum(y0, y1) < view.height) & (y0 != y1)
     keep &= np.minimum(x0, x1) < view.width
@@ -167,12 +167,12 @@ def _short_pieces(edges: Edges, view: View) -> tuple[np.ndarray, ...]:
     )
 
 
-def _draw_wire(canvas: np.ndarray, wire: Wire, turn: np.ndarray, offset: np.ndarray, view: View) -> None:
+def _draw_wire(style: np.ndarray, wire: Wire, turn: np.ndarray, offset: np.ndarray, view: View) -> None:
     """Add a round bar as nested strokes, whose sum is nearly the chord of a circle."""
     middle = (view.width / 2, view.height / 2)
     points = (wire.path @ turn[:2].T + offset[:2] - view.middle) * view.scale + middle
     width = 2 * wire.radius * view.scale
-    window = _window(canvas.shape, points, width)
+    window = _window(style.shape, points, width)
     if window is None or len(points) < 2:
         return
     left, top, right, bottom = window
@@ -186,7 +186,7 @@ def _draw_wire(canvas: np.ndarray, wire: Wire, turn: np.ndarray, offset: np.ndar
         mask = Image.new("L", (right - left, bottom - top))
         ImageDraw.Draw(mask).line(line, fill=1, width=drawn, joint="curve" if drawn > 3 else None)
         value = chord * 2 * wire.radius * steepness * min(1.0, width * share / drawn)
-        canvas[top:bottom, left:right] += value * np.asarray(mask)
+        style[top:bottom, left:right] += value * np.asarray(mask)
 
 
 def _window(shape: tuple[int, ...], points: np.ndarray, margin: float) -> tuple[int, int, int, int] | None:

@@ -68,7 +68,7 @@ def centrepiece(rng: np.random.Generator) -> tuple[Placed, ...]:
 
 
 def framed(rng: np.random.Generator, placed: tuple[Placed, ...], per_mm: float) -> np.ndarray:
-    """Transmittance of things float32 `[h, w]` in (0, 1], the picture tight around them, `per_mm` pixels a mm."""
+    """Transmittance of things float32 `[h, w]` in (0, 1], the image tight around them, `per_mm` pixels a mm."""
     box = extent(placed)
     width, height = np.maximum(np.rint(np.ptp(box, axis=0) * per_mm), 4).astype(int).tolist()
     return _through(list(placed), View(height, width, per_mm, box.mean(0)), float(rng.uniform(0.38, 0.72)))

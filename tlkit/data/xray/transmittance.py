@@ -1,8 +1,8 @@
-"""Threats laid into other X-ray pictures, as the beam would have seen them (threat image projection).
+"""Threats pasted into other X-ray images, as the beam would have seen them (threat image projection).
 
-A ray that passes two things is weakened by both, so their transmittances multiply (Beer-Lambert). A picture is
-turned into transmittance by the grey level of its free beam, I0; a threat is cut out of a clean picture, turned,
-scaled and multiplied into a background. float32 pictures in [0, 1] go in and come out: 8 and 16 bit are kept.
+A ray that passes two things is weakened by both, so their transmittances multiply (Beer-Lambert). An image is
+turned into transmittance by the grey level of its free beam, I0; a threat is cut out of a clean image, turned,
+scaled and multiplied into a background. float32 images in [0, 1] go in and come out: 8 and 16 bit are kept.
 
 Turning and scaling average transmittance, not attenuation: a detector pixel counts the photons that arrive on
 its area, and photons add up. A pixel half covered by steel lets half of the beam through; the mean of the
@@ -44,33 +44,33 @@ class Composite(NamedTuple):
     """A background with a threat in it.
 
     Attributes:
-        picture: float32 `[h, w]`, in the background's grey levels.
+        image: float32 `[h, w]`, in the background's grey levels.
         box: Left, top, right, bottom of the mask, pixels; right and bottom exclusive.
         mask: bool `[h, w]`, where the threat takes at least `SEEN` of the beam.
         occlusion: See `occlusion`.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     box: tuple[int, int, int, int]
     mask: np.ndarray
     occlusion: float
 
 
-def background_level(picture: np.ndarray) -> float:
-    """I0, the grey level of the free beam: the mode of the picture's brightest part.
+def background_level(image: np.ndarray) -> float:
+    """I0, the grey level of the free beam: the mode of the image's brightest part.
 
     The free beam is a peak at the bright end of the histogram. Single bright pixels (dust, text, saturation) must not
-    move it, hence a mode among the pixels from 0.85 of the 99.5th percentile upwards. A picture
+    move it, hence a mode among the pixels from 0.85 of the 99.5th percentile upwards. An image
     without free beam gives the level of its brightest matter: a lower bound of I0.
 
     Args:
-        picture: float `[h, w]` in [0, 1].
+        image: float `[h, w]` in [0, 1].
 
     Returns:
         Grey level in (0, 1].
     """
-    top = float(np.percentile(picture, 99.5))
-    bright = picture[picture >= 0.85 * top]
+    top = float(np.percentile(image, 99.5))
+    bright = image[image >= 0.85 * top]
     if top <= 0 or not bright.size:
         return 1.0
     counts, edges = np.histogram(bright, 64, (0.85 * top, max(float(bright.max()), top * 1.0001)))
@@ -79,37 +79,35 @@ def background_level(picture: np.ndarray) -> float:
     return float(np.median(inside)) if inside.size else top
 
 
-def transmittance(picture: np.ndarray, i0: float | np.ndarray | None = None) -> np.ndarray:
+def transmittance(image: np.ndarray, i0: float | np.ndarray | None = None) -> np.ndarray:
     """The share of the beam that reaches each pixel.
 
     Args:
-        picture: float `[h, w]` in [0, 1], bright where nothing lies in the beam.
+        image: float `[h, w]` in [0, 1], bright where nothing lies in the beam.
         i0: Grey level of the free beam, one or `[h, w]`; None estimates it (`background_level`).
 
     Returns:
         float32 `[h, w]` in [LEAST, 1].
     """
-    level = background_level(picture) if i0 is None else i0
-    return np.clip(np.asarray(picture, np.float32) / np.asarray(level, np.float32), LEAST, 1).astype(
-        np.float32
-    )
+    level = background_level(image) if i0 is None else i0
+    return np.clip(np.asarray(image, np.float32) / np.asarray(level, np.float32), LEAST, 1).astype(np.float32)
 
 
-def cut_threat(picture: np.ndarray) -> Threat:
-    """Cut a threat out of a clean picture: one thing before a nearly empty background.
+def cut_threat(image: np.ndarray) -> Threat:
+    """Cut a threat out of a clean image: one thing before a nearly empty background.
 
     Otsu's threshold on the attenuation -log T finds the matter; what hangs together with it down to `RIM` or the
     background's noise is its translucent edge. Pieces and holes of less than `SMALL` of its area are noise;
     larger holes (a star's eye, a trigger guard) stay holes. The background's shading is taken out first.
 
     Args:
-        picture: float `[h, w]` in [0, 1].
+        image: float `[h, w]` in [0, 1].
 
     Returns:
         The threat, cropped to its mask and a border of one pixel. Where nothing stands out the mask is empty and
         the transmittance 1.
     """
-    depth = -np.log(transmittance(picture, _flat_field(picture)))
+    depth = -np.log(transmittance(image, _flat_field(image)))
     threshold = _otsu(np.minimum(depth, SATURATED))
     free = depth[depth < threshold]
     noise = 4 * 1.4826 * float(np.median(np.abs(free - np.median(free)))) if free.size else 0.0
@@ -126,17 +124,17 @@ def cut_threat(picture: np.ndarray) -> Threat:
     return Threat(np.where(mask, np.exp(-depth[window]), 1).astype(np.float32), mask)
 
 
-def _flat_field(picture: np.ndarray) -> np.ndarray:
+def _flat_field(image: np.ndarray) -> np.ndarray:
     """I0 at every pixel: a plane fitted to the pixels of the free beam, float32 `[h, w]`."""
-    level = background_level(picture)
-    y, x = (np.linspace(-1, 1, size) for size in picture.shape)
+    level = background_level(image)
+    y, x = (np.linspace(-1, 1, size) for size in image.shape)
     rows, columns = (
-        slice(None, None, max(1, size // 128)) for size in picture.shape
+        slice(None, None, max(1, size // 128)) for size in image.shape
     )  # a plane needs few points
-    few = picture[rows, columns]
+    few = image[rows, columns]
     free = np.abs(few - level) < 0.04 * level
     if free.mean() < 0.05:
-        return np.full(picture.shape, level, np.float32)
+        return np.full(image.shape, level, np.float32)
     down, right = np.broadcast_arrays(y[rows, None], x[None, columns])
     known = np.stack([np.ones(int(free.sum())), right[free], down[free]], 1)
     plane = np.linalg.lstsq(known, few[free], rcond=None)[0]
@@ -263,7 +261,7 @@ def place(
         i0: Free beam of the background, for the occlusion; None estimates it.
 
     Returns:
-        The picture with the threat's box, mask and occlusion.
+        The image with the threat's box, mask and occlusion.
     """
     posed = pose(threat, turn=turn, scale=scale, thickness=thickness, flip=flip)
     return lay(posed, background, position, i0)
@@ -276,18 +274,18 @@ def lay(
     i0: float | None = None,
 ) -> Composite:
     """Lay a posed threat (`pose`) into a background; arguments as in `place`."""
-    canvas = np.ones(background.shape, np.float32)
+    style = np.ones(background.shape, np.float32)
     x, y = position or (background.shape[1] / 2, background.shape[0] / 2)
     high, wide = through.shape[:2]
     left, top = int(np.floor(x - wide / 2 + 0.5)), int(np.floor(y - high / 2 + 0.5))
     first, last = max(left, 0), min(left + wide, background.shape[1])
     upper, lower = max(top, 0), min(top + high, background.shape[0])
     if first < last and upper < lower:
-        canvas[upper:lower, first:last] = through[upper - top : lower - top, first - left : last - left]
-    mask = canvas <= 1 - SEEN
+        style[upper:lower, first:last] = through[upper - top : lower - top, first - left : last - left]
+    mask = style <= 1 - SEEN
     behind = transmittance(background, i0)
-    picture = (np.asarray(background, np.float32) * canvas).astype(np.float32)
-    return Composite(picture, box_of(mask), mask, occlusion(mask, behind))
+    image = (np.asarray(background, np.float32) * style).astype(np.float32)
+    return Composite(image, box_of(mask), mask, occlusion(mask, behind))
 
 
 def occlusion(mask: np.ndarray, behind: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, COLOURS, INK, MUTED, ORANGE, SHADE, SKY, styled
 
 PARTS = {"training": BLUE, "validation": SKY, "test": ORANGE}
@@ -33,8 +33,8 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
         title: Above the matrix; empty: the number of images.
     """
     part = _most_confused(np.asarray(matrix), class_names)
-    side = min(canvas.WIDTH, max(4.8, 1.6 + 0.62 * len(part.names)))
-    figure = canvas.blank(side * 0.92, side, "compressed")
+    side = min(style.WIDTH, max(4.8, 1.6 + 0.62 * len(part.names)))
+    figure = style.blank(side * 0.92, side, "compressed")
     _draw_confusion(figure.subplots(), part, title or f"{np.sum(matrix):,} images")
     return figure
 
@@ -48,12 +48,12 @@ def three_confusions(matrices: Mapping[str, np.ndarray], class_names: Sequence[s
         class_names: k names; of more than 100 each matrix has those that are confused most in it.
     """
     if not matrices:
-        return canvas.note("No part of the data was measured.")
+        return style.note("No part of the data was measured.")
     beside = len(class_names) <= _SIDE_BY_SIDE
     columns = len(matrices) if beside else 1
     rows = 1 if beside else len(matrices)
-    width = 3.6 * max(columns, 2) if beside else canvas.WIDTH
-    figure = canvas.blank(rows * (3.7 if beside else width * 0.92), width, "compressed")
+    width = 3.6 * max(columns, 2) if beside else style.WIDTH
+    figure = style.blank(rows * (3.7 if beside else width * 0.92), width, "compressed")
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, (part, matrix) in zip(grid, matrices.items()):
         title = f"{part} · {np.sum(matrix):,} images"
@@ -92,12 +92,10 @@ def _draw_confusion(axes: Axes, part: _Confused, title: str) -> None:
     classes = len(class_names)
     shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
     right = np.eye(classes, dtype=bool)
-    axes.imshow(
-        np.where(right[..., None], canvas.BLUES(shares), canvas.REDS(np.sqrt(shares))), aspect="equal"
-    )
+    axes.imshow(np.where(right[..., None], style.BLUES(shares), style.REDS(np.sqrt(shares))), aspect="equal")
     _write_cells(axes, matrix, shares)
     every = math.ceil(classes / _NAMED)  # beyond 60 classes not each has room for its name
-    names = [canvas.shortened(name, 22 if classes < 12 else 18) for name in class_names[::every]]
+    names = [style.shortened(name, 22 if classes < 12 else 18) for name in class_names[::every]]
     turned = 90 if classes > 12 else 35 if max(map(len, names)) > 6 else 0
     axes.set_xticks(
         range(0, classes, every), names, rotation=turned, ha="right" if turned == 35 else "center"
@@ -145,8 +143,8 @@ def learning_curves(rows: Sequence[Mapping[str, Any]]) -> Figure:
     """
     rows = list({(row.get("phase"), row.get("epoch")): row for row in rows}.values())
     if not rows:
-        return canvas.note("No epoch was finished.")
-    figure = canvas.blank(3.5, 9.5)
+        return style.note("No epoch was finished.")
+    figure = style.blank(3.5, 9.5)
     loss, accuracy = figure.subplots(1, 2)
     best = max((index for index, row in enumerate(rows) if row.get("best")), default=None)
     _draw_curves(loss, rows, {"training_loss": BLUE, "validation_loss": ORANGE}, best)
@@ -184,7 +182,7 @@ def _shade_phases(axes: Axes, phases: Sequence[str]) -> None:
     for index, (phase, members) in enumerate(groupby(phases)):
         end = start + len(list(members))
         axes.axvspan(start, end, color=SHADE if index % 2 == 0 else "white", zorder=0, linewidth=0)
-        name = canvas.shortened(phase, max(4, int(45 * (end - start) / len(phases))))
+        name = style.shortened(phase, max(4, int(45 * (end - start) / len(phases))))
         where = axes.get_xaxis_transform()
         axes.text((start + end) / 2, 1.005, name, transform=where, ha="center", color=MUTED, fontsize=8.5)
         start = end
@@ -199,12 +197,12 @@ def class_counts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
     """
     names = list(dict.fromkeys(name for counts in parts.values() for name in counts))
     if not names:
-        return canvas.note("There are no images.")
+        return style.note("There are no images.")
     classes = len(names)
     if classes > _MANY:
         names.sort(key=lambda name: sum(counts.get(name, 0) for counts in parts.values()))
         names = names[:_SMALLEST]
-    figure = canvas.blank(1.3 + 0.36 * len(names))
+    figure = style.blank(1.3 + 0.36 * len(names))
     axes = figure.subplots()
     rows = np.arange(len(names))
     start = np.zeros(len(names))
@@ -215,7 +213,7 @@ def class_counts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
         start += lengths
     for row, total in enumerate(start):
         axes.text(total + start.max() * 0.01, row, f"{total:,.0f}", va="center", color=MUTED, fontsize=8.5)
-    axes.set_yticks(rows, [canvas.shortened(name, 28) for name in names])
+    axes.set_yticks(rows, [style.shortened(name, 28) for name in names])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
     axes.invert_yaxis()
     some = f"images of the {len(names)} smallest of {classes:,} classes" if len(names) < classes else "images"

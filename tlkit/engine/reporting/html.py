@@ -1,6 +1,6 @@
-"""One HTML page for a run that has no classifier: a lead, tables, pictures, and where it all comes from.
+"""One HTML report for a run that has no classifier: a lead, tables, pictures, and where it all comes from.
 
-The look is that of report.py. Pictures are inside the page; it loads nothing and runs nothing.
+The look is that of report.py. Pictures are inside the report; it loads nothing and runs nothing.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Table(NamedTuple):
     note: str = ""
 
 
-def write_page(
-    folder: Path, title: str, lead: str, tables: Sequence[Table], pictures: Sequence[tuple[str, str]]
+def write_report(
+    folder: Path, title: str, lead: str, tables: Sequence[Table], images: Sequence[tuple[str, str]]
 ) -> Path:
     """Write `report.html` of a run, finished or not, over an earlier one.
 
@@ -59,14 +59,14 @@ def write_page(
         title: Heading of the page.
         lead: What was found, in a sentence or two.
         tables: In their order; plain (title, header, rows) will do.
-        pictures: (name of a PNG in `pictures/`, what to look for), in their order.
+        images: (name of a PNG in `pictures/`, what to look for), in their order.
 
     Returns:
         The path of the page.
 
     Raises:
         ValueError: A row has not as many cells as its header.
-        OSError: A picture cannot be read or the page cannot be written.
+        OSError: A picture cannot be read or the report cannot be written.
     """
     card = {**read_json(folder / "options.json"), **read_json(folder / "card.json")}
     page = (
@@ -78,7 +78,7 @@ def write_page(
             card=card,
             facts=_facts(card),
             tables=[_typeset(Table(*table)) for table in (*tables, *_mended(card))],
-            pictures=[_picture(folder / "pictures" / name, caption) for name, caption in pictures],
+            images=[_image(folder / "pictures" / name, caption) for name, caption in images],
             settings=_settings(card),
             files=sorted(_names(folder)),
             open_rows=OPEN_ROWS,
@@ -104,7 +104,7 @@ def _names(folder: Path) -> list[str]:
     return [f"{path.name}/" if path.is_dir() else path.name for path in shown]
 
 
-def _picture(file: Path, caption: str) -> dict[str, str]:
+def _image(file: Path, caption: str) -> dict[str, str]:
     return {"content": base64.b64encode(file.read_bytes()).decode("ascii"), "caption": caption}
 
 

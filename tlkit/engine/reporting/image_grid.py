@@ -1,6 +1,6 @@
 """A sheet of small pictures in rows and columns, laid out in pixels of the saved PNG.
 
-Pictures of 32 or 64 pixels are judged pixel by pixel: each is enlarged by a whole number, so that every pixel of it
+Pictures of 32 or 64 pixels are evaluated pixel by pixel: each is enlarged by a whole number, so that every pixel of it
 is a square of the sheet and none is wider than its neighbour.
 """
 
@@ -14,18 +14,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import INK, MUTED
 
-WIDEST = round(canvas.WIDTH * canvas.SHARP)
+WIDEST = round(style.WIDTH * style.SHARP)
 NARROWEST = 800  # room for title and note
 MARGIN, GAP, HEAD = 8, 6, 84  # around the sheet, between pictures, for title and note
-_POINT = canvas.SHARP / 72  # pixels
+_POINT = style.SHARP / 72  # pixels
 _TITLE_LETTER, _NOTE_LETTER = 13.5, 9.2  # usual width
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ImageGrid:
     """Where the pictures of a sheet lie, all lengths in pixels.
 
     Attributes:
@@ -80,11 +80,11 @@ class Sheet:
 
     def figure(self, title: str, note: str) -> Figure:
         """Make the empty sheet with its title and a note below it."""
-        figure = canvas.blank(self.height / canvas.SHARP, self.width / canvas.SHARP, layout=None)
-        figure.set_dpi(canvas.SHARP)  # a picture for TensorBoard, too, has whole pixels
+        figure = style.blank(self.height / style.SHARP, self.width / style.SHARP, layout=None)
+        figure.set_dpi(style.SHARP)  # a picture for TensorBoard, too, has whole pixels
         room = self.width - 2 * MARGIN
         title, note = (
-            canvas.shortened(text, int(room / letter))
+            style.shortened(text, int(room / letter))
             for text, letter in ((title, _TITLE_LETTER), (note, _NOTE_LETTER))
         )
         self.write(figure, MARGIN, 30, title, fontsize=10.5, fontweight="bold")
@@ -103,12 +103,12 @@ class Sheet:
         figure.text(left / self.width, 1 - base / self.height, text, **options)
 
     def draw(
-        self, figure: Figure, row: int, column: int, picture: np.ndarray, label: str = "", frame: str = ""
+        self, figure: Figure, row: int, column: int, image: np.ndarray, label: str = "", frame: str = ""
     ) -> Axes:
         """Draw a picture, float [s, s, c], 0..1, with a line below it and a coloured frame where wanted."""
         left, top = self.corner(row, column)
         axes = self.axes(figure, left, top, self.side, self.side)
-        shown = np.clip(picture, 0, 1)
+        shown = np.clip(image, 0, 1)
         whole = self.side % self.size == 0
         axes.imshow(
             shown[..., 0] if shown.shape[2] == 1 else shown,
@@ -118,7 +118,7 @@ class Sheet:
             interpolation="nearest" if whole else "antialiased",
             aspect="auto",
         )
-        canvas.frameless(axes)
+        style.frameless(axes)
         if frame:
             axes.spines[:].set(visible=True, color=frame, linewidth=2)
         if label:

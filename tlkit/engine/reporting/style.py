@@ -125,10 +125,10 @@ def save(figure: Figure, path: Path) -> Path:
 
 def to_array(figure: Figure) -> np.ndarray:
     """Turn a figure into pixels, uint8 RGB `[h, w, 3]`, about 800 wide: what TensorBoard takes."""
-    canvas = FigureCanvasAgg(figure)
+    style = FigureCanvasAgg(figure)
     with _quiet_letters(), rc_context(_STYLE):
-        canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+        style.draw()
+    return np.asarray(style.buffer_rgba())[..., :3].copy()
 
 
 class _quiet_letters(warnings.catch_warnings):  # noqa: N801, a context that reads like a verb

@@ -51,7 +51,7 @@ class Writers:
         self._open.clear()
 
 
-class Board:
+class TensorBoard:
     """Writes one run's events.
 
     Args:
@@ -75,7 +75,7 @@ class Board:
                 tf.summary.image("confusion", to_array(figure)[None])
         self.writers.flush()
 
-    def add_picture(self, name: str, file: Path) -> None:
+    def add_image(self, name: str, file: Path) -> None:
         """Show a PNG of the run."""
         with Image.open(file) as image, self.writers["validation"].as_default(self.epoch):
             tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
@@ -92,7 +92,7 @@ class Board:
         self.writers.close()
 
 
-class ScalarBoard:
+class ScalarTensorBoard:
     """Writes the numbers of a run that is no classifier, and its pictures, which stand in one event folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -103,12 +103,12 @@ class ScalarBoard:
         self.writers.add_points(row, number)
         self.writers.flush()
 
-    def add_sheet(self, name: str, pictures: np.ndarray, step: int) -> None:
+    def add_grid(self, name: str, images: np.ndarray, step: int) -> None:
         """Show pictures [n, s, s, c], 0..1, side by side."""
         with self.writers[self.name].as_default(step):
-            tf.summary.image(name, sheet(pictures)[None])
+            tf.summary.image(name, grid(images)[None])
 
-    def add_picture(self, name: str, file: Path, step: int) -> None:
+    def add_image(self, name: str, file: Path, step: int) -> None:
         """Show a PNG of the run."""
         with Image.open(file) as image, self.writers[self.name].as_default(step):
             tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
@@ -118,12 +118,12 @@ class ScalarBoard:
         self.writers.close()
 
 
-def sheet(pictures: np.ndarray, columns: int = 16) -> np.ndarray:
+def grid(images: np.ndarray, columns: int = 16) -> np.ndarray:
     """uint8 [h, w, c]: pictures float32 [n, s, s, c] in 0..1, side by side in rows of `columns`."""
-    count, size, _, channels = pictures.shape
+    count, size, _, channels = images.shape
     rows = -(-count // columns)
     cells = np.ones((rows * columns, size, size, channels), np.float32)
-    cells[:count] = pictures
+    cells[:count] = images
     laid = cells.reshape(rows, columns, size, size, channels).transpose(0, 2, 1, 3, 4)
     whole = laid.reshape(rows * size, columns * size, channels)
     return np.round(whole * 255).clip(0, 255).astype(np.uint8)

@@ -18,7 +18,7 @@ from tlkit.errors import ExportFault
 TOLERANCE = 1e-4  # largest difference allowed to the Keras model, in probability
 
 
-Pictures = np.ndarray | Sequence[np.ndarray]  # of one size, or of as many as there are
+Images = np.ndarray | Sequence[np.ndarray]  # of one size, or of as many as there are
 
 
 def compare(kind: str, expected: np.ndarray, actual: np.ndarray, tolerance: float) -> dict[str, float]:
@@ -39,7 +39,7 @@ def compare(kind: str, expected: np.ndarray, actual: np.ndarray, tolerance: floa
 def one_answer(kind: str) -> tuple[str, str]:
     """Problem and remedy of a model that answers the same, whatever it is asked."""
     return (
-        f"The model answers the same for all pictures, so {kind} cannot be checked.",
+        f"The model answers the same for all images, so {kind} cannot be checked.",
         "It was not kept. Train the model first.",
     )
 
@@ -71,7 +71,7 @@ def convert(
     kind: str,
     write: Callable[[Path], None],
     answer: Callable[[Path, Any], np.ndarray],
-    images: Pictures,
+    images: Images,
     expected: np.ndarray,
     tolerance: float = TOLERANCE,
     apart: Callable[[], dict[str, Any]] | None = None,

@@ -53,11 +53,11 @@ class Loaded(ABC, Generic[Answer]):
     def predict_files(
         self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
     ) -> list[Answer]:
-        """Ask about pictures.
+        """Ask about images.
 
         Args:
             paths: [n] files; formats that TensorFlow does not know are read through Pillow.
-            batch: Pictures a step.
+            batch: Images a step.
             skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
 
         Returns:
@@ -126,7 +126,7 @@ def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Pa
 
 
 def _grey_png() -> tf.Tensor:
-    """String [1]: the bytes of a drawn picture."""
+    """String [1]: the bytes of a drawn image."""
     return tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8)))[None]
 
 
@@ -134,12 +134,12 @@ def _read(path: Path) -> bytes:
     try:
         return read_contents(path)
     except (OSError, ValueError):
-        return b""  # refused by the decoder like any other bytes that are no picture
+        return b""  # refused by the decoder like any other bytes that are no image
 
 
-def write_variants(picture: Path, folder: Path) -> dict[str, Path]:
-    """One picture in the forms that decoders disagree on, by name, written into `folder`."""
-    pixels = decode_and_resize(tf.constant(read_contents(picture)), 96).numpy()
+def write_variants(source: Path, folder: Path) -> dict[str, Path]:
+    """One image in the forms that decoders disagree on, by name, written into `folder`."""
+    pixels = decode_and_resize(tf.constant(read_contents(source)), 96).numpy()
     image = Image.fromarray(pixels)
     grey = np.asarray(image.convert("L"), np.uint16)
     transparent = Image.fromarray(np.dstack([pixels, 255 - grey.astype(np.uint8)]))

@@ -1,4 +1,4 @@
-"""A moving average of a model's weights: smoother than the weights themselves, and better on new pictures.
+"""A moving average of a model's weights: smoother than the weights themselves, and better on new images.
 
 Averaged are all weights, the statistics of batch normalisation among them, as in Jocher's detectors; Keras's
 optimisers average trainable weights only, which then meet statistics of other weights.

@@ -44,7 +44,7 @@ def training_time(
     views: int = 1,
     cached_head: bool = False,
 ) -> str:
-    """How long phases will take, and judging all images after them.
+    """How long phases will take, and evaluating all images after them.
 
     Args:
         model: What learns; its weights stay as they are.
@@ -88,17 +88,17 @@ def feature_time(featurizer: Any, images: int) -> str:
     return told(images * took / count, f"{_measured(count, took)}. What the cache has takes none.")
 
 
-def window_time(detector: Any, facts: dict[str, Any], pictures: int) -> str:
-    """How long all windows of so many pictures take; `facts` is what `build_window_detector` says of them."""
+def window_time(detector: Any, facts: dict[str, Any], images: int) -> str:
+    """How long all windows of so many images take; `facts` is what `build_window_detector` says of them."""
     import numpy as np
 
     if facts["convolutional"]:
-        picture = np.zeros((1, detector.size, detector.size, 3), np.uint8)
-        took = _seconds(lambda: detector(picture))
-        return told(pictures * took, f"the windows of one picture took {took:.2g} s, {NOW}.")
+        image = np.zeros((1, detector.size, detector.size, 3), np.uint8)
+        took = _seconds(lambda: detector(image))
+        return told(images * took, f"the windows of one image took {took:.2g} s, {NOW}.")
     took, windows = _answering(detector.classifier, detector.classifier.input_shape[1]), facts["windows"]
-    each = f"{_measured(BATCH, took)}, and a picture has {windows:,} windows."
-    return told(pictures * windows * took / BATCH, each)
+    each = f"{_measured(BATCH, took)}, and an image has {windows:,} windows."
+    return told(images * windows * took / BATCH, each)
 
 
 def _measured(count: int, took: float) -> str:

@@ -1,4 +1,4 @@
-"""A run's manifests, `split.csv` first: what it learned from and was judged on, held against what lies there."""
+"""A run's manifests, `split.csv` first: what it learned from and was evaluated on, held against what lies there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tlkit.errors import DataFault
 
 
 def keep_manifest(run: Run, source: str, split: Split, name: str = "split.csv") -> None:
-    """Write a manifest, and see to it that the pictures stay what they are until the run has its number.
+    """Write a manifest, and see to it that the images stay what they are until the run has its number.
 
     Args:
         run: Of the recipe.
@@ -24,7 +24,7 @@ def keep_manifest(run: Run, source: str, split: Split, name: str = "split.csv") 
     if before != now:
         raise DataFault(
             f"{source} is not what it was when this run began{_first_difference(before, now)}.",
-            "Restore the pictures, or start a new run.",
+            "Restore the images, or start a new run.",
         )
     file.write_text(now, encoding="utf-8")
     run.watch(split.images.files(), split.sha256)

@@ -237,13 +237,13 @@ def look(model: keras.Model, batch: Any, learned: Sequence[Any] | None = None) -
             tape.watch([variable.value for variable in learned])
             found = network(x, training=True)
             loss = network.compute_loss(x=x, y=y, y_pred=found, sample_weight=share, training=True)
-        slopes = tape.gradient(loss, [variable.value for variable in learned])
-        return loss, slopes, found
+        gradients = tape.gradient(loss, [variable.value for variable in learned])
+        return loss, gradients, found
 
-    loss, slopes, found = tf.function(compute, autograph=False)(x, y, share)
+    loss, gradients, found = tf.function(compute, autograph=False)(x, y, share)
     return Findings(
         loss={"loss": float(loss)},
-        gradients=paths_not_finite(learned, slopes),
+        gradients=paths_not_finite(learned, gradients),
         asked=len(learned),
         weights=weights,
         inputs=examples_not_finite([leaf for leaf in (x, y, share) if leaf is not None]),

@@ -2,7 +2,7 @@
 
 `replay/` holds `replay.json` (where it was: phase, epoch, step, files, seed), `variables.npz` (weights, statistics,
 seeds and optimiser before the step), `batch.npz`, and the network: `model.keras`, or in `replay.json` the settings of a
-game's two. Plain arrays and Keras's own safe format; nothing is pickled.
+GAN's two. Plain arrays and Keras's own safe format; nothing is pickled.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Replay:
     """One step to be repeated.
 
     Attributes:
-        kind: "network" or "game".
-        phase: The phase's name, or "game".
+        kind: "network" or "GAN".
+        phase: The phase's name, or "GAN".
         epoch: From 1; 0 where there are none.
         step: From 1, within the epoch.
         files: The files of the batch, in its order.

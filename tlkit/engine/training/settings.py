@@ -24,7 +24,7 @@ class Phase:
 
     Attributes:
         name: For people, folders and seeds.
-        stage: "head", "top" or "all": see `classifier.thaw`.
+        stage: "head", "top" or "all": see `classifier.unfreeze`.
         epochs: At most so many; 0 leaves the phase out.
         learning_rate: The largest rate.
     """

@@ -33,18 +33,18 @@ def was_cut_short(phase: Phase, rows: Sequence[Mapping[str, Any]]) -> bool:
     Args:
         phase: With the epochs that were planned.
         rows: Of metrics.jsonl: `phase`, `epoch`, `best`, `validation_loss`; a detector's `validation_AP50` counts
-            instead of the loss, and epochs that were not judged have none.
+            instead of the loss, and epochs that were not evaluated have none.
     """
-    judged = [row for row in rows if row["phase"] == phase.name and row.get("validation_loss") is not None]
-    if not judged or judged[-1]["epoch"] < phase.epochs or not judged[-1].get("best"):
+    evaluated = [row for row in rows if row["phase"] == phase.name and row.get("validation_loss") is not None]
+    if not evaluated or evaluated[-1]["epoch"] < phase.epochs or not evaluated[-1].get("best"):
         return False
     since = phase.epochs - max(1, int(LATE * phase.epochs))
-    before = next((row for row in reversed(judged) if row["epoch"] <= since), None)
-    if before is None:  # of one judged epoch nothing is known
+    before = next((row for row in reversed(evaluated) if row["epoch"] <= since), None)
+    if before is None:  # of one evaluated epoch nothing is known
         return False
     if "validation_AP50" in before:
-        return bool(judged[-1]["validation_AP50"] > (1 + FALL) * before["validation_AP50"])
-    return bool(judged[-1]["validation_loss"] < (1 - FALL) * before["validation_loss"])
+        return bool(evaluated[-1]["validation_AP50"] > (1 + FALL) * before["validation_AP50"])
+    return bool(evaluated[-1]["validation_loss"] < (1 - FALL) * before["validation_loss"])
 
 
 def longer(phases: Sequence[Phase], cut: Sequence[Phase]) -> str:

@@ -118,7 +118,7 @@ def settings_of(head: str) -> list[dict[str, Any]]:
 def make_folds(
     labels: np.ndarray, groups: Sequence[str], class_names: Sequence[str], folds: int, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Stratified folds that keep groups whole: (learned, judged) indices.
+    """Stratified folds that keep groups whole: (learned, evaluated) indices.
 
     Args:
         labels: int [n].
@@ -129,12 +129,12 @@ def make_folds(
 
     Raises:
         DataFault: A class has fewer groups than folds.
-        UsageFault: Synthetic pictures are among them: they were made from all of training, so every fold would be
-            judged by its own relatives.
+        UsageFault: Synthetic images are among them: they were made from all of training, so every fold would be
+            evaluated by its own relatives.
     """
     if any(group.startswith(SYNTHETIC_GROUP) for group in groups):
         raise UsageFault(
-            "--select folds cannot judge with --more: synthetic pictures come from all of training.",
+            "--select folds cannot evaluate with --synthetic: synthetic images come from all of training.",
             "Choose heads with --select validation.",
         )
     from sklearn.model_selection import StratifiedGroupKFold
@@ -145,7 +145,7 @@ def make_folds(
         if found < folds:
             raise DataFault(
                 f"Class {name} has {found} groups in training, fewer than the {folds} folds of cross-validation.",
-                f"Give it more pictures, or take --folds {max(2, found)}.",
+                f"Give it more images, or take --folds {max(2, found)}.",
             )
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return list(splitter.split(np.zeros(len(labels)), labels, members))
@@ -192,9 +192,9 @@ def _cross_validate(
     seed: int,
 ) -> Candidate:
     scores = []
-    for learned, judged in folds:
+    for learned, evaluated in folds:
         fitted = fit_head(head, setting, features[learned], labels[learned], seed)
-        scores.append(float(np.mean(fitted.predict(features[judged]) == labels[judged])))
+        scores.append(float(np.mean(fitted.predict(features[evaluated]) == labels[evaluated])))
     return Candidate(head, setting, float(np.mean(scores)), float(np.std(scores)))
 
 
@@ -214,7 +214,7 @@ def fit_head(
 
     features = np.asarray(features, np.float64)
     with warnings.catch_warnings():
-        # A setting that has not converged is judged by its score like any other.
+        # A setting that has not converged is evaluated by its score like any other.
         warnings.simplefilter("ignore", ConvergenceWarning)
         return make_head(head, setting, width=features.shape[1], seed=seed).fit(features, labels)
 

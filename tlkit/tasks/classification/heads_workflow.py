@@ -71,7 +71,7 @@ def choose_head(
         features: float32 [n, d] of all its images.
         heads: Names in `heads.HEADS`.
         folds: Of the cross-validation over groups.
-        select: "folds", or "validation": learn all of training, judge on validation.
+        select: "folds", or "validation": learn all of training, evaluate on validation.
 
     Raises:
         DataFault: A class has fewer groups than folds.

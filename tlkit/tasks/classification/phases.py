@@ -1,7 +1,7 @@
 """The three phases of transfer learning (the course's S11): new layers; new and top layers; all layers.
 
 In the first the backbone is frozen, so it runs once: the head learns on cached features. In the others batches of
-pictures go through the whole model.
+images go through the whole model.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.backbones.feature_model import feature_model, thaw
+from tlkit.backbones.feature_model import feature_model, unfreeze
 from tlkit.core.seeds import fold
 from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order, plain_batches, training_batches, weighted
@@ -72,10 +72,10 @@ def fit_phases(
     augmentation, paths = augmentation or Augmentation(), split.take(TRAINING).paths
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(split.take(TRAINING).labels, fitting.batch, seed, phase.name, fitting.balance)
-        thaw(model, phase.stage, backbone, batch_norm=batch_norm)
+        unfreeze(model, phase.stage, backbone, batch_norm=batch_norm)
         extract = Extractor(feature_model(model)) if phase.stage == "head" else None
         fitted, stream = learner(model, extract, split, order, phase, augmentation, views, progress)
-        judged = _judged(model, extract, split, order, progress)
+        evaluated = _evaluated(model, extract, split, order, progress)
         results.append(
             fit_phase(
                 fitted,
@@ -83,7 +83,7 @@ def fit_phases(
                 fitting,
                 order,
                 stream,
-                judged,
+                evaluated,
                 folder / phase.name,
                 best,
                 names=lambda chosen: [paths[i] for i in chosen],
@@ -140,7 +140,7 @@ def learner(
     return model, stream
 
 
-def _judged(
+def _evaluated(
     model: keras.Model, extract: Extractor | None, split: Split, order: Order, progress: Progress
 ) -> tf.data.Dataset:
     """Batches of the validation part that select the best epoch of a phase."""
@@ -148,7 +148,7 @@ def _judged(
     if not extract:
         return plain_batches(validation, model.input_shape[1], order.batch)
     stack = _stack(extract, split, VALIDATION, order.seed, Augmentation(), 1, progress)
-    return judged_features(stack[0], validation.labels, order.batch, len(split.images.class_names))
+    return evaluated_features(stack[0], validation.labels, order.batch, len(split.images.class_names))
 
 
 def _stack(
@@ -194,7 +194,7 @@ def feature_stream(
     return stream
 
 
-def judged_features(features: np.ndarray, labels: np.ndarray, batch: int, classes: int) -> tf.data.Dataset:
+def evaluated_features(features: np.ndarray, labels: np.ndarray, batch: int, classes: int) -> tf.data.Dataset:
     """Batches of features float32 [n, d] with their int labels [n], as they are, that select the best epoch."""
     targets = tf.one_hot(labels, classes)
     return tf.data.Dataset.from_tensor_slices((features, targets)).batch(max(256, batch))

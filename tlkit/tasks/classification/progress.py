@@ -24,14 +24,16 @@ class Reporter:
     """
 
     def __init__(self, run: Run, model: keras.Model, split: Split, phases: Sequence[str]) -> None:
-        from tlkit.engine.reporting.tensorboard import Board
+        from tlkit.engine.reporting.tensorboard import TensorBoard
 
         self.run, self.digest = run, split.digest
         self.rows = run.folder.metrics() if run.resumed else []
         self.phases, self.planned = list(phases), 0
-        self.board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(self.rows))
-        self.board.add_graph(model)
-        self.board.close()
+        self.tensorboard = TensorBoard(
+            run.folder.folder("tensorboard"), split.images.class_names, len(self.rows)
+        )
+        self.tensorboard.add_graph(model)
+        self.tensorboard.close()
 
     def watchers(self) -> Any:
         """What the fitting tells."""
@@ -47,10 +49,10 @@ class Reporter:
             r for r in self.rows if r["phase"] in earlier or (r["phase"] == phase and r["epoch"] <= first)
         ]
         if len(kept) < len(self.rows):
-            self.board.close()
+            self.tensorboard.close()
             self.run.folder.rewrite_metrics(kept)
         self.rows = kept
-        self.board.epoch = len(kept)
+        self.tensorboard.epoch = len(kept)
         self.run.table.start(phase, epochs, steps)
 
     def epoch(self, row: dict[str, Any], confusion: Any) -> None:
@@ -64,9 +66,9 @@ class Reporter:
             "val_accuracy": row.get("validation_accuracy"),
         }
         self.run.table.epoch(row["phase"], row["epoch"], self.planned, logs, row["best"], row["seconds"])
-        self.board.add_epoch(row, confusion)
+        self.tensorboard.add_epoch(row, confusion)
 
     def close(self) -> None:
         """End the phase: the table, and the event files until the next one."""
         self.run.table.close()
-        self.board.close()
+        self.tensorboard.close()

@@ -14,7 +14,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tlkit.backbones.feature_model import feature_model, thaw
+from tlkit.backbones.feature_model import feature_model, unfreeze
 from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order
 from tlkit.data.images.sources import TRAINING, VALIDATION
@@ -112,7 +112,7 @@ def refit_phases(
     for refit in refits:
         phase = refit.phase
         order = Order(images.labels, fitting.batch, seed, phase.name, fitting.balance)
-        thaw(model, phase.stage, backbone, batch_norm=batch_norm)
+        unfreeze(model, phase.stage, backbone, batch_norm=batch_norm)
         extract = Extractor(feature_model(model)) if phase.stage == "head" else None
         changes = augmentation or Augmentation()
         fitted, stream = learner(model, extract, both, order, phase, changes, views, progress)

@@ -58,7 +58,7 @@ class Plan:
 def refit_both(
     run: Run, model: keras.Model, split: Split, plan: Plan, folder: str, watchers: Watchers
 ) -> FirstFit:
-    """Judge the first fit on validation, then fit the network anew on training and validation.
+    """Evaluate the first fit on validation, then fit the network anew on training and validation.
 
     Args:
         run: Of the recipe.
@@ -75,7 +75,7 @@ def refit_both(
 
     chosen = split.indices(VALIDATION)
     files = [str(split.images.file(i)) for i in chosen]
-    with run.progress("judging the first fit", len(files)) as step:
+    with run.progress("evaluating the first fit", len(files)) as step:
         raw = predict_files(model, files, progress=step)
     temperature = fit_temperature(split.images.labels[chosen], raw)
     refits = again(plan.phases, plan.results, run.folder.metrics(), plan.fitting.schedule)

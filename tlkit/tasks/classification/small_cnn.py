@@ -1,4 +1,4 @@
-"""The course's first network (S8): two convolutions, one pooling, one dense layer, for 32 x 32 pictures."""
+"""The course's first network (S8): two convolutions, one pooling, one dense layer, for 32 x 32 images."""
 
 from __future__ import annotations
 

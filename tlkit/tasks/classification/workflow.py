@@ -1,4 +1,4 @@
-"""The chapters of a training recipe: what each tells the person, writes into the run folder and puts on the card.
+"""The workflow of a training recipe: what each tells the person, writes into the run folder and puts on the card.
 
 A recipe names them in order and shows its own knobs; everything that two recipes would both do is here.
 """
@@ -41,8 +41,8 @@ PARITY_IMAGES = 16
 # --- Ingredients ---
 
 
-def deal(run: Run, source: str, least: int = 2) -> Split:
-    """Read the source, refuse what would corrupt the result, deal the images out and keep the manifest.
+def load_data(run: Run, source: str, least: int = 2) -> Split:
+    """Read the source, refuse what would corrupt the result, split the images and keep the manifest.
 
     Args:
         run: Of the recipe.
@@ -50,14 +50,14 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
         least: As for `read_images`.
 
     Raises:
-        DataFault, UsageFault: See `read_ingredients`; or a resumed run finds other data than it began with.
+        DataFault, UsageFault: See `load_split`; or a resumed run finds other data than it began with.
     """
     from tlkit.core.run_folder import find_run
-    from tlkit.data.images.load import read_ingredients
+    from tlkit.data.images.load import load_split
 
     how = vars(run.split) | {"more": [find_run(name, Path(run.options["runs"])) for name in run.split.more]}
-    ingredients = read_ingredients(source, seed=run.seed, least=least, **how)
-    split = ingredients.split
+    load = load_split(source, seed=run.seed, least=least, **how)
+    split = load.split
     keep_manifest(run, source, split)
     parts = split.summary()
     run.record(
@@ -66,13 +66,13 @@ def deal(run: Run, source: str, least: int = 2) -> Split:
             "split_sha256": split.digest,
             "parts": parts,
             "warnings": list(split.warnings),
-            "skipped": list(ingredients.skipped),
-            "added": ingredients.added,
+            "skipped": list(load.skipped),
+            "added": load.added,
             **({"small_classes": split.small_classes} if split.small_classes else {}),
         },
     )
-    _say_data(run, split, parts, ingredients.skipped)
-    for sentence in say_added(ingredients.added):
+    _say_data(run, split, parts, load.skipped)
+    for sentence in say_added(load.added):
         run.say(sentence)
     return split
 
@@ -92,7 +92,7 @@ def _say_data(run: Run, split: Split, parts: dict[str, Any], skipped: Sequence[d
 # --- Preparation ---
 
 
-def prepare_classifier(
+def build_classifier(
     run: Run,
     split: Split,
     backbone: str,
@@ -112,25 +112,27 @@ def prepare_classifier(
     size = image_size or find_backbone(backbone).native_size
     find_backbone(backbone, size)
     run.start_tensorflow()
-    from tlkit.tasks.classification.classifier import build_classifier
+    from tlkit.tasks.classification import classifier
 
     set_precision(run.environment, precision, run.say)
-    model, origin = build_classifier(backbone, split.images.class_names, size, weights=weights, head=head)
+    model, origin = classifier.build_classifier(
+        backbone, split.images.class_names, size, weights=weights, head=head
+    )
     _record_model(run, model, backbone, asdict(origin), size)
     run.say(f"Weights: {origin.sentence}.")
     return model
 
 
-def prepare_small_cnn(run: Run, split: Split, image_size: int) -> keras.Model:
+def build_small_cnn(run: Run, split: Split, image_size: int) -> keras.Model:
     """Start TensorFlow and build the course's first network for the split's classes.
 
     Raises:
         UsageFault: The image size is too small.
     """
     run.start_tensorflow()
-    from tlkit.tasks.classification.small_cnn import build_small_cnn
+    from tlkit.tasks.classification import small_cnn
 
-    model = build_small_cnn(split.images.class_names, image_size)
+    model = small_cnn.build_small_cnn(split.images.class_names, image_size)
     _record_model(
         run, model, None, {"kind": "none", "source": "random, from the seed", "sha256": None}, image_size
     )
@@ -204,8 +206,8 @@ def fit(
 
     The model ends with the best weights; those of the last epoch are kept as `last.keras`.
 
-    With `refit` it then learns once more, on training and validation together, and what `taste` needs of the first fit
-    is returned.
+    With `refit` it then learns once more, on training and validation together, and what `evaluate` needs of the first
+    fit is returned.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -222,7 +224,7 @@ def fit(
     watchers = Reporter(run, model, split, [*names, *(f"refit-{name}" for name in names)]).watchers()
     used = [fitting]
 
-    def cook(how: Fitting) -> list[PhaseResult]:
+    def execute(how: Fitting) -> list[PhaseResult]:
         used.append(how)
         _draw_first_batch(run, split, wanted[-1], how, augmentation, model.input_shape[1])
         return fit_phases(
@@ -240,7 +242,7 @@ def fit(
             progress=run.progress,
         )
 
-    results = halved_if_need_be(run, model, fitting, CHECKPOINTS, cook)
+    results = halved_if_need_be(run, model, fitting, CHECKPOINTS, execute)
     run.record(phases=[asdict(result) for result in results])
     say_improving(run, phases)
     _save_last(run, model, wanted[-1])
@@ -278,7 +280,7 @@ def _draw_first_batch(
 # --- Tasting ---
 
 
-def taste(
+def evaluate(
     run: Run,
     model: keras.Model,
     split: Split,
@@ -286,22 +288,22 @@ def taste(
     raw: np.ndarray | None = None,
     first: FirstFit | None = None,
 ) -> None:
-    """Calibrate on validation, judge all parts, write predictions.csv and the pictures.
+    """Calibrate on validation, evaluate all parts, write predictions.csv and the images.
 
     Args:
         run: Of the recipe.
         model: With temperature 1.
-        split: Its test part is judged here, once.
+        split: Its test part is evaluated here, once.
         negative: The class that eta leaves out.
         raw: The model's probabilities float32 [n, k] of all images, where they are known already.
         first: Of a model that was refitted: its temperature, and what was said of validation.
     """
     from tlkit.data.checks.predictions import write_predictions
     from tlkit.tasks.classification import evaluate as evaluation
-    from tlkit.tasks.classification.reporting import figures as evidence
+    from tlkit.tasks.classification.reporting import figures
 
     if raw is None:
-        raw = _judge(run, model, split)
+        raw = _probabilities(run, model, split)
     if first:
         temperature, probabilities = evaluation.calibrate_as(model, split, raw, *first)
     else:
@@ -317,7 +319,7 @@ def taste(
         measures=measures,
         calibration=None if first else evaluation.calibration_errors(split, raw, probabilities, temperature),
     )
-    evidence.draw_evidence(
+    figures.draw_figures(
         run.folder.folder("pictures"),
         model,
         split,
@@ -327,7 +329,7 @@ def taste(
         run.folder.metrics(),
         measures,
     )
-    _show_on_board(run, split)
+    _show_in_tensorboard(run, split)
     test = measures["test"]
     low, high = test["intervals"]["accuracy"]
     run.say(
@@ -339,7 +341,7 @@ def taste(
     )
 
 
-def _judge(run: Run, model: keras.Model, split: Split) -> np.ndarray:
+def _probabilities(run: Run, model: keras.Model, split: Split) -> np.ndarray:
     """Probabilities of all images; where the backbone stayed as it was, from its cached features."""
     from tlkit.backbones.feature_model import feature_model
     from tlkit.tasks.classification import evaluate as evaluation
@@ -354,19 +356,21 @@ def _judge(run: Run, model: keras.Model, split: Split) -> np.ndarray:
         return evaluation.predict_files(model, files, progress=step)
 
 
-def _show_on_board(run: Run, split: Split) -> None:
-    from tlkit.engine.reporting.tensorboard import Board
+def _show_in_tensorboard(run: Run, split: Split) -> None:
+    from tlkit.engine.reporting.tensorboard import TensorBoard
 
-    board = Board(run.folder.folder("tensorboard"), split.images.class_names, len(run.folder.metrics()))
+    tensorboard = TensorBoard(
+        run.folder.folder("tensorboard"), split.images.class_names, len(run.folder.metrics())
+    )
     for file in sorted(run.folder.folder("pictures").glob("*.png")):
-        board.add_picture(file.stem, file)
-    board.close()
+        tensorboard.add_image(file.stem, file)
+    tensorboard.close()
 
 
 # --- Serving ---
 
 
-def serve(run: Run, model: keras.Model, split: Split) -> None:
+def export(run: Run, model: keras.Model, split: Split) -> None:
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.tasks.classification.reporting.report import write_report
     from tlkit.tasks.classification.serving.saved_model import check_parity, export_saved_model

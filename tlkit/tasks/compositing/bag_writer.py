@@ -1,4 +1,4 @@
-"""Composites of threats and bags, part by part: their pictures, their boxes, and an account of what each is made of."""
+"""Composites of threats and bags, part by part: their images, their boxes, and an account of what each is made of."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Superimposing:
 
     Attributes:
         classes: Of the threats; none: all but `negative`.
-        negative: Class of harmless things, which is never laid into a bag.
+        negative: Class of harmless things, which is never pasted into a bag.
         part: "training", "validation", "test" or "all": whose threats and bags are used.
         copies: Composites of each bag.
         count: Composites in all, instead.
@@ -105,8 +105,8 @@ class Maker:
 
     Args:
         run: Who wants them.
-        threats: What is laid in.
-        bags: What it is laid into.
+        threats: What is pasted in.
+        bags: What it is pasted into.
         how: See `Superimposing`.
         home: The folder that `composites/` and the tables come into; None: the run's.
         seed: Of the composites; None: the run's.
@@ -132,13 +132,13 @@ class Maker:
         self.folder = self.home / COMPOSITES
         (self.folder / "images").mkdir(parents=True, exist_ok=True)
         self.rows: list[tuple[Any, ...]] = []  # of composites.csv
-        self.entries: list[dict[str, Any]] = []  # what each picture of boxes.csv is
+        self.entries: list[dict[str, Any]] = []  # what each image of boxes.csv is
         self.used: dict[tuple[str, int], str] = {}  # ("threat" or "bag", number in its split) -> part
         self.colours: dict[str, list[float]] = {}
         self.levels: list[float] = []
 
     def make(self, part: str) -> None:
-        """Compose and write the pictures of a part."""
+        """Compose and write the images of a part."""
         from tlkit.data.boxes.lazy_images import Backgrounds
         from tlkit.tasks.compositing.colour import palette
         from tlkit.tasks.compositing.composites import composite_threats
@@ -185,13 +185,13 @@ class Maker:
     def _write(
         self, one: Superimposed, part: str, bag: int, backgrounds: Backgrounds, colours: np.ndarray | None
     ) -> None:
-        """Write one picture and note what it is made of."""
-        from tlkit.data.images.decoding.depth import write_picture
+        """Write one image and note what it is made of."""
+        from tlkit.data.images.decoding.depth import write_image
         from tlkit.tasks.compositing.colour import laid_into
 
         path = f"images/{len(self.entries) + 1:05}.png"
-        picture = laid_into(backgrounds.levels(one.bag), one.through, colours)
-        write_picture(self.folder / path, picture, backgrounds.bits(one.bag))
+        image = laid_into(backgrounds.levels(one.bag), one.through, colours)
+        write_image(self.folder / path, image, backgrounds.bits(one.bag))
         self.entries.append(
             {"path": path, "part": part, "bag": bag, "boxes": one.boxes, "labels": one.labels}
             | {"occlusions": one.occlusions}
@@ -201,7 +201,7 @@ class Maker:
         self.rows += self._rows(one, part, bag, path)
 
     def _rows(self, one: Superimposed, part: str, bag: int, path: str) -> Iterator[tuple[Any, ...]]:
-        """What stands in composites.csv: a line a threat, and one for a picture without any."""
+        """What stands in composites.csv: a line a threat, and one for an image without any."""
         start = (path, part, self.boxes.paths[bag], f"{one.i0:.4g}")
         if not one.threats:
             yield (*start, *[""] * (len(COLUMNS) - len(start)))
@@ -261,7 +261,7 @@ class Maker:
         return self.boxes.paths[bag] if group.startswith("#") else group
 
     def _write_trained_on(self) -> None:
-        """Path, sha256, label, group, part and kind of every picture that is in a composite."""
+        """Path, sha256, label, group, part and kind of every image that is in a composite."""
         splits = {"threat": self.threats.split, "bag": self.split.split}
         rows = [
             (row["path"], row["sha256"], row["label"], row["group"], TRAINING, "learned from")

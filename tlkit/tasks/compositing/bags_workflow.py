@@ -1,4 +1,4 @@
-"""Chapters of `composite-threats`: threats of one part laid into bags of the same part, and where each came from."""
+"""The workflow of `composite-threats`: threats of one part pasted into bags of it, and where each came from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tlkit.data.xray.drawing import drawn_or_sample
 from tlkit.engine.training.estimates import untold
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.classification.workflow import deal
+from tlkit.tasks.classification.workflow import load_data
 from tlkit.tasks.compositing.bag_writer import Crop, Maker, Superimposing, Threats
 
 if TYPE_CHECKING:
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.data.images.splits import Split
 
-SHOWN = 12  # composites in the picture
+SHOWN = 12  # composites in the image
 SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
 
 
 # --- Ingredients ---
 
 
-def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
+def load_threats(run: Run, source: str, how: Superimposing) -> Threats:
     """Deal the crops out, as a classifier would, and cut the threats of the wanted parts out of them.
 
-    A run that made pictures (its name, folder or `synthetic/`) stands for its pictures, all of them for training.
+    A run that made images (its name, folder or `synthetic/`) stands for its images, all of them for training.
 
     Raises:
-        DataFault, UsageFault: See `deal`; a class is unknown; a part has no threat of it.
+        DataFault, UsageFault: See `load_data`; a class is unknown; a part has no threat of it.
     """
     maker = maker_of(source, Path(run.options["runs"]))
-    threats = Threats(deal(run, source, least=1)) if maker is None else _made(run, source, maker, how)
+    threats = Threats(load_data(run, source, least=1)) if maker is None else _made(run, source, maker, how)
     names = threats.split.images.class_names
     wanted = how.classes or tuple(name for name in names if name != how.negative)
     for name in wanted:
@@ -55,7 +55,7 @@ def deal_threats(run: Run, source: str, how: Superimposing) -> Threats:
 
 
 def maker_of(source: str, runs: Path) -> Path | None:
-    """The finished run whose pictures a source means, or None: it is a source like others."""
+    """The finished run whose images a source means, or None: it is a source like others."""
     from tlkit.core.run_folder import find_run
     from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
 
@@ -70,22 +70,22 @@ def maker_of(source: str, runs: Path) -> Path | None:
 
 
 def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
-    """The pictures of a synthesising run, in one part."""
+    """The images of a synthesising run, in one part."""
     if how.part != TRAINING:
         raise UsageFault(
-            f"--part {how.part} cannot be made of {source}, whose pictures were learned from training pictures.",
+            f"--part {how.part} cannot be made of {source}, whose images were learned from training images.",
             "Use --part training, or real crops.",
         )
     threats, skipped = fakes_of(source, maker, skip_bad=run.split.skip_bad)
     split = threats.split
     keep_manifest(run, source, split)
     run.record(data={"split_sha256": split.digest, "parts": split.summary(), "skipped": skipped})
-    run.say(f"Threats: {count(len(split.images), 'picture')} that {maker.parent.name}/{maker.name} made.")
+    run.say(f"Threats: {count(len(split.images), 'image')} that {maker.parent.name}/{maker.name} made.")
     return threats
 
 
 def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threats, list[dict[str, str]]]:
-    """The pictures that a synthesising run made, all for training and not yet cut out, and what was left out of them.
+    """The images that a synthesising run made, all for training and not yet cut out, and what was left out of them.
 
     Args:
         typed: What the person called it.
@@ -100,7 +100,7 @@ def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threat
 
     if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
         raise DataFault(
-            f"{typed} has no pictures in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
+            f"{typed} has no images in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
         )
     group = f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}"
     split, skipped = all_for_training(str(maker / SYNTHETIC), group, skip_bad=skip_bad)
@@ -111,7 +111,7 @@ def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threat
 def all_for_training(
     source: str, group: str | None = None, *, skip_bad: bool = False, download: bool = False
 ) -> tuple[Split, list[dict[str, str]]]:
-    """Crops of which none is judged: all are for training but those that the source itself keeps for another part.
+    """Crops of which none is evaluated: all are for training but those that the source itself keeps for another part.
 
     Args:
         source: Of the crops.
@@ -151,7 +151,7 @@ def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None
     Raises:
         DataFault: None is left.
     """
-    from tlkit.data.images.decoding.depth import read_picture
+    from tlkit.data.images.decoding.depth import read_image
     from tlkit.tasks.compositing.composites import LARGEST_HELD, hold
 
     label, crops = split.images.class_names.index(name), []
@@ -159,7 +159,7 @@ def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None
     with run.progress(f"cutting {name} out", len(chosen)) as step:
         for done, i in enumerate(chosen, 1):
             held = hold(
-                read_picture(split.images.file(i), 1)[..., 0], min(largest or LARGEST_HELD, LARGEST_HELD)
+                read_image(split.images.file(i), 1)[..., 0], min(largest or LARGEST_HELD, LARGEST_HELD)
             )
             if held is None:
                 run.say(f"Left out: {split.images.paths[i]} shows nothing before its background.")
@@ -174,7 +174,7 @@ def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None
     return crops
 
 
-def deal_bags(
+def load_bags(
     run: Run, source: str, how: Superimposing, faults: str = "refuse", unlabelled: str = "error"
 ) -> BoxSplit:
     """Deal the bags out as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
@@ -202,7 +202,7 @@ def deal_bags(
             continue
         found = bags.summary()
         run.say(
-            f"Bags: {part} part, {count(len(bags), 'picture')}, {found['negative']} of them empty, with "
+            f"Bags: {part} part, {count(len(bags), 'image')}, {found['negative']} of them empty, with "
             f"{found['boxes']} boxes that stay."
         )
     mended = [fault._asdict() for fault in boxes.mended]
@@ -261,44 +261,44 @@ def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> B
 # --- Serving ---
 
 
-def write_page(run: Run, made: Boxes) -> None:
-    """Draw some composites with their boxes, write card and page, and say how they are used."""
-    from tlkit.engine.reporting import html as page
+def write_report(run: Run, made: Boxes) -> None:
+    """Draw some composites with their boxes, write card and report, and say how they are used."""
+    from tlkit.engine.reporting import html
 
     draw_some(run, made, "composites.png")
     run.folder.write_json("card.json", run.card())
     facts = run.card()["composites"]
     lead = (
-        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them laid in; "
+        f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them pasted in; "
         f"{facts['negative']} are empty. Transmittances are multiplied (Beer-Lambert). Threats and bags are those of "
         f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
     )
     caption = "Some composites with their boxes; the last ones are empty."
-    page.write_page(
+    html.write_report(
         run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
     )
     run.say(
         f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
     )
-    run.say(f"  --more {run.folder.name}/{run.folder.number}")
+    run.say(f"  --synthetic {run.folder.name}/{run.folder.number}")
     run.result({"composites": len(made), "objects": facts["boxes"], "empty": facts["negative"]})
 
 
 def draw_some(run: Run, made: Boxes, name: str) -> None:
-    """Draw some composites with their boxes into a picture of the run; the last ones are empty, where some are."""
+    """Draw some composites with their boxes into an image of the run; the last ones are empty, where some are."""
     from tlkit.engine.reporting.style import save
-    from tlkit.tasks.detection.reporting.plots import labelled_batch, picture
+    from tlkit.tasks.detection.reporting.plots import labelled_batch, upright_image
 
     step = max(1, len(made) // SHOWN)
     chosen = [i for i in range(len(made)) if len(made.xyxy[i])][::step][: SHOWN - 2]
     chosen += [i for i in range(len(made)) if not len(made.xyxy[i])][: SHOWN - len(chosen)]
-    pictures = [picture(made.file(i)) for i in chosen]
+    images = [upright_image(made.file(i)) for i in chosen]
     scaled = [
-        made.xyxy[i] * (image.shape[1] / made.sizes[i][0]) for i, image in zip(chosen, pictures, strict=True)
+        made.xyxy[i] * (image.shape[1] / made.sizes[i][0]) for i, image in zip(chosen, images, strict=True)
     ]
     labels = [made.labels[i] for i in chosen]
     figure = labelled_batch(
-        pictures,  # type: ignore[arg-type]  # of several shapes
+        images,  # type: ignore[arg-type]  # of several shapes
         scaled,
         labels,
         made.class_names,
@@ -327,7 +327,7 @@ def _difficulty(made: Boxes) -> Any:
         rows.append([name, len(sizes), *spread])
     names = [f"{what} {p} %" for what in ("size", "occlusion") for p in SPREAD]
     note = (
-        "Size: longer side of a box as a share of the picture's. Occlusion: share of the beam that everything else "
+        "Size: longer side of a box as a share of the image's. Occlusion: share of the beam that everything else "
         "takes, mean over the threat. Both as percentiles."
     )
     return Table("Objects", ("class", "boxes", *names), rows, note=note)

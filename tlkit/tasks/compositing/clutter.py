@@ -2,8 +2,8 @@
 
 A detector that learns threats before an empty background fails on threats inside bags. The remedy is to show it
 bags: a clean crop is cut free (`compositing`), posed, and multiplied into clutter, which is made of crops of other
-matter, of simulated belongings, or of both. Threat-free pictures are made of the same clutter, so that clutter
-itself says nothing about the class. Every picture records which crops it was made of: crops made of the same
+matter, of simulated belongings, or of both. Threat-free images are made of the same clutter, so that clutter
+itself says nothing about the class. Every image records which crops it was made of: crops made of the same
 threat or the same background belong on the same side of a split.
 
 Source: Bhowmik et al. 2019 (see `compositing`); Dumagpi and Jeong, Evaluating GAN-based image augmentation for threat
@@ -28,7 +28,7 @@ from tlkit.errors import UsageFault
 NEGATIVE = "other"
 KINDS = ("others", "simulated", "both")
 SIMULATED, MIXED = 0.85, 0.5  # of "both": share with belongings, and of these the share with other crops too
-CENTRED = 0.6  # share of threat-free pictures that are framed around a simulated thing
+CENTRED = 0.6  # share of threat-free images that are framed around a simulated thing
 LEAST_SEEN = 0.35  # mean transmittance of the clutter over a threat: below it nobody could tell
 THREAT_MM = {
     "gun": 200.0,
@@ -63,7 +63,7 @@ class Recipe(NamedTuple):
 
 
 def composite_crops(
-    pictures_by_class: Mapping[str, Sequence[np.ndarray]],
+    images_by_class: Mapping[str, Sequence[np.ndarray]],
     others: Sequence[np.ndarray],
     *,
     copies: int = 4,
@@ -74,30 +74,30 @@ def composite_crops(
 ) -> tuple[list[np.ndarray], list[str], list[Recipe]]:
     """Set clean threats into clutter, and draw clutter without threats.
 
-    Picture i of a class depends only on (seed, class, i), so more copies only add pictures.
+    Image i of a class depends only on (seed, class, i), so more copies only add images.
 
     Args:
-        pictures_by_class: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free.
+        images_by_class: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free.
         others: Crops of other matter, the same way; may be empty where the clutter is simulated.
         copies: Composites of each clean crop; a crop that shows nothing before its background gives none.
         negatives: Threat-free composites, as a multiple of the number of `others` (of the threats' composites
             where there are none).
-        size: Longer side of the pictures, pixels.
+        size: Longer side of the images, pixels.
         seed: Another seed is another set.
         clutter: "others", "simulated" or "both".
 
     Returns:
-        Pictures float32 `[h, w]` in [0, 1], their labels (`NEGATIVE` without a threat), and what each is made of.
+        Images float32 `[h, w]` in [0, 1], their labels (`NEGATIVE` without a threat), and what each is made of.
 
     Raises:
         UsageFault: An unknown kind of clutter, or clutter of others without others.
     """
     _check(clutter, others, copies, negatives, size)
-    backgrounds = [compositing.transmittance(picture) for picture in others]
+    backgrounds = [compositing.transmittance(image) for image in others]
     made: list[tuple[np.ndarray, str, Recipe]] = []
-    for name in sorted(pictures_by_class):
-        for index, picture in enumerate(pictures_by_class[name]):
-            threat = compositing.no_larger(compositing.cut_threat(picture), 2 * size)
+    for name in sorted(images_by_class):
+        for index, image in enumerate(images_by_class[name]):
+            threat = compositing.no_larger(compositing.cut_threat(image), 2 * size)
             for copy in range(copies if threat.mask.any() else 0):
                 rng = _generator(seed, name, index, copy)
                 made.append(_with_threat(rng, threat, (name, index), backgrounds, size, clutter))
@@ -147,7 +147,7 @@ def _with_threat(
     behind = _thinned(behind, mask)
     laid = compositing.lay(posed, behind, middle, 1.0)
     recipe = Recipe(which, used, simulated, turn, scale, thickness, flip, laid.occlusion)
-    return _seen(rng, laid.picture), which[0], recipe
+    return _seen(rng, laid.image), which[0], recipe
 
 
 def _without_threat(
@@ -170,8 +170,8 @@ def _around_a_thing(
     height, width, per_mm = _canvas(rng, sides.tolist(), size)
     through = framed(rng, things, per_mm)
     behind, used, _ = _clutter(rng, (height, width), per_mm, backgrounds, clutter)
-    picture = compositing.lay(through, behind, None, 1.0).picture
-    return _seen(rng, picture), NEGATIVE, Recipe(None, used, True)
+    image = compositing.lay(through, behind, None, 1.0).image
+    return _seen(rng, image), NEGATIVE, Recipe(None, used, True)
 
 
 def _canvas(rng: np.random.Generator, shape: Sequence[float], size: int) -> tuple[int, int, float]:
@@ -242,11 +242,11 @@ def _piece(rng: np.random.Generator, through: np.ndarray, shape: tuple[int, int]
     return np.power(stretched(piece, shape), np.float32(rng.uniform(0.2, 0.9)))
 
 
-def stretched(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A picture resampled to another shape, antialiased, float32 `shape`."""
-    sigma = [max(0.0, 0.5 * (old / new - 1)) for old, new in zip(picture.shape, shape)]
-    smooth = ndimage.gaussian_filter(np.asarray(picture, np.float32), sigma) if max(sigma) else picture
-    zoom = [new / old for new, old in zip(shape, picture.shape)]
+def stretched(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """An image resampled to another shape, antialiased, float32 `shape`."""
+    sigma = [max(0.0, 0.5 * (old / new - 1)) for old, new in zip(image.shape, shape)]
+    smooth = ndimage.gaussian_filter(np.asarray(image, np.float32), sigma) if max(sigma) else image
+    zoom = [new / old for new, old in zip(shape, image.shape)]
     return ndimage.zoom(smooth, zoom, order=1, mode="nearest", grid_mode=True).astype(np.float32)
 
 

@@ -1,8 +1,8 @@
-"""Whole pictures for a detector: threat crops multiplied into pictures of bags, with boxes (threat image projection).
+"""Whole images for a detector: threat crops multiplied into images of bags, with boxes (threat image projection).
 
 Each composite takes one bag and one or more threats, each posed at random (turn, scale, thickness, flip) and laid where
 the bag's matter is, as `compositing` says. What a bag holds already is left in sight. What a composite was made of is
-recorded: with the crops and the bags dealt out to parts first, no threat and no background crosses a split.
+recorded: with the crops and the bags split into parts first, no threat and no background crosses a split.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Superimposed(NamedTuple):
     """A bag with threats.
 
     Attributes:
-        picture: float32 `[h, w]` in [0, 1], in the bag's grey levels.
+        image: float32 `[h, w]` in [0, 1], in the bag's grey levels.
         boxes: float32 `[n, 4]`, left, top, right, bottom, pixels; right and bottom exclusive.
         labels: `[n]` class names.
         occlusions: float32 `[n]`, see `transmittance.occlusion`; other threats count as other matter.
@@ -58,7 +58,7 @@ class Superimposed(NamedTuple):
         i0: Grey level of the bag's free beam, from which the occlusions were reckoned.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     boxes: np.ndarray
     labels: tuple[str, ...]
     occlusions: np.ndarray
@@ -104,7 +104,7 @@ def wish_for(
     Raises:
         UsageFault: No crops, or ranges that are none.
     """
-    empty_classes = [name for name, pictures in threats.items() if not len(pictures)]
+    empty_classes = [name for name, images in threats.items() if not len(images)]
     if not threats or empty_classes:
         raise UsageFault(
             f"There are no crops of {empty_classes[0] if empty_classes else 'any threat'}.",
@@ -132,12 +132,12 @@ def composite_threats(
     i0: float | None = None,
     objects: Sequence[np.ndarray] | None = None,
 ) -> Iterator[Superimposed]:
-    """Lay threats into bags. Composite i depends only on (seed, i), the crops and the bags.
+    """Paste threats into bags. Composite i depends only on (seed, i), the crops and the bags.
 
     Args:
         threats: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free; or what `hold` makes
             of them.
-        bags: Pictures of bags, the same way; read one at a time, each equally often.
+        bags: Images of bags, the same way; read one at a time, each equally often.
         count: Composites.
         per_bag: Least and most threats in one; 0 gives bags as they are.
         empty: Share of the composites that are left as they are.
@@ -156,7 +156,7 @@ def composite_threats(
     """
     wish = wish_for(threats, per_bag=per_bag, empty=empty, sides=sides, thickness=thickness)
     if not len(bags):
-        raise UsageFault("There are no bags to lay threats into.", "Give at least one picture.")
+        raise UsageFault("There are no bags to paste threats into.", "Give at least one image.")
     if count < 0:
         raise UsageFault(f"{count} composites cannot be made.")
     order = np.random.default_rng([seed, 0, 0]).permutation(len(bags)).tolist()
@@ -174,17 +174,17 @@ def composite_threats(
     return each()
 
 
-def hold(picture: np.ndarray, largest: int = LARGEST_HELD) -> Held | None:
+def hold(image: np.ndarray, largest: int = LARGEST_HELD) -> Held | None:
     """Cut a threat out once and keep it at two sizes, so that posing it small costs little.
 
     Args:
-        picture: float `[h, w]` in [0, 1].
+        image: float `[h, w]` in [0, 1].
         largest: Longer side at which it is kept, pixels.
 
     Returns:
         Both, the larger first; None where the crop shows nothing before its background.
     """
-    threat = compositing.cut_threat(picture)
+    threat = compositing.cut_threat(image)
     if not threat.mask.any():
         return None
     large = compositing.no_larger(threat, largest)
@@ -199,14 +199,14 @@ def _held(crop: np.ndarray | Held) -> Held:
 
 
 def lay_threats(
-    rng: np.random.Generator, wish: Wish, picture: np.ndarray, i0: float, there: np.ndarray, number: int = 0
+    rng: np.random.Generator, wish: Wish, image: np.ndarray, i0: float, there: np.ndarray, number: int = 0
 ) -> Superimposed:
     """One composite.
 
     Args:
         rng: Of everything random in it.
         wish: From `wish_for`.
-        picture: The bag, float `[h, w]` in [0, 1].
+        image: The bag, float `[h, w]` in [0, 1].
         i0: Grey level of its free beam.
         there: Boxes `[m, 4]` of what it holds already and must go on showing.
         number: Of the bag.
@@ -223,16 +223,16 @@ def lay_threats(
             label,
             crop,
             float(rng.uniform(0, 360)),
-            float(rng.uniform(*wish.ranges[label])) * max(picture.shape),
+            float(rng.uniform(*wish.ranges[label])) * max(image.shape),
             float(rng.uniform(*wish.thickness)),
             bool(rng.random() < 0.5),
         )
         through, pose = _posed(wish.held[label][crop], pose)
-        layer = _laid(rng, through, picture / i0, layers, there)
+        layer = _laid(rng, through, image / i0, layers, there)
         if layer is not None:
             layers.append(layer)
             made.append(pose)
-    return _measured(picture, i0, layers, made, number)
+    return _measured(image, i0, layers, made, number)
 
 
 def _posed(sizes: Held, wanted: Provenance) -> tuple[np.ndarray, Provenance]:
@@ -267,9 +267,9 @@ def _laid(
         free = all(float((layer[window][mask] < 0.9).mean()) <= 1 - LEAST_SHOWN for layer in layers)
         free = free and _leaves_in_sight(mask, left, top, there)
         if inside and free and float(under.mean()) >= LEAST_CONTRAST:
-            canvas = np.ones(behind.shape, np.float32)
-            canvas[window] = through
-            return canvas
+            style = np.ones(behind.shape, np.float32)
+            style[window] = through
+            return style
     return None
 
 
@@ -286,10 +286,10 @@ def _leaves_in_sight(mask: np.ndarray, left: int, top: int, there: np.ndarray) -
 
 
 def _measured(
-    picture: np.ndarray, i0: float, layers: list[np.ndarray], made: list[Provenance], bag: int
+    image: np.ndarray, i0: float, layers: list[np.ndarray], made: list[Provenance], bag: int
 ) -> Superimposed:
-    """Multiply the layers into the picture; boxes from each layer's own mask."""
-    behind = compositing.transmittance(picture, i0)
+    """Multiply the layers into the image; boxes from each layer's own mask."""
+    behind = compositing.transmittance(image, i0)
     boxes, hidden = [], []
     for index, layer in enumerate(layers):
         mask = layer <= 1 - compositing.SEEN
@@ -298,11 +298,11 @@ def _measured(
             others = others * other
         boxes.append(compositing.box_of(mask))
         hidden.append(compositing.occlusion(mask, others))
-    through = np.ones(picture.shape, np.float32)
+    through = np.ones(image.shape, np.float32)
     for layer in layers:
         through = through * layer
     return Superimposed(
-        picture * through,
+        image * through,
         np.array(boxes, np.float32).reshape(-1, 4),
         tuple(pose.label for pose in made),
         np.array(hidden, np.float32),

@@ -1,4 +1,4 @@
-"""Chapters of `composite-crops`: clean threats of a part set into clutter, and clutter alone."""
+"""The workflow of `composite-crops`: clean threats of a part set into clutter, and clutter alone."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tlkit.data.images.splits import Split
     from tlkit.tasks.compositing.clutter import Recipe
 
-SHOWN = 8  # of each class in the picture
+SHOWN = 8  # of each class in the image
 COLUMNS = ("file", "threat", "backgrounds", "simulated", "turn", "scale", "thickness", "flip", "occlusion")
 
 
@@ -37,10 +37,10 @@ class Clutter:
 
 
 class Crops(NamedTuple):
-    """Pictures of a part.
+    """Images of a part.
 
     Attributes:
-        threats: For each class but the negative one, (index in the split, float32 [h, w]) of each picture.
+        threats: For each class but the negative one, (index in the split, float32 [h, w]) of each image.
         others: The same of the negative class.
     """
 
@@ -58,7 +58,7 @@ def plan(split: Split) -> dict[str, Any]:
 
 
 def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:
-    """Read the training part, and validation if asked for, in full size and note which pictures that is.
+    """Read the training part, and validation if asked for, in full size and note which images that is.
 
     Raises:
         DataFault: There is no class of harmless things.
@@ -83,12 +83,12 @@ def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:
 
 
 def _read(split: Split, chosen: list[int], negative: str, step: Callable[[int], None]) -> Crops:
-    from tlkit.data.images.decoding.depth import read_picture
+    from tlkit.data.images.decoding.depth import read_image
 
     names = split.images.class_names
     by_class: dict[str, list[tuple[int, np.ndarray]]] = {name: [] for name in names}
     for done, i in enumerate(chosen, 1):
-        by_class[names[split.images.labels[i]]].append((i, read_picture(split.images.file(i), 1)[..., 0]))
+        by_class[names[split.images.labels[i]]].append((i, read_image(split.images.file(i), 1)[..., 0]))
         step(done)
     others = by_class.pop(negative)
     return Crops(by_class, others)
@@ -102,7 +102,7 @@ def compose(
     Those of training lie in `synthetic/CLASS/*.png`, those of validation in `synthetic-validation/CLASS/*.png`.
 
     Returns:
-        For each part the pictures float32 [h, w] of each class.
+        For each part the images float32 [h, w] of each class.
 
     Raises:
         RunFailed: The disk has no room for them.
@@ -123,7 +123,7 @@ def compose(
         writer.writerow(COLUMNS)
         for _, rows in found.values():
             writer.writerows(rows)
-    made = {part: pictures for part, (pictures, _) in found.items()}
+    made = {part: images for part, (images, _) in found.items()}
     run.record(
         kind="pictures",
         classes=sorted(made[TRAINING]),
@@ -135,12 +135,12 @@ def compose(
 def _compose_part(
     run: Run, split: Split, crops: Crops, how: Clutter, folder: str, seed: int
 ) -> tuple[dict[str, list[np.ndarray]], list[list[Any]]]:
-    """Make and write the composites of a part; returns the pictures by class, and the rows of composites.csv."""
+    """Make and write the composites of a part; returns the images by class, and the rows of composites.csv."""
     from tlkit.tasks.compositing.clutter import NEGATIVE, composite_crops
 
-    pictures, labels, recipes = composite_crops(
-        {name: [picture for _, picture in some] for name, some in crops.threats.items()},
-        [picture for _, picture in crops.others],
+    images, labels, recipes = composite_crops(
+        {name: [image for _, image in some] for name, some in crops.threats.items()},
+        [image for _, image in crops.others],
         copies=how.copies,
         negatives=how.negatives,
         size=how.size,
@@ -148,24 +148,24 @@ def _compose_part(
         clutter=how.clutter,
     )
     named = [how.negative if label == NEGATIVE else label for label in labels]
-    files = _write(run, folder, pictures, named)
+    files = _write(run, folder, images, named)
     made: dict[str, list[np.ndarray]] = {}
-    for name, picture in zip(named, pictures, strict=True):
-        made.setdefault(name, []).append(picture)
+    for name, image in zip(named, images, strict=True):
+        made.setdefault(name, []).append(image)
     rows = [_row(split, crops, *pair) for pair in zip(files, recipes, strict=True)]
     return made, rows
 
 
-def _write(run: Run, folder: str, pictures: list[np.ndarray], labels: list[str]) -> list[str]:
-    """Write pictures by class; returns where, from the run's folder."""
-    from tlkit.data.images.decoding.depth import write_picture
+def _write(run: Run, folder: str, images: list[np.ndarray], labels: list[str]) -> list[str]:
+    """Write images by class; returns where, from the run's folder."""
+    from tlkit.data.images.decoding.depth import write_image
 
     numbers: Counter[str] = Counter()
     files = []
-    for name, picture in zip(labels, pictures, strict=True):
+    for name, image in zip(labels, images, strict=True):
         numbers[name] += 1
         file = run.folder.folder(f"{folder}/{name}") / f"{numbers[name]:05}.png"
-        write_picture(file, picture[..., None])
+        write_image(file, image[..., None])
         files.append(f"{folder}/{name}/{file.name}")
     return files
 
@@ -180,12 +180,14 @@ def _row(split: Split, crops: Crops, file: str, recipe: Recipe) -> list[Any]:
     return [file, threat, behind, recipe.simulated, *rest, recipe.flip, f"{recipe.occlusion:.4g}"]
 
 
-def write_page(run: Run, parts: dict[str, Crops], composites: dict[str, dict[str, list[np.ndarray]]]) -> None:
+def write_report(
+    run: Run, parts: dict[str, Crops], composites: dict[str, dict[str, list[np.ndarray]]]
+) -> None:
     """Draw clean crops of the training part beside composites, write card and page."""
     import numpy as np
 
     from tlkit.data.images.decoding.depth import fitted
-    from tlkit.engine.reporting import html as page
+    from tlkit.engine.reporting import html
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.synthesis.reporting.plots import reals_beside_fakes
 
@@ -215,9 +217,9 @@ def write_page(run: Run, parts: dict[str, Crops], composites: dict[str, dict[str
         "threat shines through it as far as it would."
     )
     caption = "Left: clean crops. Right: the same threats in clutter, and clutter alone."
-    page.write_page(run.folder.path, "Threats in clutter", lead, [], [("composites.png", caption)])
+    html.write_report(run.folder.path, "Threats in clutter", lead, [], [("composites.png", caption)])
     if VALIDATION in composites:
         run.say(f"To choose by: {count(sum(map(len, composites[VALIDATION].values())), 'composite')} more.")
     run.say(f"{count(total, 'composite')}: {run.folder.final / 'synthetic'}. A classifier takes them with")
-    run.say(f"  --more {run.folder.name}/{run.folder.number}")
+    run.say(f"  --synthetic {run.folder.name}/{run.folder.number}")
     run.result({"composites": total})

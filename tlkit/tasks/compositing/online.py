@@ -1,7 +1,7 @@
-"""Threat image projection while a detector learns: other threats in other pictures at every step.
+"""Threat image projection while a detector learns: other threats in other images at every step.
 
 A change of `training_box_batches`. What it lays in follows from the step's seed and the place in the batch, so that a
-training that was stopped goes on with the same threats; how it is laid in is told by `compositing` and
+training that was stopped goes on with the same threats; how it is pasted in is told by `compositing` and
 `superimposition`. Boxes are those of the threat's own mask in the pixels that the network sees.
 
 Source: Bhowmik et al. 2019, section 3.1, done anew for each step.
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tlkit.core.text import place_of
 from tlkit.data.boxes.augment import PADDING
-from tlkit.data.boxes.batches import Pictures
+from tlkit.data.boxes.batches import Images
 from tlkit.data.images.decoding.depth import LUMA
 from tlkit.data.xray.transmittance import background_level
 from tlkit.tasks.compositing.colour import laid_into
@@ -24,14 +24,14 @@ from tlkit.tasks.compositing.composites import Superimposed, Wish, lay_threats
 
 
 class ThreatProjection:
-    """Lays threats into a share of the pictures of a batch.
+    """Pastes threats into a share of the images of a batch.
 
     Args:
         wish: Threats and their poses.
-        class_names: [k] of the pictures; a threat's class is one of them, upper and lower case aside.
-        share: Of pictures into which threats are laid.
-        i0: Grey level of the free beam, 0..1; None estimates it in each picture.
-        colours: Float32 [3] of `palette`, for pictures in colour; None: threats are grey.
+        class_names: [k] of the images; a threat's class is one of them, upper and lower case aside.
+        share: Of images into which threats are laid.
+        i0: Grey level of the free beam, 0..1; None estimates it in each image.
+        colours: Float32 [3] of `palette`, for images in colour; None: threats are grey.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class ThreatProjection:
 
     def __call__(
         self, pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
-    ) -> Pictures:
+    ) -> Images:
         """See `training_box_batches`; there are `per_bag` more places for boxes."""
         new = tf.numpy_function(
             self.lay, [pixels, xyxy, labels, frames, seed], [tf.uint8, tf.float32, tf.int32], stateful=False
@@ -79,12 +79,12 @@ class ThreatProjection:
         return pixels, np.concatenate([xyxy, boxes], 1), np.concatenate([labels, kinds], 1)
 
     def _composite(self, rng: np.random.Generator, window: np.ndarray, there: np.ndarray) -> Superimposed:
-        picture = (window @ LUMA / 255).astype(np.float32)
-        level = background_level(picture) if self.i0 is None else self.i0
-        return lay_threats(rng, self.wish, picture, level, there)
+        image = (window @ LUMA / 255).astype(np.float32)
+        level = background_level(image) if self.i0 is None else self.i0
+        return lay_threats(rng, self.wish, image, level, there)
 
     def _levels(self, window: np.ndarray, one: Superimposed) -> np.ndarray:
-        """uint8 `[h, w, 3]`: the picture times what the threats let through, in their colours where it has colours."""
+        """uint8 `[h, w, 3]`: the image times what the threats let through, in their colours where it has colours."""
         grey = (window == window[..., :1]).all()
         laid = laid_into(window.astype(np.float32), one.through, None if grey else self.colours)
         return (laid + 0.5).astype(np.uint8)

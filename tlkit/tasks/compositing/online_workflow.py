@@ -1,4 +1,4 @@
-"""Threats laid into training pictures while a detector learns (`--tip`): what they are, and the change that does it."""
+"""Threats pasted into training images while a detector learns (`--paste`): what they are, and what does it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from tlkit.tasks.compositing.online import ThreatProjection
 
 MANIFEST = "tip.csv"
-SHARE = 0.5  # of the training pictures, where nothing else is said
-SPARE = 2.0  # threats are kept at this many times the longest side that they are laid in with
+SHARE = 0.5  # of the training images, where nothing else is said
+SPARE = 2.0  # threats are kept at this many times the longest side that they are pasted in with
 
 
 @dataclass(frozen=True)
 class Projecting:
-    """What is laid into training pictures at every step.
+    """What is pasted into training images at every step.
 
     Attributes:
         threats: Source of clean crops, or a finished run that made some, as typed; None: nothing is.
         only: Regular expression on the crops' paths.
-        share: Of the pictures.
+        share: Of the images.
         how: What threats look like in them; only its poses count.
     """
 
@@ -41,8 +41,8 @@ class Projecting:
         others = (self.only, self.share, self.how)
         if self.threats is None and others != (None, SHARE, Superimposing()):
             raise UsageFault(
-                "Options of threats laid in do nothing without --tip.",
-                "Name clean crops with --tip, or leave them out.",
+                "Options of threats pasted in do nothing without --paste.",
+                "Name clean crops with --paste, or leave them out.",
             )
 
     def facts(self) -> dict[str, Any]:
@@ -51,12 +51,12 @@ class Projecting:
 
 
 class Tip:
-    """Threats that are laid in while a detector learns.
+    """Threats that are pasted in while a detector learns.
 
     Args:
         run: Of the recipe.
         split: What is learned.
-        projecting: How they are laid in.
+        projecting: How they are pasted in.
         threats: Not yet cut out.
     """
 
@@ -64,7 +64,7 @@ class Tip:
         self.run, self.split, self.projecting, self.threats = run, split, projecting, threats
 
     def change(self, size: int) -> ThreatProjection:
-        """Cut the threats out and make the change for pictures in squares of `size` pixels.
+        """Cut the threats out and make the change for images in squares of `size` pixels.
 
         Raises:
             DataFault: A class has no crop that shows a threat.
@@ -89,21 +89,21 @@ class Tip:
         )
 
 
-def gather_tip(run: Run, split: BoxSplit, projecting: Projecting) -> Tip | None:
-    """Describe the threats that are laid in, keep their manifest as `tip.csv`, and say how; None where there are none.
+def load_threats(run: Run, split: BoxSplit, projecting: Projecting) -> Tip | None:
+    """Describe the threats that are pasted in, keep their manifest as `tip.csv`, and say how; None where there are none.
 
     Raises:
-        DataFault: None is of a class that has boxes, or one is, or was learned from, a picture that is judged here.
+        DataFault: None is of a class that has boxes, or one is, or was learned from, an image that is evaluated here.
         UsageFault: There is no such source or run.
     """
     from tlkit.tasks.compositing.threats import threats_for
 
     if projecting.threats is None:
         return None
-    threats = threats_for(run, split, projecting.threats, "--tip", MANIFEST, projecting.only)
+    threats = threats_for(run, split, projecting.threats, "--paste", MANIFEST, projecting.only)
     least, most = projecting.how.per_bag
     run.say(
-        f"While it learns, {least} to {most} of them are laid into {projecting.share:.0%} of the training pictures, "
+        f"While it learns, {least} to {most} of them are pasted into {projecting.share:.0%} of the training images, "
         "other ones at every step."
     )
     crops = threats.split.summary()[TRAINING]

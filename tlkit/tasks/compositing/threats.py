@@ -1,6 +1,6 @@
-"""Where threats come from that are laid into pictures with boxes: crops, and finished runs that made pictures.
+"""Where threats come from that are pasted into images with boxes: crops, and finished runs that made images.
 
-None may be, or have learned from, a picture that is judged; only those of classes that have boxes are taken.
+None may be, or have learned from, an image that is evaluated; only those of classes that have boxes are taken.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tlkit.data.images.splits import Split
 
 CUT_OUT = (
-    "None of the crops is a picture that is judged here, by sha256; whether one was cut out of such a picture cannot "
+    "None of the crops is an image that is evaluated here, by sha256; whether one was cut out of such an image cannot "
     "be told."
 )
 
@@ -43,29 +43,29 @@ def crops_for(
 
     Args:
         run: Of the recipe.
-        split: Pictures with boxes.
+        split: Images with boxes.
         source: Of the crops, as typed.
         option: By which it was named.
         manifest: Name of the file.
         only: Regular expression; crops whose path does not have it are left out.
 
     Raises:
-        DataFault: None is left, or a crop is a picture that is judged here.
+        DataFault: None is left, or a crop is an image that is evaluated here.
         UsageFault: `only` is no regular expression.
     """
     crops, _ = all_for_training(source, download=run.split.download)
     crops = _matching(crops, only, f"{option} {source}")
-    _check_judged(crops, split, f"{option} {source}")
+    _check_evaluated(crops, split, f"{option} {source}")
     return _taken(run, split, Threats(crops), source, option, manifest, CUT_OUT)
 
 
 def fakes_for(
     run: Run, split: BoxSplit, typed: str, option: str, manifest: str, only: str | None = None
 ) -> Threats:
-    """The same of the pictures that a finished run made.
+    """The same of the images that a finished run made.
 
     Raises:
-        DataFault: None is left, or the run learned from a picture that is judged here.
+        DataFault: None is left, or the run learned from an image that is evaluated here.
         UsageFault: There is no such run.
     """
     from tlkit.core.run_folder import find_run
@@ -106,19 +106,19 @@ def _matching(crops: Split, only: str | None, typed: str) -> Split:
     return crops.only(kept)
 
 
-def _check_judged(crops: Split, split: BoxSplit, typed: str) -> None:
-    judged = {
+def _check_evaluated(crops: Split, split: BoxSplit, typed: str) -> None:
+    evaluated = {
         digest: part
         for digest, part in zip(split.split.sha256, split.split.parts, strict=True)
         if part in (VALIDATION, TEST)
     }
-    met = [i for i, digest in enumerate(crops.sha256) if digest in judged]
+    met = [i for i, digest in enumerate(crops.sha256) if digest in evaluated]
     if met:
         more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
         raise DataFault(
-            f"{typed} has {crops.images.paths[met[0]]}, which is in the {judged[crops.sha256[met[0]]]} part "
+            f"{typed} has {crops.images.paths[met[0]]}, which is in the {evaluated[crops.sha256[met[0]]]} part "
             f"of {split.boxes.source}{more}.",
-            "Take it out of the crops, or deal the pictures out with another --split or --seed.",
+            "Take it out of the crops, or split the images with another --split or --seed.",
         )
 
 

@@ -139,7 +139,7 @@ def coverage(boxes: Boxes, anchors: Anchors, size: int) -> Coverage:
     """How the boxes of a data set, letterboxed into the network's square, are covered.
 
     Args:
-        boxes: The pictures; difficult boxes and those below two pixels do not count.
+        boxes: The images; difficult boxes and those below two pixels do not count.
         anchors: What is to cover them.
         size: Side of the square.
     """
@@ -191,7 +191,7 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
     """Anchors that cover these boxes best: ratios by k-means, the base side by trial.
 
     Args:
-        boxes: The training pictures.
+        boxes: The training images.
         size: Side of the network's square.
 
     Returns:
@@ -203,7 +203,7 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
     """
     found, kinds = _network_boxes(boxes, size)
     if not len(found):
-        raise DataFault(f"{boxes.source} has no boxes to fit anchors to.", "Give pictures with boxes.")
+        raise DataFault(f"{boxes.source} has no boxes to fit anchors to.", "Give images with boxes.")
     sides = found[:, 2:] - found[:, :2]
     unit = sides / np.sqrt(sides.prod(1, keepdims=True))  # the same shapes with area 1
     clusters = shape_clusters(unit, 3)
@@ -249,5 +249,5 @@ def _shape_ious(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def with_levels(anchors: Anchors, size: int) -> Anchors:
-    """The same without strides larger than the picture, which have one place each and no use."""
+    """The same without strides larger than the image, which have one place each and no use."""
     return replace(anchors, levels=min(anchors.levels, max(3, int(np.log2(size / 8)) + 1)))

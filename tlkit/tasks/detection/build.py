@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlkit.backbones.pyramids import check_side, thaw_pyramid
+from tlkit.backbones.pyramids import check_side, unfreeze_pyramid
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.errors import ModelFault, UsageFault
@@ -46,7 +46,7 @@ def build_retinanet(
         size: Side of the square input, pixels, a multiple of 32.
         backbone: A name of `pyramid_names`.
         weights: Of the backbone: "imagenet", "none" or a file.
-        anchors: Where it starts from; strides larger than the picture are left out.
+        anchors: Where it starts from; strides larger than the image are left out.
         width: Channels of the pyramid and the heads; 256 in the paper, which on a CPU takes four times as long.
         depth: Convolutions in a head before its prediction; 4 in the paper, 3 in KerasCV.
 
@@ -121,7 +121,7 @@ def load_detector(file: Path | str) -> AnyDetector:
 
 
 def resized_detector(detector: AnyDetector, size: int) -> AnyDetector:
-    """The same network for pictures of another side, with a copy of the weights, which do not depend on it.
+    """The same network for images of another side, with a copy of the weights, which do not depend on it.
 
     Raises:
         UsageFault: The side is no multiple of 32, or too small.
@@ -138,12 +138,12 @@ def copy_weights(source: AnyDetector, target: AnyDetector) -> None:
         new.assign(old)
 
 
-def thaw_detector(detector: AnyDetector, stage: str, *, batch_norm: bool = False) -> None:
+def unfreeze_detector(detector: AnyDetector, stage: str, *, batch_norm: bool = False) -> None:
     """Choose which layers of the backbone learn ("head": none; "top"; "all"); pyramid and heads always do.
 
     Args:
         detector: What to change; compile it again afterwards.
-        stage: See `classifier.thaw`.
+        stage: See `classifier.unfreeze`.
         batch_norm: Let the backbone's batch normalisation learn: for random weights.
     """
-    thaw_pyramid(detector.backbone, stage, detector.settings["backbone"], batch_norm=batch_norm)
+    unfreeze_pyramid(detector.backbone, stage, detector.settings["backbone"], batch_norm=batch_norm)

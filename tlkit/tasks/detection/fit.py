@@ -2,7 +2,7 @@
 
 Everything that a later epoch depends on is in one file, written at the end of each epoch; everything random follows
 from (seed, phase, epoch, step). What selects the best epoch is AP50 on the validation images where somebody can
-judge it, else their loss.
+evaluate it, else their loss.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from tlkit.engine.training.ema import Average
 from tlkit.engine.training.fit import Keeper, Watchers, rate_of
 from tlkit.engine.training.settings import Phase
 from tlkit.errors import DataFault, RunFailed
-from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, thaw_detector
+from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, unfreeze_detector
 from tlkit.tasks.detection.predict import Detected, Found, original, select
 from tlkit.tasks.detection.settings import LEAST_SCORE, USUAL_MOST, Detecting, DetectorFitting
 
-Judge = Callable[[list[Found], Boxes], dict[str, float]]
-MEASURE = "AP50"  # what a judge's best is chosen by
-JUDGED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
+Evaluator = Callable[[list[Found], Boxes], dict[str, float]]
+MEASURE = "AP50"  # what an evaluator's best is chosen by
+EVALUATED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
 
 
 @dataclass
 class DetectorBest:
-    """The best judged epoch so far, over all phases.
+    """The best evaluated epoch so far, over all phases.
 
     Attributes:
         value: What is to be large: AP50, else minus the loss.
         loss: Loss on the validation images.
-        measures: What the judge said.
+        measures: What the evaluator said.
         phase: Where it was.
         epoch: Which, from 1.
     """
@@ -59,7 +59,7 @@ class DetectorBest:
 
 @dataclass(frozen=True)
 class DetectorResult:
-    """What a phase came to; `stopped` says why it ended, `measures` is what the judge said of the best epoch."""
+    """What a phase came to; `stopped` says why it ended, `measures` is what the evaluator said of the best epoch."""
 
     name: str
     epochs: int
@@ -82,7 +82,7 @@ def fit_detector(
     augmentation: BoxAugmentation | None = None,
     change: Change | None = None,
     batch_norm: bool = False,
-    judge: Judge | None = None,
+    evaluator: Evaluator | None = None,
     watchers: Watchers | None = None,
     draws: int | None = None,
     most: int = USUAL_MOST,
@@ -100,10 +100,10 @@ def fit_detector(
         augmentation: Random changes of training images. Where they crop, a network of the crop's size learns.
         change: What happens before them; see `training_box_batches`.
         batch_norm: Let the backbone's batch normalisation learn: for random weights.
-        judge: (detections of the validation images, their boxes) -> measures by name, with "AP50".
+        evaluator: (detections of the validation images, their boxes) -> measures by name, with "AP50".
         watchers: Who is told of steps and epochs.
         draws: Training images an epoch, whatever their number; None: each once. See `Order`.
-        most: Detections an image that are judged; 100 at least.
+        most: Detections an image that are evaluated; 100 at least.
 
     Returns:
         One result for each phase that ran.
@@ -118,18 +118,18 @@ def fit_detector(
     _check_parts(training, validation)
     crop = augmentation.crop if augmentation else 0
     learner = resized_detector(detector, crop) if crop else detector
-    judging = Judging(detector, validation, fitting.batch, judge, learner, most)
+    evaluation = Evaluation(detector, validation, fitting.batch, evaluator, learner, most)
     best, results = DetectorBest(), []
-    keepers = (judging, best, watchers or Watchers())
+    keepers = (evaluation, best, watchers or Watchers())
     batches = _Batches(training, detector.size, augmentation, change)
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
-        thaw_detector(learner, phase.stage, batch_norm=batch_norm)
+        unfreeze_detector(learner, phase.stage, batch_norm=batch_norm)
         results.append(
             _fit_phase(learner, phase, fitting, order, batches, Path(folder) / phase.name, keepers)
         )
     learner.average = None
-    judging.take_over()
+    evaluation.take_over()
     return results
 
 
@@ -166,7 +166,7 @@ def _fit_phase(
     order: Order,
     batches: _Batches,
     folder: Path,
-    keepers: tuple[Judging, DetectorBest, Watchers],
+    keepers: tuple[Evaluation, DetectorBest, Watchers],
 ) -> DetectorResult:
     """Fit one phase, or what is left of it, and leave the detector with the best weights known."""
     _compile(detector, phase, fitting, order.steps)
@@ -181,7 +181,7 @@ def _check_parts(training: Boxes, validation: Boxes) -> None:
         if not sum(map(len, part.xyxy)):
             raise DataFault(
                 f"The {name} part of {part.source} has {len(part)} images and no box.",
-                "Give more pictures, or another --seed or --group.",
+                "Give more images, or another --seed or --group.",
             )
 
 
@@ -195,15 +195,15 @@ def _compile(detector: AnyDetector, phase: Phase, fitting: DetectorFitting, step
     detector.optimizer.build(detector.trainable_variables)
 
 
-class Judging:
+class Evaluation:
     """Loss and detections of the validation images in one pass.
 
     Args:
-        detector: What is judged, with the weights that it has at the time.
+        detector: What is evaluated, with the weights that it has at the time.
         boxes: The validation images.
         batch: Images a step.
-        judge: See `fit_detector`.
-        learner: Whose weights are judged, where that is not the detector itself.
+        evaluator: See `fit_detector`.
+        learner: Whose weights are evaluated, where that is not the detector itself.
         most: See `fit_detector`.
     """
 
@@ -212,13 +212,13 @@ class Judging:
         detector: AnyDetector,
         boxes: Boxes,
         batch: int,
-        judge: Judge | None,
+        evaluator: Evaluator | None,
         learner: AnyDetector | None = None,
         most: int = USUAL_MOST,
     ) -> None:
-        self.detector, self.boxes, self.judge = detector, boxes, judge
+        self.detector, self.boxes, self.evaluator = detector, boxes, evaluator
         self.learner = learner or detector
-        self.detecting = JUDGED if most <= USUAL_MOST else replace(JUDGED, most=most, candidates=0)
+        self.detecting = EVALUATED if most <= USUAL_MOST else replace(EVALUATED, most=most, candidates=0)
         self.batches = plain_box_batches(boxes, detector.size, batch)
         self.step = tf.function(self._step, reduce_retracing=True, autograph=False)
 
@@ -233,7 +233,7 @@ class Judging:
             copy_weights(self.learner, self.detector)
 
     def __call__(self) -> tuple[float, dict[str, float]]:
-        """Mean loss over the images, and the judge's measures (none without a judge)."""
+        """Mean loss over the images, and the evaluator's measures (none without an evaluator)."""
         self.take_over()
         total = 0.0
         found: list[Found] = []
@@ -241,16 +241,16 @@ class Judging:
             loss, detected = self.step(pixels, truth)
             total += float(loss) * len(detected.count)
             found += original(self.boxes, len(found), detected, self.detector.size)
-        measures = self.judge(found, self.boxes) if self.judge else {}
+        measures = self.evaluator(found, self.boxes) if self.evaluator else {}
         return total / len(found), {name: float(value) for name, value in measures.items()}
 
 
 class _DetectorKeeper(Keeper):
-    """Judges the averaged weights, keeps the best and the last, stops early, and catches NaN."""
+    """Evaluates the averaged weights, keeps the best and the last, stops early, and catches NaN."""
 
-    def __init__(self, phase, fitting, order, folder, names, judging, best, watchers) -> None:
+    def __init__(self, phase, fitting, order, folder, names, evaluation, best, watchers) -> None:
         super().__init__(phase, fitting, order, folder, best, names, watchers)
-        self.judging = judging
+        self.evaluation = evaluation
 
     @property
     def _everything(self) -> list:
@@ -260,15 +260,15 @@ class _DetectorKeeper(Keeper):
         """Keras's own validation is not used."""
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Judge, keep, tell."""
+        """Evaluate, keep, tell."""
         self.check_weights(epoch)
         due = (epoch + 1) % self.fitting.judge_every == 0 or epoch + 1 >= self.phase.epochs
-        judged = self._judge(epoch) if due else {}
+        evaluated = self._evaluate(epoch) if due else {}
         self.state["epoch"] = epoch + 1
         if epoch + 1 >= self.phase.epochs:
             self.state["stopped"] = "all epochs done"
         elif self.state["waited"] >= self.fitting.patience:
-            self.state["stopped"] = f"no better validation for {self.fitting.patience} judged epochs"
+            self.state["stopped"] = f"no better validation for {self.fitting.patience} evaluated epochs"
         seconds = time.monotonic() - self._began
         self.state["seconds"] += seconds
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
@@ -276,7 +276,7 @@ class _DetectorKeeper(Keeper):
             "phase": self.phase.name,
             "epoch": epoch + 1,
             **{f"training_{name}": float(value) for name, value in (logs or {}).items()},
-            **judged,
+            **evaluated,
             "learning_rate": rate,
             "seconds": round(seconds, 3),
         }
@@ -285,10 +285,10 @@ class _DetectorKeeper(Keeper):
         if self.state["stopped"]:
             self.model.stop_training = True
 
-    def _judge(self, epoch: int) -> dict[str, Any]:
+    def _evaluate(self, epoch: int) -> dict[str, Any]:
         """Score the averaged weights and write them down if they are the best."""
         with self.model.average.in_place():
-            loss, measures = self.judging()
+            loss, measures = self.evaluation()
             if not np.isfinite(loss):
                 raise RunFailed(
                     f"The validation loss became {loss} in phase {self.phase.name}, epoch {epoch + 1}.",

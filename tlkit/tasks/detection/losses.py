@@ -1,6 +1,6 @@
 """What a detector is taught by: focal, smooth L1, complete IoU and distribution losses, in float32.
 
-Each is a sum over places; the detector divides by the number of objects, at least 1, so that pictures without any
+Each is a sum over places; the detector divides by the number of objects, at least 1, so that images without any
 object teach too. KerasCV's RetinaNet divides by zero objects and then sets the loss to zero.
 """
 

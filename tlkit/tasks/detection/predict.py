@@ -39,7 +39,7 @@ class Detected(NamedTuple):
 
 
 class Found(NamedTuple):
-    """Detections of one picture, the highest score first, in the picture's own pixels.
+    """Detections of one image, the highest score first, in the image's own pixels.
 
     Attributes:
         path: The file, as given, with forward slashes.
@@ -84,7 +84,7 @@ def check_detecting(detecting: Detecting) -> None:
         if not 0 <= value <= 1:
             raise UsageFault(f"--{name} {value:g} is no share.", "Give a number from 0 to 1.")
     if min(detecting.most, detecting.candidates) < 1:
-        raise UsageFault(f"--most {detecting.most} leaves no detection.", "Give 1 or more.")
+        raise UsageFault(f"--max-detections {detecting.most} leaves no detection.", "Give 1 or more.")
 
 
 class Finder:
@@ -115,7 +115,7 @@ class Finder:
 
         Args:
             paths: [n] files.
-            batch: Pictures a step.
+            batch: Images a step.
             skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
 
         Raises:
@@ -146,7 +146,7 @@ class Finder:
         return unpadded([path.as_posix() for path in paths], detected._replace(boxes=boxes))
 
     def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Found]:
-        """Detections in every picture of a data set, in the order of its paths."""
+        """Detections in every image of a data set, in the order of its paths."""
         found: list[Found] = []
         if not len(boxes):
             return found
@@ -165,12 +165,12 @@ def predict_files(
 def predict_boxes(
     detector: AnyDetector, boxes: Boxes, detecting: Detecting | None = None, batch: int = 8
 ) -> list[Found]:
-    """Detections in every picture of a data set; see `Finder.in_boxes`."""
+    """Detections in every image of a data set; see `Finder.in_boxes`."""
     return Finder(detector, detecting).in_boxes(boxes, batch)
 
 
 def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Found]:
-    """Detections of the pictures from `start` on, from the network's pixels to those of the files."""
+    """Detections of the images from `start` on, from the network's pixels to those of the files."""
     chosen = range(start, start + len(detected.count))
     sides = np.array([boxes.sizes[i] for i in chosen], np.float32)
     placed = to_original(detected.boxes, *placement(sides, size), sides)
@@ -178,7 +178,7 @@ def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Fo
 
 
 def unpadded(paths: Sequence[str], detected: Detected) -> list[Found]:
-    """One `Found` a picture."""
+    """One `Found` an image."""
     values = [np.asarray(value) for value in detected]
     return [
         Found(path, boxes[:count], scores[:count], labels[:count])
@@ -187,7 +187,7 @@ def unpadded(paths: Sequence[str], detected: Detected) -> list[Found]:
 
 
 def read_many(contents: tf.Tensor, size: int) -> Letterboxed:
-    """Strings [n], each the bytes of a file -> pictures in the square, stacked."""
+    """Strings [n], each the bytes of a file -> images in the square, stacked."""
     spec = Letterboxed(
         tf.TensorSpec([size, size, 3], tf.uint8), *(tf.TensorSpec([2], tf.float32) for _ in range(3))
     )

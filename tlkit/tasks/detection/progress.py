@@ -29,13 +29,13 @@ class Reporter:
     def __init__(
         self, run: Run, split: BoxSplit, phases: Sequence[Phase], training: dict[str, Any] | None = None
     ) -> None:
-        from tlkit.engine.reporting.tensorboard import ScalarBoard
+        from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
 
         self.run, self.digest, self.training = run, split.digest, training or {}
         self.rows = run.folder.metrics() if run.resumed or training else []
         self.epochs = {phase.name: phase.epochs for phase in phases}
         name = "-".join(map(str, self.training.values())) or "detector"
-        self.board = ScalarBoard(run.folder.folder("tensorboard") / name)
+        self.tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / name)
 
     def watchers(self) -> Any:
         """What the fitting tells."""
@@ -56,7 +56,7 @@ class Reporter:
             or (r["phase"] == phase and r["epoch"] <= first)
             or any(r.get(name) != value for name, value in self.training.items())
         ]
-        self.board.close()
+        self.tensorboard.close()
         self.run.folder.rewrite_metrics(self.rows)
         self.run.table.start(phase, epochs, steps)
 
@@ -78,12 +78,12 @@ class Reporter:
             bool(row.get("best")),
             row["seconds"],
         )
-        self.board.add(row, len(self.rows))
+        self.tensorboard.add(row, len(self.rows))
 
     def close(self) -> None:
         """End the phase: the table, and the event files until the next one."""
         self.run.table.close()
-        self.board.close()
+        self.tensorboard.close()
 
 
 def draw_first_batch(

@@ -1,4 +1,4 @@
-"""RetinaNet on KerasCV's graph, with a pyramid and heads of a chosen width and losses that empty pictures have too.
+"""RetinaNet on KerasCV's graph, with a pyramid and heads of a chosen width and losses that empty images have too.
 
 Source: Lin 2017 (Focal loss for dense object detection).
 """

@@ -44,15 +44,15 @@ class DetectorFitting:
 
     Attributes:
         batch: Images a step.
-        patience: Judged epochs without progress before a phase stops.
+        patience: Evaluated epochs without progress before a phase stops.
         schedule: "cosine" (Loshchilov 2017) or "constant".
         warmup: Share of a phase's steps in which the rate rises linearly from zero.
         weight_decay: Decoupled (AdamW, Loshchilov 2019); 0 is Adam.
         clip_norm: Largest global norm of the gradients; 0 does not clip.
-        balance: "none" or "resample": classes, and pictures without any object, equally likely.
-        ema: Weights that are judged and kept are a moving average; this share of it is kept in each step, less in
+        balance: "none" or "resample": classes, and images without any object, equally likely.
+        ema: Weights that are evaluated and kept are a moving average; this share of it is kept in each step, less in
             the first steps: (1 + t) / (10 + t). 0 keeps the weights as they are.
-        judge_every: Epochs from one judgement on validation images to the next; the last epoch is always judged.
+        judge_every: Epochs from one evaluation on validation images to the next; the last epoch is always evaluated.
     """
 
     batch: int = 8

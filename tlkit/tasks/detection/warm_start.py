@@ -85,10 +85,10 @@ def _by_class(
 
 
 def _check_alike(detector: AnyDetector, other: AnyDetector, file: Path) -> None:
-    remedy = "Start from a run of the same recipe with the same network, or leave --start out."
+    remedy = "Start from a run of the same recipe with the same network, or leave --warm-start out."
     if detector.kind != other.kind:
-        raise UsageFault(f"--start {file.parent} is a {other.kind}; this is a {detector.kind}.", remedy)
+        raise UsageFault(f"--warm-start {file.parent} is a {other.kind}; this is a {detector.kind}.", remedy)
     for name in _ALIKE:
         mine, its = detector.settings.get(name), other.settings.get(name)
         if mine != its:
-            raise UsageFault(f"--start {file.parent} has {name} {its}; this one has {mine}.", remedy)
+            raise UsageFault(f"--warm-start {file.parent} has {name} {its}; this one has {mine}.", remedy)

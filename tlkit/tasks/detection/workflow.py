@@ -1,4 +1,4 @@
-"""Chapters of the recipes that find things: pictures with boxes, a detector, its training, and what it is worth."""
+"""The workflow of the recipes that find things: images with boxes, a detector, its training, and what it is worth."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tlkit.engine.training.manifest import keep_manifest
 from tlkit.engine.training.underfitting import say_improving
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.classification.workflow import CHECKPOINTS
-from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, judge, say_most
+from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, evaluate_test, say_most
 from tlkit.tasks.detection.progress import Reporter, draw_first_batch
-from tlkit.tasks.detection.reporting.report import write_detector_page
+from tlkit.tasks.detection.reporting.report import write_detector_report
 
 if TYPE_CHECKING:
     import keras
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.anchors import Anchors
     from tlkit.tasks.detection.settings import Detecting, DetectorFitting, OnlineComposites
 
-PARITY_PICTURES = 8
+PARITY_IMAGES = 8
 
 
 # --- Ingredients ---
 
 
-def deal_boxes(
+def load_data(
     run: Run, source: str, faults: str = "refuse", unlabelled: str = "error", *, whole: bool = False
 ) -> BoxSplit:
-    """Read pictures with boxes, refuse what would corrupt the result, deal them out and keep the manifest.
+    """Read images with boxes, refuse what would corrupt the result, split them and keep the manifest.
 
     In a dry run some bags stand for built-in ones that are not drawn yet, unless the `whole` set is asked for.
 
@@ -60,12 +60,12 @@ def deal_boxes(
     options = dict(vars(run.split))
     more = [find_run(name, Path(run.options["runs"])) for name in options.pop("more")]
     if options.pop("skip_bad"):
-        raise UsageFault("--skip-bad does not apply to pictures with boxes.", "Use --faults clip.")
+        raise UsageFault("--skip-bad does not apply to images with boxes.", "Use --faults clip.")
     if options.pop("small_classes") != "refuse":
-        raise UsageFault("--small-classes does not apply to pictures with boxes.", "Leave it out.")
+        raise UsageFault("--small-classes does not apply to images with boxes.", "Leave it out.")
     if options.pop("download"):
         remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
-        raise UsageFault("--download does not apply to pictures with boxes.", remedy)
+        raise UsageFault("--download does not apply to images with boxes.", remedy)
     if whole:
         draw_first(run.console, source)
     place = source if whole else drawn_or_sample(run, source)
@@ -91,7 +91,7 @@ def deal_boxes(
     empty = sum(parts[part]["negative"] for part in PARTS)
     boxes_in_all = sum(map(len, split.boxes.xyxy))
     run.say(
-        f"Data: {count(len(split.boxes), 'picture')}, {empty} of them empty, with {boxes_in_all} boxes of "
+        f"Data: {count(len(split.boxes), 'image')}, {empty} of them empty, with {boxes_in_all} boxes of "
         f"{', '.join(boxes.class_names)}; {sizes}."
     )
     for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
@@ -131,7 +131,7 @@ def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
 # --- Preparation ---
 
 
-def prepare_retinanet(
+def build_retinanet(
     run: Run,
     split: BoxSplit,
     backbone: str,
@@ -160,12 +160,12 @@ def prepare_retinanet(
     """
     if propose and start:
         raise UsageFault(
-            f"--propose-anchors does not go with --start {start}, whose weights belong to its anchors.",
+            f"--propose-anchors does not go with --warm-start {start}, whose weights belong to its anchors.",
             "Leave one of the two out.",
         )
     run.start_tensorflow()
+    from tlkit.tasks.detection import build
     from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors
-    from tlkit.tasks.detection.build import build_retinanet
 
     set_precision(run.environment, precision, run.say)
     look_at_training(run, split, size)
@@ -177,7 +177,8 @@ def prepare_retinanet(
     for sentence in covered.sentences():
         run.say(sentence)
     weights = "none" if start else weights
-    detector, origin = build_retinanet(split.boxes.class_names, size, backbone, weights, anchors=anchors)
+    names = split.boxes.class_names
+    detector, origin = build.build_retinanet(names, size, backbone, weights, anchors=anchors)
     facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
     return detector
@@ -196,7 +197,7 @@ def _anchors_of(run: Run, start: str) -> Anchors | None:
     return Anchors.of(stored) if stored else None
 
 
-def prepare_yolov8(
+def build_yolov8(
     run: Run,
     split: BoxSplit,
     backbone: str,
@@ -205,7 +206,7 @@ def prepare_yolov8(
     start: str | None = None,
     precision: str = "float32",
 ) -> keras.Model:
-    """Start TensorFlow and build a YOLOv8, which needs no anchors; see `prepare_retinanet`.
+    """Start TensorFlow and build a YOLOv8, which needs no anchors; see `build_retinanet`.
 
     Raises:
         UsageFault, ModelFault: Backbone, size or weights do not fit.
@@ -213,22 +214,23 @@ def prepare_yolov8(
     """
     look_at_training(run, split, size)
     run.start_tensorflow()
-    from tlkit.tasks.detection.build import build_yolov8
+    from tlkit.tasks.detection import build
 
     set_precision(run.environment, precision, run.say)
-    detector, origin = build_yolov8(split.boxes.class_names, size, backbone, "none" if start else weights)
+    names = split.boxes.class_names
+    detector, origin = build.build_yolov8(names, size, backbone, "none" if start else weights)
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
     return detector
 
 
 def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None) -> WeightsOrigin | None:
-    """Take the weights of a finished run, and say which; what it learned from must not be judged here.
+    """Take the weights of a finished run, and say which; what it learned from must not be evaluated here.
 
     Its batch normalisation is treated as that run treated it, so the kind of weights is that of its card.
 
     Raises:
         UsageFault: There is no such run, or its network differs.
-        DataFault: It learned from what is judged here.
+        DataFault: It learned from what is evaluated here.
     """
     if start is None:
         return None
@@ -241,7 +243,7 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
     folder = find_run(start, Path(run.options["runs"]))
     name = f"{folder.parent.name}/{folder.name}"
     if not (folder / "model.keras").is_file():
-        raise UsageFault(f"--start {name} has no model.keras.", "Name a finished run of a detector.")
+        raise UsageFault(f"--warm-start {name} has no model.keras.", "Name a finished run of a detector.")
     check_start(split.split, folder, name)
     came = start_from(detector, folder / "model.keras")
     its = read_card(folder)
@@ -272,7 +274,7 @@ def _record_detector(
 def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = None) -> dict[str, Any]:
     """What `--dry-run` shows, with the time where the detector is given; what trains nothing has no phases."""
     card = run.card()
-    parts = pictures_of(run, "data")
+    parts = images_of(run, "data")
     shown = {
         "classes": card["classes"],
         "pictures": parts,
@@ -288,8 +290,8 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
     return {**shown, "phases": [asdict(phase) for phase in phases], "time": time}
 
 
-def pictures_of(run: Run, entry: str) -> dict[str, int]:
-    """Pictures in each part by an entry of the card; of a set that is not drawn, all that will be."""
+def images_of(run: Run, entry: str) -> dict[str, int]:
+    """Images in each part by an entry of the card; of a set that is not drawn, all that will be."""
     return {part: found["n"] * run.sampled for part, found in run.card()[entry]["parts"].items()}
 
 
@@ -314,9 +316,9 @@ def fit(
         split: What is learned, and what selects.
         phases: Of the training.
         fitting: How it is fitted.
-        augmentation: Random changes of training pictures.
-        tip: Threats laid into them.
-        detecting: How many detections a picture are judged.
+        augmentation: Random changes of training images.
+        tip: Threats pasted into them.
+        detecting: How many detections an image are evaluated.
 
     Raises:
         UsageFault: No phase has an epoch.
@@ -340,7 +342,7 @@ def fit(
         seed=run.seed,
         **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=partial(by_precision, most=most),
+        evaluator=partial(by_precision, most=most),
         watchers=Reporter(run, split, phases).watchers(),
         most=most,
     )
@@ -360,28 +362,28 @@ def check_phases(phases: Sequence[Phase]) -> None:
 
 def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
     """AP50 and AP of what a detector found: what the best epoch is chosen by."""
-    from tlkit.tasks.detection.metrics.matching import detections_of_pictures
+    from tlkit.tasks.detection.metrics.matching import detections_of_images
     from tlkit.tasks.detection.metrics.summary import coco_measures
 
-    measured = coco_measures(truth, detections_of_pictures(found), most)
+    measured = coco_measures(truth, detections_of_images(found), most)
     return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
 
 
 # --- Tasting ---
 
 
-def taste(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
-    """Choose a threshold on validation, then judge the test part, once: measures, intervals and pictures."""
+def evaluate(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+    """Choose a threshold on validation, then evaluate the test part, once: measures, intervals and images."""
     detecting = enough(split, detecting)
     threshold = choose_threshold(run, detector, split, detecting)
-    judge(run, detector, split, detecting, threshold)
+    evaluate_test(run, detector, split, detecting, threshold)
     run.record(detecting=asdict(detecting))
 
 
 # --- Serving ---
 
 
-def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
+def export(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting) -> None:
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
     from tlkit.tasks.detection.serving.saved_model import check_detector_parity, export_detector
 
@@ -390,9 +392,9 @@ def serve(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detecting
     export_detector(detector, folder, detecting)
     test = split.take(TEST)
     parity = check_detector_parity(
-        detector, folder, [test.file(i) for i in range(min(len(test), PARITY_PICTURES))], detecting
+        detector, folder, [test.file(i) for i in range(min(len(test), PARITY_IMAGES))], detecting
     )
     run.record(parity=parity, most_pixels=most_pixels())
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
-    write_detector_page(run)
+    write_detector_report(run)

@@ -54,7 +54,7 @@ class YoloDetector(Detector, keras_cv_models.YOLOV8Detector):
     def _start_head(self) -> None:
         """Let the heads give logits, and start from a prior of few objects, which KerasCV leaves out.
 
-        The prior is 5 objects in a picture of 640 pixels, shared by the classes (Jocher 2023).
+        The prior is 5 objects in an image of 640 pixels, shared by the classes (Jocher 2023).
         """
         for number, stride in enumerate((8, 16, 32), 1):
             self.get_layer(f"yolo_v8_head_{number}_classifier").activation = keras.activations.linear

@@ -1,4 +1,4 @@
-"""Rows of features on disk: one SQLite file a network, rows by the content of the picture.
+"""Rows of features on disk: one SQLite file a network, rows by the content of the image.
 
 SQLite makes it safe to share between processes and to interrupt: what was written stays, what was not is
 computed the next time. It is a cache: where it is damaged or the disk is full, the file goes and work goes on; where

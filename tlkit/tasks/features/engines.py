@@ -1,6 +1,6 @@
 """Other engines for feature extraction on a CPU: the same network, through ONNX Runtime or OpenVINO.
 
-The Keras network is exported to ONNX once and checked against TensorFlow on pictures before anything is kept:
+The Keras network is exported to ONNX once and checked against TensorFlow on images before anything is kept:
 float32 to 1e-4 of the largest feature. `bfloat16` (OpenVINO) is checked loosely: it has three significant digits.
 """
 
@@ -115,7 +115,7 @@ def _openvino(file: Path, *, bfloat16: bool) -> Run:
 
 
 def _difference(network: NetworkFeatures, run: Run) -> float:
-    """Largest difference from TensorFlow on pictures of noise and ramps, as a share of the largest feature."""
+    """Largest difference from TensorFlow on images of noise and ramps, as a share of the largest feature."""
     size = network.image_size
     ramp = np.broadcast_to(np.linspace(0, 255, size)[None, :, None], (size, size, 3))
     noise = np.random.default_rng(0).integers(0, 256, (2, size, size, 3))

@@ -1,4 +1,4 @@
-"""Each picture's features, computed once and cached by content.
+"""Each image's features, computed once and cached by content.
 
 What computes them is a `Featurizer`: a Keras network up to a layer, a hand-made family, an ONNX network. The key
 of a row is the sha256 of the file's bytes (and of the random change, for augmented views); the cache file is named
@@ -77,7 +77,7 @@ class NetworkFeatures:
         """uint8 [b, s, s, 3] -> float32 [b, d].
 
         A step has the same number of rows always, and the last of them is nobody's: kernels sum another length, and
-        the end of an array, in another order. So a picture's last bits depend neither on its company nor on what the
+        the end of an array, in another order. So an image's last bits depend neither on its company nor on what the
         cache knew before (but for networks with squeeze-and-excitation, whose kernels cut a batch elsewhere too).
         """
         count = len(pixels)
@@ -97,11 +97,11 @@ def network_digest(model: keras.Model, layer: str = "pooled") -> str:
     return digest.hexdigest()
 
 
-def features_of_pictures(features: Featurizer, pictures: np.ndarray) -> np.ndarray:
-    """Features float32 [n, d] of pictures float32 [n, s, s, c] in 0..1, grey or RGB, that are in no file."""
+def features_of_images(features: Featurizer, images: np.ndarray) -> np.ndarray:
+    """Features float32 [n, d] of images float32 [n, s, s, c] in 0..1, grey or RGB, that are in no file."""
     rows = [np.empty((0, features.width), np.float32)]
-    for start in range(0, len(pictures), BATCH):
-        some = tf.constant(pictures[start : start + BATCH], tf.float32)
+    for start in range(0, len(images), BATCH):
+        some = tf.constant(images[start : start + BATCH], tf.float32)
         some = some if some.shape[-1] == 3 else tf.image.grayscale_to_rgb(some)
         pixels = tf.image.resize(some, [features.image_size] * 2, antialias=True) * 255.0
         rows.append(features(tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8).numpy()))
@@ -196,7 +196,7 @@ class Extractor:
         """Rows by key from the cache; what is missing goes through `change` and the network, batch by batch.
 
         A row's last bits can depend on the batch that it is computed in (of some engines, and of networks with
-        squeeze-and-excitation). So a picture that is there twice is computed once, and a batch is kept as a whole: what
+        squeeze-and-excitation). So an image that is there twice is computed once, and a batch is kept as a whole: what
         is left after a kill falls into the same batches as before.
         """
         rows = np.empty((len(files), self.width), np.float32)

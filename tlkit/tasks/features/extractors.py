@@ -8,7 +8,7 @@ from pathlib import Path
 from tlkit.backbones.table import BACKBONES, find_backbone
 from tlkit.errors import UsageFault
 from tlkit.tasks.features.extract import Featurizer, NetworkFeatures
-from tlkit.tasks.features.handcrafted import find_handmade
+from tlkit.tasks.features.handcrafted import find_handcrafted
 from tlkit.tasks.features.names import LOGITS, POOLED, ExtractorName, read_name
 
 
@@ -33,7 +33,7 @@ def build_extractor(
     found = read_name(text, weights)
     if found.kind == "handmade":
         _only_pooled(found.name, layer)
-        return find_handmade(found.name), "hand-made, nothing learned"
+        return find_handcrafted(found.name), "hand-made, nothing learned"
     if found.kind == "onnx":
         from tlkit.tasks.features.onnx_network import OnnxNetwork
 
@@ -122,7 +122,7 @@ def list_layers(text: str, image_size: int | None = None) -> list[tuple[str, str
     """
     found = read_name(text)
     if found.kind == "handmade":
-        return [(POOLED, "hand-made", f"{find_handmade(found.name).width}")]
+        return [(POOLED, "hand-made", f"{find_handcrafted(found.name).width}")]
     if found.kind == "onnx":
         from tlkit.tasks.features.onnx_network import OnnxNetwork
 

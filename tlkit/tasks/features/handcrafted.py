@@ -22,11 +22,11 @@ from tlkit.tasks.features.texture import haralick, local_binary_patterns
 VERSION = 1  # raise it when a family gives other numbers for the same pixels
 CELL, BLOCK, ORIENTATIONS = 16, 2, 9  # of HOG: pixels, cells, bins of half a turn
 BINS, QUANTILES = 32, (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-COARSE = 24  # pixels, side of the pictures of `pixels`
+COARSE = 24  # pixels, side of the images of `pixels`
 
 
 @dataclass(frozen=True)
-class Handmade:
+class Handcrafted:
     """A family of hand-made features.
 
     Attributes:
@@ -118,27 +118,27 @@ def _coarse_pixels(grey: np.ndarray) -> np.ndarray:
 
 
 _FAMILIES = (
-    Handmade(
+    Handcrafted(
         "lbp", 128, 54, "local binary patterns at radii 1, 2, 3, turned images alike", local_binary_patterns
     ),
-    Handmade(
+    Handcrafted(
         "haralick", 128, 78, "co-occurrence of grey levels: mean and range of four directions", haralick
     ),
-    Handmade("fourier", 128, 104, "low frequencies, rings and sectors of the spectrum", fourier),
-    Handmade("gabor", 128, 48, "Gabor responses at 4 wavelengths in 6 directions", gabor),
-    Handmade("hog", 128, 1764, "histograms of oriented gradients", _edge_orientations),
-    Handmade("intensity", 128, 43, "histogram, moments and quantiles of grey levels", _intensity),
-    Handmade("pixels", 96, 576, "the grey picture itself, 24 x 24: a baseline", _coarse_pixels),
+    Handcrafted("fourier", 128, 104, "low frequencies, rings and sectors of the spectrum", fourier),
+    Handcrafted("gabor", 128, 48, "Gabor responses at 4 wavelengths in 6 directions", gabor),
+    Handcrafted("hog", 128, 1764, "histograms of oriented gradients", _edge_orientations),
+    Handcrafted("intensity", 128, 43, "histogram, moments and quantiles of grey levels", _intensity),
+    Handcrafted("pixels", 96, 576, "the grey image itself, 24 x 24: a baseline", _coarse_pixels),
 )
-HANDMADE = {family.name: family for family in _FAMILIES}
+HANDCRAFTED = {family.name: family for family in _FAMILIES}
 
 
-def handmade_names() -> tuple[str, ...]:
+def handcrafted_names() -> tuple[str, ...]:
     """Every name of the table, in its order."""
-    return tuple(HANDMADE)
+    return tuple(HANDCRAFTED)
 
 
-def find_handmade(name: str) -> Handmade:
+def find_handcrafted(name: str) -> Handcrafted:
     """Look a family up.
 
     Args:
@@ -147,10 +147,10 @@ def find_handmade(name: str) -> Handmade:
     Raises:
         UsageFault: No such family; the nearest names are offered.
     """
-    if name in HANDMADE:
-        return HANDMADE[name]
-    near = difflib.get_close_matches(name.lower(), HANDMADE, n=3)
+    if name in HANDCRAFTED:
+        return HANDCRAFTED[name]
+    near = difflib.get_close_matches(name.lower(), HANDCRAFTED, n=3)
     raise UsageFault(
         f"There are no hand-made features {name!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(HANDMADE)}.",
+        f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(HANDCRAFTED)}.",
     )

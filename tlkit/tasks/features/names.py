@@ -1,4 +1,4 @@
-"""Whatever can turn a picture into features, by one name: a backbone, a hand-made family, an ONNX file.
+"""Whatever can turn an image into features, by one name: a backbone, a hand-made family, an ONNX file.
 
     mobilenet            a backbone of the table, pooled, with its published weights
     mobilenet@none       the same with random weights (a control)
@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from tlkit.backbones.table import BACKBONES
 from tlkit.errors import UsageFault
-from tlkit.tasks.features.handcrafted import HANDMADE
+from tlkit.tasks.features.handcrafted import HANDCRAFTED
 
 POOLED, LOGITS = "pooled", "logits"
 
@@ -29,7 +29,7 @@ class ExtractorName(NamedTuple):
     Attributes:
         text: As typed.
         name: Of the backbone or family, or the ONNX file.
-        kind: "backbone", "handmade" or "onnx".
+        kind: "backbone", "handcrafted" or "onnx".
         weights: Of a backbone: "imagenet", "none" or a file. Of an ONNX file: its preprocessing.
     """
 
@@ -50,13 +50,13 @@ def read_name(text: str, weights: str = "imagenet") -> ExtractorName:
         UsageFault: There is no such extractor; the nearest names are offered.
     """
     name, _, own = text.partition("@")
-    if name in HANDMADE:
+    if name in HANDCRAFTED:
         return ExtractorName(text, name, "handmade", "")
     if Path(name).suffix == ".onnx":
         return ExtractorName(text, name, "onnx", own or "caffe")
     if name in BACKBONES:
         return ExtractorName(text, name, "backbone", own or weights)
-    known = [*BACKBONES, *HANDMADE]
+    known = [*BACKBONES, *HANDCRAFTED]
     near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.6)
     raise UsageFault(
         f"There is no extractor {name!r}.",

@@ -48,7 +48,7 @@ class OnnxNetwork:
 
     Raises:
         ModelFault: onnxruntime is absent; the file is not an ONNX network, has custom operators, or takes or gives
-            something else than pictures and arrays.
+            something else than images and arrays.
         UsageFault: There is no such layer.
         ValueError: There is no such preprocessing.
     """
@@ -118,7 +118,7 @@ class OnnxNetwork:
                 return inputs[0].name, batch, height or image_size
         shown = "; ".join(_shape(shape, whole=True) for shape in shapes) or "nothing"
         raise ModelFault(
-            f"{self.path} takes {shown}, not one batch of square pictures, float32 [b, 3, s, s].",
+            f"{self.path} takes {shown}, not one batch of square images, float32 [b, 3, s, s].",
             "Export it with its channels first and without a scaling of its own.",
         )
 

@@ -1,7 +1,7 @@
-"""Features for TensorBoard's embedding projector: points in space, each with its picture.
+"""Features for TensorBoard's embedding projector: points in space, each with its image.
 
 Source: the projector's files as tensorboard.org describes them: tensors and metadata as tab-separated values,
-one sprite for all pictures, and projector_config.pbtxt, which names the three.
+one sprite for all images, and projector_config.pbtxt, which names the three.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIDE = 48  # pixels of one picture
+SIDE = 48  # pixels of one image
 MOST = 8192  # pixels of the sprite's side, more than which browsers refuse
-POINTS = (MOST // SIDE) ** 2  # pictures that fit into it
+POINTS = (MOST // SIDE) ** 2  # images that fit into it
 
 
 def write_projector(
     folder: Path,
     features: np.ndarray,
     columns: Mapping[str, Sequence[str]],
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
 ) -> int:
     """Write the projector's files into a TensorBoard folder.
 
@@ -29,7 +29,7 @@ def write_projector(
         folder: `tensorboard/` of the run.
         features: float32 [n, d].
         columns: What is known of each image, [n] each, such as path, label, part.
-        pictures: uint8 [s, s, 3] of each image, [n] or the first `POINTS`.
+        images: uint8 [s, s, 3] of each image, [n] or the first `POINTS`.
 
     Returns:
         How many points were written: all that fit into one sprite.
@@ -40,7 +40,7 @@ def write_projector(
     rows = ["\t".join(columns)]
     rows += ["\t".join(_cell(values[i]) for values in columns.values()) for i in range(count)]
     (folder / "metadata.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    _sprite(pictures[:count]).save(folder / "sprite.png")
+    _sprite(images[:count]).save(folder / "sprite.png")
     (folder / "projector_config.pbtxt").write_text(
         'embeddings {\n  tensor_name: "features"\n  tensor_path: "features.tsv"\n  metadata_path: "metadata.tsv"\n'
         f'  sprite {{ image_path: "sprite.png" single_image_dim: {SIDE} single_image_dim: {SIDE} }}\n}}\n',
@@ -53,11 +53,11 @@ def _cell(value: str) -> str:
     return " ".join(str(value).split())
 
 
-def _sprite(pictures: Sequence[np.ndarray]) -> Image.Image:
-    """All pictures on one square, row by row."""
-    side = max(1, int(np.ceil(np.sqrt(len(pictures)))))
+def _sprite(images: Sequence[np.ndarray]) -> Image.Image:
+    """All images on one square, row by row."""
+    side = max(1, int(np.ceil(np.sqrt(len(images)))))
     sprite = Image.new("RGB", (side * SIDE, side * SIDE))
-    for number, pixels in enumerate(pictures):
+    for number, pixels in enumerate(images):
         small = Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BOX)
         sprite.paste(small, (number % side * SIDE, number // side * SIDE))
     return sprite

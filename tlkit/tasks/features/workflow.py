@@ -1,4 +1,4 @@
-"""Chapters of the recipes that work on features: extract them, fit classical heads, compare extractors."""
+"""The workflow of the recipes that work on features: extract them, fit classical heads, compare extractors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # --- Preparation ---
 
 
-def prepare_extractor(
+def build_extractor(
     run: Run,
     backbone: str,
     weights: str,
@@ -155,7 +155,7 @@ def _show_features(
     run: Run, split: Split, features: np.ndarray, featurizer: Featurizer, columns: dict[str, list[str]]
 ) -> None:
     from tlkit.data.images.batches import pixel_batches
-    from tlkit.engine.reporting.html import Table, write_page
+    from tlkit.engine.reporting.html import Table, write_report
     from tlkit.tasks.features.projector import POINTS, SIDE, write_projector
 
     files = split.images.files()[:POINTS]
@@ -170,7 +170,7 @@ def _show_features(
     rows = [
         [part, parts[part]["n"], parts[part]["groups"], *parts[part]["per_class"].values()] for part in parts
     ]
-    write_page(
+    write_report(
         run.folder.path,
         f"Features of {count(len(features), 'image')}",
         f"{features.shape[1]} numbers an image by {featurizer.name}: features.npy, float32 [{len(features)}, "

@@ -1,4 +1,4 @@
-"""What a network is made of and what each part does to one picture: layer table, filters, maps.
+"""What a network is made of and what each part does to one image: layer table, filters, maps.
 
 Nothing is drawn here; plots.py does that.
 """
@@ -146,7 +146,7 @@ def first_filters(network: keras.Model) -> tuple[str, np.ndarray]:
 
 
 def strongest(maps: np.ndarray, count: int) -> list[int]:
-    """The channels of [h, w, c] or [c] that vary most over the picture, at most `count`, the strongest first."""
+    """The channels of [h, w, c] or [c] that vary most over the image, at most `count`, the strongest first."""
     strength = maps.std(axis=(0, 1)) if maps.ndim == 3 else abs(maps)
     return np.argsort(-strength, kind="stable")[:count].tolist()
 

@@ -15,7 +15,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, INK, LINE, MUTED, PAPER, RED, styled
 from tlkit.tasks.inspection.layer_table import strongest
 from tlkit.tasks.inspection.trace import Step
@@ -97,7 +97,7 @@ def maps(values: np.ndarray, layer: str, kind: str) -> Figure:
 
 
 def _vector(values: np.ndarray, layer: str, note: str) -> Figure:
-    figure = canvas.blank(2.6, layout=None)
+    figure = style.blank(2.6, layout=None)
     _title(figure, layer, note)
     _stems(figure.add_axes((0.06, 0.1, 0.92, 0.6)), values)
     return figure
@@ -109,7 +109,7 @@ def _of(shown: int, count: int, what: str) -> str:
 
 # --- the walk ----------------------------------------------------------------------------------------------
 
-ROW, PICTURE, KERNEL = 1.95, 1.62, 0.95  # inches
+ROW, IMAGE, KERNEL = 1.95, 1.62, 0.95  # inches
 TEXT_LEFT, BEFORE, MIDDLE, AFTER = 0.08, 2.55, 4.95, 6.3  # inches from the left; MIDDLE is a centre
 
 
@@ -118,18 +118,18 @@ def walk(steps: list[Step], *, bgr: bool = False) -> Figure:
     """Draw one row for each kind of operation: what enters, the kernel where there is one, what leaves.
 
     Args:
-        steps: Of `walk_through`.
+        steps: Of `trace`.
         bgr: Whether the channels of the image that enters are blue, green, red.
     """
-    figure = canvas.blank(ROW * len(steps), layout=None)
+    figure = style.blank(ROW * len(steps), layout=None)
     for number, step in enumerate(steps):
         top = ROW * (len(steps) - number)  # inches from below
         _explain(figure, step, top)
-        _draw(_box(figure, BEFORE, top, PICTURE), step.before, bgr=bgr)
+        _draw(_box(figure, BEFORE, top, IMAGE), step.before, bgr=bgr)
         if step.kernel is not None:
             _draw_kernel(_box(figure, MIDDLE - KERNEL / 2, top, KERNEL), step.kernel, bgr=bgr)
         _arrow(figure, step, top)
-        _draw(_box(figure, AFTER, top, PICTURE), step.after, bgr=bgr)
+        _draw(_box(figure, AFTER, top, IMAGE), step.after, bgr=bgr)
     return figure
 
 
@@ -139,7 +139,7 @@ def _explain(figure: Figure, step: Step, top: float) -> None:
     lines = [
         (step.kind.capitalize(), 11, INK, "bold"),
         (
-            canvas.shortened(f"{step.layer}, {step.detail}" if step.detail else step.layer, 34),
+            style.shortened(f"{step.layer}, {step.detail}" if step.detail else step.layer, 34),
             8.5,
             MUTED,
             "normal",
@@ -166,10 +166,10 @@ def _arrow(figure: Figure, step: Step, top: float) -> None:
     """A star between input and kernel, and an arrow to the output."""
     y = top - ROW / 2
     half = KERNEL / 2 + 0.13
-    star = (BEFORE + PICTURE + MIDDLE - KERNEL / 2) / 2
+    star = (BEFORE + IMAGE + MIDDLE - KERNEL / 2) / 2
     if step.kernel is not None:
         figure.text(*_place(figure, star, y), "∗", ha="center", va="center", fontsize=15, color=MUTED)
-    start = MIDDLE + half if step.kernel is not None else BEFORE + PICTURE + 0.25
+    start = MIDDLE + half if step.kernel is not None else BEFORE + IMAGE + 0.25
     figure.add_artist(
         _line(_place(figure, start, y), _place(figure, AFTER - 0.12, y)),
     )
@@ -225,7 +225,7 @@ def _write_weights(axes: Axes, kernel: np.ndarray) -> None:
 
 def _show(axes: Axes, values: np.ndarray) -> None:
     """Draw [h, w] about white as zero, or colours [h, w, 3], 0..1."""
-    canvas.frameless(axes)
+    style.frameless(axes)
     axes.spines[:].set(visible=True, color=LINE, linewidth=0.8)
     most = max(float(abs(values).max()), 1e-12)
     smooth = "nearest" if max(values.shape[:2]) < 64 else "antialiased"
@@ -235,7 +235,7 @@ def _show(axes: Axes, values: np.ndarray) -> None:
 
 def _stems(axes: Axes, values: np.ndarray) -> None:
     """Draw numbers as bars in their order, blue above zero, red below."""
-    canvas.frameless(axes)
+    style.frameless(axes)
     colours = [BLUE if value >= 0 else RED for value in values.tolist()]
     if len(values) <= 32:
         axes.bar(range(len(values)), values, color=colours, width=0.7)
@@ -260,9 +260,9 @@ def _below(axes: Axes, text: str) -> None:
 
 def _title(figure: Figure, title: str, note: str) -> None:
     height = figure.get_size_inches()[1]
-    left = 0.04 / canvas.WIDTH
+    left = 0.04 / style.WIDTH
     figure.text(
-        left, 1 - 0.2 / height, canvas.shortened(title, 90), fontsize=10.5, fontweight="bold", color=INK
+        left, 1 - 0.2 / height, style.shortened(title, 90), fontsize=10.5, fontweight="bold", color=INK
     )
     figure.text(left, 1 - 0.39 / height, note, fontsize=8.5, color=MUTED)
 
@@ -274,15 +274,15 @@ def _grid(
 
     Few of them are drawn as small as many: a channel alone is no poster.
     """
-    side, gap, head = canvas.WIDTH / columns, 0.07, 0.5  # inches
+    side, gap, head = style.WIDTH / columns, 0.07, 0.5  # inches
     row = side * shape + label
     height = head + math.ceil(count / columns) * row
-    figure = canvas.blank(height, layout=None)
+    figure = style.blank(height, layout=None)
     _title(figure, title, note)
     cells = []
     for index in range(count):
         left, bottom = index % columns * side, height - head - index // columns * row - side * shape
         width, tall = side - gap, (side - gap) * shape
-        box = ((left + gap / 2) / canvas.WIDTH, bottom / height, width / canvas.WIDTH, tall / height)
+        box = ((left + gap / 2) / style.WIDTH, bottom / height, width / style.WIDTH, tall / height)
         cells.append(figure.add_axes(box))
     return figure, cells

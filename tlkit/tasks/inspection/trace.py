@@ -1,4 +1,4 @@
-"""A walk of one picture through a network: what convolution, activation, pooling and dense layer do to it."""
+"""A walk of one image through a network: what convolution, activation, pooling and dense layer do to it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Step(NamedTuple):
         kind: "convolution", "depthwise convolution", "activation", "pooling", "global pooling" or "fully connected".
         layer: Name of the layer, or what stands in for one.
         detail: What the kind leaves open: an activation's name, "max 3 x 3", "random weights".
-        before: float32 [h, w], [h, w, 3] (the picture as it enters) or [d].
+        before: float32 [h, w], [h, w, 3] (the image as it enters) or [d].
         kernel: float32 [h, w], [h, w, 3], [d, k], or None where the operation has none.
         after: float32 [h, w] or [d].
         shapes: Whole shapes of input and output for one image.
@@ -45,7 +45,7 @@ class Step(NamedTuple):
     shapes: tuple[tuple[int, ...], tuple[int, ...]]
 
 
-def walk_through(network: keras.Model, scaled: np.ndarray, seed: int = 0) -> list[Step]:
+def trace(network: keras.Model, scaled: np.ndarray, seed: int = 0) -> list[Step]:
     """Follow one image through the first operation of each kind.
 
     A backbone ends in maps: their global average, and a new dense head of ten outputs with random weights, stand

@@ -1,4 +1,4 @@
-"""The chapters of look-inside: a picture, a network, what the network does to the picture, and a page about it."""
+"""The workflow of look-inside: an image, a network, what the network does to the image, and a report about it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tlkit.tasks.inspection.layer_table import LayerRow
     from tlkit.tasks.inspection.trace import Step
 
-TOP = 10  # layers on the screen and at the head of the page
+TOP = 10  # layers on the screen and at the head of the report
 HEADER = ("layer", "kind", "output", "parameters", "multiply-adds")
 
 
@@ -31,7 +31,7 @@ class Subject(NamedTuple):
 
     Attributes:
         network: The backbone.
-        scaled: float32 [s, s, 3], the picture as the backbone takes it.
+        scaled: float32 [s, s, 3], the image as the backbone takes it.
         scaling: How its pixels became that.
         names: Of the layers whose maps are drawn.
     """
@@ -42,8 +42,8 @@ class Subject(NamedTuple):
     names: list[str]
 
 
-def check_picture(image: str) -> Path:
-    """See that a file is a picture, before TensorFlow is loaded.
+def load_image(image: str) -> Path:
+    """See that a file is an image, before TensorFlow is loaded.
 
     Raises:
         DataFault: It is missing or cannot be read.
@@ -52,24 +52,24 @@ def check_picture(image: str) -> Path:
 
     file = Path(image)
     if not file.exists():
-        raise DataFault(f"{image} does not exist.", "Name a picture.")
+        raise DataFault(f"{image} does not exist.", "Name an image.")
     if file.is_dir():
-        raise DataFault(f"{image} is a folder.", "Name one picture in it.")
+        raise DataFault(f"{image} is a folder.", "Name one image in it.")
     if error := inspect_file(file).error:
-        raise DataFault(f"{image} {error}.", "Name another picture.")
+        raise DataFault(f"{image} {error}.", "Name another image.")
     return file
 
 
-def prepare_subject(
+def build_subject(
     run: Run,
-    picture: Path,
+    image: Path,
     layers: Sequence[str],
     backbone: str,
     weights: str,
     image_size: int | None,
     precision: str,
 ) -> Subject:
-    """Start TensorFlow, build the backbone, and read the picture in its size.
+    """Start TensorFlow, build the backbone, and read the image in its size.
 
     Raises:
         UsageFault, ModelFault: The backbone, its size, its weights or a layer do not fit.
@@ -82,17 +82,19 @@ def prepare_subject(
     run.start_tensorflow()
     from tlkit.backbones.preprocessing import SCALINGS, Preprocess
     from tlkit.data.images.decoding.decode import decode_and_resize, read_contents
-    from tlkit.tasks.inspection import layer_table as anatomy
+    from tlkit.tasks.inspection import layer_table
 
     set_precision(run.environment, precision, run.say)
     network, origin = build_backbone(backbone, size, weights)
     network.name = backbone
-    names = [layer.name for layer in anatomy.find_layers(network, layers)] or anatomy.default_layers(network)
-    pixels = decode_and_resize(read_contents(picture), size)
+    names = [layer.name for layer in layer_table.find_layers(network, layers)] or layer_table.default_layers(
+        network
+    )
+    pixels = decode_and_resize(read_contents(image), size)
     facts = {"backbone": backbone, "weights": asdict(origin), "image_size": size}
     run.record(kind="pictures", model={**facts, "parameters": network.count_params()})
     run.say(f"Weights: {origin.sentence}.")
-    scaled = anatomy.array(Preprocess(mode)(pixels[None])[0])
+    scaled = layer_table.array(Preprocess(mode)(pixels[None])[0])
     return Subject(network, scaled, SCALINGS[mode], names)
 
 
@@ -101,7 +103,7 @@ def plan(run: Run, subject: Subject) -> dict[str, Any]:
     return {
         "model": run.card()["model"],
         "layers": subject.names,
-        "time": untold("one picture goes through the network a few times; most of it is drawing."),
+        "time": untold("one image goes through the network a few times; most of it is drawing."),
     }
 
 
@@ -112,39 +114,39 @@ def draw(run: Run, subject: Subject) -> list[tuple[str, str]]:
         (file name, caption) of each, in order.
     """
     from tlkit.engine.reporting.style import save
-    from tlkit.engine.reporting.tensorboard import Board
-    from tlkit.tasks.inspection import layer_table as anatomy
+    from tlkit.engine.reporting.tensorboard import TensorBoard
+    from tlkit.tasks.inspection import layer_table
     from tlkit.tasks.inspection import plots as draw
-    from tlkit.tasks.inspection.trace import walk_through
+    from tlkit.tasks.inspection.trace import trace
 
     network = subject.network
-    steps = _in_levels(walk_through(network, subject.scaled, run.seed), subject.scaling)
-    first, kernels = anatomy.first_filters(network)
+    steps = _in_levels(trace(network, subject.scaled, run.seed), subject.scaling)
+    first, kernels = layer_table.first_filters(network)
     figures = {
         "walk_through": (
             draw.walk(steps, bgr=subject.scaling.bgr),
-            "One picture on its way: what enters, the kernel where there is one, what leaves. White is zero.",
+            "One image on its way: what enters, the kernel where there is one, what leaves. White is zero.",
         ),
         "filters": (
             draw.filters(kernels, first, bgr=subject.scaling.bgr),
             f"The filters of the first convolution, {first}.",
         ),
     }
-    kinds = {row.name: row.kind for row in anatomy.layer_table(network)}
-    found = anatomy.activations(network, subject.scaled, subject.names)
+    kinds = {row.name: row.kind for row in layer_table.layer_table(network)}
+    found = layer_table.activations(network, subject.scaled, subject.names)
     for number, (name, values) in enumerate(found.items(), 1):
         figure = draw.maps(values, name, kinds.get(name, "network"))
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
-        figures[f"maps_{number}_{safe}"] = (figure, f"What {name} answers to the picture.")
-    folder, board = run.folder.folder("pictures"), Board(run.folder.folder("tensorboard"), ())
+        figures[f"maps_{number}_{safe}"] = (figure, f"What {name} answers to the image.")
+    folder, tensorboard = run.folder.folder("pictures"), TensorBoard(run.folder.folder("tensorboard"), ())
     for stem, (figure, _) in figures.items():
-        board.add_picture(stem, save(figure, folder / f"{stem}.png"))
-    board.close()
+        tensorboard.add_image(stem, save(figure, folder / f"{stem}.png"))
+    tensorboard.close()
     return [(f"{stem}.png", caption) for stem, (_, caption) in figures.items()]
 
 
 def _in_levels(steps: list[Step], scaling: Scaling) -> list[Step]:
-    """The picture that enters the first step in grey levels again, so that grey is drawn grey."""
+    """The image that enters the first step in grey levels again, so that grey is drawn grey."""
     first = steps[0]
     if first.before.ndim != 3:
         return steps
@@ -175,9 +177,9 @@ def count_layers(run: Run, subject: Subject) -> list[LayerRow]:
     return rows
 
 
-def write_page(run: Run, rows: Sequence[LayerRow], pictures: Sequence[tuple[str, str]]) -> None:
+def write_report(run: Run, rows: Sequence[LayerRow], images: Sequence[tuple[str, str]]) -> None:
     """Write card and report."""
-    from tlkit.engine.reporting import html as page
+    from tlkit.engine.reporting import html
 
     run.folder.write_json("card.json", run.card())
     total = sum(row.multiply_adds for row in rows)
@@ -196,14 +198,14 @@ def write_page(run: Run, rows: Sequence[LayerRow], pictures: Sequence[tuple[str,
         "normalisation, activation and pooling are not, as in the papers. layers.csv has the whole table."
     )
     tables = [
-        page.Table("The most expensive layers", header, costly),
-        page.Table(
+        html.Table("The most expensive layers", header, costly),
+        html.Table(
             "By kind", ("kind", "layers", "parameters", "multiply-adds", "share"), _by_kind(rows, total)
         ),
-        page.Table("All layers", header, cells, note=note),
+        html.Table("All layers", header, cells, note=note),
     ]
     title = f"Inside {facts['backbone']}"
-    page.write_page(run.folder.path, title, lead, tables, pictures)
+    html.write_report(run.folder.path, title, lead, tables, images)
 
 
 def _costly(rows: Sequence[LayerRow]) -> list[LayerRow]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, INK, MUTED, ORANGE, styled
 
 
@@ -28,7 +28,7 @@ def sorted_bars(
         marked: [n], which bars are of another colour (controls, hand-made features).
     """
     order = sorted(range(len(names)), key=lambda i: values[i])
-    figure = canvas.blank(1.2 + 0.32 * len(names))
+    figure = style.blank(1.2 + 0.32 * len(names))
     axes = figure.subplots()
     colours = [ORANGE if marked and marked[i] else BLUE for i in order]
     axes.barh(range(len(order)), [values[i] for i in order], height=0.62, color=colours)
@@ -39,7 +39,7 @@ def sorted_bars(
         axes.text(
             max(high, values[i]) + 0.012, place, f"{values[i]:.3f}", va="center", color=MUTED, fontsize=8.5
         )
-    axes.set_yticks(range(len(order)), [canvas.shortened(names[i], 44) for i in order])
+    axes.set_yticks(range(len(order)), [style.shortened(names[i], 44) for i in order])
     axes.set_xlim(0, 1.1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
     axes.grid(axis="x")

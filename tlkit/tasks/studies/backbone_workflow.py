@@ -1,4 +1,4 @@
-"""Chapters of `compare-backbones`: every extractor with every head on one split, and the table of it all."""
+"""The workflow of `compare-backbones`: every extractor with every head on one split, and the table of it all."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def contest(
             run.say(f"{name} is left out: {fault.problem}")
             missing.append({"extractor": name, "reason": fault.problem})
             continue
-        rows += _judge_extractor(run, split, featurizer, heads, folds, select, negative, leaky=leaky)
+        rows += _evaluate_extractor(run, split, featurizer, heads, folds, select, negative, leaky=leaky)
     if not rows:
         raise ModelFault(
             f"None of {', '.join(extractors)} can be had: {missing[0]['reason']}", "Take others, such as lbp."
@@ -81,7 +81,7 @@ def contest(
     return rows
 
 
-def _judge_extractor(
+def _evaluate_extractor(
     run: Run,
     split: Split,
     featurizer: Featurizer,
@@ -97,7 +97,7 @@ def _judge_extractor(
     rows: Rows = []
     for head in heads:
         best, _ = choose_head(run, split, features, [head], folds, select)
-        test = _judge(run, split, features, best, negative, leaky=leaky)
+        test = _evaluate(run, split, features, best, negative, leaky=leaky)
         row = {
             "extractor": featurizer.name,
             **asdict(best),
@@ -114,12 +114,12 @@ def _judge_extractor(
     return [{**row, "chosen": row is chosen} for row in rows]
 
 
-def _judge(
+def _evaluate(
     run: Run, split: Split, features: np.ndarray, best: Any, negative: str | None, *, leaky: bool
 ) -> dict[str, Any]:
     """Fit one classifier for all classes and one detector a class on training, and measure them on test.
 
-    `leaky` adds the published mistake, for which training images stand among those that are judged.
+    `leaky` adds the published mistake, for which training images stand among those that are evaluated.
     """
     import numpy as np
 
@@ -128,24 +128,24 @@ def _judge(
 
     training, test = split.indices("training"), split.indices("test")
     labels, names = np.asarray(split.images.labels), split.images.class_names
-    judged = np.concatenate([test, training]) if leaky else test
-    rows = features[judged].astype(np.float64)
+    evaluated = np.concatenate([test, training]) if leaky else test
+    rows = features[evaluated].astype(np.float64)
 
     def answers(targets: np.ndarray) -> np.ndarray:
         return fit_head(best.head, best.setting, features[training], targets, run.seed).predict(rows)
 
     predicted = answers(labels[training])
     detected = np.stack([answers((labels[training] == c).astype(int)) == 1 for c in range(len(names))], 1)
-    groups = [split.groups[i] for i in judged]
+    groups = [split.groups[i] for i in evaluated]
 
     def measure(n: int) -> dict[str, Any]:
         return contest_measures(
-            labels[judged[:n]], predicted[:n], detected[:n], names, groups[:n], negative, seed=run.seed
+            labels[evaluated[:n]], predicted[:n], detected[:n], names, groups[:n], negative, seed=run.seed
         )
 
     found = measure(len(test))
     if leaky:
-        flattered = measure(len(judged))
+        flattered = measure(len(evaluated))
         found["leaky"] = {key: flattered[key] for key in ("n", "eta", "accuracy")}
     return found
 
@@ -169,8 +169,8 @@ def _milliseconds(split: Split, featurizer: Featurizer) -> float:
 
 
 def show_contest(run: Run, split: Split, rows: Rows) -> None:
-    """Write table.csv, table.md, the picture and the page, and put the table on the card and the screen."""
-    from tlkit.engine.reporting.html import Table, write_page
+    """Write table.csv, table.md, the image and the report, and put the table on the card and the screen."""
+    from tlkit.engine.reporting.html import Table, write_report
 
     header, cells = table_of(rows, list(split.images.class_names))
     marked = best_cells(header, cells)
@@ -185,7 +185,7 @@ def show_contest(run: Run, split: Split, rows: Rows) -> None:
     run.record(measures={"rows": rows, "best": {key: best[key] for key in kept}})
     run.folder.write_json("card.json", run.card())
     note = "Heads and settings were chosen without the test part (*); bold is the best of a column."
-    write_page(
+    write_report(
         folder,
         "Extractors compared",
         lead,
@@ -210,7 +210,7 @@ def _lead(rows: Rows, best: dict[str, Any], split: Split) -> str:
     low, high = best["intervals"]["eta"]
     test = split.summary()["test"]
     return (
-        f"{count(len(extractors), 'extractor')}, each with {count(len(heads), 'head')}, judged once on "
+        f"{count(len(extractors), 'extractor')}, each with {count(len(heads), 'head')}, evaluated once on "
         f"{count(test['n'], 'test image')} in {count(test['groups'], 'group')}. Chosen without them: "
         f"{best['extractor']} with {best['head']}, eta {best['eta']:.3f} (95 % interval {low:.3f} to {high:.3f})."
     )
@@ -257,8 +257,8 @@ def _markdown(header: Sequence[str], cells: Sequence[Sequence[Any]], marked: set
 
 def _draw(run: Run, rows: Rows) -> None:
     from tlkit.engine.reporting.style import save
-    from tlkit.engine.reporting.tensorboard import Board
-    from tlkit.tasks.features.handcrafted import HANDMADE
+    from tlkit.engine.reporting.tensorboard import TensorBoard
+    from tlkit.tasks.features.handcrafted import HANDCRAFTED
     from tlkit.tasks.studies.backbone_charts import sorted_bars
 
     chosen = [row for row in rows if row["chosen"]]
@@ -267,9 +267,9 @@ def _draw(run: Run, rows: Rows) -> None:
         [row["eta"] for row in chosen],
         [tuple(row["intervals"]["eta"]) for row in chosen],
         "eta on the test part, 95 % intervals over groups",
-        [row["extractor"] in HANDMADE or row["extractor"].endswith("@none") for row in chosen],
+        [row["extractor"] in HANDCRAFTED or row["extractor"].endswith("@none") for row in chosen],
     )
     file = save(figure, run.folder.folder("pictures") / "eta.png")
-    board = Board(run.folder.folder("tensorboard"), [])
-    board.add_picture("eta", file)
-    board.close()
+    tensorboard = TensorBoard(run.folder.folder("tensorboard"), [])
+    tensorboard.add_image("eta", file)
+    tensorboard.close()

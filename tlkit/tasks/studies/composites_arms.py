@@ -1,7 +1,7 @@
-"""The arms of `does-tip-help`: what each puts beside the few real pictures that a detector learns from.
+"""The arms of `does-tip-help`: what each puts beside the few real images that a detector learns from.
 
-Two lay threats into the same empty training pictures, by the code of `composite-threats`: "tip" threat crops,
-"fakes+tip" those and the pictures that finished runs synthesised. "live" lays threat crops into any training picture,
+Two paste threats into the same empty training images, by the code of `composite-threats`: "tip" threat crops,
+"fakes+tip" those and the images that finished runs synthesised. "live" lays threat crops into any training image,
 with a threat or without, other ones at every step.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tlkit.data.boxes.splits import BoxSplit
 
 CROPS, FAKES = "crops", "fakes"
-LIVE = "live"  # threats are laid into all training pictures while it learns, and there are no composites
+LIVE = "live"  # threats are pasted into all training images while it learns, and there are no composites
 ARMS = {
     NOTHING: (),
     "tip": (CROPS,),
@@ -52,13 +52,13 @@ class TipQuestion:
 
     Attributes:
         threats: Source of the crops, as typed.
-        fakes: Finished runs that made pictures of threats, as typed.
-        numbers: Of real training pictures that show a threat.
+        fakes: Finished runs that made images of threats, as typed.
+        numbers: Of real training images that show a threat.
         arms: What is added; "nothing" is always among them.
         detector: "yolov8" or "retinanet", with its usual anchors.
-        repeats: Each with other real pictures, other composites and another seed.
+        repeats: Each with other real images, other composites and another seed.
         composites: Made of the crops, and as many of all fakes together.
-        live_share: Of the pictures of the arm "live" that threats are laid into.
+        live_share: Of the images of the arm "live" that threats are pasted into.
         how: What threats look like in them.
     """
 
@@ -91,10 +91,11 @@ class TipQuestion:
         wanted = FAKES in self.composing
         if wanted and not self.fakes:
             raise UsageFault(
-                "--arms fakes+tip has no fakes.", "Name a run that synthesises with --fakes, or leave it out."
+                "--arms fakes+tip has no fakes.",
+                "Name a run that synthesises with --generated, or leave it out.",
             )
         if self.fakes and not wanted:
-            raise UsageFault(f"--fakes {self.fakes[0]} is used by no arm.", "Add fakes+tip to --arms.")
+            raise UsageFault(f"--generated {self.fakes[0]} is used by no arm.", "Add fakes+tip to --arms.")
         if set(self.numbers) == {0} and not self.composing:
             raise UsageFault("--numbers 0 and no composites leave nothing to learn.", "Add tip to --arms.")
 
@@ -103,21 +104,21 @@ class TipQuestion:
         return {**asdict(replace(self, how=Superimposing())), "how": self.how.poses}
 
 
-# --- what is laid in ---
+# --- what is pasted in ---
 
 
 def gather(run: Run, split: BoxSplit, question: TipQuestion) -> list[Laid]:
     """Describe the crops and the fakes of the classes that the boxes have, and keep their manifests; cut none yet.
 
     Raises:
-        DataFault: None is of such a class; a crop is a picture that is judged here; a run learned from one.
+        DataFault: None is of such a class; a crop is an image that is evaluated here; a run learned from one.
         UsageFault: There is no such run.
     """
     crops = crops_for(run, split, question.threats, "--threats", "threats.csv")
     found = [Laid(CROPS, CROPS, crops, question.composites)]
     several = len(question.fakes)
     for k, name in enumerate(question.fakes):
-        made = fakes_for(run, split, name, "--fakes", f"{FAKES}-{k + 1}.csv")
+        made = fakes_for(run, split, name, "--generated", f"{FAKES}-{k + 1}.csv")
         share = question.composites * (k + 1) // several - question.composites * k // several
         found.append(Laid(FAKES, f"{FAKES}-{k + 1}", made, share))
     run.record(threats={one.name: one.threats.split.summary()[TRAINING] for one in found})

@@ -1,4 +1,4 @@
-"""What the trainings of `does-tip-help` learn from: a few real pictures, all empty ones, and an arm's composites."""
+"""What the trainings of `does-tip-help` learn from: a few real images, all empty ones, and an arm's composites."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ class TipEvidence:
 
     Args:
         run: Of the recipe.
-        split: Pictures with boxes, dealt out.
+        split: Images with boxes, split.
         question: What is asked.
         threats: Of `gather`.
 
     Attributes:
-        shown: int64 [m]: training pictures that show a threat.
-        empty: int64 [m]: those that show none: all arms learn from them, and threats are laid into them.
-        numbers: Those of the question that training has enough pictures for; the others are named and left out.
-        draws: Pictures an epoch, the same for every training: as many as the arm "nothing" has at the largest number.
+        shown: int64 [m]: training images that show a threat.
+        empty: int64 [m]: those that show none: all arms learn from them, and threats are pasted into them.
+        numbers: Those of the question that training has enough images for; the others are named and left out.
+        draws: Images an epoch, the same for every training: as many as the arm "nothing" has at the largest number.
 
     Raises:
-        DataFault: Training has no empty picture, or fewer others than any number; a judged part has no box.
+        DataFault: Training has no empty image, or fewer others than any number; an evaluated part has no box.
     """
 
     def __init__(self, run: Run, split: BoxSplit, question: TipQuestion, threats: Sequence[Laid]) -> None:
@@ -57,18 +57,18 @@ class TipEvidence:
         self.draws = len(self.empty) + max(len(self.chosen(max(self.numbers), r)) for r in repeats)
 
     def _check(self) -> None:
-        from tlkit.tasks.studies.detection_gains import judged_classes
+        from tlkit.tasks.studies.detection_gains import evaluated_classes
 
         source = self.split.boxes.source
         if not len(self.empty):
             raise DataFault(
-                f"{source} has no empty picture in its training part to lay threats into.",
-                "Add pictures without a threat (rows of boxes.csv with an empty box).",
+                f"{source} has no empty image in its training part to paste threats into.",
+                "Add images without a threat (rows of boxes.csv with an empty box).",
             )
         for part in (VALIDATION, TEST):
-            if not judged_classes(self.split.take(part)):
+            if not evaluated_classes(self.split.take(part)):
                 raise DataFault(
-                    f"The {part} part of {source} has no box.", "Give more pictures, or another --seed."
+                    f"The {part} part of {source} has no box.", "Give more images, or another --seed."
                 )
 
     def _numbers(self) -> tuple[int, ...]:
@@ -78,21 +78,21 @@ class TipEvidence:
             kept = [number for number in kept if number]
         if not kept:
             raise DataFault(
-                f"Training has {count(there, 'picture')} with a threat, fewer than any of --numbers.",
-                f"Take --numbers {there}, or give it more pictures.",
+                f"Training has {count(there, 'image')} with a threat, fewer than any of --numbers.",
+                f"Take --numbers {there}, or give it more images.",
             )
         if left := [number for number in wanted if number > there]:
             self.run.say(
-                f"Left out: {', '.join(map(str, left))}; training has {count(there, 'picture')} with a threat."
+                f"Left out: {', '.join(map(str, left))}; training has {count(there, 'image')} with a threat."
             )
         return tuple(kept)
 
     def arms(self, number: int) -> tuple[str, ...]:
-        """The arms at a number; at 0 there is none without composites, for no picture would have a box."""
+        """The arms at a number; at 0 there is none without composites, for no image would have a box."""
         return tuple(arm for arm in self.question.every_arm if number or ARMS[arm])
 
     def chosen(self, number: int, repeat: int) -> np.ndarray:
-        """The real pictures with a threat of a repeat, int64; a smaller number's are among a larger one's.
+        """The real images with a threat of a repeat, int64; a smaller number's are among a larger one's.
 
         Groups come whole and in random order, so that the last one may bring a few more than `number`.
         """
@@ -114,19 +114,19 @@ class TipEvidence:
         return self.run.seed * 1000 + repeat
 
     def of_training(self, arm: str, number: int, repeat: int) -> BoxSplit:
-        """What a detector learns from and is chosen by: real pictures, all empty ones, and the arm's composites."""
+        """What a detector learns from and is chosen by: real images, all empty ones, and the arm's composites."""
         import numpy as np
 
         from tlkit.data.boxes.synthetic import add_composites
 
         split = self.split
-        judged = [split.indices(part) for part in (VALIDATION, TEST)]
-        real = np.sort(np.concatenate([self.chosen(number, repeat), self.empty, *judged]))
+        evaluated = [split.indices(part) for part in (VALIDATION, TEST)]
+        real = np.sort(np.concatenate([self.chosen(number, repeat), self.empty, *evaluated]))
         made = [self.composites(one, repeat) for one in self.threats if one.kind in ARMS[arm]]
         return add_composites(split.only(real), made)[0]
 
     def change(self, arm: str, size: int) -> ThreatProjection | None:
-        """What is laid into training pictures of `size` pixels while a detector learns in an arm."""
+        """What is pasted into training images of `size` pixels while a detector learns in an arm."""
         if arm != LIVE:
             return None
         question = self.question

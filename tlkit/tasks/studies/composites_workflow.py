@@ -1,4 +1,4 @@
-"""Chapters of `does-tip-help`: one detector for each number of real pictures, arm and repeat, all judged alike."""
+"""The workflow of `does-tip-help`: one detector for each number of real images, arm and repeat, all evaluated alike."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tlkit.data.images.sources import TEST
 from tlkit.engine.training.estimates import untold
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.bags_workflow import draw_some
-from tlkit.tasks.detection import evaluate_workflow as tasting
+from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
 from tlkit.tasks.detection.progress import Reporter
 from tlkit.tasks.studies.composites_arms import TipQuestion, gather
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.settings import Detecting, DetectorFitting
     from tlkit.tasks.studies.gains import Cell
 
-FEW_GROUPS = 10  # of test pictures with an object: fewer give intervals that are too narrow
+FEW_GROUPS = 10  # of test images with an object: fewer give intervals that are too narrow
 
 
 @dataclass(frozen=True)
 class Training:
-    """How every detector of the question is made, fitted and asked; see the chapters of the detectors' recipes."""
+    """How every detector of the question is made, fitted and asked; see the workflow of the detectors' recipes."""
 
     backbone: str
     weights: str
@@ -50,29 +50,29 @@ class Training:
     detecting: Detecting
 
     def steps(self, draws: int) -> int:
-        """Steps of each training that draws so many pictures an epoch."""
+        """Steps of each training that draws so many images an epoch."""
         return sum(phase.epochs for phase in self.phases) * -(-draws // self.fitting.batch)
 
 
 # --- Ingredients ---
 
 
-def gather_evidence(
+def load_data(
     run: Run, source: str, question: TipQuestion, faults: str = "refuse", unlabelled: str = "error"
 ) -> TipEvidence:
-    """Deal the pictures with boxes out, and find what is laid into the empty ones of training.
+    """Deal the images with boxes out, and find what is pasted into the empty ones of training.
 
     Raises:
-        UsageFault: The question contradicts itself, or --more is given: what is added is the question.
-        DataFault: See `deal_boxes`, `gather` and `TipEvidence`.
+        UsageFault: The question contradicts itself, or --synthetic is given: what is added is the question.
+        DataFault: See `load_data`, `gather` and `TipEvidence`.
     """
     question.check()
     if run.split.more:
         raise UsageFault(
-            f"--more {run.split.more[0]} would be in every arm, and what is added is the question.",
-            "Name crops with --threats and runs that synthesise with --fakes.",
+            f"--synthetic {run.split.more[0]} would be in every arm, and what is added is the question.",
+            "Name crops with --threats and runs that synthesise with --generated.",
         )
-    split = detection.deal_boxes(run, source, faults, unlabelled, whole=True)
+    split = detection.load_data(run, source, faults, unlabelled, whole=True)
     evidence = TipEvidence(run, split, question, gather(run, split, question))
     for sentence in _few_groups(evidence):
         run.say(f"Warning: {sentence}")
@@ -94,7 +94,7 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
     """What `--dry-run` shows: what every training learns from, and for how many steps.
 
     Raises:
-        UsageFault: No phase has an epoch, or --start is another network, which no training should wait to find out.
+        UsageFault: No phase has an epoch, or --warm-start is another network, which no training should wait to find out.
     """
     detection.check_phases(training.phases)
     _check_start(run, evidence.question.detector, training)
@@ -129,9 +129,9 @@ def _check_start(run: Run, detector: str, training: Training) -> None:
     made = (its.get("network"), its.get("backbone"))
     if made != (detector, training.backbone):
         raise UsageFault(
-            f"--start {training.start} is {made[0] or 'no detector'} on {made[1]}; every arm would be {detector} on "
-            f"{training.backbone}.",
-            "Give --detector and --backbone as that run has them, or leave --start out.",
+            f"--warm-start {training.start} is {made[0] or 'no detector'} on {made[1]}; every arm would be {detector} "
+            f"on {training.backbone}.",
+            "Give --detector and --backbone as that run has them, or leave --warm-start out.",
         )
 
 
@@ -139,12 +139,12 @@ def _check_start(run: Run, detector: str, training: Training) -> None:
 
 
 def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
-    """Train and judge every arm at every number; what an earlier attempt answered is read, not done again."""
+    """Train and evaluate every arm at every number; what an earlier attempt answered is read, not done again."""
     from tlkit.tasks.detection.metrics.summary import coco_measures
     from tlkit.tasks.studies.detection_gains import from_rows, measure_detection_benefit
 
     test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
-    most = tasting.say_most(run, evidence.split, training.detecting)
+    most = evaluation.say_most(run, evidence.split, training.detecting)
     answers = {}
     for number in evidence.numbers:
         for arm in evidence.arms(number):
@@ -188,7 +188,7 @@ def _found(
 
     run.say(f"{number} real, {arm}, repeat {repeat + 1} of {evidence.question.repeats}:")
     keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
-    prepare = {"yolov8": detection.prepare_yolov8, "retinanet": detection.prepare_retinanet}
+    prepare = {"yolov8": detection.build_yolov8, "retinanet": detection.build_retinanet}
     detector = prepare[evidence.question.detector](
         run,
         evidence.split,
@@ -199,7 +199,7 @@ def _found(
         training.precision,
     )
     split = evidence.of_training(arm, number, repeat)
-    detecting = tasting.enough(evidence.split, training.detecting)
+    detecting = evaluation.enough(evidence.split, training.detecting)
     checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
     told = Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
     fit_detector(
@@ -212,7 +212,7 @@ def _found(
         augmentation=training.augmentation if training.augmentation.active else None,
         change=evidence.change(arm, detector.size),
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        judge=partial(detection.by_precision, most=detecting.most),
+        evaluator=partial(detection.by_precision, most=detecting.most),
         watchers=told.watchers(),
         draws=evidence.draws,
         most=detecting.most,
@@ -225,23 +225,21 @@ def _found(
 # --- Tasting and serving ---
 
 
-def write_verdict(run: Run, evidence: TipEvidence, training: Training, cells: Sequence[Cell]) -> None:
-    """Write benefit.csv, the curves, the page and the card, and say the verdict."""
-    from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, judged_classes
+def evaluate(run: Run, evidence: TipEvidence, training: Training, cells: Sequence[Cell]) -> None:
+    """Write benefit.csv, the curves, the report and the card, and say the verdict."""
+    from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, evaluated_classes
     from tlkit.tasks.studies.gains import verdicts
 
     test, question = evidence.split.take(TEST), evidence.question
-    classes = judged_classes(test)
+    classes = evaluated_classes(test)
     objects = sum(map(len, test.xyxy))
     title = (
-        f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(test), 'picture')}, "
+        f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(test), 'image')}, "
         f"{count(len(set(evidence.split.groups(TEST))), 'group')}"
     )
     said = verdicts(cells, MAIN)
     if 0 in evidence.numbers:
-        said.append(
-            "Nothing added and no real picture of a threat is nothing to learn from: no such training."
-        )
+        said.append("Nothing added and no real image of a threat is nothing to learn from: no such training.")
     said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(evidence))]
     write_cells(
         run,
@@ -252,10 +250,10 @@ def write_verdict(run: Run, evidence: TipEvidence, training: Training, cells: Se
             (MAIN, *SCREENING),
             tuple(said),
             notes=tuple(_notes(evidence, training)),
-            pictures=tuple(_pictures(run, evidence)),
+            images=tuple(_images(run, evidence)),
             further=tuple(f"class {name}" for name in classes),
         ),
-        {**question.facts(), "detecting": asdict(tasting.enough(evidence.split, training.detecting))},
+        {**question.facts(), "detecting": asdict(evaluation.enough(evidence.split, training.detecting))},
     )
 
 
@@ -267,7 +265,7 @@ def _blind(cells: Sequence[Cell]) -> list[str]:
     for cell in cells:
         best[cell.number] = max(best.get(cell.number, 0.0), cell.measures[MAIN].value)
     return [
-        f"With {number} real pictures no arm finds anything, which says nothing about them: train longer (--epochs)."
+        f"With {number} real images no arm finds anything, which says nothing about them: train longer (--epochs)."
         for number, value in best.items()
         if value == 0
     ]
@@ -276,9 +274,9 @@ def _blind(cells: Sequence[Cell]) -> list[str]:
 def _notes(evidence: TipEvidence, training: Training) -> list[str]:
     steps = training.steps(evidence.draws)
     notes = [
-        f"Every training has {steps} steps of {training.fitting.batch} pictures, whatever it learns from, and the "
-        f"same {count(len(evidence.empty), 'empty picture')}; its best epoch is chosen on the same real validation "
-        "part. Recall is at 0.1, 0.5 and 1 false alarms a picture; the gain is in AP50 over nothing added, in the "
+        f"Every training has {steps} steps of {training.fitting.batch} images, whatever it learns from, and the "
+        f"same {count(len(evidence.empty), 'empty image')}; its best epoch is chosen on the same real validation "
+        "part. Recall is at 0.1, 0.5 and 1 false alarms an image; the gain is in AP50 over nothing added, in the "
         "same draws of groups and repeats."
     ]
     drawn = {
@@ -287,11 +285,11 @@ def _notes(evidence: TipEvidence, training: Training) -> list[str]:
     }
     if larger := {n: some for n, some in drawn.items() if some != [n]}:
         pairs = (f"{n} are {' or '.join(map(str, some))}" for n, some in larger.items())
-        notes.append(f"Groups come whole, so that of real pictures {'; '.join(pairs)}.")
+        notes.append(f"Groups come whole, so that of real images {'; '.join(pairs)}.")
     return notes
 
 
-def _pictures(run: Run, evidence: TipEvidence) -> list[tuple[str, str]]:
+def _images(run: Run, evidence: TipEvidence) -> list[tuple[str, str]]:
     """Composites of the first repeat, of each source that an arm has used."""
     from tlkit.data.boxes.dataset import read_boxes
     from tlkit.data.boxes.synthetic import COMPOSITES

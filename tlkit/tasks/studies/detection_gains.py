@@ -1,6 +1,6 @@
 """Does adding something to training help a detector? Average precision and recall of each arm, in the same draws.
 
-AP50 is COCO's (see `coco`), judged once on one test part; groups of its pictures and repeats are drawn as
+AP50 is COCO's (see `coco`), evaluated once on one test part; groups of its images and repeats are drawn as
 `benefit` draws them, so that the gain over the arm without anything is a paired one.
 """
 
@@ -17,7 +17,7 @@ from tlkit.tasks.detection.metrics.summary import RATES, Matched, resampled_meas
 from tlkit.tasks.studies.gains import Cell, compared, members_and_draws, over_repeats
 
 MAIN = "AP50"
-SCREENING = tuple(f"recall@{rate:g}" for rate in RATES)  # at so many false alarms a picture
+SCREENING = tuple(f"recall@{rate:g}" for rate in RATES)  # at so many false alarms an image
 
 
 def measure_detection_benefit(
@@ -31,15 +31,15 @@ def measure_detection_benefit(
     """AP50, recall at false alarms, AP50 of each class ("class NAME"), and the gains in AP50.
 
     Args:
-        truth: The test pictures, [n], with at least one object; classes without any here are left out.
+        truth: The test images, [n], with at least one object; classes without any here are left out.
         groups: [n] what errs together.
-        answers: (number, arm) -> for each repeat, what its detector says of all test pictures. A number without the
+        answers: (number, arm) -> for each repeat, what its detector says of all test images. A number without the
             arm "nothing" has no gains.
         seed: Of the draws.
         most: Detections an image that the detectors give.
     """
     members, draws = members_and_draws(groups, seed)
-    per_class = [f"class {name}" for name in judged_classes(truth)]
+    per_class = [f"class {name}" for name in evaluated_classes(truth)]
     wanted = (MAIN, *SCREENING, *per_class)
     resampled = {}
     for key, repeats in answers.items():
@@ -50,7 +50,7 @@ def measure_detection_benefit(
     return compared(resampled, {key: len(some) for key, some in answers.items()}, (MAIN, *per_class))
 
 
-def judged_classes(truth: Boxes) -> list[str]:
+def evaluated_classes(truth: Boxes) -> list[str]:
     """The classes that have an object which counts."""
     counting = [labels[~spared] for labels, spared in zip(truth.labels, truth.ignored, strict=True)]
     there = set(np.concatenate(counting).tolist())

@@ -1,4 +1,4 @@
-"""The arms of `does-it-help`: what each puts beside the few real pictures of a class."""
+"""The arms of `does-it-help`: what each puts beside the few real images of a class."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from tlkit.data.images.sources import TRAINING
 from tlkit.errors import DataFault
-from tlkit.tasks.studies.few_shot_data import GAMES, NOTHING, WITH_CLUTTER, computed_once
+from tlkit.tasks.studies.few_shot_data import GANS, NOTHING, WITH_CLUTTER, computed_once
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.tasks.studies.few_shot_data import Evidence
 
-LOOK = 500  # steps of a game from one look, whether its generator has collapsed, to the next
-COPIES = 4  # composites of each real picture; of each fake there is one
+LOOK = 500  # steps of a GAN from one look, whether its generator has collapsed, to the next
+COPIES = 4  # composites of each real image; of each fake there is one
 
 
 class Added(NamedTuple):
@@ -31,7 +31,7 @@ class Added(NamedTuple):
     shows: np.ndarray
 
 
-Arm = Callable[["Evidence", "np.ndarray", int], Added]  # evidence, indices of the chosen pictures, repeat
+Arm = Callable[["Evidence", "np.ndarray", int], Added]  # evidence, indices of the chosen images, repeat
 
 
 def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
@@ -41,7 +41,7 @@ def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
 
 
 def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
-    """The chosen pictures mirrored left-right, up-down, and both."""
+    """The chosen images mirrored left-right, up-down, and both."""
     import numpy as np
 
     from tlkit.data.images.batches import pixel_batches
@@ -55,21 +55,21 @@ def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
     return _shown(np.concatenate(rows))
 
 
-# --- Games ---
+# --- GANs ---
 
 
-def _game(kind: str) -> Arm:
+def _gan(kind: str) -> Arm:
     def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-        """Fakes of a game that saw only the chosen pictures."""
-        from tlkit.tasks.features.extract import features_of_pictures
+        """Fakes of a GAN that saw only the chosen images."""
+        from tlkit.tasks.features.extract import features_of_images
 
-        return _shown(features_of_pictures(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
+        return _shown(features_of_images(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
 
     return arm
 
 
 def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
-    """float32 [n, s, s, c]: what the average generator makes after the game; played once, then read."""
+    """float32 [n, s, s, c]: what the average generator makes after the GAN; played once, then read."""
     name = f"{len(chosen)}-{kind}-{repeat}-fakes"
     return computed_once(evidence.run, name, lambda: _play(evidence, kind, chosen, repeat))
 
@@ -77,9 +77,9 @@ def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np
 def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
     import tempfile
 
-    from tlkit.data.images.decoding.depth import channels_of, read_pictures
-    from tlkit.tasks.synthesis.fit import GameWatchers, fit_game
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.data.images.decoding.depth import channels_of, read_images
+    from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
+    from tlkit.tasks.synthesis.gan import Gan
     from tlkit.tasks.synthesis.latents import random_latents, sample
     from tlkit.tasks.synthesis.settings import PLAYS
     from tlkit.tasks.synthesis.stylegan import BUILDERS
@@ -87,38 +87,38 @@ def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.
     run, question, seed = evidence.run, evidence.question, evidence.run.seed * 1000 + repeat
     files = [evidence.split.images.file(i) for i in chosen]
     channels = channels_of(files)
-    pictures = read_pictures(files, question.size, channels)
-    game = Game(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
+    images = read_images(files, question.size, channels)
+    gan = Gan(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
     with tempfile.TemporaryDirectory() as folder, run.progress(kind, question.steps) as step:
-        watchers = GameWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
-        fit_game(
-            game,
-            pictures,
+        watchers = GanWatchers(step=lambda done, _total, _logs: step(done), note=run.say)
+        fit_gan(
+            gan,
+            images,
             None,
             steps=question.steps,
             folder=Path(folder),
             every=min(LOOK, question.steps),
             watchers=watchers,
         )
-    return sample(game, random_latents(game, question.samples, seed))
+    return sample(gan, random_latents(gan, question.samples, seed))
 
 
 # --- Clutter ---
 
 
 def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-    """The chosen pictures set into clutter, and the surroundings that all composites share."""
-    from tlkit.data.images.decoding.depth import read_picture
+    """The chosen images set into clutter, and the surroundings that all composites share."""
+    from tlkit.data.images.decoding.depth import read_image
 
     def compute() -> np.ndarray:
-        crops = [read_picture(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
+        crops = [read_image(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
         return _in_clutter(evidence, crops, COPIES, repeat).features
 
     features = computed_once(evidence.run, f"{len(chosen)}-composites-{repeat}-features", compute)
     return _joined([_shown(features), surroundings(evidence)])
 
 
-def _game_in_clutter(kind: str) -> Arm:
+def _gan_in_clutter(kind: str) -> Arm:
     def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
         """What `composites` adds, and the fakes set into clutter too."""
         fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
@@ -140,7 +140,7 @@ def _in_clutter(
     from tlkit.tasks.compositing.clutter import composite_crops
 
     seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
-    pictures, _, _ = composite_crops(
+    images, _, _ = composite_crops(
         {evidence.question.name: crops},
         _read_class(evidence, evidence.question.negative),
         copies=copies,
@@ -148,11 +148,11 @@ def _in_clutter(
         size=evidence.featurizer.image_size,
         seed=seed,
     )
-    return _shown(_features(evidence, pictures))
+    return _shown(_features(evidence, images))
 
 
 def _shown(features: np.ndarray) -> Added:
-    """Features of pictures that all show the class."""
+    """Features of images that all show the class."""
     import numpy as np
 
     return Added(features, np.ones(len(features), bool))
@@ -174,7 +174,7 @@ def surroundings(evidence: Evidence) -> Added:
         others = _read_class(evidence, question.negative)
         if not others:
             raise DataFault(
-                f"Training has no pictures of {question.negative} to set {question.name} into.",
+                f"Training has no images of {question.negative} to set {question.name} into.",
                 "Name the class of harmless things with --negative, or leave the arm composites out.",
             )
         threats = {
@@ -183,39 +183,39 @@ def surroundings(evidence: Evidence) -> Added:
             if name not in (question.name, question.negative)
         }
         size = evidence.featurizer.image_size
-        pictures, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
-        return _features(evidence, pictures)
+        images, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
+        return _features(evidence, images)
 
     features = computed_once(evidence.run, "surroundings", compute)
     return Added(features, np.zeros(len(features), bool))
 
 
 def _read_class(evidence: Evidence, name: str) -> list[np.ndarray]:
-    """The training part's pictures of a class, float32 [h, w] each."""
-    from tlkit.data.images.decoding.depth import read_picture
+    """The training part's images of a class, float32 [h, w] each."""
+    from tlkit.data.images.decoding.depth import read_image
 
     images = evidence.split.images
     chosen = [i for i in evidence.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
-    return [read_picture(images.file(i), 1)[..., 0] for i in chosen]
+    return [read_image(images.file(i), 1)[..., 0] for i in chosen]
 
 
-def _features(evidence: Evidence, pictures: Sequence[np.ndarray]) -> np.ndarray:
+def _features(evidence: Evidence, images: Sequence[np.ndarray]) -> np.ndarray:
     import numpy as np
 
     from tlkit.data.images.decoding.depth import fitted
-    from tlkit.tasks.features.extract import features_of_pictures
+    from tlkit.tasks.features.extract import features_of_images
 
     size = evidence.featurizer.image_size
-    if not pictures:
+    if not images:
         return evidence.features[:0]
-    stacked = np.stack([fitted(picture[..., None], size, "resize") for picture in pictures])
-    return features_of_pictures(evidence.featurizer, stacked)
+    stacked = np.stack([fitted(image[..., None], size, "resize") for image in images])
+    return features_of_images(evidence.featurizer, stacked)
 
 
 ARMS: dict[str, Arm] = {
     NOTHING: _nothing,
     "flips": _flips,
-    **{kind: _game(kind) for kind in GAMES},
+    **{kind: _gan(kind) for kind in GANS},
     "composites": _composites,
-    **{kind + WITH_CLUTTER: _game_in_clutter(kind) for kind in GAMES},
+    **{kind + WITH_CLUTTER: _gan_in_clutter(kind) for kind in GANS},
 }

@@ -10,11 +10,11 @@ from tlkit.core.text import some_of
 from tlkit.data.images.sources import TRAINING
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.features.workflow import extract
-from tlkit.tasks.synthesis.settings import LEAST_PICTURES
+from tlkit.tasks.synthesis.settings import LEAST_IMAGES
 
 NOTHING = "nothing"
-GAMES = ("dcgan", "stylegan")
-WITH_CLUTTER = "+composites"  # fakes of a game, and those fakes set into clutter
+GANS = ("dcgan", "stylegan")
+WITH_CLUTTER = "+composites"  # fakes of a GAN, and those fakes set into clutter
 CELLS = "cells"  # folder of what is there already, for a run that goes on
 
 
@@ -38,9 +38,9 @@ def computed_once(run: Run, name: str, compute: Callable[[], np.ndarray]) -> np.
     return np.load(file, allow_pickle=False)
 
 
-def needs_game(arm: str) -> bool:
-    """Whether a game is played for an arm."""
-    return arm.removesuffix(WITH_CLUTTER) in GAMES
+def needs_gan(arm: str) -> bool:
+    """Whether a GAN is played for an arm."""
+    return arm.removesuffix(WITH_CLUTTER) in GANS
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Question:
 
     Attributes:
         name: Of the class that is to be found.
-        numbers: Of real pictures of it.
+        numbers: Of real images of it.
         arms: What is added; "nothing" is always among them.
-        repeats: Each with other real pictures.
-        samples: Pictures that a generator adds.
-        steps: Of each game.
-        size: Side of the generated pictures, pixels.
+        repeats: Each with other real images.
+        samples: Images that a generator adds.
+        steps: Of each GAN.
+        size: Side of the generated images, pixels.
         negative: The class that composites take their surroundings from.
     """
 
@@ -85,18 +85,18 @@ class Evidence:
         self.features = extract(run, split, featurizer)
 
     def of(self, part: str, *, shown: bool) -> np.ndarray:
-        """int64 [m]: pictures of a part that show the class, or do not."""
+        """int64 [m]: images of a part that show the class, or do not."""
         chosen = self.split.indices(part)
         return chosen[self.truth[chosen] == shown]
 
     def numbers(self) -> list[int]:
-        """The numbers that training has enough pictures for; the others are named and left out."""
+        """The numbers that training has enough images for; the others are named and left out."""
         there = len(self.of(TRAINING, shown=True))
         kept = [number for number in sorted(set(self.question.numbers)) if number <= there]
-        few = [number for number in kept if number < LEAST_PICTURES]
-        if games := [arm for arm in self.question.arms if few and needs_game(arm)]:
+        few = [number for number in kept if number < LEAST_IMAGES]
+        if gans := [arm for arm in self.question.arms if few and needs_gan(arm)]:
             raise UsageFault(
-                f"--numbers {few[0]} is too few for {games[0]}: a game needs {LEAST_PICTURES} pictures.",
+                f"--numbers {few[0]} is too few for {gans[0]}: a GAN needs {LEAST_IMAGES} images.",
                 f"Leave {few[0]} out, or the arm.",
             )
         if left := sorted(set(self.question.numbers) - set(kept)):
@@ -105,13 +105,13 @@ class Evidence:
             )
         if not kept:
             raise DataFault(
-                f"Training has {there} pictures of {self.question.name}, fewer than any of --numbers.",
-                f"Take --numbers {there}, or give it more pictures.",
+                f"Training has {there} images of {self.question.name}, fewer than any of --numbers.",
+                f"Take --numbers {there}, or give it more images.",
             )
         return kept
 
     def chosen(self, number: int, repeat: int) -> np.ndarray:
-        """The real pictures of a repeat; a smaller number's are among a larger one's."""
+        """The real images of a repeat; a smaller number's are among a larger one's."""
         import numpy as np
 
         pool = self.of(TRAINING, shown=True)

@@ -1,4 +1,4 @@
-"""Chapters of `does-it-help`: one class found among the others, with few real pictures and something beside them."""
+"""The workflow of `does-it-help`: one class found among the others, with few real images and something beside them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def plan(split: Split, question: Question) -> dict[str, Any]:
         "numbers": list(question.numbers),
         "arms": [NOTHING, *(arm for arm in question.arms if arm != NOTHING)],
         "repeats": question.repeats,
-        "time": untold("it is nearly all that of the games; the first number and repeat says it."),
+        "time": untold("it is nearly all that of the GANs; the first number and repeat says it."),
     }
 
 
@@ -39,7 +39,7 @@ def plan(split: Split, question: Question) -> dict[str, Any]:
 
 
 def answer(run: Run, evidence: Evidence) -> list[Cell]:
-    """Train and judge every arm at every number; what an earlier attempt answered is read, not done again."""
+    """Train and evaluate every arm at every number; what an earlier attempt answered is read, not done again."""
     import numpy as np
 
     from tlkit.tasks.studies.gains import measure_benefit
@@ -64,7 +64,7 @@ def answer(run: Run, evidence: Evidence) -> list[Cell]:
 
 
 def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarray:
-    """Which test pictures, bool [n], a classifier calls so that learned from `number` real ones and the arm's."""
+    """Which test images, bool [n], a classifier calls so that learned from `number` real ones and the arm's."""
     import numpy as np
 
     from tlkit.tasks.classification.heads import best_of, fit_head, search
@@ -74,9 +74,9 @@ def _trained(evidence: Evidence, arm: str, number: int, repeat: int) -> np.ndarr
     real = np.concatenate([chosen, evidence.of(TRAINING, shown=False)])
     rows = np.concatenate([evidence.features[real], added]).astype(np.float64)
     labels = np.concatenate([evidence.truth[real], shows]).astype(np.int64)
-    judged = evidence.split.indices(VALIDATION)
-    everything = np.concatenate([rows, evidence.features[judged].astype(np.float64)])
-    truths = np.concatenate([labels, evidence.truth[judged].astype(np.int64)])
+    evaluated = evidence.split.indices(VALIDATION)
+    everything = np.concatenate([rows, evidence.features[evaluated].astype(np.float64)])
+    truths = np.concatenate([labels, evidence.truth[evaluated].astype(np.int64)])
     pairs = [(np.arange(len(rows)), np.arange(len(rows), len(everything)))]
     best = best_of(search(everything, truths, pairs, ["logistic"], evidence.run.seed))
     pipeline = fit_head(best.head, best.setting, rows, labels, evidence.run.seed)
@@ -93,8 +93,8 @@ def _say_cell(run: Run, truth: np.ndarray, number: int, arm: str, found: np.ndar
 # --- Tasting and serving ---
 
 
-def write_verdict(run: Run, evidence: Evidence, cells: Sequence[Cell]) -> None:
-    """Write benefit.csv, the curves, the page and the card, and say the verdict."""
+def evaluate(run: Run, evidence: Evidence, cells: Sequence[Cell]) -> None:
+    """Write benefit.csv, the curves, the report and the card, and say the verdict."""
     from tlkit.tasks.studies.gains import verdicts
 
     question = evidence.question
@@ -105,7 +105,7 @@ def write_verdict(run: Run, evidence: Evidence, cells: Sequence[Cell]) -> None:
         cells,
         Telling(
             f"Does it help to find {question.name}?",
-            f"Finding {question.name}: {count(shows, 'picture')} among {len(test)}, {count(groups, 'group')}",
+            f"Finding {question.name}: {count(shows, 'image')} among {len(test)}, {count(groups, 'group')}",
             ("recall", "precision", "eta"),
             tuple(verdicts(cells)),
         ),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import COLOURS, MUTED, styled
 from tlkit.tasks.studies.gains import NOTHING, Cell
 
@@ -16,7 +16,7 @@ MEASURES = ("recall", "precision", "eta")
 @styled
 def benefit_curves(cells: Sequence[Cell], title: str, measures: Sequence[str] = MEASURES) -> Figure:
     """Draw each arm as a line with its 95 % intervals, a panel a measure; nothing added is grey and dashed."""
-    figure = canvas.blank(3.9)
+    figure = style.blank(3.9)
     arms = list(dict.fromkeys(cell.arm for cell in cells))
     numbers = sorted({cell.number for cell in cells})
     for axes, measure in zip(figure.subplots(1, len(measures), sharey=True), measures, strict=True):

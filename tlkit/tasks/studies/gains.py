@@ -1,6 +1,6 @@
-"""Does adding something to training help? Measures with and without it, at several numbers of real pictures.
+"""Does adding something to training help? Measures with and without it, at several numbers of real images.
 
-Intervals come from drawing groups of test pictures and repeats with replacement, both at once; an arm and the arm
+Intervals come from drawing groups of test images and repeats with replacement, both at once; an arm and the arm
 without anything are compared in the same draws, so what they share cancels.
 Source: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13 (percentile intervals).
 """
@@ -27,10 +27,10 @@ class Measured(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One arm at one number of real pictures.
+    """One arm at one number of real images.
 
     Attributes:
-        number: Real pictures in training.
+        number: Real images in training.
         arm: What was added to them.
         repeats: Trainings behind the figures.
         measures: Each a mean over repeats.
@@ -57,7 +57,7 @@ def measure_benefit(
     Eta is sqrt(recall * precision), the course's efficiency.
 
     Args:
-        truth: bool [n]: which test pictures show the class; at least one.
+        truth: bool [n]: which test images show the class; at least one.
         groups: [n] what errs together.
         answers: (number, arm) -> bool [repeats, n]: which were called so; each number has the arm "nothing".
         seed: Of the draws.
@@ -68,7 +68,7 @@ def measure_benefit(
 
 
 def members_and_draws(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each picture's group, int [n], and how often each group counts, float64 [1 + resamples, G].
+    """The number of each image's group, int [n], and how often each group counts, float64 [1 + resamples, G].
 
     The first row is all groups as they are.
     """
@@ -80,7 +80,7 @@ def members_and_draws(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.
 def over_repeats(values: np.ndarray, seed: int) -> np.ndarray:
     """Mean over the repeats drawn, float64 [1 + resamples], of [1 + resamples, repeats].
 
-    The same repeats are drawn for every arm: repeat r of two arms has the same real pictures.
+    The same repeats are drawn for every arm: repeat r of two arms has the same real images.
     """
     repeats = values.shape[1]
     weights = np.vstack([np.ones(repeats), draw_groups(repeats, len(values) - 1, seed + 1)]) / repeats
@@ -141,20 +141,20 @@ def verdicts(cells: Sequence[Cell], measure: str = "eta") -> list[str]:
 
 
 def _verdict(arm: str, cells: Sequence[Cell], measure: str) -> str:
-    judged = [cell for cell in cells if cell.gains]
-    better = [cell for cell in judged if cell.gains[measure].interval[0] > 0]
-    worse = [cell for cell in judged if cell.gains[measure].interval[1] < 0]
+    evaluated = [cell for cell in cells if cell.gains]
+    better = [cell for cell in evaluated if cell.gains[measure].interval[0] > 0]
+    worse = [cell for cell in evaluated if cell.gains[measure].interval[1] < 0]
     pieces = [
-        f"{word} with {_numbers(chosen)} real pictures ({_gains(chosen, measure)})"
+        f"{word} with {_numbers(chosen)} real images ({_gains(chosen, measure)})"
         for word, chosen in (("helps", better), ("harms", worse))
         if chosen
     ]
-    if rest := [cell for cell in judged if cell not in better and cell not in worse]:
+    if rest := [cell for cell in evaluated if cell not in better and cell not in worse]:
         pieces.append(
             f"makes no difference that can be shown with {_numbers(rest)} ({_gains(rest, measure)})"
         )
     pieces += [
-        f"alone, with {cell.number} real pictures, reaches {measure} {shown(cell.measures[measure])} and has nothing "
+        f"alone, with {cell.number} real images, reaches {measure} {shown(cell.measures[measure])} and has nothing "
         "to be compared with"
         for cell in cells
         if not cell.gains

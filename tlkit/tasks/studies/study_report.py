@@ -1,4 +1,4 @@
-"""Report of a study: benefit.csv, the curves, the page, the card, and the verdict said."""
+"""Report of a study: benefit.csv, the curves, the report, the card, and the verdict said."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Telling(NamedTuple):
 
     Attributes:
         heading: Of the page.
-        title: What was judged, for the chart and the page.
+        title: What was evaluated, for the chart and the page.
         measures: Columns of the table and panels of the chart, by their names.
         verdict: Sentences.
         notes: More sentences for the page.
-        pictures: More pictures of the page: name, caption.
+        images: More images of the report: name, caption.
         further: Columns of the table alone.
     """
 
@@ -31,15 +31,15 @@ class Telling(NamedTuple):
     measures: tuple[str, ...]
     verdict: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    pictures: tuple[tuple[str, str], ...] = ()
+    images: tuple[tuple[str, str], ...] = ()
     further: tuple[str, ...] = ()
 
 
 def write_cells(run: Run, cells: Sequence[Cell], telling: Telling, question: dict[str, Any]) -> None:
-    """Write benefit.csv, the curves, the page and the card, and say the verdict; what was kept for a resume goes."""
+    """Write benefit.csv, the curves, the report and the card, and say the verdict; what was kept for a resume goes."""
     import shutil
 
-    from tlkit.engine.reporting.html import Table, write_page
+    from tlkit.engine.reporting.html import Table, write_report
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.studies.gain_charts import benefit_curves
 
@@ -57,12 +57,12 @@ def write_cells(run: Run, cells: Sequence[Cell], telling: Telling, question: dic
     run.result({"verdict": said})
     run.folder.write_json("card.json", run.card())
     caption = "Means over repeats with 95 % intervals; dashed: nothing added."
-    write_page(
+    write_report(
         folder,
         telling.heading,
         " ".join([f"{telling.title}.", *said, *telling.notes]),
         [Table("What each arm reaches", *_table(cells, (*telling.measures, *telling.further)))],
-        [("benefit.png", caption), *telling.pictures],
+        [("benefit.png", caption), *telling.images],
     )
     shutil.rmtree(folder / CELLS, ignore_errors=True)
 
@@ -76,7 +76,7 @@ def _table(cells: Sequence[Cell], measures: Sequence[str]) -> tuple[tuple[str, .
         gain = next(iter(cell.gains.values()), None)
         figures = [*(shown(cell.measures[name]) for name in measures), None if gain is None else shown(gain)]
         rows.append([cell.number, cell.arm, cell.repeats, *figures])
-    return ("real pictures", "added", "repeats", *measures, "gain"), rows
+    return ("real images", "added", "repeats", *measures, "gain"), rows
 
 
 def as_row(cell: Cell) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""DCGAN (Radford 2015) with what a hundred pictures need.
+"""DCGAN (Radford 2015) with what a hundred images need.
 
 Kept from the paper: one convolution a level, ReLU and tanh in the generator, strided convolutions and LeakyReLU in
-the critic, Adam. Changed: upsampling by nearest neighbour and 3x3 convolution (no chequerboard, Odena 2016),
-pixel norm (Karras 2017) where the paper has batch norm in the generator, no norm in the critic. Batch norm behaves one
-way in training and another in service, and averaged weights (EMA) do not fit its moving statistics; pixel norm is
-the same function in both. The critic is held by R1 (gan.py) in place of a norm.
+the discriminator, Adam. Changed: upsampling by nearest neighbour and 3x3 convolution (no chequerboard, Odena 2016),
+pixel norm (Karras 2017) where the paper has batch norm in the generator, no norm in the discriminator. Batch norm
+behaves one way in training and another in service, and averaged weights (EMA) do not fit its moving statistics; pixel
+norm is the same function in both. The discriminator is held by R1 (gan.py) in place of a norm.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ STEM = 4  # side of the smallest feature maps
 
 
 class Networks(NamedTuple):
-    """Two players: a generator and a critic of pictures of the same size."""
+    """Two networks: a generator and a discriminator of images of the same size."""
 
     generator: Any
-    critic: Any
+    discriminator: Any
 
 
 def check_size(size: int) -> None:
-    """Raise UsageFault where pictures of this side cannot be made."""
+    """Raise UsageFault where images of this side cannot be made."""
     if size not in SIZES:
         raise UsageFault(f"--size {size} cannot be made.", f"Choose from {', '.join(map(str, SIZES))}.")
 
@@ -40,7 +40,7 @@ def channels_at(side: int, width: int) -> int:
 
 
 def sides(size: int) -> list[int]:
-    """Resolutions from 8 px to the picture's."""
+    """Resolutions from 8 px to the image's."""
     return [STEM * 2**k for k in range(1, (size // STEM).bit_length())]
 
 
@@ -57,7 +57,7 @@ def doubled_kernel(kernel: tf.Tensor) -> tf.Tensor:
     """From a 3x3 kernel [3, 3, i, o] the 4x4 kernel [4, 4, o, i] of `upsampled_convolution`.
 
     Enlarging by nearest neighbour is spreading each pixel over a 2x2 square, so the convolution of an enlarged
-    picture is a transposed convolution with the 3x3 kernel smeared by that square.
+    image is a transposed convolution with the 3x3 kernel smeared by that square.
     """
     flipped = tf.pad(tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2]), [[0, 1], [0, 1], [0, 0], [0, 0]])
     smeared = flipped + tf.roll(flipped, 1, 0)
@@ -98,14 +98,14 @@ class UpConvolution(layers.Layer):
         return {**super().get_config(), "filters": self.filters}
 
 
-class Player(keras.Model):
-    """What generators and critics have in common: they are made again from a few numbers.
+class GanNetwork(keras.Model):
+    """What generators and discriminators have in common: they are made again from a few numbers.
 
     Args:
-        size: Side of the pictures.
+        size: Side of the images.
         channels: 1 or 3.
         latent: Length of the random vector.
-        classes: 0, or how many classes the pictures are conditioned on.
+        classes: 0, or how many classes the images are conditioned on.
         width: Feature maps at 32 px.
         options: Keras's own: name, dtype (a policy such as "mixed_bfloat16").
     """
@@ -126,8 +126,8 @@ class Player(keras.Model):
 
 
 @keras.saving.register_keras_serializable("tlkit")
-class DcganGenerator(Player):
-    """Latents [n, latent] (and labels [n]) -> pictures float32 [n, s, s, c], -1..1."""
+class DcganGenerator(GanNetwork):
+    """Latents [n, latent] (and labels [n]) -> images float32 [n, s, s, c], -1..1."""
 
     def __init__(self, size=32, channels=1, latent=64, classes=0, width=32, **options) -> None:
         super().__init__(size, channels, latent, classes, width, **options)
@@ -148,7 +148,7 @@ class DcganGenerator(Player):
         self.built = True
 
     def call(self, latents, labels=None, seed=None, truncation=1.0, training=False):
-        """Pictures of latents; `seed` is a StyleGAN's and not used.
+        """Images of latents; `seed` is a StyleGAN's and not used.
 
         Truncation shrinks the latents; between 0 and 1 it does little, because the pixel norm undoes most of it.
         """
@@ -161,8 +161,8 @@ class DcganGenerator(Player):
             return latents
         return tf.concat([latents, tf.cast(self.embedding(labels), latents.dtype)], -1)
 
-    def paint(self, latents, labels, seed, mixing):
-        """Float32 [n, s, s, c] for the game, before the tanh; seed and share of mixed styles are a StyleGAN's."""
+    def sample(self, latents, labels, seed, mixing):
+        """Float32 [n, s, s, c] for the GAN, before the tanh; seed and share of mixed styles are a StyleGAN's."""
         del seed, mixing
         x = self._conditioned(latents, labels)
         for layer in self.body.layers[1:-1]:  # a chain; its last link is the tanh
@@ -170,29 +170,29 @@ class DcganGenerator(Player):
         return tf.cast(x, tf.float32)
 
 
-@keras.saving.register_keras_serializable("tlkit")
-class DcganCritic(Player):
-    """Pictures float [n, s, s, c], -1..1 (and labels [n]) -> float32 [n]: above 0 is "real"."""
+@keras.saving.register_keras_serializable("tlkit", name="DcganCritic")
+class DcganDiscriminator(GanNetwork):
+    """Images float [n, s, s, c], -1..1 (and labels [n]) -> float32 [n]: above 0 is "real"."""
 
     def __init__(self, size=32, channels=1, latent=64, classes=0, width=32, **options) -> None:
         super().__init__(size, channels, latent, classes, width, **options)
         policy = self.dtype_policy
-        x = pictures = keras.Input((size, size, channels))
+        x = images = keras.Input((size, size, channels))
         for side in [STEM, *sides(size)][-2::-1]:
             filters = channels_at(side, width)
             x = layers.Conv2D(filters, 3, 2, padding="same", kernel_initializer="he_normal", dtype=policy)(x)
             x = layers.LeakyReLU(0.2, dtype=policy)(x)
         x = layers.Flatten(dtype="float32")(x)
         score = layers.Dense(1, dtype="float32")(x)
-        self.body = keras.Model(pictures, [score, x])
+        self.body = keras.Model(images, [score, x])
         self.embedding = layers.Embedding(classes, x.shape[-1], dtype="float32") if classes else None
         if self.embedding:
             self.embedding.build()
         self.built = True
 
-    def call(self, pictures, labels=None, training=False):
+    def call(self, images, labels=None, training=False):
         """Scores; with classes the projection of Miyato 2018 is added."""
-        score, features = self.body(pictures, training=training)
+        score, features = self.body(images, training=training)
         return project_class(score, features, self.embedding, labels)
 
 
@@ -229,5 +229,5 @@ def build_dcgan(
     given = (size, channels, latent, classes, width)
     return Networks(
         DcganGenerator(*given, dtype=precision, name="generator"),
-        DcganCritic(*given, dtype=precision, name="critic"),
+        DcganDiscriminator(*given, dtype=precision, name="critic"),
     )

@@ -1,6 +1,6 @@
-"""Random changes inside the game: real and fake pictures are changed alike before the critic sees them.
+"""Random changes inside the GAN: real and fake images are changed alike before the discriminator sees them.
 
-The critic cannot learn a hundred pictures by heart when it never sees the same one twice, and the generator learns
+The discriminator cannot learn a hundred images by heart when it never sees the same one twice, and the generator learns
 through the changes because each is differentiable with respect to the pixels. Moves are products with selection
 matrices (one 1 in each row), which a CPU does faster than a gather and whose gradient is again a product.
 
@@ -31,39 +31,39 @@ def check_policy(policy: Sequence[str]) -> None:
 
 
 def augment(
-    pictures: tf.Tensor,
+    images: tf.Tensor,
     seed: tf.Tensor,
     p: tf.Tensor | float = 1.0,
     policy: Sequence[str] = AUGMENTATIONS[:2],
 ) -> tf.Tensor:
-    """Change each picture by its own draw; each named operation is applied with probability p.
+    """Change each image by its own draw; each named operation is applied with probability p.
 
-    A translated picture continues its edge pixels. The paper pads zeros, which on the bright background of a
-    radiograph is a grey band: an edge that is in no real picture and the strongest thing in sight.
+    A translated image continues its edge pixels. The paper pads zeros, which on the bright background of a
+    radiograph is a grey band: an edge that is in no real image and the strongest thing in sight.
     The hole of a cutout stays at zero, as in the paper: it has to be seen as a hole.
     Drawing "no turn" or a shift of zero is part of an operation, so at p = 1 a quarter is still not turned.
 
     Args:
-        pictures: float [b, s, s, c], -1..1.
+        images: float [b, s, s, c], -1..1.
         seed: int32 [2]; the same seed gives the same changes.
         p: Probability, 0..1.
         policy: Words of AUGMENTATIONS, in any order; they are applied in the order of AUGMENTATIONS, moves first.
 
     Returns:
-        Pictures of the same shape and dtype.
+        Images of the same shape and dtype.
     """
     p = tf.cast(p, tf.float32)
     if {"translation", "flip", "turn"} & set(policy):
-        pictures = _move(pictures, fold(seed, 0), p, policy)
+        images = _move(images, fold(seed, 0), p, policy)
     if "colour" in policy:
-        pictures = _recolour(pictures, fold(seed, 1), p)
+        images = _recolour(images, fold(seed, 1), p)
     if "cutout" in policy:
-        pictures = _cut(pictures, fold(seed, 2), p)
-    return pictures
+        images = _cut(images, fold(seed, 2), p)
+    return images
 
 
 def _gate(count: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
-    """Bool [count]: to which pictures an operation is applied."""
+    """Bool [count]: to which images an operation is applied."""
     return tf.random.stateless_uniform([count], fold(seed, 99)) < p
 
 
@@ -72,9 +72,9 @@ def _draw(gate: tf.Tensor, seed: tf.Tensor, least: float, most: float, rest: flo
     return tf.where(gate, tf.random.stateless_uniform(tf.shape(gate), seed, least, most), rest)
 
 
-def _move(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[str]) -> tf.Tensor:
+def _move(images: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[str]) -> tf.Tensor:
     """Right angles, left-right flips and whole-pixel shifts, as one choice of rows and one of columns."""
-    count, side = tf.shape(pictures)[0], pictures.shape[1]
+    count, side = tf.shape(images)[0], images.shape[1]
     rows = columns = tf.tile(tf.range(side)[None], [count, 1])  # [b, s]: which row or column comes here
     if "translation" in policy:
         reach, own = int(side * SHIFT + 0.5), fold(seed, 0)
@@ -93,10 +93,10 @@ def _move(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[s
         rows = tf.where((quarters == 1) | (quarters == 2), side - 1 - rows, rows)
         columns = tf.where(quarters >= 2, side - 1 - columns, columns)
         odd = tf.reshape(quarters % 2 == 1, [-1, 1, 1, 1])
-        pictures = tf.where(odd, tf.transpose(pictures, [0, 2, 1, 3]), pictures)
-    chosen_rows = tf.one_hot(rows, side, dtype=pictures.dtype)
-    chosen_columns = tf.one_hot(columns, side, dtype=pictures.dtype)
-    return tf.einsum("bri,bijc,bkj->brkc", chosen_rows, pictures, chosen_columns)
+        images = tf.where(odd, tf.transpose(images, [0, 2, 1, 3]), images)
+    chosen_rows = tf.one_hot(rows, side, dtype=images.dtype)
+    chosen_columns = tf.one_hot(columns, side, dtype=images.dtype)
+    return tf.einsum("bri,bijc,bkj->brkc", chosen_rows, images, chosen_columns)
 
 
 def _whole(values: tf.Tensor) -> tf.Tensor:
@@ -104,23 +104,23 @@ def _whole(values: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.floor(values), tf.int32)[:, None]
 
 
-def _recolour(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
-    """Brightness +-0.5, saturation times 0..2 (colour pictures), contrast times 0.5..1.5 (DiffAugment)."""
-    gate = _gate(tf.shape(pictures)[0], seed, p)
+def _recolour(images: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+    """Brightness +-0.5, saturation times 0..2 (colour images), contrast times 0.5..1.5 (DiffAugment)."""
+    gate = _gate(tf.shape(images)[0], seed, p)
 
     def drawn(number: int, reach: float) -> tf.Tensor:
         values = _draw(gate, fold(seed, number), -reach, reach)
-        return tf.cast(tf.reshape(values, [-1, 1, 1, 1]), pictures.dtype)
+        return tf.cast(tf.reshape(values, [-1, 1, 1, 1]), images.dtype)
 
-    pictures += drawn(0, 0.5)
-    if pictures.shape[-1] > 1:
-        pictures += (pictures - tf.reduce_mean(pictures, -1, keepdims=True)) * drawn(1, 1.0)
-    return pictures + (pictures - tf.reduce_mean(pictures, [1, 2, 3], keepdims=True)) * drawn(2, 0.5)
+    images += drawn(0, 0.5)
+    if images.shape[-1] > 1:
+        images += (images - tf.reduce_mean(images, -1, keepdims=True)) * drawn(1, 1.0)
+    return images + (images - tf.reduce_mean(images, [1, 2, 3], keepdims=True)) * drawn(2, 0.5)
 
 
-def _cut(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
-    """Set a square of half the side to zero; its centre may lie anywhere in the picture."""
-    count, side = tf.shape(pictures)[0], pictures.shape[1]
+def _cut(images: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
+    """Set a square of half the side to zero; its centre may lie anywhere in the image."""
+    count, side = tf.shape(images)[0], images.shape[1]
     hole = int(side * HOLE + 0.5)
     within = []
     for axis in (0, 1):
@@ -128,4 +128,4 @@ def _cut(pictures: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
         offset = tf.range(side, dtype=tf.float32) - centre + hole // 2  # 0 .. hole - 1 inside
         within.append((offset >= 0) & (offset < hole))
     holes = within[0][:, :, None] & within[1][:, None, :] & _gate(count, seed, p)[:, None, None]
-    return pictures * tf.cast(~holes, pictures.dtype)[..., None]
+    return images * tf.cast(~holes, images.dtype)[..., None]

@@ -1,4 +1,4 @@
-"""Chapters behind the game: what the fakes are worth, what the generator can do, and its export."""
+"""Chapters behind the GAN: what the fakes are worth, what the generator can do, and its export."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tlkit.core.run import Run, check_room
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING
 from tlkit.tasks.classification.workflow import CHECKPOINTS
-from tlkit.tasks.synthesis.train_workflow import Judge
+from tlkit.tasks.synthesis.train_workflow import Evaluator
 from tlkit.tasks.synthesis.workflow import SHOWN, Subject
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.gan import Gan
 
 MIXED = 5  # rows and columns of the style-mixing grid
 WALKS, FRAMES = 4, 12  # of the interpolation, frames each
-PROJECTED, SOUGHT = 3, 200  # real pictures sought in the latent space, steps of each search
+PROJECTED, SOUGHT = 3, 200  # real images sought in the latent space, steps of each search
 LEVELS = ("coarse", "middle", "fine")
 TRUNCATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -29,8 +29,8 @@ TRUNCATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # --- Tasting ---
 
 
-def taste_fakes(
-    run: Run, game: Game, subject: Subject, judge: Judge, number: int, truncation: float = 1.0
+def evaluate(
+    run: Run, gan: Gan, subject: Subject, evaluator: Evaluator, number: int, truncation: float = 1.0
 ) -> np.ndarray:
     """Write `number` fakes of each class, measure them against training and test, and draw both.
 
@@ -47,17 +47,21 @@ def taste_fakes(
 
     fakes = []
     for label in range(len(subject.class_names)):
-        latents = random_latents(game, number, run.seed + 1 + label)
+        latents = random_latents(gan, number, run.seed + 1 + label)
         labels = np.full(number, label, np.int32) if len(subject.class_names) > 1 else None
-        fakes.append(sample(game, latents, truncation=truncation, labels=labels))
+        fakes.append(sample(gan, latents, truncation=truncation, labels=labels))
     write_fakes(run, fakes, subject.class_names, subject.bits)
     everything = np.concatenate(fakes)
-    found = judge(everything)
+    found = evaluator(everything)
     measures = measure_synthesis(
-        judge.real(TRAINING), judge.real(TEST), found, extractor=judge.featurizer.name, seed=run.seed
+        evaluator.real(TRAINING),
+        evaluator.real(TEST),
+        found,
+        extractor=evaluator.featurizer.name,
+        seed=run.seed,
     )
     run.record(measures=measures, synthetic=dict.fromkeys(subject.class_names, number))
-    _draw_evidence(run, subject, judge, everything, found)
+    _draw_figures(run, subject, evaluator, everything, found)
     _say_measures(run, measures)
     return everything
 
@@ -68,38 +72,40 @@ def write_fakes(run: Run, fakes: Sequence[np.ndarray], class_names: Sequence[str
     Raises:
         RunFailed: The disk has no room for them.
     """
-    from tlkit.data.images.decoding.depth import write_picture
+    from tlkit.data.images.decoding.depth import write_image
     from tlkit.data.images.synthetic import SYNTHETIC
 
     needed = sum(array.size for array in fakes) * (2 if bits == 16 else 1)
     check_room(run, sum(map(len, fakes)), needed)
-    for name, pictures in zip(class_names, fakes, strict=True):
+    for name, images in zip(class_names, fakes, strict=True):
         folder = run.folder.folder(f"{SYNTHETIC}/{name}")
-        for number, picture in enumerate(pictures, 1):
-            write_picture(folder / f"{number:05}.png", picture, bits)
+        for number, image in enumerate(images, 1):
+            write_image(folder / f"{number:05}.png", image, bits)
 
 
-def _draw_evidence(run: Run, subject: Subject, judge: Judge, fakes: np.ndarray, features: np.ndarray) -> None:
+def _draw_figures(
+    run: Run, subject: Subject, evaluator: Evaluator, fakes: np.ndarray, features: np.ndarray
+) -> None:
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.synthesis.metrics.summary import memorisation
     from tlkit.tasks.synthesis.reporting import plots as draw
-    from tlkit.tasks.synthesis.reporting.curves import game_curves
+    from tlkit.tasks.synthesis.reporting.curves import gan_curves
 
-    folder, reals = run.folder.folder("pictures"), subject.pictures[TRAINING]
+    folder, reals = run.folder.folder("pictures"), subject.images[TRAINING]
     save(draw.reals_beside_fakes(_spread(reals, SHOWN), _spread(fakes, SHOWN)), folder / "grid.png")
-    found = memorisation(judge.real(TRAINING), features, judge.real(TEST))
+    found = memorisation(evaluator.real(TRAINING), features, evaluator.real(TEST))
     neighbours = draw.nearest_neighbours(
         fakes, reals, found.nearest, found.distances, threshold=found.threshold
     )
     save(neighbours, folder / "neighbours.png")
-    save(game_curves(run.folder.metrics()), folder / "curves.png")
+    save(gan_curves(run.folder.metrics()), folder / "curves.png")
 
 
-def _spread(pictures: np.ndarray, number: int) -> np.ndarray:
-    """`number` pictures evenly out of all, so that every class and series is seen."""
+def _spread(images: np.ndarray, number: int) -> np.ndarray:
+    """`number` images evenly out of all, so that every class and series is seen."""
     import numpy as np
 
-    return pictures[np.linspace(0, len(pictures) - 1, min(number, len(pictures))).astype(int)]
+    return images[np.linspace(0, len(images) - 1, min(number, len(images))).astype(int)]
 
 
 def _say_measures(run: Run, measures: dict[str, Any]) -> None:
@@ -117,98 +123,98 @@ def said_measures(measures: dict[str, Any]) -> str:
     """The measures that count, in a sentence."""
     kid, copied = measures["kid"], measures["memorisation"]
     held_out = copied["held_out"]
-    against = f"{kid['reals']} {kid['against'].replace('_', '-')} pictures"
+    against = f"{kid['reals']} {kid['against'].replace('_', '-')} images"
     return (
         f"KID against {against} {kid['value']:+.4f} ({kid['low']:+.4f} to {kid['high']:+.4f}), precision "
         f"{measures['precision']['value']:.2f}, recall {measures['recall']['value']:.2f}; {copied['value']:.1%} are "
-        "nearer to a training picture than training pictures are to one another"
+        "nearer to a training image than training images are to one another"
         + (f" (of held-out reals {held_out['value']:.1%})." if held_out else ".")
     )
 
 
-def show_latents(run: Run, game: Game, subject: Subject, kind: str) -> None:
+def show_latents(run: Run, gan: Gan, subject: Subject, kind: str) -> None:
     """Draw what the latent space holds: interpolation; for a style network also mixing, truncation and a projection."""
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.synthesis.latents import interpolate, random_latents
     from tlkit.tasks.synthesis.reporting import plots as draw
 
     folder = run.folder.folder("pictures")
-    frames = interpolate(game, random_latents(game, WALKS, run.seed), FRAMES)
+    frames = interpolate(gan, random_latents(gan, WALKS, run.seed), FRAMES)
     walks = frames.reshape(WALKS, FRAMES, *frames.shape[1:])
     save(draw.interpolation_strip(walks), folder / "interpolation.png")
     draw.write_animation(folder / "interpolation.gif", frames)
     if kind == "stylegan":
-        _show_styles(run, game, subject, folder)
+        _show_styles(run, gan, subject, folder)
 
 
-def _show_styles(run: Run, game: Game, subject: Subject, folder: Path) -> None:
+def _show_styles(run: Run, gan: Gan, subject: Subject, folder: Path) -> None:
     import numpy as np
 
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.synthesis.latents import mix_styles, project, random_latents, truncation_sweep
     from tlkit.tasks.synthesis.reporting import plots as draw
 
-    rows, columns = random_latents(game, MIXED, run.seed), random_latents(game, MIXED, run.seed + 1)
-    mixed = {level: mix_styles(game, rows, columns, level) for level in LEVELS}
+    rows, columns = random_latents(gan, MIXED, run.seed), random_latents(gan, MIXED, run.seed + 1)
+    mixed = {level: mix_styles(gan, rows, columns, level) for level in LEVELS}
     first = mixed["coarse"]
     grids = {level: found.grid for level, found in mixed.items()}
     save(draw.mixing_grid(first.rows, first.columns, grids), folder / "mixing.png")
-    sweep = truncation_sweep(game, random_latents(game, 8, run.seed), TRUNCATIONS)
+    sweep = truncation_sweep(gan, random_latents(gan, 8, run.seed), TRUNCATIONS)
     save(draw.truncation_sweep(sweep, TRUNCATIONS), folder / "truncation.png")
-    reals = subject.pictures[TEST][:PROJECTED]
+    reals = subject.images[TEST][:PROJECTED]
     labels = [int(label) for label in subject.labels[TEST]]
     found = [
-        project(game, real, SOUGHT, seed=run.seed, label=label)
+        project(gan, real, SOUGHT, seed=run.seed, label=label)
         for real, label in zip(reals, labels, strict=False)
     ]
     if found:
-        pictures = np.stack([one.picture for one in found])
+        images = np.stack([one.image for one in found])
         errors = np.stack([one.errors for one in found])
-        save(draw.projection(reals, pictures, errors), folder / "projection.png")
+        save(draw.projection(reals, images, errors), folder / "projection.png")
 
 
 # --- Serving ---
 
 CAPTIONS = {
-    "grid": "Real training pictures beside fakes, neither chosen.",
-    "neighbours": "Fakes beside the training picture nearest to them: the closest pairs first.",
-    "curves": "The game: KID against validation with its interval, losses, and the critic's opinion.",
+    "grid": "Real training images beside fakes, neither chosen.",
+    "neighbours": "Fakes beside the training image nearest to them: the closest pairs first.",
+    "curves": "The GAN: KID against validation with its interval, losses, and the discriminator's opinion.",
     "interpolation": "A walk between latent codes (interpolation.gif is its film).",
     "mixing": "Styles mixed: coarse ones decide pose and shape, fine ones texture and level.",
     "truncation": "From the average (0) to full variety (1).",
-    "projection": "Real pictures of the test part, and the nearest that the generator can make.",
+    "projection": "Real images of the test part, and the nearest that the generator can make.",
 }
 
 
-def serve_generator(run: Run, game: Game, subject: Subject) -> None:
+def export(run: Run, gan: Gan, subject: Subject) -> None:
     """Write model.keras, the SavedModel `generate` and the report, and check that both generators agree."""
-    from tlkit.engine.reporting.tensorboard import ScalarBoard
+    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
     from tlkit.tasks.synthesis.serving.saved_model import check_generator_parity, export_generator
 
     folder = run.folder.path
-    game.average.save(folder / "model.keras")
-    export_generator(game.average, folder, class_names=subject.class_names, bits=subject.bits)
-    parity = check_generator_parity(game.average, folder)
+    gan.average.save(folder / "model.keras")
+    export_generator(gan.average, folder, class_names=subject.class_names, bits=subject.bits)
+    parity = check_generator_parity(gan.average, folder)
     run.record(parity=parity)
-    board = ScalarBoard(run.folder.folder("tensorboard") / "game")
+    tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "game")
     for file in sorted(run.folder.folder("pictures").glob("*.png")):
-        board.add_picture(file.stem, file, run.card()["game"]["steps"])
-    board.close()
+        tensorboard.add_image(file.stem, file, run.card()["game"]["steps"])
+    tensorboard.close()
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
-    write_generator_page(run, subject)
+    write_generator_report(run, subject)
 
 
-def write_generator_page(run: Run, subject: Subject) -> None:
+def write_generator_report(run: Run, subject: Subject) -> None:
     """Write the report of a synthesising run from its card."""
-    from tlkit.engine.reporting.html import Table, write_page
+    from tlkit.engine.reporting.html import Table, write_report
 
     card = run.card()
-    game, model = card["game"], card["model"]
+    gan, model = card["game"], card["model"]
     names = ", ".join(subject.class_names)
     lead = (
-        f"A {model['network']} learned {names} from {len(subject.pictures[TRAINING])} training pictures at "
-        f"{model['image_size']} x {model['image_size']} pixels in {game['steps']} steps ({game['seconds'] / 60:.1f} "
+        f"A {model['network']} learned {names} from {len(subject.images[TRAINING])} training images at "
+        f"{model['image_size']} x {model['image_size']} pixels in {gan['steps']} steps ({gan['seconds'] / 60:.1f} "
         f"minutes). {said_measures(card['measures'])}"
     )
     tables = [
@@ -218,12 +224,12 @@ def write_generator_page(run: Run, subject: Subject) -> None:
             measure_rows(card["measures"]),
             note=missing_measures(card["measures"]),
         ),
-        Table("The game", ("", ""), [[key.replace("_", " "), _cell(value)] for key, value in game.items()]),
+        Table("The GAN", ("", ""), [[key.replace("_", " "), _cell(value)] for key, value in gan.items()]),
     ]
     folder = run.folder.path
     there = [f"{name}.png" for name in CAPTIONS if (folder / "pictures" / f"{name}.png").is_file()]
-    pictures = [(name, CAPTIONS[name.removesuffix(".png")]) for name in there]
-    write_page(folder, f"Synthetic {names}", lead, tables, pictures)
+    images = [(name, CAPTIONS[name.removesuffix(".png")]) for name in there]
+    write_report(folder, f"Synthetic {names}", lead, tables, images)
 
 
 def missing_measures(measures: dict[str, Any]) -> str:
@@ -262,8 +268,10 @@ def _cell(value: Any) -> Any:
 
 
 def done(run: Run, number: int) -> None:
-    """Say where the pictures lie and how a classifier uses them."""
+    """Say where the images lie and how a classifier uses them."""
     run.say(
-        f"{count(number, 'synthetic picture')}: {run.folder.final / 'synthetic'}. A classifier takes them with"
+        f"{count(number, 'synthetic image')}: {run.folder.final / 'synthetic'}. A classifier takes them with"
     )
-    run.say(f"  tlkit run fine-tune {run.options.get('source')} --more {run.folder.name}/{run.folder.number}")
+    run.say(
+        f"  tlkit run fine-tune {run.options.get('source')} --synthetic {run.folder.name}/{run.folder.number}"
+    )

@@ -1,7 +1,7 @@
-"""Playing a game to its end: `fit()` over a stream that follows from (seed, step), checkpoints, exact resume.
+"""Playing a GAN to its end: `fit()` over a stream that follows from (seed, step), checkpoints, exact resume.
 
 Everything is written to one file every so many steps; a run that was interrupted goes on from there as if nothing
-had been. A loss, gradient or weight that is not a number takes the game back to the last checkpoint with halved rates,
+had been. A loss, gradient or weight that is not a number takes the GAN back to the last checkpoint with halved rates,
 once; the second time the step is kept in a replay and the run has failed. A generator that has collapsed is begun
 again with other weights, twice; the third time the run has failed.
 """
@@ -27,38 +27,38 @@ from tlkit.engine.training.fit import check_settings
 from tlkit.engine.training.nan_guard import listed
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.synthesis.dcgan import check_size
-from tlkit.tasks.synthesis.gan import Game, look_at_game
-from tlkit.tasks.synthesis.settings import LEAST_PICTURES
+from tlkit.tasks.synthesis.gan import Gan, look_at_gan
+from tlkit.tasks.synthesis.settings import LEAST_IMAGES
 from tlkit.tasks.synthesis.total_collapse import Collapse, constant_reason
 
 CHECKPOINT = "last.npz"
-BEGUN_AGAIN = 2  # how often a collapsed game is
+BEGUN_AGAIN = 2  # how often a collapsed GAN is
 OTHER_SEED = 1_000_003  # from one beginning to the next: far from the seeds that people give to other runs
-REMEDY = "Start a new run with another --seed, a lower --learning-rate, or more pictures."
+REMEDY = "Start a new run with another --seed, a lower --learning-rate, or more images."
 
 
 @dataclass
-class GameWatchers:
+class GanWatchers:
     """Who is told what happens; each may be absent.
 
     Attributes:
         step: (steps done, steps in all, logs) after every step; logs has images_per_second.
-        checkpoint: (steps done, game) -> a reason to stop, a `Collapse`, or None.
+        checkpoint: (steps done, GAN) -> a reason to stop, a `Collapse`, or None.
         note: A sentence about something that happened, such as a rollback.
     """
 
     step: Callable[[int, int, dict[str, float]], None] = field(default=lambda *_: None)
-    checkpoint: Callable[[int, Game], str | None] = field(default=lambda *_: None)
+    checkpoint: Callable[[int, Gan], str | None] = field(default=lambda *_: None)
     note: Callable[[str], None] = field(default=lambda _: None)
 
 
 @dataclass(frozen=True)
-class GameResult:
-    """What a game came to.
+class GanResult:
+    """What a GAN came to.
 
     Attributes:
         steps: Steps done in all, those before an interruption counted.
-        images: Real pictures shown, repetitions counted.
+        images: Real images shown, repetitions counted.
         seconds: Wall time of the steps in all.
         stopped: Why it ended.
         notes: What was said on the way.
@@ -73,56 +73,56 @@ class GameResult:
     begun_again: tuple[int, ...] = ()
 
 
-def check_pictures(pictures: np.ndarray, size: int, channels: int) -> None:
-    """Raise where a game cannot be played with pictures float32 [n, s, s, c], 0..1.
+def check_images(images: np.ndarray, size: int, channels: int) -> None:
+    """Raise where a GAN cannot be played with images float32 [n, s, s, c], 0..1.
 
     Raises:
         UsageFault: The size cannot be made.
         DataFault: Too few, of another shape, not numbers, out of range, or all alike.
     """
     check_size(size)
-    if len(pictures) < LEAST_PICTURES:
+    if len(images) < LEAST_IMAGES:
         raise DataFault(
-            f"A game needs at least {LEAST_PICTURES} pictures; here are {len(pictures)}.",
-            "Add pictures, or move fewer of them into the validation and test parts.",
+            f"A GAN needs at least {LEAST_IMAGES} images; here are {len(images)}.",
+            "Add images, or move fewer of them into the validation and test parts.",
         )
-    if pictures.shape[1:] != (size, size, channels):
+    if images.shape[1:] != (size, size, channels):
         raise DataFault(
-            f"The pictures have shape {pictures.shape[1:]}, the networks take {(size, size, channels)}.",
+            f"The images have shape {images.shape[1:]}, the networks take {(size, size, channels)}.",
             "Read them with the same --size and --channels.",
         )
-    faulty = np.flatnonzero(~np.isfinite(pictures).all((1, 2, 3)))
+    faulty = np.flatnonzero(~np.isfinite(images).all((1, 2, 3)))
     if len(faulty):
-        raise DataFault(f"Picture {faulty[0]} holds values that are not numbers.", "Leave it out or mend it.")
-    if pictures.min() < 0 or pictures.max() > 1:
+        raise DataFault(f"Image {faulty[0]} holds values that are not numbers.", "Leave it out or mend it.")
+    if images.min() < 0 or images.max() > 1:
         raise DataFault(
-            f"The pictures lie between {pictures.min():g} and {pictures.max():g}, not 0 and 1.",
+            f"The images lie between {images.min():g} and {images.max():g}, not 0 and 1.",
             "Divide 8-bit values by 255 and 16-bit values by 65535.",
         )
-    if np.ptp(pictures, axis=0).max() == 0:
-        raise DataFault("All pictures are the same.", "Give pictures that differ.")
+    if np.ptp(images, axis=0).max() == 0:
+        raise DataFault("All images are the same.", "Give images that differ.")
 
 
-def picture_stream(
-    pictures: np.ndarray, labels: np.ndarray | None, batch: int, seed: int, first: int
+def image_stream(
+    images: np.ndarray, labels: np.ndarray | None, batch: int, seed: int, first: int
 ) -> tf.data.Dataset:
     """(float32 [b, s, s, c], -1..1; int32 [b]) for every step from `first` on, without end.
 
-    Each picture comes once in a round, in an order that follows from (seed, round); a batch may span rounds.
+    Each image comes once in a round, in an order that follows from (seed, round); a batch may span rounds.
     """
-    count = len(pictures)
-    pixels = tf.constant(pictures * 2 - 1, tf.float32)
+    count = len(images)
+    pixels = tf.constant(images * 2 - 1, tf.float32)
     kinds = tf.constant(np.zeros(count) if labels is None else labels, tf.int32)
 
     def of_step(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen = pictures_of_step(step, count, batch, seed)
+        chosen = images_of_step(step, count, batch, seed)
         return tf.gather(pixels, chosen), tf.gather(kinds, chosen)
 
     return tf.data.Dataset.range(first, 2**62).map(of_step, num_parallel_calls=1).prefetch(2)
 
 
-def pictures_of_step(step: tf.Tensor, count: int, batch: int, seed: int) -> tf.Tensor:
-    """int32 [batch]: which of `count` pictures are shown in a step, int64 scalar from 0."""
+def images_of_step(step: tf.Tensor, count: int, batch: int, seed: int) -> tf.Tensor:
+    """int32 [batch]: which of `count` images are shown in a step, int64 scalar from 0."""
     base = tf.constant([seed % 2**31, 1], tf.int32)
 
     def order(number: tf.Tensor) -> tf.Tensor:
@@ -135,9 +135,9 @@ def pictures_of_step(step: tf.Tensor, count: int, batch: int, seed: int) -> tf.T
     return tf.ensure_shape(orders[begin : begin + batch], [batch])
 
 
-def fit_game(
-    game: Game,
-    pictures: np.ndarray,
+def fit_gan(
+    gan: Gan,
+    images: np.ndarray,
     labels: np.ndarray | None = None,
     *,
     steps: int,
@@ -145,36 +145,36 @@ def fit_game(
     folder: Path,
     every: int = 500,
     names: Sequence[str] = (),
-    watchers: GameWatchers | None = None,
-) -> GameResult:
+    watchers: GanWatchers | None = None,
+) -> GanResult:
     """Play until `steps` are done, the minutes are over or a watcher has a reason to stop.
 
     Args:
-        game: What to play; its seed is the order's seed too.
-        pictures: float32 [n, s, s, c], 0..1.
+        gan: What to play; its seed is the order's seed too.
+        images: float32 [n, s, s, c], 0..1.
         labels: int [n] where the networks are conditioned on classes.
-        steps: At most so many, those before an interruption counted; from anew where the game is begun again.
+        steps: At most so many, those before an interruption counted; from anew where the GAN is begun again.
         minutes: Stop at the first step after so much wall time, the time before an interruption counted.
         folder: Where the checkpoint lies; what is found there is gone on from.
         every: Steps from one checkpoint to the next.
-        names: [n] the pictures' files, for the sentence about a step that was not finite.
+        names: [n] the images' files, for the sentence about a step that was not finite.
         watchers: Who is told.
 
     Raises:
-        DataFault, UsageFault: See `check_pictures`; or the checkpoint was begun with other settings.
+        DataFault, UsageFault: See `check_images`; or the checkpoint was begun with other settings.
         RunFailed: Values were not numbers a second time (step and files are named, and a replay is kept), the
             generator collapsed a third time, or a checkpoint is damaged or of another model.
     """
-    check_pictures(pictures, game.generator.size, game.generator.channels)
-    _check_labels(labels, game.generator.classes, len(pictures))
-    keeper = _Keeper(steps, minutes, Path(folder) / CHECKPOINT, every, watchers or GameWatchers())
-    keeper.set_model(game)
-    keeper.pictures, keeper.labels, keeper.names = pictures, labels, names
+    check_images(images, gan.generator.size, gan.generator.channels)
+    _check_labels(labels, gan.generator.classes, len(images))
+    keeper = _Keeper(steps, minutes, Path(folder) / CHECKPOINT, every, watchers or GanWatchers())
+    keeper.set_model(gan)
+    keeper.images, keeper.labels, keeper.names = images, labels, names
     keeper.restore()
     while not keeper.ended():
-        first = int(game.step)
-        game.fit(
-            picture_stream(pictures, labels, game.play.batch, game.seed, first),
+        first = int(gan.step)
+        gan.fit(
+            image_stream(images, labels, gan.play.batch, gan.seed, first),
             steps_per_epoch=keeper.end - first,
             callbacks=[keeper],
             shuffle=False,  # the stream has its own order
@@ -183,13 +183,13 @@ def fit_game(
     state = keeper.state
     if state["collapsed"]:
         raise RunFailed(
-            f"The generator has collapsed at step {int(game.step)}, {len(state['begun_again'])} times begun again: "
+            f"The generator has collapsed at step {int(gan.step)}, {len(state['begun_again'])} times begun again: "
             f"{state['collapsed']}",
             REMEDY,
         )
     notes, begun_again = tuple(state["notes"]), tuple(state["begun_again"])
-    return GameResult(
-        int(game.step), game.images, round(state["seconds"], 3), state["stopped"], notes, begun_again
+    return GanResult(
+        int(gan.step), gan.images, round(state["seconds"], 3), state["stopped"], notes, begun_again
     )
 
 
@@ -198,13 +198,13 @@ def _check_labels(labels: np.ndarray | None, classes: int, count: int) -> None:
         return
     if labels is None or len(labels) != count or np.min(labels) < 0 or np.max(labels) >= classes:
         raise DataFault(
-            f"Networks conditioned on {classes} classes need a label from 0 to {classes - 1} for each picture.",
+            f"Networks conditioned on {classes} classes need a label from 0 to {classes - 1} for each image.",
             "Give a source with class folders.",
         )
 
 
 class _Keeper(keras.callbacks.Callback):
-    """Keeps checkpoints, stops in time, and takes the game back when values are not numbers."""
+    """Keeps checkpoints, stops in time, and takes the GAN back when values are not numbers."""
 
     def __init__(self, steps, minutes, file, every, watchers) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class _Keeper(keras.callbacks.Callback):
         }
 
     def restore(self) -> None:
-        """Go on where an interrupted game stopped, or write down where this one begins."""
+        """Go on where an interrupted GAN stopped, or write down where this one begins."""
         self._spent = 0.0
         if self.file.is_file():
             self.state = {**self.state, **self._load()}  # a checkpoint of before may lack the newest fields
@@ -280,7 +280,7 @@ class _Keeper(keras.callbacks.Callback):
             return
         told = self.watchers.checkpoint(self._step, self.model) or ""
         settled = self._step - self.model.begun >= SETTLED
-        lost = (constant_reason(self.model, self.pictures) if settled else None) or (
+        lost = (constant_reason(self.model, self.images) if settled else None) or (
             str(told) if isinstance(told, Collapse) else ""
         )
         self.state["seconds"] = self._spent + time.monotonic() - self._began
@@ -307,8 +307,8 @@ class _Keeper(keras.callbacks.Callback):
 
     @property
     def _settings(self) -> dict[str, Any]:
-        """What must be the same when the game is gone on with."""
-        facts = {**asdict(self.model.play), "pictures": len(self.pictures), "seed": self.model.seed}
+        """What must be the same when the GAN is gone on with."""
+        facts = {**asdict(self.model.play), "pictures": len(self.images), "seed": self.model.seed}
         return json.loads(json.dumps(facts))
 
     def _save(self) -> None:
@@ -319,13 +319,13 @@ class _Keeper(keras.callbacks.Callback):
         settings = state.pop("settings", {})
         if "saturation" not in settings:  # begun before there was such a penalty, and gone on with as begun
             self.model.play = replace(self.model.play, saturation=0.0)
-        check_settings("The game", settings, self._settings)
+        check_settings("The GAN", settings, self._settings)
         return state
 
     def _files(self) -> tuple[str, ...]:
         """The files of the step that is next."""
         step = tf.cast(self.model.step.value, tf.int64)
-        chosen = pictures_of_step(step, len(self.pictures), self.model.play.batch, self.model.seed)
+        chosen = images_of_step(step, len(self.images), self.model.play.batch, self.model.seed)
         return tuple(self.names[i] for i in chosen.numpy()) if self.names else ()
 
     def _roll_back(self, *, counted: bool = False) -> None:
@@ -358,19 +358,19 @@ class _Keeper(keras.callbacks.Callback):
 
     def _keep_replay(self, files: tuple[str, ...]) -> str:
         """Write the step that is next, which changed nothing; returns what to say of it."""
-        game = self.model
-        data = picture_stream(self.pictures, self.labels, game.play.batch, game.seed, int(game.step))
+        gan = self.model
+        data = image_stream(self.images, self.labels, gan.play.batch, gan.seed, int(gan.step))
         batch = next(iter(data))
         facts = {
-            "generator": keras.saving.serialize_keras_object(game.generator),
-            "critic": keras.saving.serialize_keras_object(game.critic),
-            "play": asdict(game.play),
+            "generator": keras.saving.serialize_keras_object(gan.generator),
+            "critic": keras.saving.serialize_keras_object(gan.discriminator),
+            "play": asdict(gan.play),
         }
-        found = look_at_game(game, batch)  # nothing changes
-        rate = float(keras.ops.convert_to_numpy(game.critic_optimizer.learning_rate))
-        place: dict[str, Any] = {"phase": "game", "epoch": 0, "step": int(game.step) + 1, "files": files}
+        found = look_at_gan(gan, batch)  # nothing changes
+        rate = float(keras.ops.convert_to_numpy(gan.discriminator_optimizer.learning_rate))
+        place: dict[str, Any] = {"phase": "game", "epoch": 0, "step": int(gan.step) + 1, "files": files}
         replay = replays.Replay(
-            "game", **place, seed=game.seed, learning_rate=rate, found=found, network=facts
+            "game", **place, seed=gan.seed, learning_rate=rate, found=found, network=facts
         )
-        there = replays.write(self.file.parent, replay, game.state, batch, None)
+        there = replays.write(self.file.parent, replay, gan.state, batch, None)
         return f" tlkit replay {there} repeats the step and says more."

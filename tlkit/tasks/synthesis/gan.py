@@ -1,9 +1,9 @@
-"""The game of two networks: one compiled step in which the critic and the generator both learn.
+"""The GAN of two networks: one compiled step in which the discriminator and the generator both learn.
 
 Everything random in a step (latents, noise, style mixing, augmentation) follows from (seed, step), so the values of
 the variables and the step's number are all that is needed to go on bit for bit.
-One forward pass of the fakes serves both players: gradients of both losses are taken at the same weights
-(simultaneous steps, Mescheder 2017), which saves a pass of the generator and one of the critic.
+One forward pass of the fakes serves both networks: gradients of both losses are taken at the same weights
+(simultaneous steps, Mescheder 2017), which saves a pass of the generator and one of the discriminator.
 
 Sources: Goodfellow 2014; Mescheder 2018 (R1); Karras 2020 (lazy penalty, ADA); Yazici 2019 (averaged generator).
 """
@@ -30,29 +30,29 @@ LOSSES = ("non-saturating", "hinge")
 SATURATED = 3.0  # before the tanh
 
 
-class Slopes(NamedTuple):
+class Gradients(NamedTuple):
     """What a step found out before anything is learned.
 
     Attributes:
-        losses: critic_loss, generator_loss and r1, scalars.
-        critic: Gradients of the critic's trainable variables, under the loss scale if there is one.
+        losses: discriminator_loss, generator_loss and r1, scalars.
+        discriminator: Gradients of the discriminator's trainable variables, under the loss scale if there is one.
         generator: Those of the generator's.
-        sign_real: Mean sign of the critic on real pictures, scalar.
+        sign_real: Mean sign of the discriminator on real images, scalar.
         sign_fake: On fakes.
     """
 
     losses: dict[str, tf.Tensor]
-    critic: list
+    discriminator: list
     generator: list
     sign_real: tf.Tensor
     sign_fake: tf.Tensor
 
 
-class Game(keras.Model):
-    """A generator, a critic and the averaged generator from which samples are taken.
+class Gan(keras.Model):
+    """A generator, a discriminator and the averaged generator from which samples are taken.
 
     Args:
-        networks: The two players; `average` starts as a copy of the generator.
+        networks: The two networks; `average` starts as a copy of the generator.
         play: How they play.
         seed: Of everything random in the steps.
 
@@ -70,7 +70,7 @@ class Game(keras.Model):
         check_policy(play.augmentation)
         if play.loss not in LOSSES:
             raise UsageFault(f"--loss {play.loss} is not known.", f"Choose from {', '.join(LOSSES)}.")
-        self.generator, self.critic = networks
+        self.generator, self.discriminator = networks
         self.play, self.seed = play, seed
         self.average = copy_of(self.generator)
         self.step = self._number("step", 0, "int32")
@@ -81,7 +81,7 @@ class Game(keras.Model):
         self.begun = 0  # the step after which the networks as they are were begun
         self.built = True
         self.generator_optimizer = self._optimizer(self.generator, play.learning_rate, 1.0)
-        self.critic_optimizer = self._optimizer(self.critic, play.critic_rate, 1.0)
+        self.discriminator_optimizer = self._optimizer(self.discriminator, play.critic_rate, 1.0)
         self.compile(self.generator_optimizer, jit_compile=False)  # XLA doubles a step's time on a CPU
 
     def _number(self, name: str, value: float, dtype: str = "float32") -> Any:
@@ -90,7 +90,7 @@ class Game(keras.Model):
         )
 
     def _optimizer(self, network: keras.Model, rate: float, share: float) -> keras.optimizers.Optimizer:
-        """A lazy penalty changes the critic's rate and memory by its share of the steps (Karras 2020, B)."""
+        """A lazy penalty changes the discriminator's rate and memory by its share of the steps (Karras 2020, B)."""
         play = self.play
         optimizer: Any = FusedAdam(rate * share, play.beta_1**share, play.beta_2**share, epsilon=1e-8)
         if network.dtype_policy.compute_dtype == "float16":
@@ -101,26 +101,32 @@ class Game(keras.Model):
     @property
     def state(self) -> list[Any]:
         """All variables that a checkpoint holds, in a fixed order."""
-        parts = (self.generator, self.critic, self.average, self.generator_optimizer, self.critic_optimizer)
+        parts = (
+            self.generator,
+            self.discriminator,
+            self.average,
+            self.generator_optimizer,
+            self.discriminator_optimizer,
+        )
         own = [self.step, self.p, self.signs, self.last_r1]
         return [*own, *(variable for part in parts for variable in part.variables)]
 
     @property
     def images(self) -> int:
-        """Real pictures shown so far, repetitions counted."""
+        """Real images shown so far, repetitions counted."""
         return int(self.step) * self.play.batch
 
     def begin_again(self, seed: int) -> None:
         """Draw both networks anew from a seed, and forget what the optimisers remember and how p was steered.
 
-        The number of steps goes on: latents, noise and the order of pictures, which follow from (seed, step), are then
+        The number of steps goes on: latents, noise and the order of images, which follow from (seed, step), are then
         others too, and nothing that is reported has two values at one step.
         """
         keras.utils.set_random_seed(seed)
         networks = Networks(
-            *(type(one).from_config(one.get_config()) for one in (self.generator, self.critic))
+            *(type(one).from_config(one.get_config()) for one in (self.generator, self.discriminator))
         )
-        fresh = Game(networks, self.play, self.seed)
+        fresh = Gan(networks, self.play, self.seed)
         for kept, new in zip(self.state, fresh.state, strict=True):
             if kept is not self.step:
                 kept.assign(new)
@@ -128,26 +134,26 @@ class Game(keras.Model):
 
     def halve_rates(self) -> None:
         """Halve both learning rates."""
-        for optimizer in (self.generator_optimizer, self.critic_optimizer):
+        for optimizer in (self.generator_optimizer, self.discriminator_optimizer):
             optimizer.learning_rate.assign(optimizer.learning_rate * 0.5)
 
     # --- one step ---
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Let both players learn from real pictures float32 [b, s, s, c], -1..1, and labels int32 [b].
+        """Let both networks learn from real images float32 [b, s, s, c], -1..1, and labels int32 [b].
 
-        Where a loss, a gradient, a weight or a real picture is not finite, nothing is learned, the step is not counted,
+        Where a loss, a gradient, a weight or a real image is not finite, nothing is learned, the step is not counted,
         and both losses are NaN.
         """
         self.traces += 1
-        found = self.slopes(*data)
+        found = self.gradients(*data)
         # under a loss scale gradients overflow as a matter of course, and the optimiser passes over them itself
-        scaled = isinstance(self.critic_optimizer, keras.optimizers.LossScaleOptimizer)
-        asked = [] if scaled else [*found.critic, *found.generator]
+        scaled = isinstance(self.discriminator_optimizer, keras.optimizers.LossScaleOptimizer)
+        asked = [] if scaled else [*found.discriminator, *found.generator]
         weights = [
             variable.value
-            for player in (self.generator, self.critic)
-            for variable in player.trainable_variables
+            for network in (self.generator, self.discriminator)
+            for variable in network.trainable_variables
         ]
         sound = finite([*floats([*data, *weights]), *found.losses.values(), *asked])
         only_if(sound, lambda: self._learn(found))
@@ -160,33 +166,35 @@ class Game(keras.Model):
             "r1": self.last_r1.value,
         }
 
-    def slopes(self, reals: tf.Tensor, labels: tf.Tensor) -> Slopes:
-        """Losses and gradients of both players in the step that is next; nothing changes."""
+    def gradients(self, reals: tf.Tensor, labels: tf.Tensor) -> Gradients:
+        """Losses and gradients of both networks in the step that is next; nothing changes."""
         play, seed = self.play, fold(tf.constant([self.seed % 2**31, 0], tf.int32), self.step.value)
         reals = augment(reals, fold(seed, 0), self.p.value, play.augmentation)
         latents = tf.random.stateless_normal([tf.shape(reals)[0], self.generator.latent], fold(seed, 1))
         with tf.GradientTape(persistent=True) as tape:
-            painted = self.generator.paint(latents, labels, fold(seed, 2), play.mixing)
-            changed = augment(tf.tanh(painted), fold(seed, 3), self.p.value, play.augmentation)
-            on_fake = self.critic(changed, labels, training=True)
-            on_real = self.critic(reals, labels, training=True)
-            critic_loss, generator_loss = losses(on_real, on_fake, play.loss)
-            scaled = self.critic_optimizer.scale_loss(critic_loss)
+            sampled = self.generator.sample(latents, labels, fold(seed, 2), play.mixing)
+            changed = augment(tf.tanh(sampled), fold(seed, 3), self.p.value, play.augmentation)
+            on_fake = self.discriminator(changed, labels, training=True)
+            on_real = self.discriminator(reals, labels, training=True)
+            discriminator_loss, generator_loss = losses(on_real, on_fake, play.loss)
+            scaled = self.discriminator_optimizer.scale_loss(discriminator_loss)
             pulled = (
-                generator_loss + play.saturation * saturation(painted) if play.saturation else generator_loss
+                generator_loss + play.saturation * saturation(sampled) if play.saturation else generator_loss
             )
             generator_scaled = self.generator_optimizer.scale_loss(pulled)
         # an embedding's gradient comes as slices, which cannot be added up
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(scaled, self.critic.trainable_variables)]
+        gradients = [
+            tf.convert_to_tensor(g) for g in tape.gradient(scaled, self.discriminator.trainable_variables)
+        ]
         generator_gradients = tape.gradient(generator_scaled, self.generator.trainable_variables)
         gradients, r1 = self._penalised(gradients, reals, labels)
-        lost = {"critic_loss": critic_loss, "generator_loss": generator_loss, "r1": r1}
+        lost = {"critic_loss": discriminator_loss, "generator_loss": generator_loss, "r1": r1}
         signs = tf.reduce_mean(tf.sign(on_real)), tf.reduce_mean(tf.sign(on_fake))
-        return Slopes(lost, gradients, generator_gradients, *signs)
+        return Gradients(lost, gradients, generator_gradients, *signs)
 
-    def _learn(self, found: Slopes) -> None:
+    def _learn(self, found: Gradients) -> None:
         """Everything that a step changes."""
-        self.critic_optimizer.apply(found.critic, self.critic.trainable_variables)
+        self.discriminator_optimizer.apply(found.discriminator, self.discriminator.trainable_variables)
         self.generator_optimizer.apply(found.generator, self.generator.trainable_variables)
         self.last_r1.assign(found.losses["r1"])
         self._steer(found.sign_real)
@@ -196,7 +204,7 @@ class Game(keras.Model):
         """Add the gradient of R1 in every `r1_every`th step; a branch not taken costs nothing.
 
         Returns:
-            The gradients, and the squared slope of the score at real pictures, that of an earlier step where none
+            The gradients, and the squared slope of the score at real images, that of an earlier step where none
             was due.
         """
         play = self.play
@@ -207,11 +215,11 @@ class Game(keras.Model):
             with tf.GradientTape() as outer:
                 with tf.GradientTape() as inner:
                     inner.watch(reals)
-                    score = tf.reduce_sum(self.critic(reals, labels, training=True))
+                    score = tf.reduce_sum(self.discriminator(reals, labels, training=True))
                 slope = tf.cast(inner.gradient(score, reals), tf.float32)
                 squared = tf.reduce_mean(tf.reduce_sum(tf.square(slope), [1, 2, 3]))
-                loss = self.critic_optimizer.scale_loss(squared * (play.r1 * 0.5 * play.r1_every))
-            more = outer.gradient(loss, self.critic.trainable_variables)
+                loss = self.discriminator_optimizer.scale_loss(squared * (play.r1 * 0.5 * play.r1_every))
+            more = outer.gradient(loss, self.discriminator.trainable_variables)
             # the last bias does not bend the score: its gradient is None
             added = [
                 a if b is None else a + tf.convert_to_tensor(b) for a, b in zip(gradients, more, strict=True)
@@ -223,7 +231,7 @@ class Game(keras.Model):
         return gradients, r1
 
     def _steer(self, sign_real: tf.Tensor) -> None:
-        """ADA: move p up while the critic is too sure of real pictures, else down (Karras 2020, section 3)."""
+        """ADA: move p up while the discriminator is too sure of real images, else down (Karras 2020, section 3)."""
         play = self.play
         if play.ada is None:
             return
@@ -244,62 +252,62 @@ class Game(keras.Model):
         for kept, new in zip(self.average.variables, self.generator.variables, strict=True):
             kept.assign_add(tf.cast(part, kept.dtype) * (new.value - kept.value))
 
-    # --- judging ---
+    # --- evaluating ---
 
-    def critic_scores(
-        self, pictures: np.ndarray, labels: Sequence[int] | np.ndarray | None = None
+    def discriminator_scores(
+        self, images: np.ndarray, labels: Sequence[int] | np.ndarray | None = None
     ) -> np.ndarray:
-        """float32 [n]: the critic's scores of pictures float32 [n, s, s, c], 0..1, not augmented; above 0 is "real".
+        """float32 [n]: the discriminator's scores of images float32 [n, s, s, c], 0..1; above 0 is "real".
 
-        The share above 0 of held-out real pictures falls behind that of the training pictures when the critic
+        The share above 0 of held-out real images falls behind that of the training images when the discriminator
         learns these by heart.
         """
-        if not hasattr(self, "_judge"):
-            self._judge = tf.function(lambda x, y: self.critic(x * 2 - 1, y), reduce_retracing=True)
-        labels = np.zeros(len(pictures)) if labels is None else labels
+        if not hasattr(self, "_scored"):
+            self._scored = tf.function(lambda x, y: self.discriminator(x * 2 - 1, y), reduce_retracing=True)
+        labels = np.zeros(len(images)) if labels is None else labels
         batch = self.play.batch
         scores = [
-            self._judge(
-                tf.constant(pictures[i : i + batch], tf.float32), tf.constant(labels[i : i + batch], tf.int32)
+            self._scored(
+                tf.constant(images[i : i + batch], tf.float32), tf.constant(labels[i : i + batch], tf.int32)
             )
-            for i in range(0, len(pictures), batch)
+            for i in range(0, len(images), batch)
         ]
         return np.concatenate(scores) if scores else np.zeros(0, np.float32)
 
 
 def losses(on_real: tf.Tensor, on_fake: tf.Tensor, kind: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """The critic's and the generator's loss of scores float32 [n]."""
+    """The discriminator's and the generator's loss of scores float32 [n]."""
     if kind == "hinge":
-        critic = tf.reduce_mean(tf.nn.relu(1 - on_real)) + tf.reduce_mean(tf.nn.relu(1 + on_fake))
-        return critic, -tf.reduce_mean(on_fake)
-    critic = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
-    return critic, tf.reduce_mean(tf.nn.softplus(-on_fake))
+        discriminator = tf.reduce_mean(tf.nn.relu(1 - on_real)) + tf.reduce_mean(tf.nn.relu(1 + on_fake))
+        return discriminator, -tf.reduce_mean(on_fake)
+    discriminator = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
+    return discriminator, tf.reduce_mean(tf.nn.softplus(-on_fake))
 
 
-def saturation(painted: tf.Tensor) -> tf.Tensor:
+def saturation(sampled: tf.Tensor) -> tf.Tensor:
     """Mean square by which what goes into the tanh lies beyond +-3, scalar.
 
-    The first thing that a critic sees is how bright pictures are, and the generator's weights, all moved the same way,
-    swing between black and white. Beyond 3 the tanh's slope is below 0.01: a swing that ends there is
-    answered by no gradient, and all samples stay one picture. This is the gradient that leads back; tanh(3) is
+    The first thing that a discriminator sees is how bright images are, and the generator's weights, all moved the
+    same way, swing between black and white. Beyond 3 the tanh's slope is below 0.01: a swing that ends there is
+    answered by no gradient, and all samples stay one image. This is the gradient that leads back; tanh(3) is
     0.995, within a step of 8-bit pixels of what is given up.
     """
-    return tf.reduce_mean(tf.square(tf.nn.relu(tf.abs(painted) - SATURATED)))
+    return tf.reduce_mean(tf.square(tf.nn.relu(tf.abs(sampled) - SATURATED)))
 
 
-def look_at_game(game: Game, batch: tuple[Any, Any]) -> Findings:
-    """Compute the game's next step with this batch, change nothing, and say what is not finite."""
-    found = tf.function(game.slopes, autograph=False)(*map(tf.convert_to_tensor, batch))
+def look_at_gan(gan: Gan, batch: tuple[Any, Any]) -> Findings:
+    """Compute the GAN's next step with this batch, change nothing, and say what is not finite."""
+    found = tf.function(gan.gradients, autograph=False)(*map(tf.convert_to_tensor, batch))
     learned = [
         f"{name}/{variable.path}"
-        for name, player in (("critic", game.critic), ("generator", game.generator))
-        for variable in player.trainable_variables
+        for name, network in (("critic", gan.discriminator), ("generator", gan.generator))
+        for variable in network.trainable_variables
     ]
-    pairs = zip(learned, [*found.critic, *found.generator], strict=True)
+    pairs = zip(learned, [*found.discriminator, *found.generator], strict=True)
     weights = (
         f"{name}/{path}"
-        for name, player in (("critic", game.critic), ("generator", game.generator))
-        for path in not_finite(player.variables)
+        for name, network in (("critic", gan.discriminator), ("generator", gan.generator))
+        for path in not_finite(network.variables)
     )
     return Findings(
         loss={name: float(value) for name, value in found.losses.items()},

@@ -1,4 +1,4 @@
-"""Chapters of `generate`: a finished generator makes as many pictures as are wanted."""
+"""The workflow of `generate`: a finished generator makes as many images as are wanted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Generator(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def find_generator(run: Run, source: str, classes: Sequence[str]) -> Generator:
+def load_generator(run: Run, source: str, classes: Sequence[str]) -> Generator:
     """Start TensorFlow and load the generator of a run.
 
     Raises:
@@ -68,12 +68,12 @@ def plan(generator: Generator, samples: int) -> dict[str, Any]:
         "generator": f"{generator.folder.parent.name}/{generator.folder.name}",
         "classes": list(generator.class_names),
         "samples": samples,
-        "time": untold("it is some milliseconds a picture, and more for large ones."),
+        "time": untold("it is some milliseconds an image, and more for large ones."),
     }
 
 
-def make_pictures(run: Run, generator: Generator, samples: int, truncation: float) -> list[np.ndarray]:
-    """Write `samples` pictures of each class, and which real pictures the generator had learned from.
+def sample(run: Run, generator: Generator, samples: int, truncation: float) -> list[np.ndarray]:
+    """Write `samples` images of each class, and which real images the generator had learned from.
 
     Returns:
         For each class float32 [samples, s, s, c] in 0..1.
@@ -85,7 +85,7 @@ def make_pictures(run: Run, generator: Generator, samples: int, truncation: floa
 
     collapsed = collapse_of(generator.folder)
     if collapsed:
-        run.say(f"This generator had collapsed; --more refuses its pictures. {collapsed}")
+        run.say(f"This generator had collapsed; --synthetic refuses its images. {collapsed}")
         run.record(collapsed=collapsed)
     made = []
     for name in generator.class_names:
@@ -98,23 +98,23 @@ def make_pictures(run: Run, generator: Generator, samples: int, truncation: floa
     return made
 
 
-def write_pictures_page(run: Run, generator: Generator, made: list[np.ndarray], truncation: float) -> None:
-    """Write card, a sheet of the pictures, and the page."""
+def export(run: Run, generator: Generator, made: list[np.ndarray], truncation: float) -> None:
+    """Write card, a sheet of the images, and the page."""
     import numpy as np
 
-    from tlkit.engine.reporting import html as page
+    from tlkit.engine.reporting import html
     from tlkit.engine.reporting.style import save
-    from tlkit.tasks.synthesis.reporting import plots as synthesis_pictures
+    from tlkit.tasks.synthesis.reporting import plots
 
     names = ", ".join(generator.class_names)
     shown = np.concatenate(made)[: 2 * SHOWN]
     columns = 16
     shown = shown[: max(columns, len(shown) // columns * columns)]
     rows = shown.reshape(-1, min(columns, len(shown)), *shown.shape[1:])
-    sheet = synthesis_pictures.interpolation_strip(
+    grid = plots.interpolation_strip(
         rows, title=f"Synthetic {names}", note=f"the first {rows.shape[0] * rows.shape[1]}, none chosen"
     )
-    save(sheet, run.folder.folder("pictures") / "sheet.png")
+    save(grid, run.folder.folder("pictures") / "sheet.png")
     origin = f"{generator.folder.parent.name}/{generator.folder.name}"
     total = sum(map(len, made))
     run.record(
@@ -125,6 +125,6 @@ def write_pictures_page(run: Run, generator: Generator, made: list[np.ndarray], 
         synthetic={name: len(some) for name, some in zip(generator.class_names, made, strict=True)},
     )
     run.folder.write_json("card.json", run.card())
-    lead = f"{count(total, 'picture')} of {names} by the generator of {origin}, truncation {truncation:g}."
-    page.write_page(run.folder.path, f"Synthetic {names}", lead, [], [("sheet.png", "The first of them.")])
+    lead = f"{count(total, 'image')} of {names} by the generator of {origin}, truncation {truncation:g}."
+    html.write_report(run.folder.path, f"Synthetic {names}", lead, [], [("sheet.png", "The first of them.")])
     run.result({"pictures": total, "folder": str(run.folder.final / "synthetic")})

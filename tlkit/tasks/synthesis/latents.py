@@ -1,7 +1,7 @@
-"""What a trained generator can be asked: samples, mixed styles, walks, truncation, and the latent of a real picture.
+"""What a trained generator can be asked: samples, mixed styles, walks, truncation, and the latent of a real image.
 
-Picture i of a seed depends on (seed, i) only: not on how many are asked for, nor on the batch they are painted in.
-A `Game` may be given for its averaged generator. Pictures are float32 in 0..1 here.
+Image i of a seed depends on (seed, i) only: not on how many are asked for, nor on the batch they are painted in.
+A `Gan` may be given for its averaged generator. Images are float32 in 0..1 here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.errors import ModelFault, UsageFault
-from tlkit.tasks.synthesis.gan import Game
+from tlkit.tasks.synthesis.gan import Gan
 from tlkit.tasks.synthesis.stylegan import StyleGenerator
 
 BATCH = 32
@@ -28,7 +28,7 @@ COARSE, MIDDLE = (
 
 
 class Mixed(NamedTuple):
-    """Style mixing: pictures of the rows' and columns' own latents, and row i in the style of column j.
+    """Style mixing: images of the rows' and columns' own latents, and row i in the style of column j.
 
     Attributes:
         rows: float32 [r, s, s, c], source A.
@@ -42,16 +42,16 @@ class Mixed(NamedTuple):
 
 
 class Projection(NamedTuple):
-    """A real picture found again.
+    """A real image found again.
 
     Attributes:
         code: float32 [d]: w of a StyleGAN, z of a DCGAN.
-        picture: float32 [s, s, c], 0..1: what the generator makes of the code.
+        image: float32 [s, s, c], 0..1: what the generator makes of the code.
         errors: float32 [steps]: the loss before each step.
     """
 
     code: np.ndarray
-    picture: np.ndarray
+    image: np.ndarray
     errors: np.ndarray
 
 
@@ -67,7 +67,7 @@ def load_generator(file: Path) -> Any:
         raise ModelFault(
             f"{file} cannot be read as a model ({fault}).", "Name a run's generator.keras."
         ) from fault
-    if not hasattr(network, "paint"):
+    if not hasattr(network, "sample"):
         raise ModelFault(
             f"{file} is not a generator.", "Name a run of synthesize-dcgan or synthesize-stylegan."
         )
@@ -75,8 +75,8 @@ def load_generator(file: Path) -> Any:
 
 
 def generator_of(source: Any) -> Any:
-    """A generator, or a game's averaged one."""
-    return source.average if isinstance(source, Game) else source
+    """A generator, or a GAN's averaged one."""
+    return source.average if isinstance(source, Gan) else source
 
 
 def random_latents(source: Any, n: int, seed: int) -> np.ndarray:
@@ -110,25 +110,25 @@ def sample(
     truncation: float = 1.0,
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Paint pictures.
+    """Paint images.
 
     Args:
-        source: A generator or a game.
+        source: A generator or a GAN.
         latents: float32 [n, latent], all painted with the same noise; or a seed, of latents, noise and labels.
         n: How many, where a seed is given.
-        truncation: 1 leaves the latents; towards 0 pictures become more alike and more plausible.
+        truncation: 1 leaves the latents; towards 0 images become more alike and more plausible.
         labels: int [n] for a generator that knows classes; drawn from the seed where they are absent.
 
     Returns:
         float32 [n, s, s, c], 0..1.
 
     Raises:
-        UsageFault: Latents of another length, labels that are no class, or no number of pictures.
+        UsageFault: Latents of another length, labels that are no class, or no number of images.
     """
     generator, noise_seeds = generator_of(source), None
     if isinstance(latents, int | np.integer):
         if n is None or n < 1:
-            raise UsageFault(f"--number {n} pictures cannot be made.", "Ask for at least 1.")
+            raise UsageFault(f"--number {n} images cannot be made.", "Ask for at least 1.")
         seed = int(latents)
         latents = random_latents(generator, n, seed)
         noise_seeds = np.stack([np.full(n, seed % 2**31), np.arange(n)], 1).astype(np.int32)
@@ -136,25 +136,25 @@ def sample(
     latents = checked_latents(generator, latents)
     kinds = checked_labels(generator, labels, len(latents))
 
-    def paint(chosen: slice) -> tf.Tensor:
+    def make(chosen: slice) -> tf.Tensor:
         seeds = None if noise_seeds is None else tf.constant(noise_seeds[chosen])
         return generator(
             tf.constant(latents[chosen]), tf.constant(kinds[chosen]), seeds, truncation=truncation
         )
 
-    return _in_batches(paint, len(latents), generator)
+    return _in_batches(make, len(latents), generator)
 
 
-def _in_batches(paint: Callable[[slice], tf.Tensor], count: int, generator: Any) -> np.ndarray:
-    """Pictures float32 [count, s, s, c], 0..1, of a painter of slices."""
-    made = [shown(paint(slice(start, start + BATCH))) for start in range(0, count, BATCH)]
+def _in_batches(make: Callable[[slice], tf.Tensor], count: int, generator: Any) -> np.ndarray:
+    """Images float32 [count, s, s, c], 0..1, of a painter of slices."""
+    made = [shown(make(slice(start, start + BATCH))) for start in range(0, count, BATCH)]
     empty = np.zeros((0, generator.size, generator.size, generator.channels), np.float32)
     return np.concatenate([empty, *made])
 
 
-def shown(pictures: tf.Tensor) -> np.ndarray:
+def shown(images: tf.Tensor) -> np.ndarray:
     """From the networks' -1..1 to 0..1; a StyleGAN's values beyond are clipped."""
-    return np.clip(np.asarray(pictures, np.float32) * 0.5 + 0.5, 0, 1)
+    return np.clip(np.asarray(images, np.float32) * 0.5 + 0.5, 0, 1)
 
 
 def checked_latents(generator: Any, latents: np.ndarray) -> np.ndarray:
@@ -175,8 +175,8 @@ def checked_labels(generator: Any, labels: Sequence[int] | np.ndarray | None, co
         count and generator.classes and not 0 <= kinds.min() <= kinds.max() < generator.classes
     ):
         raise UsageFault(
-            f"{len(kinds)} labels do not fit {count} pictures of {generator.classes} classes.",
-            f"Give each picture a label from 0 to {max(0, generator.classes - 1)}.",
+            f"{len(kinds)} labels do not fit {count} images of {generator.classes} classes.",
+            f"Give each image a label from 0 to {max(0, generator.classes - 1)}.",
         )
     return kinds
 
@@ -208,10 +208,10 @@ def mix_styles(
     truncation: float = 1.0,
     labels: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Mixed:
-    """Row i's picture with the styles of column j at one level (Karras 2019, figure 3).
+    """Row i's image with the styles of column j at one level (Karras 2019, figure 3).
 
     Args:
-        source: A StyleGAN generator or its game.
+        source: A StyleGAN generator or its GAN.
         rows: Latents float32 [r, latent] or seeds int [r], source A.
         columns: Latents or seeds [k], source B.
         level: "coarse" (pose, form), "middle" or "fine" (texture): which layers follow the column.
@@ -228,10 +228,10 @@ def mix_styles(
     follow = tf.constant([number in chosen for number in range(generator.layers_in_all)])
     mixed = tf.where(follow[None, None, :, None], b[None], a[:, None])  # [r, k, layers, d]
     flat = tf.reshape(mixed, [-1, *mixed.shape[2:]])
-    grid = paint_styles(generator, flat)
+    grid = sample_styles(generator, flat)
     return Mixed(
-        paint_styles(generator, a),
-        paint_styles(generator, b),
+        sample_styles(generator, a),
+        sample_styles(generator, b),
         grid.reshape(a.shape[0], b.shape[0], *grid.shape[1:]),
     )
 
@@ -249,8 +249,8 @@ def _styles(generator, given, labels, truncation) -> tf.Tensor:
     return generator.styles(tf.constant(latents), checked_labels(generator, labels, len(latents)), truncation)
 
 
-def paint_styles(generator: StyleGenerator, w: tf.Tensor) -> np.ndarray:
-    """Pictures float32 [n, s, s, c], 0..1, of w [n, layers, d], all with the same noise."""
+def sample_styles(generator: StyleGenerator, w: tf.Tensor) -> np.ndarray:
+    """Images float32 [n, s, s, c], 0..1, of w [n, layers, d], all with the same noise."""
     return _in_batches(lambda chosen: generator.synthesis(w[chosen]), len(w), generator)
 
 
@@ -270,12 +270,12 @@ def interpolate(
     """Walk from latent to latent.
 
     Args:
-        source: A generator or a game.
+        source: A generator or a GAN.
         latents: float32 [k, latent], the stations.
-        frames: Pictures from one station to the next, the next itself not counted.
+        frames: Images from one station to the next, the next itself not counted.
         space: "w": straight lines between styles (a StyleGAN); "z": along the sphere (slerp, White 2016).
         loop: Return to the first station; else end at the last one.
-        truncation: Of each picture.
+        truncation: Of each image.
         labels: int [k]: the class of each station.
 
     Returns:
@@ -289,7 +289,7 @@ def interpolate(
     if space == "w" and isinstance(generator, StyleGenerator):
         stations = np.asarray(generator.styles(tf.constant(latents), tf.constant(kinds), truncation))
         walk = _walk(stations, frames, loop, lambda a, b, t: a + (b - a) * t)
-        return paint_styles(generator, generator.spread(tf.constant(walk)))
+        return sample_styles(generator, generator.spread(tf.constant(walk)))
     walk = _walk(latents, frames, loop, slerp)
     each = np.arange(len(walk)) // frames  # a frame has the class of the station it left
     return sample(generator, walk, truncation=truncation, labels=kinds[each])
@@ -327,7 +327,7 @@ def truncation_sweep(
 
 def project(
     source: Any,
-    picture: np.ndarray,
+    image: np.ndarray,
     steps: int = 300,
     *,
     rate: float = 0.05,
@@ -335,14 +335,14 @@ def project(
     label: int = 0,
     starts: int = 64,
 ) -> Projection:
-    """Find the code whose picture is nearest to a real one (Karras 2020, section 5, without a trained measure).
+    """Find the code whose image is nearest to a real one (Karras 2020, section 5, without a trained measure).
 
     The best of some random codes is bettered by Adam, with a rate that falls along a cosine. Nearness is the mean
-    squared difference, summed over a pyramid of halved pictures, so that form counts before detail.
+    squared difference, summed over a pyramid of halved images, so that form counts before detail.
 
     Args:
-        source: A generator or a game.
-        picture: float32 [s, s, c], 0..1.
+        source: A generator or a GAN.
+        image: float32 [s, s, c], 0..1.
         steps: Of Adam.
         rate: Adam's first rate.
         seed: Of the starts.
@@ -350,28 +350,26 @@ def project(
         starts: How many random codes are tried first.
 
     Raises:
-        UsageFault: The picture has another shape, or there is no start.
+        UsageFault: The image has another shape, or there is no start.
     """
     generator = generator_of(source)
     wanted = (generator.size, generator.size, generator.channels)
-    if np.shape(picture) != wanted:
-        raise UsageFault(
-            f"A picture of shape {np.shape(picture)} cannot be projected.", f"It must be {wanted}."
-        )
+    if np.shape(image) != wanted:
+        raise UsageFault(f"An image of shape {np.shape(image)} cannot be projected.", f"It must be {wanted}.")
     if starts < 1:
         raise UsageFault(f"Of {starts} starts none can be the best.", "Try at least 1.")
-    goal = tf.constant(np.asarray(picture, np.float32)[None] * 2 - 1)
+    goal = tf.constant(np.asarray(image, np.float32)[None] * 2 - 1)
     latents = tf.constant(random_latents(generator, starts, seed))
     kinds = tf.fill([starts], label)
     if isinstance(generator, StyleGenerator):
-        codes, paint = generator.styles(latents, kinds), lambda w: generator.synthesis(generator.spread(w))
+        codes, make = generator.styles(latents, kinds), lambda w: generator.synthesis(generator.spread(w))
     else:
-        codes, paint = latents, lambda z: generator(z, tf.fill([tf.shape(z)[0]], label))
-    best = int(tf.argmin(pyramid_distance(paint(codes), goal)))
-    return _descend(tf.Variable(codes[best : best + 1]), paint, goal, steps, rate)
+        codes, make = latents, lambda z: generator(z, tf.fill([tf.shape(z)[0]], label))
+    best = int(tf.argmin(pyramid_distance(make(codes), goal)))
+    return _descend(tf.Variable(codes[best : best + 1]), make, goal, steps, rate)
 
 
-def _descend(code: tf.Variable, paint: Callable, goal: tf.Tensor, steps: int, rate: float) -> Projection:
+def _descend(code: tf.Variable, make: Callable, goal: tf.Tensor, steps: int, rate: float) -> Projection:
     """Better a code [1, d] by Adam and return the best one met."""
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(rate, steps))
     optimizer.build([code])
@@ -380,21 +378,21 @@ def _descend(code: tf.Variable, paint: Callable, goal: tf.Tensor, steps: int, ra
     def step() -> tuple[tf.Tensor, tf.Tensor]:
         now = tf.identity(code)
         with tf.GradientTape() as tape:
-            error = pyramid_distance(paint(code), goal)[0]
+            error = pyramid_distance(make(code), goal)[0]
         optimizer.apply([tape.gradient(error, code)], [code])
         return error, now
 
     met = [step() for _ in range(steps)]
     errors = np.array([float(error) for error, _ in met], np.float32)
     found = met[int(np.argmin(errors))][1]
-    return Projection(found.numpy()[0], shown(paint(found))[0], errors)
+    return Projection(found.numpy()[0], shown(make(found))[0], errors)
 
 
-def pyramid_distance(pictures: tf.Tensor, goal: tf.Tensor) -> tf.Tensor:
+def pyramid_distance(images: tf.Tensor, goal: tf.Tensor) -> tf.Tensor:
     """float32 [n]: mean squared difference, summed over sides s, s/2, ... 4 px."""
     total = 0.0
     while True:
-        total += tf.reduce_mean(tf.square(pictures - goal), [1, 2, 3])
-        if pictures.shape[1] <= 4:
+        total += tf.reduce_mean(tf.square(images - goal), [1, 2, 3])
+        if images.shape[1] <= 4:
             return total
-        pictures, goal = (tf.nn.avg_pool2d(x, 2, 2, "VALID") for x in (pictures, goal))
+        images, goal = (tf.nn.avg_pool2d(x, 2, 2, "VALID") for x in (images, goal))

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ADA_TARGET = 0.6  # mean sign of the critic on real pictures (Karras 2020, section 3)
-LEAST_PICTURES = 8  # with fewer there is nothing to generalise from
+ADA_TARGET = 0.6  # mean sign of the discriminator on real images (Karras 2020, section 3)
+LEAST_IMAGES = 8  # with fewer there is nothing to generalise from
 AUGMENTATIONS = ("translation", "cutout", "flip", "turn", "colour")
 
 
 @dataclass(frozen=True)
 class Play:
-    """How a generator and a critic play against each other.
+    """How a generator and a discriminator play against each other.
 
     Attributes:
-        batch: Real pictures a step, and as many fakes.
+        batch: Real images a step, and as many fakes.
         learning_rate: Adam's rate of the generator.
-        critic_rate: Adam's rate of the critic.
+        critic_rate: Adam's rate of the discriminator.
         beta_1: Adam's memory of the gradient; 0.5 in Radford 2015, 0 in Karras 2019.
         beta_2: Adam's memory of the squared gradient.
         loss: "non-saturating" (Goodfellow 2014, section 3) or "hinge" (Lim 2017).
-        r1: Weight gamma of the gradient penalty on real pictures (Mescheder 2018); 0 leaves it out.
+        r1: Weight gamma of the gradient penalty on real images (Mescheder 2018); 0 leaves it out.
         r1_every: Steps from one penalty to the next; its weight is multiplied by this (lazy, Karras 2020).
         ema: Images after which the averaged generator has forgotten half of a weight's past.
         ema_rampup: While fewer images were seen than ema / ema_rampup, the half-life is this share of them.
-        augmentation: What changes real and fake pictures alike before the critic sees them: AUGMENTATIONS.
-        p: With which probability each of these is applied to a picture, at first or for good.
-        ada: Mean sign of the critic on real pictures that p is steered to (Karras 2020, ADA); None leaves p as it is.
+        augmentation: What changes real and fake images alike before the discriminator sees them: AUGMENTATIONS.
+        p: With which probability each of these is applied to an image, at first or for good.
+        ada: Mean sign of the discriminator on real images that p is steered to (Karras 2020, ADA); None leaves p as
+            it is.
         ada_images: Images in which p can go from 0 to 1.
         ada_every: Steps from one correction of p to the next.
         p_max: p never passes this: beyond, augmentation leaks into the samples (Karras 2020, section 2.2).

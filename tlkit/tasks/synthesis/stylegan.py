@@ -1,8 +1,8 @@
 """StyleGAN-lite (Karras 2018, 2019, 2020) for 32 to 128 px, small enough for two CPU cores.
 
 z -> mapping -> w; each layer of the synthesis is modulated by its own w, so coarse, middle and fine layers can take
-their styles from different pictures. The picture is the sum of what the levels paint (skip connections); the
-critic is a plain pyramid with minibatch deviation. Everything learns at an equalised rate.
+their styles from different images. The image is the sum of what the levels paint (skip connections); the
+discriminator is a plain pyramid with minibatch deviation. Everything learns at an equalised rate.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from keras import layers
 from tlkit.core.seeds import fold
 from tlkit.tasks.synthesis.dcgan import (
     STEM,
+    GanNetwork,
     Networks,
     PixelNorm,
-    Player,
     build_dcgan,
     channels_at,
     project_class,
@@ -34,7 +34,7 @@ from tlkit.tasks.synthesis.stylegan_layers import (
 )
 
 MAPPING_RATE = 0.01  # of the learning rate (Karras 2019, appendix C)
-PAINT_GAIN = 0.25  # five levels of variance 1 would be pictures far beyond -1..1 at first
+PAINT_GAIN = 0.25  # five levels of variance 1 would be images far beyond -1..1 at first
 AVERAGE_MEMORY = 0.995  # of the mean w, a step
 
 
@@ -79,7 +79,7 @@ class Mapping(layers.Layer):
 
 @keras.saving.register_keras_serializable("tlkit")
 class Synthesis(layers.Layer):
-    """w float [n, layers, latent] and a noise seed -> pictures float32 [n, s, s, c], about -1..1.
+    """w float [n, layers, latent] and a noise seed -> images float32 [n, s, s, c], about -1..1.
 
     Layer 0 paints at 4 px; each further level has an enlarging layer and, up to 16 px, a second one. What a level
     paints is modulated by the w of its last layer.
@@ -108,7 +108,7 @@ class Synthesis(layers.Layer):
         ]
 
     def build(self, input_shape=None) -> None:
-        """Make the weights and the learned 4x4 picture that all paintings start from."""
+        """Make the weights and the learned 4x4 image that all paintings start from."""
         style = (None, self.latent)
         features, side = channels_of(STEM, self.width), STEM
         shape = (1, STEM, STEM, features)
@@ -123,20 +123,20 @@ class Synthesis(layers.Layer):
 
     def call(self, w, seed=None):
         """Paint."""
-        return tf.tanh(self.paint(w, seed))
+        return tf.tanh(self.sample(w, seed))
 
-    def paint(self, w, seed=None):
+    def sample(self, w, seed=None):
         """What `call` makes, before the tanh."""
         start = tf.convert_to_tensor(self.start)
         x = tf.tile(start, [tf.shape(w)[0], 1, 1, 1])
-        picture, number = None, 0
+        image, number = None, 0
         for level, painter in zip(self.levels, self.painters, strict=True):
             for layer in level:
                 x = layer(x, w[:, number], seed)
                 number += 1
-            painted = painter.biased(painter(x, w[:, number - 1]))
-            picture = painted if picture is None else enlarged(picture) + painted
-        return tf.cast(picture, tf.float32)
+            sampled = painter.biased(painter(x, w[:, number - 1]))
+            image = sampled if image is None else enlarged(image) + sampled
+        return tf.cast(image, tf.float32)
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
@@ -150,12 +150,12 @@ def channels_of(side: int, width: int) -> int:
 
 
 @keras.saving.register_keras_serializable("tlkit")
-class StyleGenerator(Player):
-    """Latents [n, latent] (and labels [n]) -> pictures float32 [n, s, s, c], about -1..1.
+class StyleGenerator(GanNetwork):
+    """Latents [n, latent] (and labels [n]) -> images float32 [n, s, s, c], about -1..1.
 
     Attributes:
         mapping: z (, labels) -> w [n, d].
-        synthesis: w [n, layers, d] (, noise seed) -> pictures.
+        synthesis: w [n, layers, d] (, noise seed) -> images.
         layers_in_all: How many layers take a w.
         mean_w: float32 [classes or 1, d]: running mean of w; truncation moves towards it.
     """
@@ -194,14 +194,14 @@ class StyleGenerator(Player):
         return tf.tile(w[:, None], [1, self.layers_in_all, 1])
 
     def call(self, latents, labels=None, seed=None, truncation=1.0, training=False):
-        """Pictures of latents; see `noise` for the seed."""
+        """Images of latents; see `noise` for the seed."""
         del training
         return self.synthesis(self.spread(self.styles(latents, labels, truncation)), seed)
 
-    def paint(self, latents, labels, seed, mixing):
-        """Pictures for the game, before the tanh: noise, style mixing, and the mean w goes along.
+    def sample(self, latents, labels, seed, mixing):
+        """Images for the GAN, before the tanh: noise, style mixing, and the mean w goes along.
 
-        Style mixing (Karras 2019, section 3.1): from a random layer on, a share of pictures follow a second w.
+        Style mixing (Karras 2019, section 3.1): from a random layer on, a share of images follow a second w.
         """
         w = self.mapping(latents, labels)
         self._follow(w, labels)
@@ -211,7 +211,7 @@ class StyleGenerator(Player):
         mixed = tf.random.stateless_uniform([count, 1], fold(seed, 3)) < mixing
         second = (tf.range(self.layers_in_all)[None] >= crossing) & mixed
         w = tf.where(second[..., None], other[:, None], w[:, None])
-        return self.synthesis.paint(w, fold(seed, 4))
+        return self.synthesis.sample(w, fold(seed, 4))
 
     def _follow(self, w, labels) -> None:
         """Move the mean w a little towards this batch's, class by class."""
@@ -225,9 +225,9 @@ class StyleGenerator(Player):
         self.mean_w.assign_add((batch - mean) * (1 - AVERAGE_MEMORY))
 
 
-@keras.saving.register_keras_serializable("tlkit")
-class StyleCritic(Player):
-    """Pictures float [n, s, s, c] (and labels [n]) -> float32 [n]: above 0 is "real"."""
+@keras.saving.register_keras_serializable("tlkit", name="StyleCritic")
+class StyleDiscriminator(GanNetwork):
+    """Images float [n, s, s, c] (and labels [n]) -> float32 [n]: above 0 is "real"."""
 
     def __init__(self, size=64, channels=1, latent=64, classes=0, width=32, **options) -> None:
         super().__init__(size, channels, latent, classes, width, **options)
@@ -235,7 +235,7 @@ class StyleCritic(Player):
         self.down = []
         features, side = channels, size
         for target in [STEM, *sides(size)][-2::-1]:
-            # Stride 2 on blurred features; at full size the picture itself is read.
+            # Stride 2 on blurred features; at full size the image itself is read.
             layer = EqualisedConvolution(
                 channels_of(target, width), 3, 2, dtype=policy, name=f"down_{target}"
             )
@@ -256,10 +256,10 @@ class StyleCritic(Player):
             self.embedding.build()
         self.built = True
 
-    def call(self, pictures, labels=None, training=False):
+    def call(self, images, labels=None, training=False):
         """Scores; with classes the projection of Miyato 2018 is added."""
         del training
-        x = tf.cast(pictures, self.compute_dtype)
+        x = tf.cast(images, self.compute_dtype)
         for number, (layer, keep) in enumerate(self.down):
             x = activated(layer(x if not number else blurred(x)))
             x = (x + activated(keep(x))) * tf.cast(0.5**0.5, x.dtype)
@@ -294,7 +294,7 @@ def build_stylegan(
     given = (size, channels, latent, classes, width)
     return Networks(
         StyleGenerator(*given, dtype=precision, name="generator"),
-        StyleCritic(*given, dtype=precision, name="critic"),
+        StyleDiscriminator(*given, dtype=precision, name="critic"),
     )
 
 

@@ -1,4 +1,4 @@
-"""The layers of a StyleGAN: equalised rates, modulated convolutions, noise, and what its critic adds.
+"""The layers of a StyleGAN: equalised rates, modulated convolutions, noise, and what its discriminator adds.
 
 Sources: Karras 2018 (equalised learning rates, minibatch deviation), Karras 2019 (mapping, noise), Karras 2020
 (StyleGAN2: modulation and demodulation in place of AdaIN).
@@ -18,7 +18,7 @@ from tlkit.tasks.synthesis.dcgan import upsampled_convolution
 
 GAIN = 2**0.5  # after LeakyReLU, so that activations keep their variance
 SLOPE = 0.2
-NOISE_RATE = 0.1  # of the learning rate: a strength that learns fast drowns the picture in grain at first
+NOISE_RATE = 0.1  # of the learning rate: a strength that learns fast drowns the image in grain at first
 
 
 def activated(x: tf.Tensor, gain: float = GAIN) -> tf.Tensor:
@@ -125,9 +125,9 @@ class EqualisedConvolution(Equalised):
 
 @keras.saving.register_keras_serializable("tlkit")
 class ModulatedConvolution(Equalised):
-    """A convolution whose kernel is scaled by a style, for each picture its own (Karras 2020, section 2.2).
+    """A convolution whose kernel is scaled by a style, for each image its own (Karras 2020, section 2.2).
 
-    The paper scales kernels and runs one group a picture. Scaling the input features by the style and dividing the
+    The paper scales kernels and runs one group an image. Scaling the input features by the style and dividing the
     output features by the norm of the scaled kernel is the same function with one shared kernel: no groups, which
     a CPU has no fast kernel for.
 
@@ -135,7 +135,7 @@ class ModulatedConvolution(Equalised):
         filters: Outputs.
         side: Of the kernel, 1 or 3.
         up: Double the side of the feature maps first; the result is blurred.
-        demodulate: Divide by the norm; pictures (toRGB) are not.
+        demodulate: Divide by the norm; images (toRGB) are not.
         options: Keras's own.
     """
 
@@ -198,10 +198,10 @@ def noise(count: tf.Tensor, side: int, seed: tf.Tensor | None, layer: int) -> tf
     """float32 [b or 1, side, side, 1], normal.
 
     Args:
-        count: Pictures.
+        count: Images.
         side: Pixels.
-        seed: int32 [2]: other noise for each picture of the batch; int32 [b, 2]: each picture has its own seed and
-            does not depend on its neighbours; None: one noise for all pictures, always the same.
+        seed: int32 [2]: other noise for each image of the batch; int32 [b, 2]: each image has its own seed and
+            does not depend on its neighbours; None: one noise for all images, always the same.
         layer: Number of the layer; each has its own.
     """
     shape = [side, side, 1]
@@ -218,9 +218,9 @@ def noise(count: tf.Tensor, side: int, seed: tf.Tensor | None, layer: int) -> tf
 
 @keras.saving.register_keras_serializable("tlkit")
 class MinibatchDeviation(layers.Layer):
-    """One more feature map: how much the pictures of a group differ (Karras 2018, section 3).
+    """One more feature map: how much the images of a group differ (Karras 2018, section 3).
 
-    A critic that sees it notices a generator that paints one picture only.
+    A discriminator that sees it notices a generator that paints one image only.
     """
 
     def __init__(self, group: int = 4, **options) -> None:

@@ -1,4 +1,4 @@
-"""The game between generator and critic as a chapter: played, judged at checkpoints, the best kept."""
+"""The GAN between generator and discriminator as a chapter: played, evaluated at checkpoints, the best kept."""
 
 from __future__ import annotations
 
@@ -17,72 +17,72 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.tasks.features.extract import Featurizer
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.gan import Gan
 
-JUDGED = 128  # fakes that a checkpoint is judged by
-PATIENCE = 3  # checkpoints in a row that a critic must have won before the game is called lost
+EVALUATED = 128  # fakes that a checkpoint is evaluated by
+PATIENCE = 3  # checkpoints in a row that a discriminator must have won before the GAN is called lost
 
 
-class Judge:
-    """Features of pictures for the measures; those of the real ones are computed once."""
+class Evaluator:
+    """Features of images for the measures; those of the real ones are computed once."""
 
     def __init__(self, run: Run, name: str, subject: Subject) -> None:
         from tlkit.tasks.features.workflow import built_extractor
 
         self.featurizer: Featurizer
         self.featurizer, self.source = built_extractor(run, name)
-        self.pictures = subject.pictures
+        self.images = subject.images
         self._known: dict[str, np.ndarray] = {}
 
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        """float32 [n, d] of pictures [n, s, s, c] in 0..1."""
-        from tlkit.tasks.features.extract import features_of_pictures
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """float32 [n, d] of images [n, s, s, c] in 0..1."""
+        from tlkit.tasks.features.extract import features_of_images
 
-        return features_of_pictures(self.featurizer, pictures)
+        return features_of_images(self.featurizer, images)
 
     def real(self, part: str) -> np.ndarray:
-        """float32 [n, d] of the real pictures of a part."""
+        """float32 [n, d] of the real images of a part."""
         if part not in self._known:
-            self._known[part] = self(self.pictures[part])
+            self._known[part] = self(self.images[part])
         return self._known[part]
 
 
-def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -> None:
-    """Let generator and critic learn from the training part; every now and then judge the fakes on validation.
+def play(run: Run, gan: Gan, subject: Subject, length: Length, evaluator: Evaluator) -> None:
+    """Let generator and discriminator learn from the training part; every now and then evaluate the fakes on validation.
 
     The generator ends with the weights of the checkpoint whose KID against validation was lowest, of those since the
-    game was begun, or begun again because the generator had collapsed.
+    GAN was begun, or begun again because the generator had collapsed.
 
     Raises:
-        RunFailed: The game diverged twice, or the generator collapsed three times; the run stays unfinished.
+        RunFailed: The GAN diverged twice, or the generator collapsed three times; the run stays unfinished.
     """
     from tlkit.engine.training.checkpoints import load_variables
-    from tlkit.tasks.synthesis.fit import GameWatchers, fit_game
+    from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
 
     folder = run.folder.folder(CHECKPOINTS)
-    referee = _Referee(run, subject, judge, folder, length)
+    referee = _Referee(run, subject, evaluator, folder, length)
     with run.progress("steps", length.steps) as step:
 
         def moved(done: int, _total: int, logs: dict[str, float]) -> None:
             step(done)
             referee.watch(logs)
 
-        result = fit_game(
-            game,
-            subject.pictures[TRAINING],
+        result = fit_gan(
+            gan,
+            subject.images[TRAINING],
             subject.labels[TRAINING] if len(subject.class_names) > 1 else None,
             steps=length.steps,
             minutes=length.minutes,
             folder=folder,
             every=length.every,
             names=_files(subject),
-            watchers=GameWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
+            watchers=GanWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
         )
     referee.close()
-    best = referee.best(game.begun)
-    referee.check_various(game)
+    best = referee.best(gan.begun)
+    referee.check_various(gan)
     if best and (folder / "best.npz").is_file():
-        load_variables(folder / "best.npz", game.average.variables)
+        load_variables(folder / "best.npz", gan.average.variables)
     run.record(
         game={
             **asdict(result),
@@ -98,7 +98,7 @@ def play(run: Run, game: Game, subject: Subject, length: Length, judge: Judge) -
 
 
 def _files(subject: Subject) -> list[str]:
-    """The files of the pictures that are learned from, in their order."""
+    """The files of the images that are learned from, in their order."""
     images = subject.split.images
     chosen = [
         i
@@ -109,14 +109,22 @@ def _files(subject: Subject) -> list[str]:
 
 
 class _Referee:
-    """Judges the fakes at each checkpoint: a row for metrics.jsonl, TensorBoard, the best kept, an alarm."""
+    """Evaluates the fakes at each checkpoint: a row for metrics.jsonl, TensorBoard, the best kept, an alarm."""
 
-    def __init__(self, run: Run, subject: Subject, judge: Judge, folder: Path, length: Length) -> None:
-        from tlkit.engine.reporting.tensorboard import ScalarBoard
+    def __init__(
+        self, run: Run, subject: Subject, evaluator: Evaluator, folder: Path, length: Length
+    ) -> None:
+        from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
 
-        self.run, self.subject, self.judge, self.folder, self.length = run, subject, judge, folder, length
+        self.run, self.subject, self.evaluator, self.folder, self.length = (
+            run,
+            subject,
+            evaluator,
+            folder,
+            length,
+        )
         self.rows = run.folder.metrics() if run.resumed else []
-        self.board = ScalarBoard(run.folder.folder("tensorboard") / "game")
+        self.tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "game")
         self.logs: dict[str, float] = {}
 
     def since(self, begun: int) -> list[dict[str, Any]]:
@@ -129,8 +137,8 @@ class _Referee:
     def best(self, begun: int) -> dict[str, Any] | None:
         return min(self.since(begun), key=lambda row: row["kid"], default=None)
 
-    def checkpoint(self, step: int, game: Game) -> str | None:
-        """Judge the average generator as it stands; returns why the game should end, or None."""
+    def checkpoint(self, step: int, gan: Gan) -> str | None:
+        """Evaluate the average generator as it stands; returns why the GAN should end, or None."""
         from tlkit.engine.training.checkpoints import save_variables
         from tlkit.tasks.synthesis.latents import random_labels, random_latents, sample
         from tlkit.tasks.synthesis.metrics.summary import kid
@@ -139,42 +147,42 @@ class _Referee:
             row["step"] >= step for row in self.rows
         ):  # written after the checkpoint that a resume began from
             self.rows = [row for row in self.rows if row["step"] < step]
-            self.board.close()
+            self.tensorboard.close()
             self.run.folder.rewrite_metrics(self.rows)
-        labels = random_labels(game.average, JUDGED, self.run.seed)
-        fakes = sample(game, random_latents(game, JUDGED, self.run.seed), labels=labels)
-        found = self.judge(fakes)
-        distance = kid(self.judge.real(VALIDATION), found, seed=self.run.seed)
-        row = self._row(step, game, distance, fakes, labels)
-        earlier = self.since(game.begun)
+        labels = random_labels(gan.average, EVALUATED, self.run.seed)
+        fakes = sample(gan, random_latents(gan, EVALUATED, self.run.seed), labels=labels)
+        found = self.evaluator(fakes)
+        distance = kid(self.evaluator.real(VALIDATION), found, seed=self.run.seed)
+        row = self._row(step, gan, distance, fakes, labels)
+        earlier = self.since(gan.begun)
         reason = self._reason([*earlier, row], found)
         row["various"] = reason is None
         if all(row["kid"] < other["kid"] for other in earlier):
-            save_variables(self.folder / "best.npz", game.average.variables, {"step": step})
+            save_variables(self.folder / "best.npz", gan.average.variables, {"step": step})
         self.rows.append(row)
         self.run.folder.append_metrics(row)
         self._tell(row, fakes)
-        return self._alarm(step - game.begun, reason, earlier)
+        return self._alarm(step - gan.begun, reason, earlier)
 
     def _reason(self, rows: list[dict[str, Any]], found: np.ndarray) -> str | None:
-        """Why the game has collapsed, or None. A critic often wins for a while and is caught up with again."""
-        from tlkit.tasks.synthesis.metrics.summary import CriticAnswers, collapse_reason
+        """Why the GAN has collapsed, or None. A discriminator often wins for a while and is caught up with again."""
+        from tlkit.tasks.synthesis.metrics.summary import DiscriminatorAnswers, collapse_reason
 
         late = rows[-PATIENCE:]
         answers = None
         if len(late) == PATIENCE:
-            # A mean sign of -1..1 is twice the share of pictures taken for real, less 1.
+            # A mean sign of -1..1 is twice the share of images taken for real, less 1.
             real, fake, held_out = (
                 [(some[name] + 1) / 2 for some in late]
                 for name in ("sign_training", "sign_fake", "sign_held_out")
             )
-            answers = CriticAnswers(min(real), max(fake), min(held_out))
-        return collapse_reason(self.judge.real(TRAINING), found, answers)
+            answers = DiscriminatorAnswers(min(real), max(fake), min(held_out))
+        return collapse_reason(self.evaluator.real(TRAINING), found, answers)
 
     def _alarm(self, done: int, reason: str | None, earlier: list[dict[str, Any]]) -> str | None:
-        """What ends the game after so many steps of these networks, or begins it again.
+        """What ends the GAN after so many steps of these networks, or begins it again.
 
-        Fakes that were various once are kept. Those that never were are given half of the game to become so; then it
+        Fakes that were various once are kept. Those that never were are given half of the GAN to become so; then it
         is begun again.
         """
         from tlkit.tasks.synthesis.total_collapse import Collapse
@@ -185,21 +193,21 @@ class _Referee:
         return None if not late else Collapse(reason) if done >= SETTLED else reason
 
     def _row(
-        self, step: int, game: Game, distance: Any, fakes: np.ndarray, labels: np.ndarray
+        self, step: int, gan: Gan, distance: Any, fakes: np.ndarray, labels: np.ndarray
     ) -> dict[str, Any]:
-        pictures, known = self.subject.pictures, self.subject.labels
+        images, known = self.subject.images, self.subject.labels
         logs = {key: float(value) for key, value in self.logs.items()}
         return {
             "phase": "game",
             "step": step,
-            **({"begun": game.begun} if game.begun else {}),
+            **({"begun": gan.begun} if gan.begun else {}),
             "kid": float(distance.value),
             "kid_low": float(distance.low),
             "kid_high": float(distance.high),
             **logs,
-            "sign_fake": _mean_sign(game, fakes, labels),
-            "sign_held_out": _mean_sign(game, pictures[VALIDATION], known[VALIDATION]),
-            "sign_training": _mean_sign(game, pictures[TRAINING], known[TRAINING]),
+            "sign_fake": _mean_sign(gan, fakes, labels),
+            "sign_held_out": _mean_sign(gan, images[VALIDATION], known[VALIDATION]),
+            "sign_training": _mean_sign(gan, images[TRAINING], known[TRAINING]),
         }
 
     def _tell(self, row: dict[str, Any], fakes: np.ndarray) -> None:
@@ -207,33 +215,33 @@ class _Referee:
 
         total = f"/{self.length.steps}" if self.length.minutes is None else ""
         self.run.say(
-            f"step {row['step']:>6}{total}  critic {row.get('critic_loss', float('nan')):7.3f}  "
+            f"step {row['step']:>6}{total}  discriminator {row.get('critic_loss', float('nan')):7.3f}  "
             f"generator {row.get('generator_loss', float('nan')):7.3f}  p {row.get('p', 0.0):.2f}  "
             f"KID {row['kid']:+.4f} ({row['kid_low']:+.4f} to {row['kid_high']:+.4f})  "
             f"{row.get('images_per_second', 0.0):.0f} images/s"
         )
-        reals = self.subject.pictures[TRAINING][:SHOWN]
-        self.board.add_sheet("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
-        self.board.add(row, len(self.rows))
+        reals = self.subject.images[TRAINING][:SHOWN]
+        self.tensorboard.add_grid("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
+        self.tensorboard.add(row, len(self.rows))
 
-    def check_various(self, game: Game) -> None:
-        """Refuse to end with networks whose samples never were various: a game by --minutes is not begun again.
+    def check_various(self, gan: Gan) -> None:
+        """Refuse to end with networks whose samples never were various: a GAN by --minutes is not begun again.
 
         Raises:
             RunFailed: They never were, after as many steps as it takes to tell.
         """
         from tlkit.tasks.synthesis.fit import REMEDY
 
-        rows = self.since(game.begun)
-        if rows and rows[-1]["step"] - game.begun >= SETTLED and not any(row["various"] for row in rows):
+        rows = self.since(gan.begun)
+        if rows and rows[-1]["step"] - gan.begun >= SETTLED and not any(row["various"] for row in rows):
             raise RunFailed("The generator has collapsed: its samples never were various.", REMEDY)
 
     def close(self) -> None:
-        self.board.close()
+        self.tensorboard.close()
 
 
-def _mean_sign(game: Game, pictures: np.ndarray, labels: np.ndarray) -> float:
-    """Mean sign of the critic, -1..1: far apart for training pictures and other real ones, it overfits."""
+def _mean_sign(gan: Gan, images: np.ndarray, labels: np.ndarray) -> float:
+    """Mean sign of the discriminator, -1..1: far apart for training images and other real ones, it overfits."""
     import numpy as np
 
-    return float(np.sign(game.critic_scores(pictures, labels)).mean())
+    return float(np.sign(gan.discriminator_scores(images, labels)).mean())

@@ -1,4 +1,4 @@
-"""Chapters of the recipes that synthesise pictures: what is imitated, the two networks, the game between them."""
+"""The workflow of the recipes that synthesise images: what is imitated, the two networks, the GAN between them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tlkit.core.text import count, some_of
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.engine.training.estimates import told, untold
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.classification.workflow import deal
+from tlkit.tasks.classification import workflow as classification
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.data.images.splits import Split
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.gan import Gan
     from tlkit.tasks.synthesis.settings import Play
 
 SHOWN = 32  # reals and fakes of the grids
@@ -32,8 +32,8 @@ class Chosen:
     Attributes:
         classes: Names of classes; empty: the only one, or all of them where `conditional`.
         conditional: Whether one generator learns all of them, told apart by a label.
-        size: Side of the pictures, pixels.
-        channels: "auto", "1" or "3"; auto is 1 where no picture has a colour.
+        size: Side of the images, pixels.
+        channels: "auto", "1" or "3"; auto is 1 where no image has a colour.
         fit: "resize" or "pad", which keeps the aspect.
     """
 
@@ -46,7 +46,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a game lasts: `steps`, or the steps that go into `minutes`; every `every` steps it is judged."""
+    """How long a GAN lasts: `steps`, or the steps that go into `minutes`; every `every` steps it is evaluated."""
 
     steps: int
     minutes: float | None
@@ -59,14 +59,14 @@ class Subject(NamedTuple):
     Attributes:
         split: Of the whole source.
         class_names: [k] of the imitated classes.
-        pictures: For each part float32 [n, s, s, c] in 0..1.
+        images: For each part float32 [n, s, s, c] in 0..1.
         labels: For each part int32 [n], indices into `class_names`.
         bits: 8 or 16, of the files.
     """
 
     split: Split
     class_names: tuple[str, ...]
-    pictures: dict[str, np.ndarray]
+    images: dict[str, np.ndarray]
     labels: dict[str, np.ndarray]
     bits: int
 
@@ -74,22 +74,22 @@ class Subject(NamedTuple):
 # --- Ingredients ---
 
 
-def deal_pictures(run: Run, source: str, chosen: Chosen) -> Subject:
-    """Deal the source out as a classifier would, and read the pictures of the chosen classes.
+def load_data(run: Run, source: str, chosen: Chosen) -> Subject:
+    """Deal the source out as a classifier would, and read the images of the chosen classes.
 
-    Writes `split.csv` and `trained_on.csv`: the training part, which is all that the game will see.
+    Writes `split.csv` and `trained_on.csv`: the training part, which is all that the GAN will see.
 
     Raises:
-        DataFault, UsageFault: See `deal`; no such class, several without `--conditional`, or too few pictures.
+        DataFault, UsageFault: See `load_data`; no such class, several without `--conditional`, or too few images.
     """
     import numpy as np
 
-    from tlkit.data.images.decoding.depth import channels_of, picture_bits, read_pictures
+    from tlkit.data.images.decoding.depth import channels_of, image_bits, read_images
     from tlkit.data.images.synthetic import write_trained_on
 
     if run.split.more:
-        raise UsageFault("--more does not apply here: a game learns from real pictures.", "Leave it out.")
-    split = deal(run, source, least=1)
+        raise UsageFault("--synthetic does not apply here: a GAN learns from real images.", "Leave it out.")
+    split = classification.load_data(run, source, least=1)
     names = _class_names(split, chosen)
     wanted = np.isin(split.images.labels, [split.images.class_names.index(name) for name in names])
     indices = {part: [i for i in split.indices(part) if wanted[i]] for part in PARTS}
@@ -97,8 +97,8 @@ def deal_pictures(run: Run, source: str, chosen: Chosen) -> Subject:
     files = {part: [split.images.file(i) for i in found] for part, found in indices.items()}
     everything = [file for part in PARTS for file in files[part]]
     channels = channels_of(everything) if chosen.channels == "auto" else int(chosen.channels)
-    pictures = {
-        part: read_pictures(found, chosen.size, channels, fit=chosen.fit) for part, found in files.items()
+    images = {
+        part: read_images(found, chosen.size, channels, fit=chosen.fit) for part, found in files.items()
     }
     labels = {
         part: np.array(
@@ -107,8 +107,8 @@ def deal_pictures(run: Run, source: str, chosen: Chosen) -> Subject:
         for part, found in indices.items()
     }
     write_trained_on(run.folder.path, split, indices[TRAINING])
-    _say_pictures(run, names, everything, indices, chosen, channels)
-    return Subject(split, names, pictures, labels, picture_bits(everything))
+    _say_images(run, names, everything, indices, chosen, channels)
+    return Subject(split, names, images, labels, image_bits(everything))
 
 
 def _class_names(split: Split, chosen: Chosen) -> tuple[str, ...]:
@@ -133,16 +133,16 @@ def _class_names(split: Split, chosen: Chosen) -> tuple[str, ...]:
 
 
 def _check_enough(source: str, names: Sequence[str], training: int) -> None:
-    from tlkit.tasks.synthesis.settings import LEAST_PICTURES
+    from tlkit.tasks.synthesis.settings import LEAST_IMAGES
 
-    if training < LEAST_PICTURES:
+    if training < LEAST_IMAGES:
         raise DataFault(
-            f"{source} has {count(training, 'training picture')} of {', '.join(names)}; a game needs {LEAST_PICTURES}.",
-            "Give it more pictures; a fifth of them is kept for validation and a fifth for the test.",
+            f"{source} has {count(training, 'training image')} of {', '.join(names)}; a GAN needs {LEAST_IMAGES}.",
+            "Give it more images; a fifth of them is kept for validation and a fifth for the test.",
         )
 
 
-def _say_pictures(
+def _say_images(
     run: Run,
     names: Sequence[str],
     files: Sequence[Path],
@@ -166,7 +166,7 @@ def _say_pictures(
     colour = "grey" if channels == 1 else "RGB"
     parts = ", ".join(f"{part} {len(found)}" for part, found in indices.items())
     run.say(
-        f"Imitated: {', '.join(names)}; {parts}. Pictures of {each} pixels are {how} at {chosen.size} x {chosen.size}, "
+        f"Imitated: {', '.join(names)}; {parts}. Images of {each} pixels are {how} at {chosen.size} x {chosen.size}, "
         f"{colour}."
     )
 
@@ -175,7 +175,7 @@ def _say_pictures(
 
 
 def preview(run: Run, subject: Subject, play: Play, file: Path) -> None:
-    """Draw what the augmentation inside the game does to training pictures, and end.
+    """Draw what the augmentation inside the GAN does to training images, and end.
 
     Raises:
         RunFailed: The device is absent.
@@ -189,7 +189,7 @@ def preview(run: Run, subject: Subject, play: Play, file: Path) -> None:
     from tlkit.tasks.synthesis.diffaugment import augment
     from tlkit.tasks.synthesis.reporting.plots import augmentation_preview
 
-    shown = subject.pictures[TRAINING][:6]
+    shown = subject.images[TRAINING][:6]
     probability = play.p if play.ada is None else max(play.p, 0.5)
     draws = [
         augment(
@@ -203,7 +203,7 @@ def preview(run: Run, subject: Subject, play: Play, file: Path) -> None:
     raise DryRunDone({"preview": file, "augmentation": list(play.augmentation), "p": probability})
 
 
-def prepare_game(
+def build_gan(
     run: Run,
     subject: Subject,
     kind: str,
@@ -211,14 +211,14 @@ def prepare_game(
     width: int | None,
     latent: int | None,
     precision: str = "float32",
-) -> Game:
-    """Start TensorFlow and build generator and critic.
+) -> Gan:
+    """Start TensorFlow and build generator and discriminator.
 
     Args:
         run: Of the recipe.
         subject: What is imitated.
         kind: "dcgan" or "stylegan".
-        play: How the game is played.
+        play: How the GAN is played.
         width: Channels of the widest layers; None: the network's own.
         latent: Size of the latent vector; None: the network's own.
         precision: "float32", "bfloat16" or "float16".
@@ -228,17 +228,17 @@ def prepare_game(
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
     run.start_tensorflow()
-    from tlkit.tasks.synthesis.gan import Game
+    from tlkit.tasks.synthesis.gan import Gan
     from tlkit.tasks.synthesis.stylegan import BUILDERS
 
     policy = precision_policy(run.environment, precision, run.say)
-    _, size, _, channels = subject.pictures[TRAINING].shape
+    _, size, _, channels = subject.images[TRAINING].shape
     classes = len(subject.class_names) if len(subject.class_names) > 1 else 0
     how: dict[str, Any] = {"classes": classes, "precision": policy, "seed": run.seed}
     how |= {key: value for key, value in (("width", width), ("latent", latent)) if value}
     networks = BUILDERS[kind](size, channels, **how)
-    game = Game(networks, play, run.seed)
-    counts = {"generator": networks.generator.count_params(), "critic": networks.critic.count_params()}
+    gan = Gan(networks, play, run.seed)
+    counts = {"generator": networks.generator.count_params(), "critic": networks.discriminator.count_params()}
     run.record(
         kind="generator",
         classes=list(subject.class_names),
@@ -250,15 +250,15 @@ def prepare_game(
             "play": asdict(play),
         },
     )
-    run.say(f"Networks: generator {counts['generator']:,} and critic {counts['critic']:,} parameters.")
-    return game
+    run.say(f"Networks: generator {counts['generator']:,} and discriminator {counts['critic']:,} parameters.")
+    return gan
 
 
 def plan(run: Run, subject: Subject, length: Length) -> dict[str, Any]:
     """What `--dry-run` shows."""
     return {
         "classes": list(subject.class_names),
-        "pictures": {part: len(found) for part, found in subject.pictures.items()},
+        "pictures": {part: len(found) for part, found in subject.images.items()},
         "model": run.card()["model"],
         "length": asdict(length),
         "time": _time(length),
@@ -269,7 +269,7 @@ def _time(length: Length) -> str:
     if length.minutes:
         return told(
             length.minutes * 60,
-            "then --minutes ends the game, if its steps are not over; judging comes on top.",
+            "then --minutes ends the GAN, if its steps are not over; evaluating comes on top.",
         )
     return untold(
         "the first checkpoint shows how many steps a second this machine takes; --minutes ends it in time."

@@ -26,10 +26,10 @@ from tests.data.boxes.formats.test_contents import (
     B,
     ann,
     bnd,
+    draw_image,
+    draw_images,
     got,
     gun,
-    picture,
-    pictures,
     refusals,
     voc,
 )
@@ -96,7 +96,7 @@ def coco(root, annotations, images=None, categories=({"id": 1, "name": "gun"},),
 
 def three(root, annotations, **more):
     """Three images with their annotations; a gun on each is right."""
-    pictures(root)
+    draw_images(root)
     coco(root, annotations, **more)
     return Right({f"{i}.jpg": [GUN] for i in range(3)})
 
@@ -107,7 +107,7 @@ def coco_roboflow_root(root):
     right = {}
     for part, number in (("train", 3), ("valid", 2), ("test", 1)):
         names = [f"{part}{i}_jpg.rf.0c4{i}.jpg" for i in range(number)]
-        pictures(root / part, names)
+        draw_images(root / part, names)
         found = [
             ann(2 * i + k, i, box, k + 1) for i in range(number) for k, box in enumerate((A_SIDES, B_SIDES))
         ]
@@ -119,7 +119,7 @@ def coco_roboflow_root(root):
 
 @case
 def coco_same_image_id(root):
-    pictures(root, ["a.jpg", "a.png", "b.jpg"])
+    draw_images(root, ["a.jpg", "a.png", "b.jpg"])
     coco(root, [ann(1, 1, A_SIDES), ann(2, 2, A_SIDES)], listed(["a.jpg", "a.png", "b.jpg"], ids=[1, 1, 2]))
     return Refused("a.png has the id 1 of a.jpg too", ("b.jpg",))
 
@@ -127,7 +127,7 @@ def coco_same_image_id(root):
 @case
 def coco_same_file_name(root):
     names = ["frame_66.png", "frame_66.png", "frame_67.png"]
-    pictures(root, names[1:])
+    draw_images(root, names[1:])
     found = [ann(1, 1, A_SIDES), ann(2, 51, B_SIDES), ann(3, 2, A_SIDES)]
     coco(root, found, listed(names, ids=[1, 51, 2]))
     return Refused("frame_66.png is listed twice", ("frame_67.png",))
@@ -174,7 +174,7 @@ def coco_resized(root):
 @case
 def coco_exif_unturned(root):
     """Boxes drawn on the stored pixels of 120x80, shown turned as 80x120."""
-    pictures(root, orientation=6)
+    draw_images(root, orientation=6)
     coco(root, [ann(i, i, A_SIDES) for i in range(3)])
     return Right({f"{i}.jpg": [("gun", 20, 10, 60, 40)] for i in range(3)})
 
@@ -195,7 +195,7 @@ def coco_rle_crowd(root):
 
 @case
 def coco_no_annotations_key(root):
-    pictures(root)
+    draw_images(root)
     whole = {"images": listed(["0.jpg", "1.jpg", "2.jpg"]), "categories": [{"id": 1, "name": "gun"}]}
     (root / "image_info_test.json").write_text(json.dumps(whole))
     return Refused("COCO's list of images without annotations")
@@ -229,7 +229,7 @@ def coco_same_names_in_parts(root):
     for part, sides, number in (("train", A_SIDES, 3), ("val", B_SIDES, 2)):
         names = [f"{i}.jpg" for i in range(number)]
         for name in names:
-            picture(root / part / name)
+            draw_image(root / part / name)
             with Image.open(
                 root / part / name
             ) as image:  # of another shade in the other part, for it is no copy
@@ -244,7 +244,7 @@ def coco_same_names_in_parts(root):
 
 
 def voc_set(root, *texts, size=(120, 80)):
-    pictures(root, size=size)
+    draw_images(root, size=size)
     for i, text in enumerate(texts):
         (root / f"{i}.xml").write_bytes(text if isinstance(text, bytes) else text.encode())
     return Right({f"{i}.jpg": [GUN] for i in range(3)})
@@ -308,7 +308,7 @@ def voc_no_object(root):
 @case
 def voc_bmp_webp_same_stem(root):
     names = ["0.bmp", "1.tif", "2.webp", "3.jpeg"]
-    pictures(root / "images", names)
+    draw_images(root / "images", names)
     (root / "labels").mkdir()
     for i, name in enumerate(names):
         (root / f"labels/{i}.xml").write_text(voc(f"<filename>{name}</filename>" + gun(bnd(*A))))
@@ -322,7 +322,7 @@ def yolo(root, *lines, names="names: [gun, knife]\n", suffix="jpg", orientation=
     """Two images of training and one of validation; a gun on each is right."""
     paths = [f"{part}/{i}" for i, part in enumerate(("train", "train", "val"))]
     for path, line in zip(paths, lines, strict=True):
-        picture(root / f"images/{path}.{suffix}", orientation=orientation)
+        draw_image(root / f"images/{path}.{suffix}", orientation=orientation)
         (root / f"labels/{path}.txt").parent.mkdir(parents=True, exist_ok=True)
         if line is not None:
             (root / f"labels/{path}.txt").write_bytes(line.encode())
@@ -391,9 +391,9 @@ def yolo_upper_suffix(root):
 @case
 def yolo_same_stem(root):
     yolo(root, *[f"0 {A_SHARES}"] * 3)
-    picture(root / "images/train/0.png")
+    draw_image(root / "images/train/0.png")
     return Refused(
-        "its picture could be images/train/0.jpg or images/train/0.png", ("train/1.jpg", "val/2.jpg")
+        "its image could be images/train/0.jpg or images/train/0.png", ("train/1.jpg", "val/2.jpg")
     )
 
 
@@ -401,7 +401,7 @@ def yolo_same_stem(root):
 def yolo_subfolders(root):
     """dogs/1.jpg has labels, not_dogs/1.jpg has none."""
     for path in ("dogs/1", "dogs/2", "not_dogs/1"):
-        picture(root / f"images/{path}.jpg")
+        draw_image(root / f"images/{path}.jpg")
     (root / "labels/dogs").mkdir(parents=True)
     for i in (1, 2):
         (root / f"labels/dogs/{i}.txt").write_text(f"0 {A_SHARES}")
@@ -436,7 +436,7 @@ def yolo_numeric_names(root):
 
 
 def table(root, text, file="boxes.csv", encoding="utf-8"):
-    pictures(root)
+    draw_images(root)
     (root / file).write_bytes(text.encode(encoding))
     return Right({f"{i}.jpg": [GUN] for i in range(3)})
 
@@ -445,7 +445,7 @@ def table(root, text, file="boxes.csv", encoding="utf-8"):
 def open_images(root):
     """One table with groups of objects, and readable names beside it."""
     names = [f"00{i}.jpg" for i in range(3)]
-    pictures(root / "images", names)
+    draw_images(root / "images", names)
     header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf"
     rows = [f"00{i},xclick,/m/01,1,{10 / 120},{40 / 120},0.25,0.75,0,0,{int(i == 2)}" for i in range(3)]
     (root / "train-annotations-bbox.csv").write_text("\n".join([header, *rows]))
@@ -477,7 +477,7 @@ def boxes_csv_cp1252(root):
 @case
 def dense(root):
     """702 cells on an image."""
-    pictures(root, size=(640, 640))
+    draw_images(root, size=(640, 640))
     places = [(x, y) for x in range(2, 620, 24) for y in range(2, 620, 23)]
     rows = "".join(f"{i}.jpg,{x},{y},{x + 15},{y + 15},cell\n" for i in range(3) for x, y in places)
     (root / "boxes.csv").write_text(f"image,left,top,right,bottom,class\n{rows}")
@@ -488,7 +488,7 @@ def dense(root):
 @case
 def cvat_xml(root):
     names = [f"{i}.jpg" for i in range(3)]
-    pictures(root / "images", names)
+    draw_images(root / "images", names)
     box = '<box label="gun" source="manual" occluded="0" xtl="10.00" ytl="20.00" xbr="40.00" ybr="60.00" z_order="0"/>'
     images = "".join(f'<image name="{name}" width="120" height="80">{box}</image>' for name in names)
     (root / "annotations.xml").write_text(f"<annotations><version>1.1</version>{images}</annotations>")
@@ -497,7 +497,7 @@ def cvat_xml(root):
 
 @case
 def labelme_json(root):
-    pictures(root)
+    draw_images(root)
     shape = {"label": "gun", "points": [[40, 60], [10, 20]], "shape_type": "rectangle"}
     for i in range(3):
         whole = {"shapes": [shape], "imagePath": f"{i}.jpg", "imageHeight": 80, "imageWidth": 120}

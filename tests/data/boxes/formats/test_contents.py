@@ -25,7 +25,7 @@ THREE = {f"{i}.jpg": [("gun", *A)] for i in range(3)}
 YOLO = {f"{i}.jpg": [("gun", *A)] for i in range(3)}
 
 
-def picture(file, size=SIZE, orientation=None, **options):
+def draw_image(file, size=SIZE, orientation=None, **options):
     file.parent.mkdir(parents=True, exist_ok=True)
     exif = Image.Exif()
     if orientation:
@@ -37,9 +37,9 @@ def picture(file, size=SIZE, orientation=None, **options):
     )
 
 
-def pictures(root, names=("0.jpg", "1.jpg", "2.jpg"), **how):
+def draw_images(root, names=("0.jpg", "1.jpg", "2.jpg"), **how):
     for name in names:
-        picture(root / name, **how)
+        draw_image(root / name, **how)
 
 
 def got(boxes):
@@ -76,7 +76,7 @@ def ann(number, image, box, category=1, **more):
 
 
 def coco(root, annotations, images=None, categories=({"id": 1, "name": "gun"},), size=SIZE, **how):
-    pictures(root, **how)
+    draw_images(root, **how)
     listed = [{"id": i, "file_name": f"{i}.jpg", "width": size[0], "height": size[1]} for i in range(3)]
     whole = {"images": images or listed, "annotations": annotations, "categories": list(categories)}
     (root / "a.json").write_text(json.dumps(whole))
@@ -291,7 +291,7 @@ def test_a_stated_size_tells_in_whose_pixels_boxes_are(name, tmp_path):
     stated, orientation, size, refused, wanted = SIZES[name]
     source = coco(tmp_path, each(A_SIDES), size=stated, orientation=orientation)
     for i in range(3):
-        picture(tmp_path / f"{i}.jpg", size, orientation)
+        draw_image(tmp_path / f"{i}.jpg", size, orientation)
     assert refusals(source) == refused
     if wanted:
         assert got(read_boxes(source)) == {f"{i}.jpg": [("gun", *wanted)] for i in range(3)}
@@ -345,7 +345,7 @@ VOC_RIGHT = {
 
 @pytest.mark.parametrize("name", VOC_RIGHT)
 def test_voc_with_one_meaning_is_read(name, tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     for i in range(3):
         (tmp_path / f"{i}.xml").write_text(VOC_RIGHT[name])
     assert got(read_boxes(tmp_path)) == THREE
@@ -354,7 +354,7 @@ def test_voc_with_one_meaning_is_read(name, tmp_path):
 
 @pytest.mark.parametrize("encoding", ["gbk", "gb2312", "big5", "shift_jis", "utf-8", "utf-16"])
 def test_voc_in_the_encoding_that_it_declares(encoding, tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     text = f'<?xml version="1.0" encoding="{encoding}"?>' + voc(
         gun(bnd(*A), "<name>刀具</name>".replace("刀", "刀"))
     )
@@ -367,7 +367,7 @@ def test_voc_in_the_encoding_that_it_declares(encoding, tmp_path):
 
 
 def test_a_declaration_in_gbk_is_refused_as_in_any_encoding(tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     text = '<?xml version="1.0" encoding="gbk"?><!DOCTYPE a [<!ENTITY b "c">]>' + voc(gun(bnd(*A)))
     (tmp_path / "0.xml").write_bytes(text.encode("gbk"))
     with pytest.raises(DataFault, match="declares a document type"):
@@ -389,7 +389,7 @@ VOC_WRONG = {
 @pytest.mark.parametrize("name", VOC_WRONG)
 def test_voc_without_one_meaning_leaves_its_whole_image_out(name, tmp_path):
     kind, broken = VOC_WRONG[name]
-    pictures(tmp_path)
+    draw_images(tmp_path)
     for i in range(3):
         (tmp_path / f"{i}.xml").write_text(voc((broken if i == 0 else "") + gun(bnd(*A))))
     assert refusals(tmp_path) == {kind}
@@ -397,7 +397,7 @@ def test_voc_without_one_meaning_leaves_its_whole_image_out(name, tmp_path):
 
 
 def test_corners_that_are_width_and_height_are_told_and_no_image_is_kept(tmp_path):
-    pictures(tmp_path, size=(478, 850))
+    draw_images(tmp_path, size=(478, 850))
     for i, box in enumerate(
         ((217, 435, 61, 53), (300, 100, 61, 53), (5, 5, 61, 53))
     ):  # the last fits as corners too
@@ -415,7 +415,7 @@ def test_corners_that_are_width_and_height_are_told_and_no_image_is_kept(tmp_pat
 
 def yolo(root, *lines, names="names: [gun, knife]\n"):
     for i, line in enumerate(lines):
-        picture(root / "images" / f"{i}.jpg")
+        draw_image(root / "images" / f"{i}.jpg")
         (root / "labels").mkdir(exist_ok=True)
         (root / "labels" / f"{i}.txt").write_bytes(line.encode())
     (root / "data.yaml").write_text(names)
@@ -509,7 +509,7 @@ def test_pixels_where_shares_belong_are_told(tmp_path):
 
 def test_turned_images_of_a_format_without_sizes_are_named_and_not_turned(tmp_path):
     source = yolo(tmp_path, f"0 {A_SHARES}", f"0 {A_SHARES}")
-    picture(tmp_path / "images" / "0.jpg", orientation=6)
+    draw_image(tmp_path / "images" / "0.jpg", orientation=6)
     boxes = read_boxes(source)
     assert got(boxes)["0.jpg"] == [("gun", 6.667, 30, 26.667, 90)]  # shares of 80x120
     assert boxes.told == (
@@ -541,7 +541,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_of_other_tools(name, tmp_path):
     header, row = TABLES[name]
-    pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / "labels.csv").write_text(
         "\r\n".join([header, *(row.format(f"{i}.jpg") for i in range(3)), ""])
     )
@@ -551,7 +551,7 @@ def test_tables_of_other_tools(name, tmp_path):
 
 
 def test_sides_of_the_box_beside_its_corners_are_no_size_of_the_image(tmp_path):
-    pictures(tmp_path, ["0.jpg", "1.jpg"])
+    draw_images(tmp_path, ["0.jpg", "1.jpg"])
     text = "image,left,top,right,bottom,class,width,height\n0.jpg,10,20,40,60,gun,30,40\n1.jpg,10,20,40,60,gun,30,40\n"
     (tmp_path / "boxes.csv").write_text(text)
     assert got(read_boxes(tmp_path)) == {path: THREE[path] for path in ("0.jpg", "1.jpg")}
@@ -559,7 +559,7 @@ def test_sides_of_the_box_beside_its_corners_are_no_size_of_the_image(tmp_path):
 
 def test_two_tables_say_the_parts(tmp_path):
     for part in ("train", "test"):
-        pictures(tmp_path, [f"{part}.jpg"])
+        draw_images(tmp_path, [f"{part}.jpg"])
         row = f"{part}.jpg,120,80,gun,10,20,40,60"
         (tmp_path / f"{part}_labels.csv").write_text(f"{TABLES['TensorFlow'][0]}\n{row}\n")
     boxes = read_boxes(tmp_path)
@@ -582,7 +582,7 @@ BAD_TABLES = {
 @pytest.mark.parametrize("name", BAD_TABLES)
 def test_tables_that_are_no_csv_are_named(name, tmp_path):
     text, said = BAD_TABLES[name]
-    pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / "boxes.csv").write_text(text)
     with pytest.raises(DataFault, match=said):
         read_boxes(tmp_path, faults="clip")
@@ -590,14 +590,14 @@ def test_tables_that_are_no_csv_are_named(name, tmp_path):
 
 
 def test_a_table_of_another_name_and_mark_is_named_too(tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / "labels.csv").write_text(BAD_TABLES["semicolons"][0])
     with pytest.raises(DataFault, match="labels.csv is a table separated by semicolons, which is not read"):
         read_boxes(tmp_path)
 
 
 def test_open_images_rows_without_a_class_leave_their_image_out(tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     rows = [f"{i},x,{'' if i == 1 else 'gun'},1,{10 / 120},{40 / 120},0.25,0.75" for i in range(3)]
     header = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax"
     (tmp_path / "train-annotations-bbox.csv").write_text("\n".join([header, *rows]))
@@ -606,7 +606,7 @@ def test_open_images_rows_without_a_class_leave_their_image_out(tmp_path):
 
 
 def test_a_table_in_windows_1252_is_named(tmp_path):
-    pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / "boxes.csv").write_bytes(
         "image,left,top,right,bottom,class\n0.jpg,10,20,40,60,Säge\n".encode("cp1252")
     )
@@ -629,7 +629,7 @@ CVAT = {
 
 def cvat(root, *objects, size=SIZE, more=""):
     for i, inner in enumerate(objects):
-        picture(root / "images" / f"{i}.jpg")
+        draw_image(root / "images" / f"{i}.jpg")
         more += f'<image id="{i}" name="{i}.jpg" width="{size[0]}" height="{size[1]}">{inner}</image>'
     (root / "annotations.xml").write_text(f"<annotations><version>1.1</version>{more}</annotations>")
     return root
@@ -692,7 +692,7 @@ LABELME = {
 
 def labelme(root, *shapes, size=SIZE):
     for i, some in enumerate(shapes):
-        picture(root / f"{i}.jpg")
+        draw_image(root / f"{i}.jpg")
         listed = [{"label": "gun", "shape_type": kind, "points": points} for kind, points in some]
         whole = {
             "shapes": listed,
@@ -733,7 +733,7 @@ RING_VIA = {"name": "polygon", "all_points_x": [10, 40, 40], "all_points_y": [20
 
 @pytest.mark.parametrize("form", ["json", "regions by number", "project", "csv"])
 def test_via(form, tmp_path):
-    pictures(tmp_path, ["0.jpg", "1.jpg", "2.jpg", "3.jpg"])
+    draw_images(tmp_path, ["0.jpg", "1.jpg", "2.jpg", "3.jpg"])
     shapes = [RECT, ROUND, RING_VIA]
     entries = {
         f"{i}.jpg99": {"filename": f"{i}.jpg", "size": 99,
@@ -793,7 +793,7 @@ STRANGERS = {
 @pytest.mark.parametrize("name", STRANGERS)
 def test_a_format_that_is_not_read_is_named(name, tmp_path):
     file, text, said = STRANGERS[name]
-    pictures(tmp_path)
+    draw_images(tmp_path)
     (tmp_path / file).write_text(text)
     with pytest.raises(DataFault, match="no boxes") as refused:
         read_boxes(tmp_path)
@@ -806,7 +806,7 @@ def test_a_format_that_is_not_read_is_named(name, tmp_path):
 
 
 def small(root, side=16, size=(3000, 2000)):
-    pictures(root, size=size)
+    draw_images(root, size=size)
     rows = [f"{i}.jpg,{100 * k},50,{100 * k + side},{50 + side},dot" for i in range(3) for k in range(1, 6)]
     (root / "boxes.csv").write_text("\n".join(["image,left,top,right,bottom,class", *rows]))
     return root

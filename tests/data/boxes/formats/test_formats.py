@@ -52,7 +52,7 @@ def voc(filename, *objects, size=(100, 80), database="Unknown"):
 # --- reading ---
 
 
-def test_voc_finds_pictures_by_the_name_of_the_annotation_first(tmp_path):
+def test_voc_finds_images_by_the_name_of_the_annotation_first(tmp_path):
     for name in ("1", "2"):
         image(tmp_path / "JPEGImages" / f"{name}.png")
     text(tmp_path / "Annotations" / "1.xml", voc("P77.png", ("gun", (1, 2, 30.5, 40), False)))
@@ -66,7 +66,7 @@ def test_voc_finds_pictures_by_the_name_of_the_annotation_first(tmp_path):
     assert boxes.parts == ("training", "validation")
 
 
-def test_voc_beside_the_pictures_and_without_objects(tmp_path):
+def test_voc_beside_the_images_and_without_objects(tmp_path):
     image(tmp_path / "a" / "1.png")
     image(tmp_path / "a" / "2.png")
     text(tmp_path / "a" / "1.xml", voc("1.png"))

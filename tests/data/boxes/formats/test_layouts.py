@@ -27,7 +27,7 @@ A, B = (10, 20, 30, 38), (15, 4, 45, 36)  # left, top, right, bottom
 
 
 def draw(file):
-    """A picture of its own for every path."""
+    """An image of its own for every path."""
     generator = np.random.default_rng(zlib.crc32(str(file).encode()))
     file.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(generator.integers(0, 255, (HIGH, WIDE, 3), np.uint8)).save(file)
@@ -69,13 +69,13 @@ def yolo(file, box=A):
 
 
 def yolo_set(top, parts, layout="{kind}/{part}", suffix=".jpg"):
-    """Pictures 0, 1, 2 ... with labels, one in each of `parts`; their paths below `top`."""
+    """Images 0, 1, 2 ... with labels, one in each of `parts`; their paths below `top`."""
     paths = []
     for number, part in enumerate(parts):
-        picture = f"{layout.format(kind='images', part=part)}/{number}{suffix}"
-        draw(top / picture)
+        image = f"{layout.format(kind='images', part=part)}/{number}{suffix}"
+        draw(top / image)
         yolo(top / layout.format(kind="labels", part=part) / f"{number}.txt")
-        paths.append(picture)
+        paths.append(image)
     return paths
 
 
@@ -207,7 +207,7 @@ def coco_same_names(top):
 
 @layout
 def coco_without_suffix(top):
-    """Names without suffix, and of the format before pictures were saved anew."""
+    """Names without suffix, and of the format before images were saved anew."""
     for name in ("1.jpg", "2.5.jpg", "3.png"):
         draw(top / "images" / name)
     coco(top / "annotations.json", ["1", "2.5", "3.tif"])
@@ -343,7 +343,7 @@ NAMES = "names: [gun, knife]\n"
 
 @layout
 def yolo_train_lists(top):
-    """data.yaml: train: train.txt, val: val.txt; pictures in one folder."""
+    """data.yaml: train: train.txt, val: val.txt; images in one folder."""
     yolo_set(top, ["all"] * 5)
     write(top / "data.yaml", f"train: train.txt\nval: val.txt\n{NAMES}")
     write(top / "train.txt", "".join(f"./images/all/{i}.jpg\n" for i in range(3)))
@@ -422,7 +422,7 @@ def yolo_roboflow(top):
 
 @layout
 def yolo_roboflow_darknet(top):
-    """Roboflow's Darknet: labels beside pictures, _darknet.labels in each part."""
+    """Roboflow's Darknet: labels beside images, _darknet.labels in each part."""
     for part in ("train", "valid"):
         draw(top / part / "1_jpg.rf.2.jpg")
         yolo(top / part / "1_jpg.rf.2.txt")
@@ -481,7 +481,7 @@ def yolo_fiftyone(top):
 
 @layout
 def yolo_darknet_data(top):
-    """Darknet: class.names, a .data file, lists, labels beside the pictures of images/train and images/valid."""
+    """Darknet: class.names, a .data file, lists, labels beside the images of images/train and images/valid."""
     for part in ("train", "valid"):
         draw(top / "images" / part / f"{part[0]}.jpg")
         yolo(top / "images" / part / f"{part[0]}.txt")
@@ -512,7 +512,7 @@ def yolo_label_studio(top):
 
 @layout
 def yolo_beside_in_images(top):
-    """labelImg's YOLO: text files and classes.txt among the pictures."""
+    """labelImg's YOLO: text files and classes.txt among the images."""
     draw(top / "train/1.jpg")
     yolo(top / "train/1.txt")
     write(top / "train/classes.txt", "gun\n")
@@ -521,7 +521,7 @@ def yolo_beside_in_images(top):
 
 @layout
 def yolo_voc_folders(top):
-    """Labels in labels/, pictures in JPEGImages/, as Darknet's VOC script leaves them."""
+    """Labels in labels/, images in JPEGImages/, as Darknet's VOC script leaves them."""
     draw(top / "JPEGImages/1.jpg")
     yolo(top / "labels/1.txt")
     write(top / "voc.names", "gun\n")
@@ -530,7 +530,7 @@ def yolo_voc_folders(top):
 
 @layout
 def yolo_test_called_test(top):
-    """A picture called test has labels called test.txt."""
+    """An image called test has labels called test.txt."""
     for name in ("test", "other"):
         draw(top / f"images/{name}.jpg")
         yolo(top / f"labels/{name}.txt")
@@ -561,7 +561,7 @@ def open_images_three(top):
 
 @layout
 def open_images_toolkit(top):
-    """The OIDv4 toolkit: csv_folder/, and pictures by part and class."""
+    """The OIDv4 toolkit: csv_folder/, and images by part and class."""
     for part in ("train", "validation"):
         draw(top / f"Dataset/{part}/Gun/{part}9.jpg")
         open_images(top / f"csv_folder/{part}-annotations-bbox.csv", [f"{part}9"])
@@ -668,7 +668,7 @@ def test_folders_of_nothing_but_test_images_are_no_split(tmp_path):
     )
 
 
-# --- what is dealt ---
+# --- what is split ---
 
 
 def test_a_part_that_is_not_declared_is_dealt_out_of_training_by_group_and_said(tmp_path):
@@ -685,7 +685,7 @@ def test_a_part_that_is_not_declared_is_dealt_out_of_training_by_group_and_said(
     assert not set(split.groups("training")) & set(split.groups("validation"))
     (note,) = [warning for warning in split.warnings if "declares" in warning]
     assert note == (
-        f"{top} declares no validation part: of its 14 training images 4 for validation are dealt out, by group, "
+        f"{top} declares no validation part: of its 14 training images 4 for validation are split, by group, "
         "with seed 3; the test part is as declared."
     )
     kinds = [
@@ -716,7 +716,7 @@ def test_yolo_that_is_written_declares_the_parts(tmp_path):
     assert read_boxes(folder).parts == ("training", "training", "validation")
 
 
-def test_an_empty_picture_has_the_part_of_its_list(tmp_path):
+def test_an_empty_image_has_the_part_of_its_list(tmp_path):
     _, source = made("yolo_train_lists", tmp_path / "bags")
     (source / "labels/all/3.txt").unlink()
     boxes = read_boxes(source, unlabelled="negative")
@@ -755,11 +755,11 @@ def test_one_image_for_two_names_is_never_guessed(tmp_path):
     )
 
 
-def test_labels_that_belong_to_two_pictures(tmp_path):
+def test_labels_that_belong_to_two_images(tmp_path):
     yolo_set(tmp_path, ["train", "val"])
     draw(tmp_path / "images/train/0.png")
     write(tmp_path / "data.yaml", NAMES)
-    refused(tmp_path, r"labels/train/0.txt: its picture could be images/train/0.jpg or images/train/0.png")
+    refused(tmp_path, r"labels/train/0.txt: its image could be images/train/0.jpg or images/train/0.png")
     assert read_boxes(tmp_path, faults="clip", unlabelled="negative").paths == ("val/1.jpg",)
 
 

@@ -20,7 +20,7 @@ from tlkit.data.images.decoding.decode import (
     read_file,
     resize,
 )
-from tlkit.data.images.decoding.depth import read_picture
+from tlkit.data.images.decoding.depth import read_image
 from tlkit.data.images.decoding.headers import first_numbers, orientation
 from tlkit.data.images.inspection import inspect_file
 
@@ -114,7 +114,7 @@ def test_sixteen_bits_by_hand():
     assert pixels[0].tolist() == [[level] * 3 for level in levels]
 
 
-def test_a_16_bit_picture_equals_its_8_bit_copy():
+def test_a_16_bit_image_equals_its_8_bit_copy():
     grey = scene().convert("L")
     deep = Image.fromarray(np.asarray(grey, np.uint16) * 257)
     same = largest_difference(decode_graph(encode(deep, "PNG")), decode_graph(encode(grey, "PNG")))
@@ -134,7 +134,7 @@ def test_a_turned_jpeg_is_what_pillow_turns(value, order):
 
 @pytest.mark.parametrize("value", range(1, 9))
 def test_a_turned_file_equals_its_upright_copy(value):
-    """Flat blocks of 16 x 16 survive JPEG exactly, so both files hold the same picture."""
+    """Flat blocks of 16 x 16 survive JPEG exactly, so both files hold the same image."""
     blocks = np.random.default_rng(value).integers(0, 256, (3, 5), np.uint8)
     upright = Image.fromarray(np.kron(blocks, np.ones((16, 16), np.uint8)))
     back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # PIL's Transpose that undoes each orientation
@@ -174,7 +174,7 @@ def test_a_png_is_turned_by_an_entry_behind_its_pixels_and_16_bits_are_turned_to
 
 
 @pytest.mark.parametrize("form", ["PNG", "WEBP"])
-def test_damaged_entries_of_png_and_webp_give_a_picture_or_a_refusal(form):
+def test_damaged_entries_of_png_and_webp_give_a_image_or_a_refusal(form):
     exif = Image.Exif()
     exif[0x0112] = 6
     whole = bytearray(encode(scene(), form, exif=exif))
@@ -243,8 +243,8 @@ def test_what_exif_says(name, tiff, expected):
     assert decode_graph(contents).shape[:2] == ((61, 45) if expected >= 5 else (45, 61))
 
 
-def test_damaged_headers_give_a_picture_or_a_refusal():
-    """300 files with random changes before the picture's data: nothing hangs, and only one kind of fault."""
+def test_damaged_headers_give_a_image_or_a_refusal():
+    """300 files with random changes before the image's data: nothing hangs, and only one kind of fault."""
     whole = bytearray(turned(6, comment=b"y" * 20))
     tables = whole.index(b"\xff\xdb")
     generator, outcomes = np.random.default_rng(0), []
@@ -282,7 +282,7 @@ def test_a_jpeg_without_its_last_bytes_is_refused_at_any_ratio(size):
 @pytest.mark.parametrize(
     "contents", [b"a text", b"BM", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"II*\0\x08\0\0\0"]
 )
-def test_bytes_that_are_no_picture_are_refused(contents):
+def test_bytes_that_are_no_image_are_refused(contents):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_graph(contents)
 
@@ -358,10 +358,10 @@ def test_files_of_rare_formats_come_through_pillow(tmp_path):
     grey.save(tmp_path / "a.pgm")
     scene().save(tmp_path / "b.TIF")
     Image.fromarray(np.asarray(grey, np.uint16) * 257).save(tmp_path / "c.tiff")
-    for name, picture in (("a.pgm", grey), ("b.TIF", scene()), ("c.tiff", grey)):
+    for name, image in (("a.pgm", grey), ("b.TIF", scene()), ("c.tiff", grey)):
         assert not native(Path(name).suffix)
         contents = read_file(tf.constant(str(tmp_path / name)))
-        assert largest_difference(decode_graph(contents), picture.convert("RGB")) == 0
+        assert largest_difference(decode_graph(contents), image.convert("RGB")) == 0
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -385,7 +385,7 @@ def test_a_tiff_that_counts_from_white_is_not_shown_inverted(tmp_path, bits):
     (tmp_path / "white.tif").write_bytes(head + struct.pack("<H", len(tags)) + directory + bytes(4))
     shown = decode_graph(read_contents(tmp_path / "white.tif")).numpy()[0, :, 0]
     assert shown.tolist() == [255, 0]
-    deep = read_picture(tmp_path / "white.tif", 1)[0, :, 0]
+    deep = read_image(tmp_path / "white.tif", 1)[0, :, 0]
     assert deep.tolist() == [1.0, 0.0]
     assert (
         inspect_file(tmp_path / "white.tif").thumbnail[0, 0]
@@ -426,7 +426,7 @@ def test_the_same_in_a_pipeline_and_in_a_map_over_bytes(tmp_path):
 
 
 @pytest.mark.real
-def test_real_pictures_are_what_pillow_sees(real_data):
+def test_real_images_are_what_pillow_sees(real_data):
     files = sorted(real_data.glob("threats/*/*"))[::60] + sorted(real_data.glob("cats-dogs/*/*"))[::20]
     assert len(files) > 20
     for file in files:
@@ -435,7 +435,7 @@ def test_real_pictures_are_what_pillow_sees(real_data):
 
 
 @pytest.mark.real
-def test_on_real_pictures_reduced_decoding_moves_no_pixel_much(real_data):
+def test_on_real_images_reduced_decoding_moves_no_pixel_much(real_data):
     """Beside decoding in full: half a level of 255 on average, and nearest neighbours of the same class."""
     files = sorted(real_data.glob("threats/*/*"))[::8]
     contents = [tf.constant(file.read_bytes()) for file in files]

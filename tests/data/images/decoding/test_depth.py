@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.data.images.decoding.depth import channels_of, picture_bits, read_pictures, write_picture
+from tlkit.data.images.decoding.depth import channels_of, image_bits, read_images, write_image
 from tlkit.errors import DataFault
 
 ROWS, COLUMNS = np.mgrid[:16, :16]
@@ -29,7 +29,7 @@ def save(folder, name, image, **options):
 
 
 def read_one(file, size=16, channels=1, **options):
-    return read_pictures([file], size, channels, **options)[0]
+    return read_images([file], size, channels, **options)[0]
 
 
 # --- round trips -------------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ def read_one(file, size=16, channels=1, **options):
 
 def test_every_level_of_a_16_bit_grey_survives_writing_and_reading(tmp_path):
     levels = np.arange(65536, dtype=np.uint16).reshape(256, 256, 1)
-    write_picture(tmp_path / "a.png", levels.astype(np.float32) / np.float32(65535), bits=16)
+    write_image(tmp_path / "a.png", levels.astype(np.float32) / np.float32(65535), bits=16)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), levels[..., 0])
     assert np.array_equal(np.rint(read_one(tmp_path / "a.png", 256) * 65535), levels)
 
@@ -45,25 +45,25 @@ def test_every_level_of_a_16_bit_grey_survives_writing_and_reading(tmp_path):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_level_of_8_bits_survives(tmp_path, channels):
     levels = colours(shape=(16, 16, channels))
-    write_picture(tmp_path / "a.png", levels.astype(np.float32) / np.float32(255))
+    write_image(tmp_path / "a.png", levels.astype(np.float32) / np.float32(255))
     again = read_one(tmp_path / "a.png", 16, channels)
     assert again.dtype == np.float32
     assert np.array_equal(np.rint(again * 255), levels)
 
 
 def test_colour_is_written_with_8_bits_whatever_is_asked_and_values_outside_are_clipped(tmp_path):
-    picture = np.full((4, 4, 3), 0.5, np.float32)
-    picture[0], picture[1] = -0.2, 1.7
-    write_picture(tmp_path / "a.png", picture, bits=16)
+    image = np.full((4, 4, 3), 0.5, np.float32)
+    image[0], image[1] = -0.2, 1.7
+    write_image(tmp_path / "a.png", image, bits=16)
     stored = np.asarray(Image.open(tmp_path / "a.png"))
     assert stored[:, 0].tolist() == [[0, 0, 0], [255] * 3, [128] * 3, [128] * 3]
 
 
-def test_no_picture_of_nan_is_written(tmp_path):
-    picture = np.zeros((4, 4, 1), np.float32)
-    picture[2, 1] = np.nan
+def test_no_image_of_nan_is_written(tmp_path):
+    image = np.zeros((4, 4, 1), np.float32)
+    image[2, 1] = np.nan
     with pytest.raises(DataFault, match=r"a\.png has values that are no numbers"):
-        write_picture(tmp_path / "a.png", picture)
+        write_image(tmp_path / "a.png", image)
     assert not list(tmp_path.iterdir())
 
 
@@ -74,7 +74,7 @@ def test_no_picture_of_nan_is_written(tmp_path):
 def test_16_bit_greys_of_every_format(tmp_path, name):
     values = deep()
     file = save(tmp_path, name, Image.fromarray(values))
-    assert picture_bits([file]) == 16
+    assert image_bits([file]) == 16
     assert np.array_equal(read_one(file)[..., 0], values.astype(np.float32) / np.float32(65535))
 
 
@@ -130,17 +130,17 @@ def test_palette_alpha_cmyk_and_one_bit(tmp_path):
 
 @pytest.mark.parametrize("turn", range(2, 9))
 def test_a_turned_jpeg_equals_its_upright_copy(tmp_path, turn):
-    picture = Image.fromarray((ROWS * 9 + (COLUMNS > 8) * 90).astype(np.uint8)).resize((24, 16))
+    image = Image.fromarray((ROWS * 9 + (COLUMNS > 8) * 90).astype(np.uint8)).resize((24, 16))
     exif = Image.Exif()
     exif[0x0112] = turn
     method = [None, None, 0, 3, 1, 5, 4, 6, 2][turn]  # Image.Transpose that undoes it
-    stored = save(tmp_path, "a.jpg", picture, exif=exif, quality=95)
+    stored = save(tmp_path, "a.jpg", image, exif=exif, quality=95)
     again = Image.open(stored)
     upright = save(tmp_path, "b.png", again.transpose(Image.Transpose(method)))
     assert np.array_equal(read_one(stored, 16, fit="pad"), read_one(upright, 16, fit="pad"))
 
 
-def test_malformed_exif_leaves_the_picture_as_it_is_stored(tmp_path):
+def test_malformed_exif_leaves_the_image_as_it_is_stored(tmp_path):
     pixels = (ROWS * 16).astype(np.uint8)
     file = save(
         tmp_path, "a.jpg", Image.fromarray(pixels), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12", quality=95
@@ -197,7 +197,7 @@ def test_padding_of_colour_is_by_channel(tmp_path):
     assert np.allclose(square, [1, 0.2, 0], atol=1e-6)
 
 
-def test_a_hair_of_a_picture_still_has_a_pixel(tmp_path):
+def test_a_hair_of_a_image_still_has_a_pixel(tmp_path):
     file = save(tmp_path, "a.png", Image.fromarray(np.full((1, 300), 255, np.uint8)))
     assert np.allclose(read_one(file, 16, fit="pad"), 1)
 
@@ -213,17 +213,17 @@ def test_bits_and_channels_of_a_set(tmp_path):
     sixteen = save(tmp_path, "deep.png", Image.fromarray(deep()))
     assert channels_of([grey, as_rgb, tinted, sixteen]) == 1
     assert channels_of([grey, as_rgb, coloured]) == 3
-    assert picture_bits([grey, as_rgb, coloured]) == 8
-    assert picture_bits([grey, sixteen]) == 16
+    assert image_bits([grey, as_rgb, coloured]) == 8
+    assert image_bits([grey, sixteen]) == 16
     assert channels_of([]) == 1
-    assert read_pictures([], 16, 1).shape == (0, 16, 16, 1)
+    assert read_images([], 16, 1).shape == (0, 16, 16, 1)
 
 
 def test_a_grey_in_three_channels_and_several_sizes_in_one_array(tmp_path):
     files = [save(tmp_path, f"{n}.png", Image.fromarray(colours(n, (n, 2 * n)))) for n in (9, 16, 40)]
-    pictures = read_pictures(files, 16, 3)
-    assert pictures.shape == (3, 16, 16, 3)
-    assert np.ptp(pictures, axis=3).max() == 0
+    images = read_images(files, 16, 3)
+    assert images.shape == (3, 16, 16, 3)
+    assert np.ptp(images, axis=3).max() == 0
 
 
 # --- faults ------------------------------------------------------------------------------------------------
@@ -239,10 +239,10 @@ def test_bad_files_are_named(tmp_path):
     said = {}
     for name in ("empty.png", "text.jpg", "cut.png", "float.tif", "wide.tif", "absent.png"):
         with pytest.raises(DataFault) as fault:
-            read_pictures([tmp_path / name], 16, 1)
+            read_images([tmp_path / name], 16, 1)
         said[name] = fault.value.problem
         assert str(tmp_path / name) in fault.value.problem
-    assert "is not a picture that can be read" in said["text.jpg"]
+    assert "is not an image that can be read" in said["text.jpg"]
     assert "3.5 to 3.5" in said["float.tif"]
     assert "70000" in said["wide.tif"]
     assert "is not there" in said["absent.png"]
@@ -251,7 +251,7 @@ def test_bad_files_are_named(tmp_path):
 def test_a_bad_file_is_named_by_bits_and_channels_too(tmp_path):
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(DataFault, match="text"):
-        picture_bits([tmp_path / "text.png"])
+        image_bits([tmp_path / "text.png"])
     whole = save(tmp_path, "whole.png", Image.fromarray(colours(shape=(64, 64, 3)))).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataFault, match="cut"):
@@ -267,8 +267,8 @@ def test_tensorflow_is_not_needed():
 def test_real_greys_are_greys_and_photographs_are_not(real_data):
     threats = sorted((real_data / "threats").glob("*/*.*"))[::7]
     pets = sorted((real_data / "cats-dogs").glob("*/*.*"))[:20]
-    assert (channels_of(threats), picture_bits(threats)) == (1, 8)
+    assert (channels_of(threats), image_bits(threats)) == (1, 8)
     assert channels_of(pets) == 3
-    pictures = read_pictures(threats, 32, 1, fit="pad")
-    assert np.isfinite(pictures).all()
-    assert pictures.std(axis=(1, 2)).min() > 0.005
+    images = read_images(threats, 32, 1, fit="pad")
+    assert np.isfinite(images).all()
+    assert images.std(axis=(1, 2)).min() > 0.005

@@ -15,15 +15,15 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.data.images.decoding import bombs
-from tests.fuzzing import pictures
+from tests.fuzzing import draw_images
 from tlkit.cli.options.shared import hold_limit
 from tlkit.data.boxes import batches as box_batches
-from tlkit.data.boxes.formats.stated_sizes import picture_sizes
+from tlkit.data.boxes.formats.stated_sizes import image_sizes
 from tlkit.data.checks.files import look_at
 from tlkit.data.images import batches as images
 from tlkit.data.images.decoding.declared_sizes import jpeg_within_limit, other_size
 from tlkit.data.images.decoding.decode import decode_and_resize, native, read_contents, read_file
-from tlkit.data.images.decoding.depth import read_picture
+from tlkit.data.images.decoding.depth import read_image
 from tlkit.data.images.decoding.headers import first_numbers
 from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import (
@@ -52,15 +52,15 @@ def declared(contents):
 def test_every_reader_refuses_by_the_header(name, tmp_path):
     file = tmp_path / name
     file.write_bytes(CORPUS[name])
-    said = "pixels, .*more than the limit of 100,000,000, which --most-pixels raises"
+    said = "pixels, .*more than the limit of 100,000,000, which --max-pixels raises"
     (found,) = look_at(file, name).findings
     assert found.kind == "decompression-bomb"
     assert found.sentence == f"{name} {inspect_file(file).error}."
     with pytest.raises(DataFault, match=rf"{name} has [\d,]+ .*{said}"):
-        read_picture(file, 1)
+        read_image(file, 1)
     with pytest.raises(ValueError, match=said):
         read_contents(file)
-    (size,) = picture_sizes([file])
+    (size,) = image_sizes([file])
     assert size == inspect_file(file).error
 
 
@@ -80,7 +80,7 @@ def test_a_pipeline_refuses_what_pillow_would_read(tmp_path):
 
 
 def test_a_size_at_the_limit_is_read_and_one_pixel_more_is_not(tmp_path):
-    sound = dict(zip("abcdefghijklmn", pictures(), strict=True))
+    sound = dict(zip("abcdefghijklmn", draw_images(), strict=True))
     with pixel_limit(713):
         graph = tf.function(lambda some: decode_and_resize(some, 16), SCALAR, autograph=False)
         graph.get_concrete_function()
@@ -109,7 +109,7 @@ def test_a_size_at_the_limit_is_read_and_one_pixel_more_is_not(tmp_path):
 def mutated(count):
     """Headers with bytes changed, inserted and cut, of sound files and of bombs."""
     chance = random.Random(4)
-    known = [*pictures(), *(some for name, some in CORPUS.items() if native(Path(name).suffix))]
+    known = [*draw_images(), *(some for name, some in CORPUS.items() if native(Path(name).suffix))]
     for _ in range(count):
         one = bytearray(chance.choice(known))
         for _ in range(chance.randrange(1, 6)):
@@ -123,7 +123,7 @@ def mutated(count):
 
 @pytest.mark.parametrize("count", [400, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_python_and_the_graph_read_the_same_sizes(count):
-    """Of a JPEG libjpeg is the judge: what either finds too large, nobody decodes, and where both answer they agree."""
+    """Of a JPEG libjpeg is the evaluator: what either finds too large, nobody decodes, and where both answer they agree."""
     limited = tf.function(lambda some: jpeg_within_limit(some, MOST_PIXELS)[1], SCALAR, autograph=False)
     seen, wrong = {"jpeg": 0, "other": 0, "bomb": 0}, 0
     for contents in mutated(count):
@@ -214,7 +214,7 @@ def test_a_command_holds_the_limit_of_the_run_it_asks():
         hold_limit(Path("old"), {}, 2 * MOST_PIXELS)
         assert most_pixels() == 2 * MOST_PIXELS
         with pytest.raises(
-            UsageFault, match="--most-pixels 501 is above 500, the most that the model of run reads"
+            UsageFault, match="--max-pixels 501 is above 500, the most that the model of run reads"
         ):
             hold_limit(Path("run"), {"most_pixels": 500}, 501)
     assert most_pixels() == MOST_PIXELS

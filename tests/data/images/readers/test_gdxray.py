@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tlkit.data.images.readers.gdxray import CONTEST, contest_pictures
+from tlkit.data.images.readers.gdxray import CONTEST, contest_images
 from tlkit.data.images.sources import read_images
 from tlkit.errors import DataFault
 
@@ -48,7 +48,7 @@ def test_a_missing_crop_is_named(gdxray):
     file.rename(gdxray / "aside")
     try:
         with pytest.raises(DataFault, match="has no B0081_0099, which the contest's test part needs"):
-            contest_pictures(gdxray)
+            contest_images(gdxray)
     finally:
         (gdxray / "aside").rename(file)
     with pytest.raises(DataFault, match="does not exist"):

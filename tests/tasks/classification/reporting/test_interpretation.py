@@ -66,9 +66,9 @@ def test_always_answering_the_most_frequent_class():
 
 
 def test_the_weakest_class_is_named():
-    judged = measured()
-    judged["per_class"]["gun"]["recall"] = 0.5
-    assert "[caution] It most often misses “gun”: it finds 50.0 % of the 200." in said(judged)
+    evaluated = measured()
+    evaluated["per_class"]["gun"]["recall"] = 0.5
+    assert "[caution] It most often misses “gun”: it finds 50.0 % of the 200." in said(evaluated)
     assert "misses" not in said(measured(1.0, (0.98, 1.0)))
 
 

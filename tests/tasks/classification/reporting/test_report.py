@@ -25,7 +25,7 @@ from tlkit.tasks.classification.reporting.report import write_report
 NAMES = ("blade", "gun", "other")
 HOSTILE = "<script>alert('x')</script>&\"><img src=x onerror=alert(1)>"
 VOID = {"meta", "img", "br", "link", "input", "hr"}
-PICTURES = ("batch", "confusion", "counts", "curves", "heat_maps", "mistakes", "reliability", "roc")
+IMAGES = ("batch", "confusion", "counts", "curves", "heat_maps", "mistakes", "reliability", "roc")
 
 
 class Page(HTMLParser):
@@ -99,7 +99,7 @@ def card(names=NAMES) -> dict:
         "data": {
             "split_sha256": "beef" * 16,
             "parts": {"training": part, "validation": part, "test": part},
-            "warnings": ["2 near copies lie in different parts."],
+            "warnings": ["2 near duplicates lie in different parts."],
             "skipped": [{"path": "gun/broken.png", "reason": "truncated"}],
             "added": {},
         },
@@ -130,7 +130,7 @@ def png(shade: int) -> bytes:
 def run(tmp_path) -> Path:
     folder = tmp_path / "saved_models" / "threats" / "4"
     (folder / "pictures").mkdir(parents=True)
-    for shade, name in enumerate((*PICTURES, "zebra")):
+    for shade, name in enumerate((*IMAGES, "zebra")):
         (folder / "pictures" / f"{name}.png").write_bytes(png(shade))
     (folder / "card.json").write_text(json.dumps(card()))
     (folder / "options.json").write_text(json.dumps(card()["options"]))
@@ -201,7 +201,7 @@ def test_per_class_numbers_are_those_of_the_card(run):
 def test_warnings_stand_in_a_box_near_the_top(run):
     page = written(run)
     assert ("div", {"class": "box", "role": "note"}) in page.tags
-    assert page.source.index("2 near copies lie in different parts.") < page.source.index(
+    assert page.source.index("2 near duplicates lie in different parts.") < page.source.index(
         '<section id="use">'
     )
     assert "allow-leak" not in page.text
@@ -221,7 +221,7 @@ def test_mistakes_of_the_test_part_come_most_confident_first(run):
     assert "elsewhere.png" not in text
 
 
-def test_pictures_come_in_their_order_and_unknown_ones_last(run):
+def test_images_come_in_their_order_and_unknown_ones_last(run):
     page = written(run)
     starts = (
         "Images of",
@@ -382,7 +382,7 @@ def test_writing_again_gives_the_same_page_and_leaves_nothing_beside_it(run):
     assert sorted(run.iterdir()) == names
 
 
-def test_measures_pictures_and_report_need_no_tensorflow():
+def test_measures_images_and_report_need_no_tensorflow():
     code = (
         "import sys, tlkit.tasks.classification.metrics, tlkit.tasks.classification.reporting.plots, tlkit.tasks.classification.reporting.report; "
         "sys.exit(bool({'tensorflow', 'keras', 'matplotlib.pyplot'} & set(sys.modules)))"

@@ -27,8 +27,8 @@ from tlkit.tasks.classification.serving import export as conversion
 from tlkit.tasks.classification.serving.export import (
     RESIZED_TOLERANCE,
     RULE,
+    images_of_many_sizes,
     input_facts,
-    pictures_of_many_sizes,
     to_litert,
     to_onnx,
 )
@@ -59,7 +59,7 @@ def fitted(head: str, classes: int, *, apart: float = 60.0) -> keras.Model:
     return keras.Model(images, add_fitted_head(features, pipeline, NAMES[:classes]), name="classifier")
 
 
-def pictures(count: int, seed: int = 5) -> np.ndarray:
+def draw_images(count: int, seed: int = 5) -> np.ndarray:
     generator = np.random.default_rng(seed)
     tones = generator.integers(0, 200, (count, 1, 1, 3))
     return (tones + generator.integers(0, 56, (count, SIZE, SIZE, 3))).astype(np.uint8)
@@ -106,7 +106,7 @@ def check_head(head, classes, folder, resizes):
     model = fitted(head, classes)
     ask = served(model, folder)
     model.save(folder / "model.keras")
-    images = pictures_of_many_sizes(SIZE) if resizes else pictures(12)
+    images = images_of_many_sizes(SIZE) if resizes else draw_images(12)
     expected = ask(images)
     for target, write in WRITERS.items():
         file = folder / f"{target}{SUFFIX[target]}"
@@ -135,7 +135,7 @@ def test_every_head_answers_in_both_formats_as_the_saved_model(head, classes, re
 @pytest.mark.parametrize(("head", "classes"), list(itertools.product(HEADS, (2, 3))))
 def test_a_head_in_single_precision_gives_scikit_learn_s_labels(head, classes):
     model = fitted(head, classes)
-    images = pictures(40)
+    images = draw_images(40)
     single = in_single_precision(model)
     expected, answers = model(images).numpy(), single(images).numpy()
     assert np.abs(answers - expected).max() < 1e-5
@@ -159,13 +159,13 @@ def test_features_far_from_zero_keep_their_neighbours_in_single_precision():
 
 @pytest.mark.parametrize("target", WRITERS)
 def test_a_head_that_is_certain_of_one_class_is_checked_by_its_parts(target, tmp_path):
-    """All drawn pictures get 1 and 0, so that equal answers alone would prove little."""
+    """All drawn images get 1 and 0, so that equal answers alone would prove little."""
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     model = fitted("lda", 2)
     weights, offsets = model.get_layer("logits").get_weights()
     model.get_layer("logits").set_weights([weights * 50, offsets + np.array([2000.0, -2000.0])])
     model.save(tmp_path / "model.keras")
-    images = pictures(12)
+    images = draw_images(12)
     assert np.abs(model(images).numpy() - [1, 0]).max() < 1e-6
     found = WRITERS[target](tmp_path, tmp_path / f"x{SUFFIX[target]}")
     assert 0 <= found["apart"]["features"] <= TOLERANCE

@@ -19,7 +19,7 @@ from tlkit.data.images.decoding.decode import decode_and_resize
 from tlkit.engine.serving.saved_model import write_variants
 from tlkit.errors import DataFault, ExportFault, ModelFault
 from tlkit.tasks.classification.classifier import Probabilities
-from tlkit.tasks.classification.serving.export import test_pictures as sample_pictures
+from tlkit.tasks.classification.serving.export import test_images as sample_images
 from tlkit.tasks.classification.serving.export import to_litert, to_onnx
 from tlkit.tasks.classification.serving.saved_model import Served, check_parity, export_saved_model
 
@@ -30,7 +30,7 @@ TURNED = ["EXIF-turned JPEG", "EXIF-turned PNG", "EXIF-turned WebP"]
 
 
 def small_classifier(scale: float = 1.0) -> keras.Model:
-    """A network whose answers differ from picture to picture: a random head on normalised features."""
+    """A network whose answers differ from image to image: a random head on normalised features."""
     keras.utils.set_random_seed(0)
     images = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="images")
     x = keras.layers.Rescaling(1 / 127.5, -1)(images)
@@ -156,9 +156,9 @@ def test_an_answer_does_not_depend_on_its_batch(loaded, files):
     assert answer(tf.constant([], tf.string))["probability"].shape == (0, 3)
 
 
-def test_bytes_that_are_no_picture_fail_the_call(loaded, files):
+def test_bytes_that_are_no_image_fail_the_call(loaded, files):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        loaded.signatures["serving_default"](tf.constant([files[0].read_bytes(), b"no picture"]))
+        loaded.signatures["serving_default"](tf.constant([files[0].read_bytes(), b"no image"]))
 
 
 def test_weights_are_stored_once(model, run):
@@ -173,7 +173,7 @@ def test_weights_are_stored_once(model, run):
 
 
 @pytest.mark.onednn
-def test_parity_over_all_forms_of_a_picture(model, run, files):
+def test_parity_over_all_forms_of_a_image(model, run, files):
     found = check_parity(model, run, files)
     assert found["largest_difference"] <= found["tolerance"] == 1e-5
     assert found["spread"] > 0.05
@@ -262,7 +262,7 @@ def test_onnx_answers_like_keras_at_any_batch_size(model, run, tmp_path):
     assert found["largest_difference"] <= 1e-4
     assert found["spread"] > 0.05
     session = onnxruntime.InferenceSession(str(file))
-    images = sample_pictures(SIZE)[:3]
+    images = sample_images(SIZE)[:3]
     (answer,) = session.run(["probability"], {"images": images})
     assert np.abs(answer - model(images, training=False)).max() <= 1e-4
     about = session.get_modelmeta().custom_metadata_map

@@ -24,8 +24,8 @@ from tlkit.tasks.detection.metrics.summary import (
     Detections,
     coco_measures,
     detection_measures,
+    detections_of_images,
     detections_of_padded,
-    detections_of_pictures,
 )
 
 CAT = ("gun", "knife", "razor")
@@ -646,12 +646,12 @@ def test_padded_arrays_of_a_detector():
     assert detections_of_padded(boxes, scores, labels, np.array([1])).scores[0].tolist() == [np.float32(0.9)]
 
 
-def test_pictures_of_a_detector():
+def test_images_of_a_detector():
     from types import SimpleNamespace
 
     one = SimpleNamespace(boxes=np.ones((2, 4)), scores=[0.5, 0.25], labels=np.array([1, 0]))
     none = SimpleNamespace(boxes=[], scores=[], labels=[])
-    found = detections_of_pictures([one, none])
+    found = detections_of_images([one, none])
     assert [b.shape for b in found.boxes] == [(2, 4), (0, 4)]
     assert [k.tolist() for k in found.labels] == [[1, 0], []]
     assert [s.tolist() for s in found.scores] == [[0.5, 0.25], []]

@@ -148,9 +148,9 @@ def test_numbers_of_another_file(files, tmp_path, capsys):
         assert names == files[:2]
         assert [resolved.cats[row["category_id"]]["name"] for row in rows] == ["knife", "gun"]
     truth = COCO(str(tmp_path / "in" / "truth.json"))
-    judged = COCOeval(truth, truth.loadRes(str(tmp_path / "outFalse" / "detections.json")), "bbox")
-    judged.evaluate(), judged.accumulate(), judged.summarize()
-    assert judged.stats[0] == pytest.approx(1.0)
+    evaluated = COCOeval(truth, truth.loadRes(str(tmp_path / "outFalse" / "detections.json")), "bbox")
+    evaluated.evaluate(), evaluated.accumulate(), evaluated.summarize()
+    assert evaluated.stats[0] == pytest.approx(1.0)
     assert capsys.readouterr().err == ""
 
 

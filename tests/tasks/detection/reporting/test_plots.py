@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from tlkit.data.boxes.dataset import read_boxes
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.metrics.matching import Detections
 from tlkit.tasks.detection.reporting import plots as shown
@@ -52,18 +52,18 @@ def test_hits_misses_false_alarms_and_difficult_ones_have_their_colours(case):
     truth, found = case
     figure = shown.beside_truth(truth, {"ours": (found, 0.5)}, [0, 1])
     first, ours, second_truth, second = figure.axes
-    assert [f[0] for f in frames(first)] == [canvas.BLUE, canvas.MUTED]
-    assert frames(ours) == [(canvas.MUTED, 59.5, 19.5, 20, 20), (canvas.GREEN, 9.5, 19.5, 20, 20)]
+    assert [f[0] for f in frames(first)] == [style.BLUE, style.MUTED]
+    assert frames(ours) == [(style.MUTED, 59.5, 19.5, 20, 20), (style.GREEN, 9.5, 19.5, 20, 20)]
     assert texts(ours) == ["gun 0.80", "gun 0.90"]
-    assert [f[0] for f in frames(second_truth)] == [canvas.BLUE]
-    assert frames(second) == [(canvas.ORANGE, 9.5, 19.5, 20, 20), (canvas.RED, 49.5, 4.5, 40, 50)]
+    assert [f[0] for f in frames(second_truth)] == [style.BLUE]
+    assert frames(second) == [(style.ORANGE, 9.5, 19.5, 20, 20), (style.RED, 49.5, 4.5, 40, 50)]
     assert texts(second) == ["knife", "gun 0.70"]
     assert ours.get_title(loc="left") == "ours from 0.50"
-    assert canvas.to_array(figure).shape[1] == 533  # two of three columns' room, and no empty third
-    assert canvas.to_array(shown.beside_truth(truth, dict.fromkeys("abc", (found, 0.5)), [0])).shape[1] == 800
+    assert style.to_array(figure).shape[1] == 533  # two of three columns' room, and no empty third
+    assert style.to_array(shown.beside_truth(truth, dict.fromkeys("abc", (found, 0.5)), [0])).shape[1] == 800
 
 
-def test_boxes_follow_a_picture_that_is_shown_smaller(case, tmp_path):
+def test_boxes_follow_a_image_that_is_shown_smaller(case, tmp_path):
     Image.new("RGB", (1300, 780)).save(tmp_path / "a.png")  # 13 times as large
     truth = read_boxes(tmp_path)
     figure = shown.beside_truth(truth, {}, [0])
@@ -124,7 +124,7 @@ def test_a_batch_is_drawn_without_its_padding():
     figure = shown.labelled_batch(images, boxes, labels, ("gun", "knife"))
     drawn = [axes for axes in figure.axes if axes.images]
     assert len(drawn) == 5
-    assert [frames(axes) for axes in drawn] == [[(canvas.ORANGE, 0.5, 1.5, 10, 20)]] * 5
+    assert [frames(axes) for axes in drawn] == [[(style.ORANGE, 0.5, 1.5, 10, 20)]] * 5
     assert texts(drawn[0]) == ["knife"]
 
 
@@ -161,13 +161,13 @@ def test_nothing_to_draw_is_said(case):
     assert shown.froc(truth, silent_all).axes
 
 
-def test_pictures_are_upright_eight_bit_and_small(tmp_path):
+def test_images_are_upright_eight_bit_and_small(tmp_path):
     Image.fromarray(np.full((20, 30), 65535, np.uint16)).save(tmp_path / "deep.png")
-    assert shown.picture(tmp_path / "deep.png").tolist() == np.full((20, 30, 3), 255).tolist()
+    assert shown.image(tmp_path / "deep.png").tolist() == np.full((20, 30, 3), 255).tolist()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (2000, 1000)).save(tmp_path / "turned.jpg", exif=exif)
-    assert shown.picture(tmp_path / "turned.jpg").shape == (640, 320, 3)
+    assert shown.image(tmp_path / "turned.jpg").shape == (640, 320, 3)
     (tmp_path / "bad.png").write_bytes(b"no")
     with pytest.raises(DataFault, match=r"bad.png cannot be opened"):
-        shown.picture(tmp_path / "bad.png")
+        shown.image(tmp_path / "bad.png")

@@ -63,7 +63,7 @@ def files(tmp_path_factory):
 
 
 @pytest.mark.onednn
-def test_the_same_boxes_as_in_keras_for_every_form_of_a_picture(detector, run, files):
+def test_the_same_boxes_as_in_keras_for_every_form_of_a_image(detector, run, files):
     found = check_detector_parity(detector, run, files, HOW)
     assert found["largest_difference"] <= TOLERANCE
     assert found["detections"] >= 20
@@ -87,10 +87,10 @@ def test_boxes_are_in_the_pixels_of_the_file(detector, run, files):
     assert beyond == 4  # not the square's 64 pixels
 
 
-def test_a_picture_twice_as_large_has_boxes_twice_as_large(run, files, tmp_path):
-    picture = Image.open(files[0])
+def test_a_image_twice_as_large_has_boxes_twice_as_large(run, files, tmp_path):
+    image = Image.open(files[0])
     doubled = tmp_path / "doubled.png"
-    picture.resize((300, 180), Image.Resampling.NEAREST).save(doubled)
+    image.resize((300, 180), Image.Resampling.NEAREST).save(doubled)
     once, twice = ServedDetector.load(run).predict_files([files[0], doubled])
     assert len(once.boxes) == len(twice.boxes) > 0
     assert twice.boxes == pytest.approx(2 * once.boxes, abs=1.0)
@@ -182,7 +182,7 @@ def test_onnx_gives_the_same_boxes_and_scores(detector, tmp_path):
     ],
 )
 def test_suppression_inside_onnx_is_that_of_the_saved_model(how):
-    """The same random boxes and scores through both, three pictures at a time, one of them with nothing to find."""
+    """The same random boxes and scores through both, three images at a time, one of them with nothing to find."""
     onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     sides = {"boxes": ["n", 80, 4], "scores": ["n", 80, 3]}
@@ -211,7 +211,7 @@ def test_suppression_inside_onnx_is_that_of_the_saved_model(how):
 
 
 def test_onnx_with_suppression_says_what_the_saved_model_says(detector, run, tmp_path):
-    """Pictures of the square's own size: the SavedModel letterboxes nothing, and both give pixels of them."""
+    """Images of the square's own size: the SavedModel letterboxes nothing, and both give pixels of them."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
     assert detector_to_onnx(detector, tmp_path / "m.onnx", HOW, nms=True)["largest_difference"] <= 1e-4
     assert [file.name for file in tmp_path.iterdir()] == ["m.onnx"]

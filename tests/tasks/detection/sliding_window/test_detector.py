@@ -1,4 +1,4 @@
-"""A classifier moved over pictures: suppression by hand, windows by hand, batches and maps against a plain loop."""
+"""A classifier moved over images: suppression by hand, windows by hand, batches and maps against a plain loop."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_last_window_reaches_the_edge():
 def test_sides_come_from_boxes():
     boxes = np.array([[0, 0, 10, 40], [5, 5, 25, 25]], np.float32)  # both as large as 20 x 20
     assert sides_of(boxes, 100) == pytest.approx((0.2, 0.2))
-    with pytest.raises(UsageFault, match="--least-side"):
+    with pytest.raises(UsageFault, match="--min-side"):
         sides_of(np.zeros((0, 4)), 100)
 
 
@@ -191,7 +191,7 @@ def test_a_classifier_without_maps_has_no_convolutional_form():
         build_window_detector(model, ("red",), "other", Windows(32, (0.5, 0.5), way="convolutional"))
 
 
-def test_a_level_is_the_picture_resized_and_grey_beyond():
+def test_a_level_is_the_image_resized_and_grey_beyond():
     images = np.full((1, 40, 40, 3), 200, np.uint8)
     shown = level_image(tf.constant(images), Level(20, 50, 2, 4, 12, 16)).numpy()
     assert shown.shape == (1, 52, 28, 3)

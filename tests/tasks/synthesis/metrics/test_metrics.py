@@ -1,4 +1,4 @@
-"""Measures of generated pictures against closed forms, plain loops and planted faults."""
+"""Measures of generated images against closed forms, plain loops and planted faults."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from tlkit.data.images.decoding.depth import read_pictures
+from tlkit.data.images.decoding.depth import read_images
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.synthesis.metrics.collapse import twins
 from tlkit.tasks.synthesis.metrics.precision_recall import copy_threshold
 from tlkit.tasks.synthesis.metrics.summary import (
-    CriticAnswers,
+    DiscriminatorAnswers,
     collapse_reason,
     density_coverage,
     diversity,
@@ -26,7 +26,7 @@ from tlkit.tasks.synthesis.metrics.summary import (
 )
 
 WIDTH = 6
-HEALTHY = CriticAnswers(real=0.8, fake=0.3, held_out=0.7)
+HEALTHY = DiscriminatorAnswers(real=0.8, fake=0.3, held_out=0.7)
 
 
 def normal(count, seed, mean=0.0, spread=1.0, width=WIDTH):
@@ -91,7 +91,7 @@ def test_kid_of_one_source_is_about_zero_and_often_negative():
     assert abs(np.mean(values)) < 3.5 * np.std(values) / math.sqrt(200)
 
 
-def test_kid_of_a_set_with_itself_is_negative_by_the_pairs_of_a_picture_with_itself():
+def test_kid_of_a_set_with_itself_is_negative_by_the_pairs_of_a_image_with_itself():
     same = normal(30, 3)
     kernel = (same @ same.T / WIDTH + 1) ** 3
     excess = np.diag(kernel).mean() - (kernel.sum() - np.trace(kernel)) / (30 * 29)
@@ -136,7 +136,7 @@ def test_kid_refuses_what_it_cannot_do():
         kid(normal(3, 0), normal(31, 1))
     broken = normal(20, 0)
     broken[3, 2] = np.nan
-    with pytest.raises(DataFault, match="1 of 20 generated pictures are no numbers"):
+    with pytest.raises(DataFault, match="1 of 20 generated images are no numbers"):
         kid(normal(20, 0), broken)
 
 
@@ -159,9 +159,9 @@ def test_frechet_is_the_matrix_formula_on_samples():
 
 
 def test_frechet_is_refused_where_the_covariance_has_no_full_rank():
-    assert np.linalg.matrix_rank(np.cov(normal(6, 0).T)) == 5  # the reason: 6 pictures, 6 features
+    assert np.linalg.matrix_rank(np.cov(normal(6, 0).T)) == 5  # the reason: 6 images, 6 features
     with pytest.raises(
-        DataFault, match="more than 6 pictures of each kind; there are 6 and 50.*rank 5"
+        DataFault, match="more than 6 images of each kind; there are 6 and 50.*rank 5"
     ) as fault:
         frechet(normal(6, 0), normal(50, 1))
     assert "KID" in fault.value.remedy
@@ -232,7 +232,7 @@ def test_one_outlier_inflates_precision_but_not_density():
 
 
 def test_too_few_for_the_neighbours():
-    with pytest.raises(DataFault, match="3 neighbours need more than 3 pictures; there are 20 and 3"):
+    with pytest.raises(DataFault, match="3 neighbours need more than 3 images; there are 20 and 3"):
         precision_recall(normal(20, 0), normal(3, 1))
 
 
@@ -315,9 +315,9 @@ def test_the_interval_of_the_excess_covers_the_truth():
 
 
 def test_a_constant_set_has_no_threshold():
-    with pytest.raises(DataFault, match="Only 1 of 12 pictures differ"):
+    with pytest.raises(DataFault, match="Only 1 of 12 images differ"):
         copy_threshold(np.ones((12, WIDTH)))
-    with pytest.raises(DataFault, match="no generated pictures"):
+    with pytest.raises(DataFault, match="no generated images"):
         memorisation(normal(12, 0), np.empty((0, WIDTH)))
 
 
@@ -353,11 +353,11 @@ def test_healthy_sets_raise_no_alarm(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_planted_collapses_are_flagged_with_their_reason(seed):
     real = normal(100, [0, seed])
-    one_picture = normal(1, [1, seed]) + normal(64, [2, seed], 0.0, 0.05)
-    assert "nearly the same picture every time" in collapse_reason(real, one_picture)
-    few_pictures = normal(8, [1, seed]).repeat(8, axis=0) + normal(64, [2, seed], 0.0, 0.01)
-    assert diversity(real, few_pictures).value > 0.7  # distances alone would not tell
-    assert "have a twin among the samples" in collapse_reason(real, few_pictures)
+    one_image = normal(1, [1, seed]) + normal(64, [2, seed], 0.0, 0.05)
+    assert "nearly the same image every time" in collapse_reason(real, one_image)
+    few_images = normal(8, [1, seed]).repeat(8, axis=0) + normal(64, [2, seed], 0.0, 0.01)
+    assert diversity(real, few_images).value > 0.7  # distances alone would not tell
+    assert "have a twin among the samples" in collapse_reason(real, few_images)
     constant = np.ones((64, WIDTH))
     assert "0.00 times as much" in collapse_reason(real, constant)
     half = np.concatenate([normal(32, [1, seed]), normal(1, [3, seed]).repeat(32, axis=0)])
@@ -365,10 +365,10 @@ def test_planted_collapses_are_flagged_with_their_reason(seed):
     assert "% of the samples have a twin" in collapse_reason(real, half)
 
 
-def test_a_critic_that_has_won_and_samples_that_are_no_numbers():
+def test_a_discriminator_that_has_won_and_samples_that_are_no_numbers():
     real, fake = normal(100, 0), normal(64, 1)
-    assert "it has won" in collapse_reason(real, fake, CriticAnswers(real=1.0, fake=0.0))
-    assert collapse_reason(real, fake, CriticAnswers(real=1.0, fake=0.02)) is None
+    assert "it has won" in collapse_reason(real, fake, DiscriminatorAnswers(real=1.0, fake=0.0))
+    assert collapse_reason(real, fake, DiscriminatorAnswers(real=1.0, fake=0.02)) is None
     fake[3, 3] = np.inf
     assert collapse_reason(real, fake) == "The samples have features that are no numbers."
 
@@ -431,7 +431,7 @@ def test_all_measures_are_json_and_say_what_they_rest_on():
 
 
 @pytest.mark.parametrize("unseen", [None, normal(5, 1), normal(0, 1)])
-def test_without_held_out_pictures_the_training_pictures_stand_in_and_it_is_said(unseen):
+def test_without_held_out_images_the_training_images_stand_in_and_it_is_said(unseen):
     figures = measure_synthesis(normal(40, 0), unseen, normal(50, 2), extractor="x")
     assert figures["precision"]["against"] == "training"
     assert figures["kid_of_reals"]["value"] is None
@@ -439,14 +439,14 @@ def test_without_held_out_pictures_the_training_pictures_stand_in_and_it_is_said
     assert (figures["memorisation"]["held_out"] is None) == (unseen is None or not len(unseen))
 
 
-def test_frechet_is_absent_with_its_reason_in_few_pictures():
+def test_frechet_is_absent_with_its_reason_in_few_images():
     wide = measure_synthesis(normal(40, 0, width=64), None, normal(50, 1, width=64), extractor="x")
     assert wide["frechet"]["value"] is None
-    assert "needs more than 64 pictures" in wide["frechet"]["reason"]
+    assert "needs more than 64 images" in wide["frechet"]["reason"]
 
 
-def test_too_few_pictures_and_two_extractors_are_refused():
-    with pytest.raises(DataFault, match="There are 7 generated pictures; .* at least 8"):
+def test_too_few_images_and_two_extractors_are_refused():
+    with pytest.raises(DataFault, match="There are 7 generated images; .* at least 8"):
         measure_synthesis(normal(40, 0), None, normal(7, 1), extractor="x")
     with pytest.raises(DataFault, match="one extractor for all"):
         measure_synthesis(normal(40, 0), None, normal(40, 1, width=5), extractor="x")
@@ -463,11 +463,11 @@ def test_the_better_generator_wins_every_measure():
 
 @pytest.mark.real
 @pytest.mark.parametrize("seed", range(3))
-def test_real_pictures_stand_up_to_real_pictures(real_data, seed):
+def test_real_images_stand_up_to_real_images(real_data, seed):
     """Pixels as features: other real shuriken are no copies, no collapse and no farther than chance."""
     files = sorted((real_data / "threats" / "shuriken").iterdir())
     order = np.random.default_rng(seed).permutation(len(files))
-    pixels = read_pictures(files, 16, 1).reshape(len(files), -1)[order]
+    pixels = read_images(files, 16, 1).reshape(len(files), -1)[order]
     training, unseen, others = np.split(pixels, [90, 120])
     figures = measure_synthesis(training, unseen, others, extractor="pixels at 16 x 16")
     assert collapse_reason(training, others) is None

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.engine.reporting import style as canvas
-from tlkit.engine.reporting.image_grid import NARROWEST, WIDEST, Sheet
+from tlkit.engine.reporting import style
+from tlkit.engine.reporting.image_grid import NARROWEST, WIDEST, ImageGrid
 from tlkit.tasks.synthesis.reporting import plots as draw
-from tlkit.tasks.synthesis.reporting.curves import game_curves
+from tlkit.tasks.synthesis.reporting.curves import gan_curves
 
 
 def noise(*shape, seed=0):
@@ -17,14 +17,14 @@ def noise(*shape, seed=0):
 
 
 def saved(figure, folder):
-    with Image.open(canvas.save(figure, folder / "a.png")) as image:
+    with Image.open(style.save(figure, folder / "a.png")) as image:
         return np.asarray(image.convert("RGB"))
 
 
-def pictures_in(figure):
+def images_in(figure):
     """The arrays of a figure's pictures with the left and top of each, in pixels of the saved file."""
-    height = figure.get_size_inches()[1] * canvas.SHARP
-    width = figure.get_size_inches()[0] * canvas.SHARP
+    height = figure.get_size_inches()[1] * style.SHARP
+    width = figure.get_size_inches()[0] * style.SHARP
     found = []
     for axes in figure.axes:
         for image in axes.get_images():
@@ -44,38 +44,38 @@ def texts(figure):
 def test_every_pixel_is_a_square_of_the_sheet(tmp_path, size, channels):
     reals, fakes = noise(3, size, size, channels), noise(3, size, size, channels, seed=1)
     figure = draw.reals_beside_fakes(reals, fakes)
-    sheet = saved(figure, tmp_path)
-    shown = pictures_in(figure)
+    grid = saved(figure, tmp_path)
+    shown = images_in(figure)
     assert len(shown) == 6
     times = 128 // size
-    for (left, top, _), picture in zip(shown, [*reals, *fakes], strict=True):
-        drawn = sheet[top : top + times * size, left : left + times * size].astype(int)
-        expected = np.rint(picture * 255).repeat(times, axis=0).repeat(times, axis=1)
+    for (left, top, _), image in zip(shown, [*reals, *fakes], strict=True):
+        drawn = grid[top : top + times * size, left : left + times * size].astype(int)
+        expected = np.rint(image * 255).repeat(times, axis=0).repeat(times, axis=1)
         assert abs(drawn - expected).max() <= 1  # of 255: the colour table of greys has 256 entries
 
 
 def test_tensorboard_sees_the_same_pixels(tmp_path):
     figure = draw.reals_beside_fakes(noise(2, 32, 32, 1), noise(2, 32, 32, 1))
-    assert np.array_equal(canvas.to_array(figure), saved(figure, tmp_path))
+    assert np.array_equal(style.to_array(figure), saved(figure, tmp_path))
 
 
 def test_values_outside_are_clipped_and_greys_are_not_stretched(tmp_path):
-    picture = np.full((1, 32, 32, 1), 0.5, np.float32)
-    picture[0, 0, 0], picture[0, 0, 1] = -3, 7
-    figure = draw.reals_beside_fakes(picture, picture)
-    left, top, _ = pictures_in(figure)[0]
-    sheet = saved(figure, tmp_path)
-    assert [sheet[top + 1, left + 4 * x + 1].tolist() for x in (0, 1, 2)] == [[0] * 3, [255] * 3, [128] * 3]
+    image = np.full((1, 32, 32, 1), 0.5, np.float32)
+    image[0, 0, 0], image[0, 0, 1] = -3, 7
+    figure = draw.reals_beside_fakes(image, image)
+    left, top, _ = images_in(figure)[0]
+    grid = saved(figure, tmp_path)
+    assert [grid[top + 1, left + 4 * x + 1].tolist() for x in (0, 1, 2)] == [[0] * 3, [255] * 3, [128] * 3]
 
 
 @pytest.mark.parametrize(("columns", "size"), [(1, 32), (8, 32), (16, 32), (8, 128), (4, 256), (8, 512)])
 def test_a_sheet_is_never_too_wide_and_enlarges_by_whole_numbers(columns, size):
-    sheet = Sheet(2, columns, size)
-    assert NARROWEST <= sheet.width <= WIDEST
-    last = sheet.corner(1, columns - 1)
-    assert last[0] + sheet.side <= WIDEST
-    assert last[1] + sheet.side <= sheet.height
-    assert sheet.side % size == 0 or sheet.side < size
+    grid = ImageGrid(2, columns, size)
+    assert NARROWEST <= grid.width <= WIDEST
+    last = grid.corner(1, columns - 1)
+    assert last[0] + grid.side <= WIDEST
+    assert last[1] + grid.side <= grid.height
+    assert grid.side % size == 0 or grid.side < size
 
 
 # --- what each sheet shows ---------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_a_sheet_is_never_too_wide_and_enlarges_by_whole_numbers(columns, size):
 
 def test_reals_are_left_and_fakes_right():
     figure = draw.reals_beside_fakes(noise(9, 32, 32, 1), noise(5, 32, 32, 1), note="step 3")
-    shown = pictures_in(figure)
+    shown = images_in(figure)
     lefts = [left for left, _, _ in shown]
     assert len(shown) == 14
     assert max(lefts[:9]) < min(lefts[9:])
@@ -94,7 +94,7 @@ def test_neighbours_are_sorted_and_copies_framed():
     fakes, training = noise(6, 32, 32, 1), noise(4, 32, 32, 1, seed=1)
     nearest, distances = np.array([3, 1, 0, 2, 2, 1]), np.array([5.0, 0.5, 3.0, 0.2, 4.0, 2.0])
     figure = draw.nearest_neighbours(fakes, training, nearest, distances, threshold=0.5, limit=5)
-    shown = [array for _, _, array in pictures_in(figure)]
+    shown = [array for _, _, array in images_in(figure)]
     assert len(shown) == 10
     for place, index in enumerate([3, 1, 5, 2, 4]):
         assert np.array_equal(shown[2 * place], fakes[index, ..., 0])
@@ -111,7 +111,7 @@ def test_the_mixing_grid_has_sources_at_its_edges():
     rows, columns = noise(2, 32, 32, 3), noise(3, 32, 32, 3, seed=1)
     grids = {level: noise(2, 3, 32, 32, 3, seed=seed) for seed, level in enumerate(("coarse", "fine"), 2)}
     figure = draw.mixing_grid(rows, columns, grids)
-    shown = pictures_in(figure)
+    shown = images_in(figure)
     assert len(shown) == 3 + 2 * (2 + 6)
     top = min(top for _, top, _ in shown)
     left = min(left for left, _, _ in shown)
@@ -128,14 +128,14 @@ def test_the_mixing_grid_has_sources_at_its_edges():
 def test_sweeps_strips_and_previews_show_all_in_rows():
     sweep = noise(3, 4, 32, 32, 1)
     figure = draw.truncation_sweep(sweep, [0, 0.5, 1])
-    assert np.array_equal([array for _, _, array in pictures_in(figure)], sweep.reshape(12, 32, 32))
+    assert np.array_equal([array for _, _, array in images_in(figure)], sweep.reshape(12, 32, 32))
     assert {"0.00", "0.50", "1.00"} <= set(texts(figure))
     strip = noise(2, 5, 32, 32, 1)
-    assert len(pictures_in(draw.interpolation_strip(strip))) == 10
-    pictures, draws = noise(2, 32, 32, 1), noise(2, 3, 32, 32, 1)
-    figure = draw.augmentation_preview(pictures, draws, note="translation")
-    assert np.array_equal(pictures_in(figure)[4][2], pictures[1, ..., 0])
-    assert np.array_equal(pictures_in(figure)[7][2], draws[1, 2, ..., 0])
+    assert len(images_in(draw.interpolation_strip(strip))) == 10
+    images, draws = noise(2, 32, 32, 1), noise(2, 3, 32, 32, 1)
+    figure = draw.augmentation_preview(images, draws, note="translation")
+    assert np.array_equal(images_in(figure)[4][2], images[1, ..., 0])
+    assert np.array_equal(images_in(figure)[7][2], draws[1, 2, ..., 0])
     assert {"translation", "3 draws"} <= set(texts(figure))
 
 
@@ -144,7 +144,7 @@ def test_a_projection_shows_where_and_how_far_it_is_off(tmp_path):
     found = reals.copy()
     found[0, 3, 5] = 1 - np.rint(found[0, 3, 5])
     figure = draw.projection(reals, found, np.geomspace(1, 0.01, 50)[None].repeat(2, axis=0))
-    difference = pictures_in(figure)[2][2]
+    difference = images_in(figure)[2][2]
     assert np.argwhere(difference.min(axis=2) < 0.9).tolist() == [[3, 5]]
     assert [axes.get_title("left") for axes in figure.axes if axes.lines][1].endswith("off by 0.000")
     saved(figure, tmp_path)
@@ -157,7 +157,7 @@ def test_nothing_to_show_is_said():
     assert (
         "no generated picture" in texts(draw.nearest_neighbours(nothing, some, empty.astype(int), empty))[0]
     )
-    assert "No step" in texts(game_curves([]))[0]
+    assert "No step" in texts(gan_curves([]))[0]
 
 
 # --- animation ---------------------------------------------------------------------------------------------
@@ -211,17 +211,17 @@ def rows():
 
 
 def test_curves_have_a_panel_for_what_was_logged():
-    figure = game_curves(list(rows()))
+    figure = gan_curves(list(rows()))
     titles = [axes.get_title("left") for axes in figure.axes if axes.get_visible()]
     assert titles[0] == "KID, 95 % interval · least 0.00333 at 300"
     assert len(titles) == 4
     labels = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
     assert labels == ["training, augmented", "held-out", "generated"]
-    assert len(game_curves([{"step": 1, "p": 0.5}, {"step": 2, "p": 0.6}]).axes) == 1
+    assert len(gan_curves([{"step": 1, "p": 0.5}, {"step": 2, "p": 0.6}]).axes) == 1
 
 
 def test_the_band_is_the_interval():
-    figure = game_curves(list(rows()))
+    figure = gan_curves(list(rows()))
     corners = figure.axes[0].collections[0].get_paths()[0].vertices
     assert corners[:, 1].max() == pytest.approx(2 / 100)
     assert corners[:, 1].min() == pytest.approx(0.5 / 300)
@@ -232,6 +232,6 @@ def test_steps_that_diverged_are_left_out(tmp_path):
         *rows(),
         {"step": 301, "critic_loss": float("nan"), "kid": float("inf"), "generator_loss": None},
     ]
-    figure = game_curves(broken)
+    figure = gan_curves(broken)
     assert figure.axes[0].get_title("left").endswith("at 300")
     saved(figure, tmp_path)

@@ -12,10 +12,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tlkit.data.images.decoding.depth import read_pictures, write_picture
+from tlkit.data.images.decoding.depth import read_images, write_image
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.synthesis.dcgan import build_dcgan
-from tlkit.tasks.synthesis.serving.graph import AT_ONCE, drawn_labels, drawn_latents, picture_seeds
+from tlkit.tasks.synthesis.serving.graph import AT_ONCE, drawn_labels, drawn_latents, image_seeds
 from tlkit.tasks.synthesis.serving.saved_model import (
     ServedGenerator,
     check_generator_parity,
@@ -36,12 +36,12 @@ def made(tmp_path_factory):
 
 
 def painted(generator, latents, labels, truncation=1.0):
-    pictures = generator(tf.constant(latents), tf.constant(labels), None, truncation=truncation)
-    return np.clip(np.asarray(pictures) * 0.5 + 0.5, 0, 1)
+    images = generator(tf.constant(latents), tf.constant(labels), None, truncation=truncation)
+    return np.clip(np.asarray(images) * 0.5 + 0.5, 0, 1)
 
 
 @pytest.mark.onednn
-def test_latents_give_the_pictures_of_the_keras_model(made):
+def test_latents_give_the_images_of_the_keras_model(made):
     generator, _, served = made
     latents = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
     for label in range(3):
@@ -67,7 +67,7 @@ def test_parity_is_measured_and_a_changed_model_is_found(made):
         generator.set_weights(weights)
 
 
-def test_a_picture_depends_on_its_seed_and_place_alone(made):
+def test_a_image_depends_on_its_seed_and_place_alone(made):
     served = made[2]
     many = served.answer(AT_ONCE + 3, seed=5)
     few = served.answer(3, seed=5)
@@ -81,7 +81,7 @@ def test_a_picture_depends_on_its_seed_and_place_alone(made):
 
 def test_a_seed_gives_the_latents_that_the_documented_draws_give(made):
     generator, _, served = made
-    seeds = picture_seeds(tf.constant(9), tf.constant(6))
+    seeds = image_seeds(tf.constant(9), tf.constant(6))
     assert seeds.numpy().tolist() == [[9, number] for number in range(6)]
     labels = drawn_labels(seeds, 3).numpy()
     expected = painted(generator, drawn_latents(seeds, 8).numpy(), labels)
@@ -91,7 +91,7 @@ def test_a_seed_gives_the_latents_that_the_documented_draws_give(made):
 
 
 def test_draws_are_normal_and_even():
-    seeds = picture_seeds(tf.constant(1), tf.constant(600))
+    seeds = image_seeds(tf.constant(1), tf.constant(600))
     latents = drawn_latents(seeds, 16).numpy()
     assert abs(latents.mean()) < 0.04
     assert latents.std() == pytest.approx(1, abs=0.03)
@@ -109,20 +109,20 @@ def test_labels_choose_the_class_and_minus_one_draws_it(made):
     assert abs(one - two).numpy().max() > 0.01
 
 
-def test_without_any_variety_all_pictures_are_the_average(made):
+def test_without_any_variety_all_images_are_the_average(made):
     nothing, all_of_it = (np.asarray(made[2].answer(6, truncation=t, label=0)["pictures"]) for t in (0, 1))
     assert nothing.std(axis=0).max() < 1e-6 < all_of_it.std(axis=0).mean()
 
 
-def test_png_files_hold_the_levels_that_write_picture_writes(made, tmp_path):
+def test_png_files_hold_the_levels_that_write_image_writes(made, tmp_path):
     answer = made[2].answer(2, seed=1)
     for number in range(2):
         (tmp_path / "served.png").write_bytes(answer["png"][number].numpy())
-        write_picture(tmp_path / "written.png", answer["pictures"][number].numpy(), bits=16)
+        write_image(tmp_path / "written.png", answer["pictures"][number].numpy(), bits=16)
         with Image.open(tmp_path / "served.png") as served, Image.open(tmp_path / "written.png") as written:
             assert served.mode == "I;16"
             assert np.array_equal(np.asarray(served), np.asarray(written))
-    assert abs(read_pictures([tmp_path / "served.png"], 32, 1) - answer["pictures"][1]).numpy().max() < 1e-5
+    assert abs(read_images([tmp_path / "served.png"], 32, 1) - answer["pictures"][1]).numpy().max() < 1e-5
 
 
 def test_colour_has_8_bits_whatever_is_asked_and_names_may_be_absent(tmp_path):
@@ -155,7 +155,7 @@ def test_weights_are_stored_once(made):
 
 @pytest.mark.parametrize("width", [7, 9])
 def test_latents_of_another_length_are_refused_with_the_length(made, width):
-    with pytest.raises(UsageFault, match="latents must have 8 numbers for each picture") as fault:
+    with pytest.raises(UsageFault, match="latents must have 8 numbers for each image") as fault:
         made[2].from_latents(np.zeros((2, width)))
     assert f"[2, {width}]" in fault.value.remedy
 
@@ -203,7 +203,7 @@ def test_it_needs_tensorflow_and_nothing_of_ours(made):
     code = (
         "import sys, tensorflow as tf; m = tf.saved_model.load(sys.argv[1]);"
         "a = m.signatures['generate'](seed=tf.constant(1), n=tf.constant(2), truncation=tf.constant(1.0),"
-        " label=tf.constant(-1)); sys.exit(0 if a['pictures'].shape == (2, 32, 32, 1)"
+        " label=tf.constant(-1)); sys.exit(0 if a['images'].shape == (2, 32, 32, 1)"
         " and not any(name.startswith('tlkit') for name in sys.modules) else 1)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(made[1])], check=False, cwd="/", env={"PATH": ""})

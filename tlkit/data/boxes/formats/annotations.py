@@ -1,6 +1,6 @@
 """What a reader of boxes found, before anything is believed: images, their boxes, and where each stands.
 
-Every format becomes `Annotations`. Coordinates are kept as float64 until the sizes of the pictures are known;
+Every format becomes `Annotations`. Coordinates are kept as float64 until the sizes of the images are known;
 `where` is the file and the line, row or object that a person must open to mend a fault.
 """
 
@@ -108,9 +108,9 @@ class Annotations:
         images: The annotated images.
         class_names: In the order of the source, or None where it has none.
         normalised: Corners are shares of the image's sides, not pixels.
-        unlabelled: Pictures of the source, relative to the root, that no annotation names.
+        unlabelled: Images of the source, relative to the root, that no annotation names.
         faults: What the reader had to leave out.
-        parts: Part of each path that the source's lists or files declare, unlabelled pictures included.
+        parts: Part of each path that the source's lists or files declare, unlabelled images included.
         notes: How images were found and parts declared where that is not plain, as sentences.
         written: What the four numbers of a box are in the file: corners, or two numbers and two sides.
         doubt: A sentence if all boxes of the source have no one meaning, so that leaving out some would not do.
@@ -134,7 +134,7 @@ class Annotations:
         self.faults.append(Fault(kind, where, what, WHOLE, image.path))
 
     def missing_image(self, where: str, what: str) -> None:
-        """Note an annotation whose picture is not there."""
+        """Note an annotation whose image is not there."""
         self.faults.append(Fault("missing-image", where, what, "left out"))
 
 
@@ -190,13 +190,13 @@ def files_below(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(files, key=lambda path: path.split("/")), sorted(links)
 
 
-def is_picture(path: str) -> bool:
-    """Whether a file's name is that of a picture."""
+def is_named_image(path: str) -> bool:
+    """Whether a file's name is that of an image."""
     return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
 
 
-def pictures_below(folder: Path) -> Iterator[str]:
-    """POSIX paths of the pictures below a folder, relative to it, sorted; hidden ones are passed over."""
+def images_below(folder: Path) -> Iterator[str]:
+    """POSIX paths of the images below a folder, relative to it, sorted; hidden ones are passed over."""
     return (path for path in files_below(folder)[0] if is_image(folder / path))
 
 

@@ -76,8 +76,8 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
 
     Args:
         files: The annotation files.
-        folder: The source; of several files all pictures lie below it.
-        whole: Pictures beside the listed ones that no file lists are unlabelled.
+        folder: The source; of several files all images lie below it.
+        whole: Images beside the listed ones that no file lists are unlabelled.
 
     Raises:
         DataFault: A file is no COCO JSON.
@@ -140,7 +140,7 @@ class CocoIds(NamedTuple):
     categories: dict[str, Any]
 
     def of_image(self, path: Path) -> Any:
-        """The number of a picture: by its path below the root, else by its name where only one has it; else None."""
+        """The number of an image: by its path below the root, else by its name where only one has it; else None."""
         place, root = path.resolve(), self.root.resolve()
         if place.is_relative_to(root) and (own := place.relative_to(root).as_posix()) in self.images:
             return self.images[own]
@@ -269,7 +269,7 @@ def _in_order(identity: str) -> tuple[int, str]:
 def _images(
     found: Annotations, file: Path, data: dict[str, Any], paths: list[str | None], part: str | None
 ) -> dict[str, Annotated | None]:
-    """The images by their id; None for those whose picture is not there."""
+    """The images by their id; None for those whose image is not there."""
     known = {image.path: image for image in found.images}
     images: dict[str, Annotated | None] = {}
     for entry, path in zip(data["images"], paths, strict=True):

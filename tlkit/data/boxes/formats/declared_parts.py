@@ -1,6 +1,6 @@
 """Train, validation and test parts that a source declares: by names of folders and files, or by lists.
 
-What is declared is honoured. Where it cannot be, a sentence says why; nothing is dealt anew in silence.
+What is declared is honoured. Where it cannot be, a sentence says why; nothing is split anew in silence.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def settled(
     Args:
         where: What declares them, for messages.
         lists: Part -> paths.
-        twice: Two parts of exactly the same images are one, as in examples that judge on what they train on.
+        twice: Two parts of exactly the same images are one, as in examples that evaluate on what they train on.
 
     Raises:
         DataFault: Two parts share some of their images, or, without `twice`, all.

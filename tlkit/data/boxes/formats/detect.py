@@ -1,6 +1,6 @@
 """Which format lies in a folder, and its reader.
 
-Pictures and annotations may lie as labelling tools and data sets leave them; the names of files decide, in the
+Images and annotations may lie as labelling tools and data sets leave them; the names of files decide, in the
 order of `RECOGNISED`. Two formats in one folder are a question to the person, except that boxes.csv, our own, is
 always meant.
 """
@@ -143,7 +143,7 @@ def _is_open_images(file: Path) -> bool:
 
 
 def _read_file(source: str, file: Path) -> Annotations:
-    """One file names its pictures; others beside them are no concern of it."""
+    """One file names its images; others beside them are no concern of it."""
     suffix = file.suffix.lower()
     other = _read_other_file(source, file)
     if other is not None:

@@ -8,9 +8,9 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
+    images_below,
     name_list,
     number,
-    pictures_below,
     read_text,
 )
 
@@ -23,7 +23,7 @@ SERIES_CLASSES = {
 def read_gdxray(folder: Path, *, whole: bool) -> Annotations:
     """Series folders with a ground_truth.txt: one row a box, frame x1 x2 y1 y2, in pixels.
 
-    Frame 7 of C0001 is the picture whose name ends in 7: C0001_0007.png. The class is "defect" in castings and
+    Frame 7 of C0001 is the image whose name ends in 7: C0001_0007.png. The class is "defect" in castings and
     welds, else "object"; a `classes.txt` of one line beside the rows names it otherwise. The series is a column, so
     `--group series` keeps it together.
 
@@ -40,7 +40,7 @@ def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> lis
     prefix = "" if above == "." else f"{above}/"
     where = f"{prefix}{file.name}"
     frames = {}
-    for name in pictures_below(file.parent):
+    for name in images_below(file.parent):
         digits = name.rsplit(".", 1)[0].rsplit("_", 1)[-1]
         if digits.isdecimal() and "/" not in name:
             frames[int(digits)] = prefix + name
@@ -55,7 +55,7 @@ def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> lis
         frame, left, right, top, bottom = cells if len(cells) == 5 else (cells[0], *[float("nan")] * 4)
         row = f"{where} line {line}"
         if frame not in frames:
-            found.missing_image(row, f"there is no picture of frame {frame:g}")
+            found.missing_image(row, f"there is no image of frame {frame:g}")
             continue
         image = images.setdefault(int(frame), Annotated(frames[int(frame)], row, columns={"series": series}))
         image.add(Record(row, name, (left, top, right, bottom)))

@@ -16,7 +16,7 @@ KNOWN = {"image", "path", "group", "split", "part"}
 def read_groups(place: Path, annotations: Annotations) -> None:
     """Give images the group, split and further columns of a groups.csv (image,group[,split][,...]), if there is one.
 
-    It lies beside the pictures, at the top of the source, or beside the source's file. Images are named by their
+    It lies beside the images, at the top of the source, or beside the source's file. Images are named by their
     path, or by their file's name where that is unique. Images that it does not list keep what they have.
 
     Args:

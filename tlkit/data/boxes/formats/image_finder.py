@@ -16,7 +16,13 @@ from typing import NamedTuple
 
 from tlkit.core.paths import is_text
 from tlkit.core.text import count
-from tlkit.data.boxes.formats.annotations import Annotations, files_below, is_hidden, is_picture, safe_path
+from tlkit.data.boxes.formats.annotations import (
+    Annotations,
+    files_below,
+    is_hidden,
+    is_named_image,
+    safe_path,
+)
 from tlkit.data.boxes.formats.declared_parts import part_of_path
 from tlkit.errors import DataFault
 
@@ -130,8 +136,8 @@ class Finder:
         files, links = files_below(folder)
         self.links = {link for link in links if _leads_out(folder / link, folder.resolve())}
         files = [path for path in files if path not in self.links]
-        self.images = [path for path in files if is_picture(path)]
-        self.others = [path for path in files if not is_picture(path)]
+        self.images = [path for path in files if is_named_image(path)]
+        self.others = [path for path in files if not is_named_image(path)]
         self.doubtful: set[str] = set()
         self._files, self._stems = Index(self.images), Index(self.images, stems=True)
         self._folders = Index({above for path in self.images for above in folders_above(path)})

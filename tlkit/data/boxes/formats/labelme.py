@@ -72,7 +72,7 @@ def _add_image(
     found: Annotations, finder: Finder, file: Path, known: dict[str, Annotated], data: dict[str, Any]
 ) -> None:
     where = file.relative_to(found.root).as_posix()
-    path = _picture(found, finder, where, data)
+    path = _image(found, finder, where, data)
     if path is None:
         return
     if path in known:
@@ -94,7 +94,7 @@ def _add_image(
         image.add(Record(place, name, _corners(kind, shape), truth(shape.get("difficult")), {}, written))
 
 
-def _picture(found: Annotations, finder: Finder, where: str, data: dict[str, Any]) -> str | None:
+def _image(found: Annotations, finder: Finder, where: str, data: dict[str, Any]) -> str | None:
     """The path of a file's image; None, and a fault, where there is none or where several fit.
 
     The file's own name counts first: `imagePath` is often that of the image before it was renamed.

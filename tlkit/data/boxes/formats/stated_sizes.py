@@ -46,19 +46,19 @@ class Form(NamedTuple):
         return (self.size[1], self.size[0]) if self.orientation in SIDEWAYS else self.size
 
 
-def picture_forms(files: Sequence[Path], workers: int = 4) -> list[Form | str]:
+def image_forms(files: Sequence[Path], workers: int = 4) -> list[Form | str]:
     """The form of each image, or why it cannot be read."""
     with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of large pictures
-        return list(pool.map(_picture_form, files))
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of large images
+        return list(pool.map(_image_form, files))
 
 
-def picture_sizes(files: Sequence[Path], workers: int = 4) -> list[tuple[int, int] | str]:
+def image_sizes(files: Sequence[Path], workers: int = 4) -> list[tuple[int, int] | str]:
     """Width and height of each image as it is shown (a turned JPEG is turned), or why it cannot be read."""
-    return [form if isinstance(form, str) else form.size for form in picture_forms(files, workers)]
+    return [form if isinstance(form, str) else form.size for form in image_forms(files, workers)]
 
 
-def _picture_form(file: Path) -> Form | str:
+def _image_form(file: Path) -> Form | str:
     try:
         with file.open("rb") as stream, open_image(stream) as image:
             orientation = orientation_of(stream, image)
@@ -66,7 +66,7 @@ def _picture_form(file: Path) -> Form | str:
     except TooManyPixels as fault:
         return str(fault)
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
-        return "is no readable picture" if "identify" in str(fault) else f"cannot be opened ({fault})"
+        return "is no readable image" if "identify" in str(fault) else f"cannot be opened ({fault})"
     if orientation not in TURNS:
         return Form(size)
     return Form(size if shown or orientation not in SIDEWAYS else (size[1], size[0]), orientation)

@@ -161,7 +161,7 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
 
     Args:
         file: The table; image paths are relative to its folder.
-        whole: Pictures below the folder that it does not name are unlabelled.
+        whole: Images below the folder that it does not name are unlabelled.
 
     Raises:
         DataFault: A column is missing, a path leaves the folder, or an image has two groups or parts.
@@ -294,15 +294,15 @@ def _image_facts(image: Annotated, where: str, row: dict[str, str]) -> None:
 def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """Rows of ImageID,...,LabelName,...,XMin,XMax,YMin,YMax,... in shares of the sides.
 
-    Pictures are found by their names anywhere below the folder, first in the one that is called as the table's part.
+    Images are found by their names anywhere below the folder, first in the one that is called as the table's part.
     `class-descriptions*.csv` (LabelName,DisplayName, as published with or without a header) or `classes.csv` gives
     readable names. Boxes around groups are crowds: the protocol of Open Images ignores what lies inside one by the
     detection's own area.
 
     Args:
         files: The tables; of several, the name of each says its part (train-annotations-bbox.csv), or its folder.
-        folder: Where the pictures and the class descriptions lie.
-        whole: Pictures without a row are unlabelled.
+        folder: Where the images and the class descriptions lie.
+        whole: Images without a row are unlabelled.
 
     Raises:
         DataFault: A table is no CSV, or two of them list one image.
@@ -319,7 +319,7 @@ def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotat
         for where, row in table(file):
             identity = row.get("ImageID", "")
             if identity not in paths:
-                paths[identity] = _picture(found, finder, file, where, identity, part)
+                paths[identity] = _image(found, finder, file, where, identity, part)
             path = paths[identity]
             if path is not None:
                 _add_open_images_box(
@@ -340,17 +340,17 @@ def part_of_table(file: Path, folder: Path) -> str | None:
     return part_of_file(file.name, file.relative_to(folder).parts[:-1])
 
 
-def _picture(
+def _image(
     found: Annotations, finder: Finder, file: Path, where: str, identity: str, part: str | None
 ) -> str | None:
-    """The path of the picture of an ImageID; its name has no suffix."""
+    """The path of the image of an ImageID; its name has no suffix."""
     checked_name(where, identity)
     above = file.relative_to(finder.folder).parent.as_posix()
     subsets = [name for name in PART_NAMES if part and PART_NAMES[name] == part]
     places = [f"{one}/{two}" for name in subsets for one, two in ((name, "data"), ("images", name))]
     match = finder.stem(identity, ["", *subsets, *places, *neighbours("" if above == "." else above)], part)
     if not match.paths:
-        found.missing_image(where, f"there is no picture of {identity}")
+        found.missing_image(where, f"there is no image of {identity}")
         return None
     return finder.take(
         found, file.name, where.removeprefix(f"{file.name} "), identity, match._replace(exact=True)

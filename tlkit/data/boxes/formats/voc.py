@@ -41,7 +41,7 @@ from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_tu
 from tlkit.data.images.sources import IMAGE_SUFFIXES, PART_NAMES
 from tlkit.errors import DataFault
 
-MASKS = ("SegmentationClass", "SegmentationObject")  # pictures of VOC's data sets that are no images
+MASKS = ("SegmentationClass", "SegmentationObject")  # images of VOC's data sets that are no images
 LISTS = ("train", "val", "trainval", "test")  # of ImageSets/Main
 MOST_XML = 16_000_000  # bytes
 MOST_LEVELS = 100  # VOC has four
@@ -122,15 +122,15 @@ def voc_files(folder: Path) -> list[Path]:
 
 
 def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
-    """One XML file an image, in Annotations/ with the pictures in JPEGImages/ (or images/), or side by side.
+    """One XML file an image, in Annotations/ with the images in JPEGImages/ (or images/), or side by side.
 
-    The picture of an annotation has its name, or the one that `<filename>` says: beside it, in the folder of pictures
+    The image of an annotation has its name, or the one that `<filename>` says: beside it, in the folder of images
     that belongs to its own, or, where only one is called so, anywhere below. ImageSets/Main gives parts.
 
     Args:
         files: The XML files.
         folder: The source.
-        whole: Pictures without an XML file are unlabelled.
+        whole: Images without an XML file are unlabelled.
 
     Raises:
         DataFault: A file is no XML, or an image name leaves the folder.
@@ -143,7 +143,7 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         element = parsed_xml(file)
         if element.tag != "annotation":
             continue
-        path = _picture(found, finder, where, element)
+        path = _image_path(found, finder, where, element)
         if path is not None:
             found.images.append(_image(found, where, path, element))
     _merge_repeated(found)
@@ -156,10 +156,10 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     return found
 
 
-def _picture(found: Annotations, finder: Finder, where: str, element: Element) -> str | None:
-    """The path of an annotation's picture; None, and a fault, where there is none or where several fit.
+def _image_path(found: Annotations, finder: Finder, where: str, element: Element) -> str | None:
+    """The path of an annotation's image; None, and a fault, where there is none or where several fit.
 
-    Its own name counts first: `<filename>` is often that of the picture before it was renamed.
+    Its own name counts first: `<filename>` is often that of the image before it was renamed.
 
     Raises:
         DataFault: `<filename>` climbs out of its folder.
@@ -183,11 +183,11 @@ def _picture(found: Annotations, finder: Finder, where: str, element: Element) -
         path = match.paths[0]
         stem_fits = without_suffix(path).rpartition("/")[2].casefold() == own.casefold()
         return finder.take(found, where, "", where if stem_fits else said, match)
-    return finder.take(found, where, "", "its picture" if match.paths else said or own, match)
+    return finder.take(found, where, "", "its image" if match.paths else said or own, match)
 
 
 def _told_apart(match: Match, said: str, element: Element) -> Match:
-    """Of several pictures the one whose name, or path on another computer, the annotation gives."""
+    """Of several images the one whose name, or path on another computer, the annotation gives."""
     named = tuple(path for path in match.paths if path.rpartition("/")[2] == said)
     if len(named) == 1:
         return Match(named, match.exact)
@@ -203,12 +203,12 @@ def _file_name(where: str, element: Element) -> str:
     """
     said = (element.findtext("filename") or "").strip().replace("\\", "/")
     if ".." in said.split("/"):
-        raise DataFault(f"{where}: {said} is no path inside the source.", "Give the picture's name.")
+        raise DataFault(f"{where}: {said} is no path inside the source.", "Give the image's name.")
     return said.rsplit("/", 1)[-1]
 
 
 def _root(found: Annotations) -> str:
-    """The folder of pictures at the top of the source, if all lie in one."""
+    """The folder of images at the top of the source, if all lie in one."""
     tops = {image.path.partition("/")[0] for image in found.images}
     top = tops.pop() if len(tops) == 1 else ""
     return top if is_image_folder(top) else ""

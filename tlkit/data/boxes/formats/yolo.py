@@ -22,7 +22,7 @@ from tlkit.data.boxes.formats.annotations import (
     checked_names,
     files_below,
     is_hidden,
-    is_picture,
+    is_named_image,
     name_list,
     number,
     read_text,
@@ -67,7 +67,7 @@ LONG = 25  # characters of a number that a float cannot hold
 
 
 def label_place(path: str) -> str:
-    """Where the labels of a picture lie: its last folder `images` becomes `labels`; else beside it."""
+    """Where the labels of an image lie: its last folder `images` becomes `labels`; else beside it."""
     pieces = list(PurePosixPath(path).with_suffix(".txt").parts)
     for index in reversed(range(len(pieces) - 1)):
         if pieces[index] == "images":
@@ -79,7 +79,7 @@ def label_place(path: str) -> str:
 def yolo_files(folder: Path) -> list[Path]:
     """The label files below a folder: those in folders called labels.
 
-    Where there is none, but a list of names: those beside pictures, else those anywhere that are called as a picture.
+    Where there is none, but a list of names: those beside images, else those anywhere that are called as an image.
     """
     every = files_below(folder)[0]
     texts = [path for path in every if path.lower().endswith(".txt")]
@@ -87,14 +87,14 @@ def yolo_files(folder: Path) -> list[Path]:
     plain = [path for path in files if not NO_LABELS.fullmatch(path.rpartition("/")[2])]
     if not plain and not names_files(folder):
         return []
-    pictures = [path for path in every if is_picture(path)]
-    stems = {_stem(path) for path in pictures}
-    if len(plain) < len(files):  # labels/test.txt belongs to a picture, if one is called so
+    images = [path for path in every if is_named_image(path)]
+    stems = {_stem(path) for path in images}
+    if len(plain) < len(files):  # labels/test.txt belongs to an image, if one is called so
         odd = set(files) - set(plain)
         plain = [path for path in files if path not in odd or _stem(path) in stems] if plain else []
     if not plain:
         texts = [path for path in texts if not NO_LABELS.fullmatch(path.rpartition("/")[2])]
-        places = {path.rpartition("/")[0] for path in pictures}
+        places = {path.rpartition("/")[0] for path in images}
         plain = [path for path in texts if path.rpartition("/")[0] in places]
     return [folder / path for path in plain or [path for path in texts if _stem(path) in stems]]
 
@@ -144,15 +144,15 @@ def _names_file(folder: Path) -> Path:
 
 
 def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | None = None) -> Annotations:
-    """Label files in labels/ beside images/, or beside the pictures, and a list of class names.
+    """Label files in labels/ beside images/, or beside the images, and a list of class names.
 
-    An empty file is a negative image; a picture without a file is unlabelled. data.yaml, obj.data or lists of images
+    An empty file is a negative image; an image without a file is unlabelled. data.yaml, obj.data or lists of images
     declare parts.
 
     Args:
         files: The label files.
         folder: The source.
-        whole: Pictures without a label file are unlabelled.
+        whole: Images without a label file are unlabelled.
         source: The file that names the classes; None: look for it.
 
     Raises:
@@ -180,13 +180,13 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
 
 
 def _labels_of(found: Annotations, finder: Finder, files: list[Path]) -> dict[str, Path]:
-    """Path of each picture that has labels -> its file; a fault for files without picture, or with several."""
+    """Path of each image that has labels -> its file; a fault for files without image, or with several."""
     own = Index(finder.images, stems=True)
     claims: dict[str, list[str]] = {}
     far: list[str] = []
     for file in files:
         place = file.relative_to(finder.folder).as_posix()
-        near = (own.at(name) for name in _picture_stems(without_suffix(place)))
+        near = (own.at(name) for name in _image_stems(without_suffix(place)))
         claims[place] = list(next(filter(None, near), ()))
         far += [] if claims[place] else [place]
     taken = {path for paths in claims.values() for path in paths}
@@ -198,18 +198,18 @@ def _labels_of(found: Annotations, finder: Finder, files: list[Path]) -> dict[st
         claims[place] = [path for path in match.paths if path not in taken]
     labels: dict[str, Path] = {}
     for place, paths in claims.items():
-        name = "its picture"
+        name = "its image"
         path = finder.take(found, place, "", name, Match(tuple(paths), exact=place not in far))
         if path is not None and path in labels:
             first = labels[path].relative_to(finder.folder).as_posix()
-            found.missing_image(place, f"its picture {path} has {first} already")
+            found.missing_image(place, f"its image {path} has {first} already")
         elif path is not None:
             labels[path] = finder.folder / place
     return labels
 
 
-def _picture_stems(stem: str) -> Iterator[str]:
-    """Where the picture of a label file may lie: `images` for one of its folders `labels`, the last first; beside it."""
+def _image_stems(stem: str) -> Iterator[str]:
+    """Where the image of a label file may lie: `images` for one of its folders `labels`, the last first; beside it."""
     pieces = stem.split("/")
     for place in reversed(range(len(pieces) - 1)):
         if pieces[place].casefold() == "labels":
@@ -217,11 +217,11 @@ def _picture_stems(stem: str) -> Iterator[str]:
     yield stem
 
 
-def _root(pictures: list[str], labels: Iterable[str]) -> str:
-    """The one folder called images that holds all labelled pictures; none where it belongs to a part."""
+def _root(images: list[str], labels: Iterable[str]) -> str:
+    """The one folder called images that holds all labelled images; none where it belongs to a part."""
     tops = {
         above
-        for path in pictures
+        for path in images
         for above in folders_above(path)
         if above.rpartition("/")[2].casefold() == "images"
     }

@@ -43,7 +43,7 @@ def native(suffix: str) -> bool:
 
 
 def read_contents(path: Path) -> bytes:
-    """The bytes of a picture in a format that `decode` knows.
+    """The bytes of an image in a format that `decode` knows.
 
     Args:
         path: A file; where `native` says no, Pillow reads it and hands it on as PNG, 16 bit kept.
@@ -100,7 +100,7 @@ def resize(images: tf.Tensor, size: int) -> tf.Tensor:
 
 
 def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
-    """Decode a picture: string scalar (bytes of a file) -> uint8 [h, w, 3], RGB, upright.
+    """Decode an image: string scalar (bytes of a file) -> uint8 [h, w, 3], RGB, upright.
 
     JPEG, PNG, BMP, GIF (first frame) and WebP. Grey becomes R = G = B, transparency is dropped, 16-bit
     values v become (v + 128) // 257. A JPEG, PNG or WebP is turned as its EXIF orientation says; where that is
@@ -112,9 +112,9 @@ def decode(contents: tf.Tensor, size: int | None = None) -> tf.Tensor:
             1/4 or 1/8 of them, never below 1.5 * size, which `resize` to `size` hardly sees.
 
     Raises:
-        tf.errors.InvalidArgumentError: The bytes are no such picture, break off, or declare more pixels than the limit.
+        tf.errors.InvalidArgumentError: The bytes are no such image, break off, or declare more pixels than the limit.
     """
-    # JPEG is asked first and by itself: most pictures are, and each small operation is paid for every picture.
+    # JPEG is asked first and by itself: most images are, and each small operation is paid for every image.
     head, most = first_numbers(contents, 34), most_pixels()
     image = tf.cond(
         equal(head[:3], JPEG_START),
@@ -185,7 +185,7 @@ def _decode_at(contents: tf.Tensor, ratio: int) -> tf.Tensor:
 
 
 def _turn(image: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
-    """Make a picture [h, w, 3] upright whose orientation is `value`: 5..8 swap the axes, then mirrors."""
+    """Make an image [h, w, 3] upright whose orientation is `value`: 5..8 swap the axes, then mirrors."""
     image = tf.cond(value >= 5, lambda: tf.transpose(image, [1, 0, 2]), lambda: image)
     upside_down = tf.reduce_any(value == tf.constant([3, 4, 7, 8]))
     left_right = tf.reduce_any(value == tf.constant([2, 3, 6, 7]))
@@ -201,7 +201,7 @@ def _as_png_by_name(name: bytes | np.ndarray) -> bytes:
 
 
 def _as_png(path: Path) -> bytes:
-    """Re-encode a picture through Pillow: 16-bit grey stays 16 bit, all else becomes 8-bit grey or RGB."""
+    """Re-encode an image through Pillow: 16-bit grey stays 16 bit, all else becomes 8-bit grey or RGB."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here

@@ -1,8 +1,8 @@
-"""Pictures with their depth: files to float32 in 0..1 and back, 16-bit greys kept.
+"""Images with their depth: files to float32 in 0..1 and back, 16-bit greys kept.
 
-Networks that draw pictures, and compositing, work with attenuation rather than with looks: a level of 16 bit
+Networks that draw images, and compositing, work with attenuation rather than with looks: a level of 16 bit
 that the one decoder (decode.py) would round away matters to them. Pillow reads here, one file at a time, so
-that memory holds the small pictures asked for and a single large one.
+that memory holds the small images asked for and a single large one.
 """
 
 from __future__ import annotations
@@ -27,17 +27,15 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, what "L" mea
 REMEDY = "Take it out, or save it again as PNG or JPEG."
 _GREY_MODES = frozenset(("1", "L", "LA", "La"))
 _COLOURED = 12  # levels of 255 between the channels of a pixel: more than JPEG's rounding leaves in a grey
-_COLOURED_SHARE = 0.005  # of the pixels, before a picture counts as coloured
+_COLOURED_SHARE = 0.005  # of the pixels, before an image counts as coloured
 
 
-def read_pictures(
-    files: Sequence[Path | str], size: int, channels: int, *, fit: Fit = "resize"
-) -> np.ndarray:
-    """Read pictures as squares.
+def read_images(files: Sequence[Path | str], size: int, channels: int, *, fit: Fit = "resize") -> np.ndarray:
+    """Read images as squares.
 
     JPEG, PNG, BMP, GIF (first frame), WebP, PGM, TIFF and what else Pillow knows, turned upright by their EXIF
     orientation. Transparency is dropped, as in training a classifier. Sides are resampled by Lanczos' kernel,
-    which averages where it shrinks (no aliasing); where it overshoots, values are clipped. A picture of the
+    which averages where it shrinks (no aliasing); where it overshoots, values are clipped. An image of the
     wanted size is not resampled. 16-bit colour is read at 8 bits (Pillow has no more).
 
     Args:
@@ -45,7 +43,7 @@ def read_pictures(
         size: Side s in pixels.
         channels: 1: grey, by the luma of BT.601; 3: RGB, greys in three equal channels.
         fit: "resize" stretches to the square; "pad" keeps the aspect, centres, and fills with the median of
-            the picture's border.
+            the image's border.
 
     Returns:
         float32 [n, s, s, c], 0..1; v / 255 of an 8-bit file, v / 65535 of a 16-bit one.
@@ -53,15 +51,15 @@ def read_pictures(
     Raises:
         DataFault: A file cannot be read, or its values are not 8 or 16 bit integers; it names the file.
     """
-    pictures = np.empty((len(files), size, size, channels), np.float32)
+    images = np.empty((len(files), size, size, channels), np.float32)
     for index, file in enumerate(files):
         # a huge JPEG: leave out what resampling would average
-        pictures[index] = fitted(read_picture(file, channels, (2 * size, 2 * size)), size, fit)
-    return pictures
+        images[index] = fitted(read_image(file, channels, (2 * size, 2 * size)), size, fit)
+    return images
 
 
-def read_picture(file: Path | str, channels: int, draft: tuple[int, int] | None = None) -> np.ndarray:
-    """Read one picture as it is, float32 [h, w, c], 0..1; see `read_pictures`.
+def read_image(file: Path | str, channels: int, draft: tuple[int, int] | None = None) -> np.ndarray:
+    """Read one image as it is, float32 [h, w, c], 0..1; see `read_images`.
 
     A JPEG far larger than `draft` (width, height) is decoded at a half, a quarter or an eighth, never below it.
     """
@@ -71,8 +69,8 @@ def read_picture(file: Path | str, channels: int, draft: tuple[int, int] | None 
         return _with_channels(_levels(_upright(image), black), channels)
 
 
-def picture_bits(files: Sequence[Path | str]) -> int:
-    """Say how deep pictures are, by their headers: 16 where one of them is a 16-bit grey, else 8.
+def image_bits(files: Sequence[Path | str]) -> int:
+    """Say how deep images are, by their headers: 16 where one of them is a 16-bit grey, else 8.
 
     Raises:
         DataFault: A file cannot be read; it names the file.
@@ -85,7 +83,7 @@ def picture_bits(files: Sequence[Path | str]) -> int:
 
 
 def channels_of(files: Sequence[Path | str]) -> int:
-    """Say how many channels pictures need: 3 where one of them has real colour, else 1.
+    """Say how many channels images need: 3 where one of them has real colour, else 1.
 
     Grey stored as RGB counts as grey, also with the small tints that JPEG leaves. Reads until the first colour.
 
@@ -103,23 +101,21 @@ def channels_of(files: Sequence[Path | str]) -> int:
     return 1
 
 
-def write_picture(file: Path, picture: np.ndarray, bits: int = 8) -> None:
-    """Write a picture as PNG; `read_pictures` gives back the same levels.
+def write_image(file: Path, image: np.ndarray, bits: int = 8) -> None:
+    """Write an image as PNG; `read_images` gives back the same levels.
 
     Args:
         file: Ends in `.png`; its folder exists.
-        picture: Float [s, s, c], c = 1 or 3, 0..1; what lies outside is clipped.
+        image: Float [s, s, c], c = 1 or 3, 0..1; what lies outside is clipped.
         bits: 16 keeps depth in greys. 16-bit RGB is beyond Pillow: colour is written with 8 bits whatever
             is asked.
 
     Raises:
-        DataFault: The picture has values that are no numbers.
+        DataFault: The image has values that are no numbers.
     """
-    if not np.isfinite(picture).all():
-        raise DataFault(
-            f"The picture for {file.name} has values that are no numbers.", "Nothing was written."
-        )
-    values = picture[..., 0] if picture.shape[2] == 1 else picture
+    if not np.isfinite(image).all():
+        raise DataFault(f"The image for {file.name} has values that are no numbers.", "Nothing was written.")
+    values = image[..., 0] if image.shape[2] == 1 else image
     deep = bits == 16 and values.ndim == 2
     top, kind = (65535, np.uint16) if deep else (255, np.uint8)
     levels = np.rint(np.clip(values.astype(np.float64), 0, 1) * top).astype(kind)
@@ -131,7 +127,7 @@ def write_picture(file: Path, picture: np.ndarray, bits: int = 8) -> None:
 
 @contextmanager
 def _opened(file: Path | str) -> Iterator[Image.Image]:
-    """Open a picture; whatever goes wrong while it is open becomes a DataFault that names it."""
+    """Open an image; whatever goes wrong while it is open becomes a DataFault that names it."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
@@ -142,13 +138,13 @@ def _opened(file: Path | str) -> Iterator[Image.Image]:
     except TooManyPixels as fault:
         raise DataFault(f"{file} {fault}.", REMEDY) from fault
     except Image.UnidentifiedImageError as fault:
-        raise DataFault(f"{file} is not a picture that can be read.", REMEDY) from fault
+        raise DataFault(f"{file} is not an image that can be read.", REMEDY) from fault
     except (OSError, SyntaxError, ValueError, struct.error) as fault:
         raise DataFault(f"{file} cannot be read: {str(fault).rstrip('.')}.", REMEDY) from fault
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turn as the EXIF orientation says; a malformed one leaves the picture as it is stored."""
+    """Turn as the EXIF orientation says; a malformed one leaves the image as it is stored."""
     image.load()  # breaks here where the file is cut off, not while its metadata are read
     try:
         return ImageOps.exif_transpose(image)
@@ -191,7 +187,7 @@ def fitted(levels: np.ndarray, size: int, fit: Fit) -> np.ndarray:
 
 
 def _resampled(levels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Float32 [height, width, c], 0..1, from [h, w, c]; each channel as a float picture, so no level is lost."""
+    """Float32 [height, width, c], 0..1, from [h, w, c]; each channel as a float image, so no level is lost."""
     if levels.shape[:2] == (height, width):
         return levels
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(levels, 2, 0)]

@@ -22,7 +22,7 @@ if HEIF:
     importlib.import_module("pillow_heif").register_heif_opener()
 
 NATIVE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"))
-NATIVE_FORMATS = frozenset(("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP"))  # MPO: a JPEG with further pictures
+NATIVE_FORMATS = frozenset(("JPEG", "MPO", "PNG", "BMP", "GIF", "WEBP"))  # MPO: a JPEG with further images
 SUFFIXES = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "MPO": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -56,7 +56,7 @@ TRUNCATED = "is truncated"
 
 
 def refusal(stream: BinaryIO, image: Image.Image, name: str) -> str | None:
-    """Why the decoder refuses a picture that Pillow opens, as the end of a sentence; None if it does not.
+    """Why the decoder refuses an image that Pillow opens, as the end of a sentence; None if it does not.
 
     Args:
         stream: The file, seekable.

@@ -1,7 +1,7 @@
-"""What the first bytes of a picture's file say, read as TensorFlow operations: numbers, EXIF orientation.
+"""What the first bytes of an image's file say, read as TensorFlow operations: numbers, EXIF orientation.
 
 A JPEG is a row of segments: FF, a marker, the length in two bytes, contents. Metadata stand before the
-tables and the picture; one of them may be "Exif", which holds a small TIFF whose first directory may say how
+tables and the image; one of them may be "Exif", which holds a small TIFF whose first directory may say how
 the camera was held. A PNG keeps the same TIFF in its chunk eXIf, before or behind the pixels, a WebP in its chunk
 EXIF. Everything here is bounded and reads zeros beyond the end, so that no file can hang it.
 
@@ -32,7 +32,7 @@ def rare_branch(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
     """Keep the operations of a seldom taken branch out of the graph around it.
 
     TensorFlow inlines both branches of a `tf.cond` and then passes over each operation of the branch not taken,
-    for every picture: with 100 small operations that costs half as much as decoding a small JPEG.
+    for every image: with 100 small operations that costs half as much as decoding a small JPEG.
     """
     return tf.function(function, experimental_attributes={"_noinline": True})
 
@@ -77,7 +77,7 @@ def _has_metadata(head: tf.Tensor) -> tf.Tensor:
 
 
 def _is_metadata(marker: tf.Tensor) -> tf.Tensor:
-    """APP0 to APP15 and comments, which all stand before the tables and the picture."""
+    """APP0 to APP15 and comments, which all stand before the tables and the image."""
     return ((marker >= 0xE0) & (marker <= 0xEF)) | (marker == 0xFE)
 
 

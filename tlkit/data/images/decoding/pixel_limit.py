@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
 
-MOST_PIXELS = 100_000_000  # of one file, unless --most-pixels says otherwise
+MOST_PIXELS = 100_000_000  # of one file, unless --max-pixels says otherwise
 EARLIER_MOST = 250_000_000  # what versions without that option read; their runs go on with it
 LONGEST_SIDE = 2**31  # no format declares more; products of two stay within 64 bits
 HEAD = 34  # bytes that say the size, but in a JPEG and a GIF
@@ -67,7 +67,7 @@ def refuse_more(declared: Declared) -> None:
     """
     if declared.pixels > most_pixels():
         raise TooManyPixels(
-            f"has {declared}, more than the limit of {most_pixels():,}, which --most-pixels raises"
+            f"has {declared}, more than the limit of {most_pixels():,}, which --max-pixels raises"
         )
 
 

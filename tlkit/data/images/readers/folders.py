@@ -205,7 +205,7 @@ def _mixed(
 
 
 def _unlabelled_parts(walk: _Walk, split: dict[Path, str], found: ClassFolders) -> None:
-    """Parts that hold images without class folders: they cannot be learned or judged by."""
+    """Parts that hold images without class folders: they cannot be learned or evaluated by."""
     for folder, part in split.items():
         loose = walk.loose(folder)
         if not loose:

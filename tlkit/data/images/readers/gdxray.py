@@ -1,4 +1,4 @@
-"""The course's contest on GDXray, as published: which crop of which series is learned, selects, and is judged.
+"""The course's contest on GDXray, as published: which crop of which series is learned, selects, and is evaluated.
 
 Training crops are clean, validation and test crops lie inside baggage. The published listing also appends its
 training crops to validation and test; here each crop has one part.
@@ -17,7 +17,7 @@ from tlkit.errors import DataFault
 
 
 class Stretch(NamedTuple):
-    """Pictures `first` to `last` of a series, both included."""
+    """Images `first` to `last` of a series, both included."""
 
     series: str
     first: int
@@ -40,10 +40,10 @@ CONTEST = (
     Stretch("B0081", 51, 150, "blade", "test"),
     Stretch("B0082", 201, 600, "other", "test"),
 )
-_PICTURE = re.compile(r"(B\d{4})_(\d{4})\.(?:png|jpe?g|tiff?|bmp)", re.IGNORECASE)
+_IMAGE = re.compile(r"(B\d{4})_(\d{4})\.(?:png|jpe?g|tiff?|bmp)", re.IGNORECASE)
 
 
-def contest_pictures(folder: Path) -> list[tuple[str, str, str, str]]:
+def contest_images(folder: Path) -> list[tuple[str, str, str, str]]:
     """(path relative to the folder, label, part, series) of every crop of the contest, 1,950 in all.
 
     Args:
@@ -57,7 +57,7 @@ def contest_pictures(folder: Path) -> list[tuple[str, str, str, str]]:
     found = {
         (match[1].upper(), int(match[2])): file.relative_to(folder).as_posix()
         for file in sorted(folder.rglob("B*_*.*"))
-        if (match := _PICTURE.fullmatch(file.name))
+        if (match := _IMAGE.fullmatch(file.name))
     }
     rows = []
     for stretch in CONTEST:

@@ -169,5 +169,5 @@ def why_not_read(file: Path) -> str:
     if file.suffix.lower() in NOT_READ:
         return NOT_READ[file.suffix.lower()]
     if begins_like_an_image(file):
-        return "it is a picture, but its suffix names none"
-    return "it is no picture"
+        return "it is an image, but its suffix names none"
+    return "it is no image"

@@ -14,7 +14,7 @@ from tlkit.data.images.batches import decoded
 from tlkit.data.images.sources import PARTS, TEST
 from tlkit.data.images.splits import Split
 from tlkit.tasks.classification.metrics import confusion_of
-from tlkit.tasks.classification.reporting import plots as pictures
+from tlkit.tasks.classification.reporting import plots
 from tlkit.tasks.classification.reporting.plots import save
 from tlkit.tasks.inspection.grad_cam import heat_maps
 
@@ -32,10 +32,10 @@ def draw_batch(folder: Path, images: tf.Tensor, labels: tf.Tensor, class_names: 
         )
         for row in targets
     ]
-    return save(pictures.image_grid(np.asarray(images)[:SHOWN], titles), folder / "batch.png")
+    return save(plots.image_grid(np.asarray(images)[:SHOWN], titles), folder / "batch.png")
 
 
-def draw_evidence(
+def draw_figures(
     folder: Path,
     model: keras.Model,
     split: Split,
@@ -64,12 +64,12 @@ def draw_evidence(
     counts = {part: summary["per_class"] for part, summary in split.summary().items()}
     matrices = {part: confusion_of(measures[part]) for part in PARTS}
     if rows:  # a classical head has no epochs
-        save(pictures.learning_curves(rows), folder / "curves.png")
-    save(pictures.class_counts(counts), folder / "counts.png")
-    save(pictures.three_confusions(matrices, names), folder / "confusion.png")
+        save(plots.learning_curves(rows), folder / "curves.png")
+    save(plots.class_counts(counts), folder / "counts.png")
+    save(plots.three_confusions(matrices, names), folder / "confusion.png")
     if before is not None:
-        save(pictures.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
-    save(pictures.roc_curves(labels, after[test], names), folder / "roc.png")
+        save(plots.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
+    save(plots.roc_curves(labels, after[test], names), folder / "roc.png")
     _draw_mistakes(folder, split, after)
     _draw_heat_maps(folder, model, split, after)
 
@@ -81,7 +81,7 @@ def _draw_mistakes(folder: Path, split: Split, probabilities: np.ndarray) -> Non
     if not len(wrong):
         return
     worst = wrong[np.argsort(-probabilities[wrong].max(1), kind="stable")][:SHOWN]
-    figure = pictures.mistakes(
+    figure = plots.mistakes(
         decoded(split.images.take(worst), 224),
         [names[split.images.labels[i]] for i in worst],
         [names[probabilities[i].argmax()] for i in worst],
@@ -107,6 +107,4 @@ def _draw_heat_maps(folder: Path, model: keras.Model, split: Split, probabilitie
     if heats is None:
         return
     titles = [f"{names[predicted[i]]} {probabilities[i].max():.2f}" for i in chosen]
-    save(
-        pictures.heat_maps(images, heats, titles, [bool(right[i]) for i in chosen]), folder / "heat_maps.png"
-    )
+    save(plots.heat_maps(images, heats, titles, [bool(right[i]) for i in chosen]), folder / "heat_maps.png")

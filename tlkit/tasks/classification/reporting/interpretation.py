@@ -48,7 +48,7 @@ def verdict(measures: Mapping[str, Measures]) -> list[Remark]:
 
     Args:
         measures: From the name of the part ("training", "validation", "test") to what
-            `classification_measures` gave for it. The test part is judged, else validation, else training.
+            `classification_measures` gave for it. The test part is evaluated, else validation, else training.
 
     Returns:
         Remarks, the most important first; none where nothing was measured.
@@ -56,11 +56,11 @@ def verdict(measures: Mapping[str, Measures]) -> list[Remark]:
     part = next((name for name in ("test", "validation", "training") if measures.get(name)), None)
     if part is None or "accuracy" not in measures[part]:
         return []
-    judged = measures[part]
-    remarks = [_part(part), _accuracy(judged)]
-    remarks += [rule(judged) for rule in _RULES]
+    evaluated = measures[part]
+    remarks = [_part(part), _accuracy(evaluated)]
+    remarks += [rule(evaluated) for rule in _RULES]
     if part == "test" and measures.get("training"):
-        remarks.append(_memory(measures["training"], judged))
+        remarks.append(_memory(measures["training"], evaluated))
     return [remark for remark in remarks if remark]
 
 
@@ -73,27 +73,29 @@ def _part(part: str) -> Remark | None:
     return Remark(f"There is no test part: {chosen}, so the numbers flatter it.", "caution")
 
 
-def _accuracy(judged: Measures) -> Remark:
-    groups = "" if judged.get("groups", judged["n"]) == judged["n"] else f" from {judged['groups']:,} groups"
-    sentence = (
-        f"On {judged['n']:,} images{groups} the model is right {percent(judged['accuracy'])} of the time"
+def _accuracy(evaluated: Measures) -> Remark:
+    groups = (
+        ""
+        if evaluated.get("groups", evaluated["n"]) == evaluated["n"]
+        else f" from {evaluated['groups']:,} groups"
     )
-    interval = _interval(judged, "accuracy")
+    sentence = f"On {evaluated['n']:,} images{groups} the model is right {percent(evaluated['accuracy'])} of the time"
+    interval = _interval(evaluated, "accuracy")
     if not interval:
         return Remark(sentence + ".")
     low, high = (percent(bound) for bound in interval)
     return Remark(f"{sentence} (95 % interval: {low} to {high}).")
 
 
-def _width(judged: Measures) -> Remark | None:
-    interval = _interval(judged, "accuracy")
+def _width(evaluated: Measures) -> Remark | None:
+    interval = _interval(evaluated, "accuracy")
     if not interval:
         return None
     width = interval[1] - interval[0]
     points = f"{100 * width:.0f} points"
-    if judged.get("groups", judged["n"]) < FEW_GROUPS:
+    if evaluated.get("groups", evaluated["n"]) < FEW_GROUPS:
         return Remark(
-            f"Only {judged['groups']} groups were tested: even this interval is too hopeful.", "caution"
+            f"Only {evaluated['groups']} groups were tested: even this interval is too hopeful.", "caution"
         )
     if width > WIDE:
         return Remark(
@@ -106,9 +108,9 @@ def _width(judged: Measures) -> Remark | None:
     return None
 
 
-def _perfect(judged: Measures) -> Remark | None:
-    interval = _interval(judged, "accuracy")
-    if judged["accuracy"] < 1 or not interval:
+def _perfect(evaluated: Measures) -> Remark | None:
+    interval = _interval(evaluated, "accuracy")
+    if evaluated["accuracy"] < 1 or not interval:
         return None
     return Remark(
         f"No mistake was seen, which is not the same as none to come: up to {percent(1 - interval[0])} "
@@ -117,13 +119,13 @@ def _perfect(judged: Measures) -> Remark | None:
     )
 
 
-def _baseline(judged: Measures) -> Remark | None:
-    supports = {name: row["support"] for name, row in judged.get("per_class", {}).items()}
-    interval = _interval(judged, "accuracy")
+def _baseline(evaluated: Measures) -> Remark | None:
+    supports = {name: row["support"] for name, row in evaluated.get("per_class", {}).items()}
+    interval = _interval(evaluated, "accuracy")
     if not supports or not interval:
         return None
     name = max(supports, key=lambda key: supports[key])
-    share = supports[name] / judged["n"]
+    share = supports[name] / evaluated["n"]
     if share == 1:
         return Remark(f"All images are of the class “{name}”: accuracy says little here.", "caution")
     if interval[0] <= share:
@@ -135,10 +137,10 @@ def _baseline(judged: Measures) -> Remark | None:
     return Remark(f"Always answering “{name}” would be right {percent(share)} of the time.")
 
 
-def _weakest(judged: Measures) -> Remark | None:
+def _weakest(evaluated: Measures) -> Remark | None:
     recalls = {
         name: (row["recall"], row["support"])
-        for name, row in judged.get("per_class", {}).items()
+        for name, row in evaluated.get("per_class", {}).items()
         if row.get("recall") is not None
     }
     if len(recalls) < 2:
@@ -150,9 +152,9 @@ def _weakest(judged: Measures) -> Remark | None:
     return Remark(f"It most often misses “{name}”: it finds {percent(recall)} of the {support:,}.", tone)
 
 
-def _rare(judged: Measures) -> Remark | None:
-    rare = [name for name, row in judged.get("per_class", {}).items() if 0 < row["support"] < FEW_IMAGES]
-    absent = [name for name, row in judged.get("per_class", {}).items() if not row["support"]]
+def _rare(evaluated: Measures) -> Remark | None:
+    rare = [name for name, row in evaluated.get("per_class", {}).items() if 0 < row["support"] < FEW_IMAGES]
+    absent = [name for name, row in evaluated.get("per_class", {}).items() if not row["support"]]
     said = []
     if rare:
         said.append(f"Fewer than {FEW_IMAGES} images of {_names(rare)}: their numbers say little.")
@@ -161,8 +163,8 @@ def _rare(judged: Measures) -> Remark | None:
     return Remark(" ".join(said), "caution") if said else None
 
 
-def _calibration(judged: Measures) -> Remark | None:
-    error = judged.get("ece")
+def _calibration(evaluated: Measures) -> Remark | None:
+    error = evaluated.get("ece")
     if error is None:
         return None
     if error > 0.05:
@@ -174,8 +176,8 @@ def _calibration(judged: Measures) -> Remark | None:
     return Remark(f"Its probabilities are off by {100 * error:.1f} points on average.")
 
 
-def _memory(training: Measures, judged: Measures) -> Remark | None:
-    interval = _interval(judged, "accuracy")
+def _memory(training: Measures, evaluated: Measures) -> Remark | None:
+    interval = _interval(evaluated, "accuracy")
     if not interval or training["accuracy"] - interval[1] < 0.02:
         return None
     return Remark(
@@ -195,8 +197,8 @@ _RULES: tuple[Callable[[Measures], Remark | None], ...] = (
 )
 
 
-def _interval(judged: Measures, name: str) -> list[float] | None:
-    return (judged.get("intervals") or {}).get(name)
+def _interval(evaluated: Measures, name: str) -> list[float] | None:
+    return (evaluated.get("intervals") or {}).get(name)
 
 
 def _names(names: list[str]) -> str:

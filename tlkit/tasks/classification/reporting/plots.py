@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 from PIL import Image
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.charts import (
     _MANY,
     class_counts,
@@ -65,7 +65,7 @@ def image_grid(
     """
     images = np.asarray(images)
     if not len(images):
-        return canvas.note("There is no image to show.")
+        return style.note("There is no image to show.")
     columns = max(min(columns, len(images)), 3)
     figure, cells = _cells(len(images), columns, images.shape[1] / images.shape[2], titles)
     for index, axes in enumerate(cells):
@@ -76,21 +76,21 @@ def image_grid(
 
 def _cells(count: int, columns: int, shape: float, titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Place `count` axes of height = shape x width in rows, with room for their titles below."""
-    side = canvas.WIDTH / columns
+    side = style.WIDTH / columns
     lines = max((title.count("\n") + 1 for title in titles), default=0)
     row = side * shape + (0.06 + lines * 1.45 * _letters(columns) / 72 if lines else 0.0)
     height = math.ceil(count / columns) * row
-    figure = canvas.blank(height, layout=None)
+    figure = style.blank(height, layout=None)
     gap = 0.07  # inches around an image
     cells = []
     for index in range(count):
         left, top = index % columns * side, index // columns * row
         bottom = height - top - side * shape
-        width, tall = (side - gap) / canvas.WIDTH, (side - gap) * shape / height
+        width, tall = (side - gap) / style.WIDTH, (side - gap) * shape / height
         axes = figure.add_axes(
-            ((left + gap / 2) / canvas.WIDTH, (bottom + gap / 2 * shape) / height, width, tall)
+            ((left + gap / 2) / style.WIDTH, (bottom + gap / 2 * shape) / height, width, tall)
         )
-        canvas.frameless(axes)
+        style.frameless(axes)
         cells.append(axes)
     return figure, cells
 
@@ -104,12 +104,12 @@ def _draw_image(axes: Axes, image: np.ndarray, title: str, colour: str, columns:
     axes.imshow(image, interpolation="nearest" if small else "antialiased", aspect="auto")
     axes.spines[:].set(visible=True, color=colour, linewidth=1 if colour == LINE else 2.5)
     letters = _letters(columns)
-    most = int(72 * canvas.WIDTH / columns / (0.62 * letters))  # characters that fit under the image
+    most = int(72 * style.WIDTH / columns / (0.62 * letters))  # characters that fit under the image
     for number, line in enumerate(title.split("\n") if title else []):
         # Each line on its own baseline, so that names with and without tall letters stand level.
         below = (0, -1.45 * letters * (number + 1) + 1)
         axes.annotate(
-            canvas.shortened(line, most),
+            style.shortened(line, most),
             (0.5, 0),
             below,
             xycoords="axes fraction",
@@ -141,7 +141,7 @@ def mistakes(
     """
     wrong = [index for index in range(len(images)) if true[index] != predicted[index]]
     if not wrong:
-        return canvas.note("No mistake among these images.")
+        return style.note("No mistake among these images.")
     worst = sorted(wrong, key=lambda index: -float(confidence[index]))[:limit]
     titles = []
     for index in worst:
@@ -185,7 +185,7 @@ def heat_maps(
     """
     images = np.asarray(images)
     if not len(images):
-        return canvas.note("There is no image to show.")
+        return style.note("There is no image to show.")
     pairs = 3
     figure, cells = _cells(len(images), pairs, images.shape[1] / (2 * images.shape[2]), titles)
     for index, axes in enumerate(cells):
@@ -212,7 +212,7 @@ def reliability(
     if after is not None:
         named = "" if temperature is None else f" {temperature:.2f}"
         panels.append((f"With temperature{named}", after))
-    figure = canvas.blank(4.4, 4.6 * max(len(panels), 1.4))
+    figure = style.blank(4.4, 4.6 * max(len(panels), 1.4))
     grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, height_ratios=[4, 1])
     for column, (title, probabilities) in enumerate(panels):
         _draw_reliability(grid[0, column], grid[1, column], np.asarray(labels), np.asarray(probabilities))
@@ -267,11 +267,11 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, class_names: Seque
         if points is not None:
             found.append((float(np.trapezoid(points[1], points[0])), str(name), points[0], points[1]))
     if not found:
-        return canvas.note("A ROC curve needs images of at least two classes.")
+        return style.note("A ROC curve needs images of at least two classes.")
     if len(found) > _CURVES:
         found.sort(key=lambda curve: curve[0])
     found = found[:_MANY]
-    figure = canvas.blank(4.3, 9.2)
+    figure = style.blank(4.3, 9.2)
     plain, rare = figure.subplots(1, 2, sharey=True)
     least = 1 / max(len(labels), 10)
     for axes in (plain, rare):
@@ -293,7 +293,7 @@ def _draw_roc(axes: Axes, curves: list[tuple[float, str, np.ndarray, np.ndarray]
     for _, _, false, true in curves[_CURVES:]:
         axes.plot(np.maximum(false, least), true, color=LINE, linewidth=1, zorder=1)
     for (area, name, false, true), colour in zip(curves, COLOURS):
-        label = f"{canvas.shortened(name, 24)}  AUC {area:.3f}"
+        label = f"{style.shortened(name, 24)}  AUC {area:.3f}"
         axes.plot(np.maximum(false, least), true, color=colour, label=label, drawstyle="steps-post")
     axes.set(xlabel="false alarms (false-positive rate)", ylim=(-0.01, 1.015))
     axes.grid()

@@ -1,6 +1,6 @@
-"""One page per run: everything a reader needs to trust, question and use a result, in a single HTML file.
+"""One report per run: everything a reader needs to trust, question and use a result, in a single HTML file.
 
-The page is made from the files of the run folder alone (card.json, metrics.jsonl, predictions.csv,
+The report is made from the files of the run folder alone (card.json, metrics.jsonl, predictions.csv,
 pictures/), so it can be written again at any time. Pictures are inside it; it loads nothing and runs nothing.
 A part whose file is missing is left out or said to be missing.
 """
@@ -24,7 +24,7 @@ from tlkit.data.checks.predictions import read_predictions
 from tlkit.engine.reporting.html import TEMPLATES, read_json, shown
 from tlkit.tasks.classification.reporting.interpretation import percent, verdict, worst_classes
 
-PICTURES = {  # with what to look for; others come last
+IMAGES = {  # with what to look for; others come last
     "counts": "Images of each class in each part.",
     "batch": "A batch of training images as the network sees them, changes included.",
     "curves": "Loss and accuracy after each epoch; phases are shaded, the best epoch is marked.",
@@ -58,7 +58,7 @@ def write_report(run: Path) -> Path:
 def _facts(run: Path) -> dict[str, Any]:
     card = read_json(run / "card.json")
     measures = card.get("measures") or {}
-    judged = next((part for part in ("test", "validation", "training") if measures.get(part)), None)
+    evaluated = next((part for part in ("test", "validation", "training") if measures.get(part)), None)
     home = _place(run, card)
     return {
         "card": card,
@@ -68,13 +68,13 @@ def _facts(run: Path) -> dict[str, Any]:
         "quoted_home": shlex.quote(home),
         "python_home": json.dumps(home),
         "servable": (run / "saved_model.pb").is_file(),
-        "judged": judged,
+        "judged": evaluated,
         "remarks": verdict(measures),
-        "worst": worst_classes((measures[judged].get("per_class") or {}) if judged else {}),
+        "worst": worst_classes((measures[evaluated].get("per_class") or {}) if evaluated else {}),
         "rows": list(_read_rows(run / "metrics.jsonl")),
-        "mistakes": _mistakes(run / "predictions.csv", judged),
-        "pictures": _pictures(run / "pictures"),
-        "captions": PICTURES,
+        "mistakes": _mistakes(run / "predictions.csv", evaluated),
+        "pictures": _images(run / "pictures"),
+        "captions": IMAGES,
         "files": sorted(_names(run)),
     }
 
@@ -128,7 +128,7 @@ def _mistakes(path: Path, part: str | None) -> list[dict[str, Any]]:
     return heapq.nlargest(MISTAKES, wrong, key=lambda row: row["confidence"])
 
 
-def _pictures(folder: Path) -> dict[str, str]:
+def _images(folder: Path) -> dict[str, str]:
     """Read every PNG, as base64 by name; the template knows the order."""
     files = sorted(folder.glob("*.png")) if folder.is_dir() else []
     return {path.stem: base64.b64encode(path.read_bytes()).decode("ascii") for path in files}

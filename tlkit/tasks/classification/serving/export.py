@@ -20,7 +20,7 @@ from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.data.images.decoding.decode import resize
 from tlkit.engine.serving.convert import (
     TOLERANCE,
-    Pictures,
+    Images,
     check_absent,
     convert,
     litert_interpreter,
@@ -60,7 +60,7 @@ def to_onnx(run: Path, file: Path, *, resizes: bool = False) -> dict[str, Any]:
 
     Returns:
         largest_difference: To the Keras model, in probability. spread: Standard deviation of a class's
-        probability over the test pictures, the largest. images: How many were compared. bytes: Size. Where all of
+        probability over the test images, the largest. images: How many were compared. bytes: Size. Where all of
         them got nearly one answer also `apart`, see `check_parts`; spread is then that of the head.
 
     Raises:
@@ -80,7 +80,7 @@ def to_onnx(run: Path, file: Path, *, resizes: bool = False) -> dict[str, Any]:
         _rename_output(graph.graph, "probability")
         onnx.save(graph, str(target))
 
-    def answer(target: Path, given: Pictures) -> np.ndarray:
+    def answer(target: Path, given: Images) -> np.ndarray:
         session = onnxruntime.InferenceSession(str(target), providers=["CPUExecutionProvider"])
         name = session.get_inputs()[0].name
         return np.concatenate([session.run(None, {name: one[None]})[0] for one in given])
@@ -138,16 +138,16 @@ def _convert_classifier(
     file: Path,
     kind: str,
     write: Callable[[keras.Model, Path], None],
-    answer: Callable[[Path, Pictures], np.ndarray],
+    answer: Callable[[Path, Images], np.ndarray],
     *,
     resizes: bool,
 ) -> dict[str, Any]:
     size = int(model.input_shape[1])
     written = in_single_precision(model) if kind == "LiteRT" else model
-    images: Pictures = test_pictures(size)
-    pixels = test_pictures(size)
+    images: Images = test_images(size)
+    pixels = test_images(size)
     if resizes:
-        written, images = with_resize(written), pictures_of_many_sizes(size)
+        written, images = with_resize(written), images_of_many_sizes(size)
         pixels = np.stack([resize(tf.constant(image), size) for image in images])
     written(images[0][None])  # an export wants one call before
     return convert(
@@ -178,13 +178,13 @@ def load_classifier(run: Path) -> keras.Model:
         ) from fault
 
 
-def test_pictures(size: int) -> np.ndarray:
+def test_images(size: int) -> np.ndarray:
     """uint8 [8, size, size, 3]: noise from coarse to fine, each in its own colours, always the same."""
     generator = np.random.default_rng(0)
     return np.stack([_drawn(generator, number, (size, size)) for number in range(CHECKED_IMAGES)])
 
 
-def pictures_of_many_sizes(size: int) -> list[np.ndarray]:
+def images_of_many_sizes(size: int) -> list[np.ndarray]:
     """8 images uint8 [h, w, 3]: sides that shrink, grow and stay, to a square of `size`, in all pairings but one.
 
     Of some draws of each the first that has no pixel on the half between two levels, where there is one.
@@ -216,7 +216,7 @@ def _rename_output(graph: Any, name: str) -> None:
     graph.output[0].name = name
 
 
-def _litert_answer(target: Path, given: Pictures) -> np.ndarray:
+def _litert_answer(target: Path, given: Images) -> np.ndarray:
     interpreter = litert_interpreter(target)
     put, get = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
     answers = []

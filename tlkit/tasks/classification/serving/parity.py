@@ -1,4 +1,4 @@
-"""Parity of an exported classifier by its parts, for one that says the same of all pictures drawn to check it.
+"""Parity of an exported classifier by its parts, for one that says the same of all images drawn to check it.
 
 A head of nearest neighbours, or one that is always certain, gives one answer to whatever is far from what it learned.
 That two files agree on it proves little. So its features and its head are written apart, each by the same converter, and
@@ -17,14 +17,14 @@ import numpy as np
 
 from tlkit.backbones.feature_model import feature_model
 from tlkit.backbones.fitted_layers import Standardize
-from tlkit.engine.serving.convert import Pictures, compare, one_answer
+from tlkit.engine.serving.convert import Images, compare, one_answer
 from tlkit.errors import ExportFault
 from tlkit.tasks.classification.classifier import head_model
 from tlkit.tasks.classification.serving.layers import in_single_precision
 
 TELLING = 0.01  # least range of a head's probabilities that two files are compared by
 ROWS = 32  # feature vectors that a head is asked
-REACHES = 4.0 ** np.arange(9)  # how far from the pictures' features they are sought, in standard deviations
+REACHES = 4.0 ** np.arange(9)  # how far from the images' features they are sought, in standard deviations
 
 
 def check_parts(
@@ -32,7 +32,7 @@ def check_parts(
     images: np.ndarray,
     kind: str,
     write: Callable[[keras.Model, Path], None],
-    answer: Callable[[Path, Pictures], np.ndarray],
+    answer: Callable[[Path, Images], np.ndarray],
     tolerance: float,
 ) -> dict[str, Any]:
     """Write a classifier's features and its head apart and compare each with the Keras model.

@@ -101,7 +101,7 @@ def export_saved_model(model: keras.Model, folder: Path) -> None:
 
     Signatures: `serving_default` (bytes of files; what a call without a name gets), `instances` (the same for
     row-wise REST), `features` (bytes -> embedding), `pixels` (uint8 of any size), `classes` (nothing -> names). Bytes
-    that are no picture fail the whole call with InvalidArgumentError; no files at all give arrays of no rows.
+    that are no image fail the whole call with InvalidArgumentError; no files at all give arrays of no rows.
 
     Args:
         model: See `Service`.
@@ -154,11 +154,11 @@ def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dic
     Args:
         model: The model that was exported.
         folder: Where its SavedModel lies.
-        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned files.
+        paths: Images; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned files.
 
     Returns:
         largest_difference: Of all probabilities. tolerance: What it should not exceed. spread: The largest
-        standard deviation of a class's probability over the pictures; near 0 the comparison proves little.
+        standard deviation of a class's probability over the images; near 0 the comparison proves little.
         checked: Names of what was compared.
     """
     with tempfile.TemporaryDirectory() as place:

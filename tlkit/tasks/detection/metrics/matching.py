@@ -63,16 +63,16 @@ def detections_of_padded(
     )
 
 
-def detections_of_pictures(pictures: Sequence[Any]) -> Detections:
-    """Detections from what a detector says of each picture.
+def detections_of_images(images: Sequence[Any]) -> Detections:
+    """Detections from what a detector says of each image.
 
     Args:
-        pictures: Anything with `boxes` float `[m, 4]`, `scores` `[m]` and `labels` `[m]`, in the order of the truth.
+        images: Anything with `boxes` float `[m, 4]`, `scores` `[m]` and `labels` `[m]`, in the order of the truth.
     """
     return Detections(
-        tuple(np.asarray(one.boxes, np.float32).reshape(-1, 4) for one in pictures),
-        tuple(np.asarray(one.scores, np.float32) for one in pictures),
-        tuple(np.asarray(one.labels).astype(np.int32) for one in pictures),
+        tuple(np.asarray(one.boxes, np.float32).reshape(-1, 4) for one in images),
+        tuple(np.asarray(one.scores, np.float32) for one in images),
+        tuple(np.asarray(one.labels).astype(np.int32) for one in images),
     )
 
 

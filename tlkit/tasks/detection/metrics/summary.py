@@ -30,8 +30,8 @@ from tlkit.tasks.detection.metrics.matching import (
     Detections,
     Ranked,
     confusion_with_background,
+    detections_of_images,
     detections_of_padded,
-    detections_of_pictures,
     ranked,
 )
 
@@ -40,8 +40,8 @@ __all__ = [
     "coco_evaluation",
     "coco_measures",
     "detection_measures",
+    "detections_of_images",
     "detections_of_padded",
-    "detections_of_pictures",
 ]
 
 RATES = (0.1, 0.5, 1.0)  # false alarms an image

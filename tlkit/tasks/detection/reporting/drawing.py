@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.lettering import places
 
 ROW_LEAST, ROW_MOST = 0.45, 1.7  # height of a row of pictures, in widths of one
@@ -42,7 +42,7 @@ def draw_boxes(axes: Axes, shape: tuple[int, ...], framed: Sequence[Framed]) -> 
         }
         axes.add_patch(Rectangle(**how, edgecolor="white", linewidth=2.6))
         axes.add_patch(Rectangle(**how, edgecolor=one.colour, linewidth=1.6, linestyle=one.style))
-    texts = [canvas.shortened(one.text, 20) for one in framed]
+    texts = [style.shortened(one.text, 20) for one in framed]
     pixels = _pixels_a_point(axes, shape)
     plates = [
         (_width(text) * _NAME_SIZE * pixels, 1.6 * _NAME_SIZE * pixels) if text else (0, 0) for text in texts
@@ -67,10 +67,10 @@ def draw_boxes(axes: Axes, shape: tuple[int, ...], framed: Sequence[Framed]) -> 
 
 
 def _pixels_a_point(axes: Axes, shape: tuple[int, ...]) -> float:
-    """Pixels of the picture in a seventy-second of an inch of the page, as far as it is known before the layout."""
+    """Pixels of the picture in a seventy-second of an inch of the report, as far as it is known before the layout."""
     figure, grid = axes.get_figure(root=True), axes.get_subplotspec()
     columns = grid.get_gridspec().ncols if grid else 1
-    wide = float(figure.get_size_inches()[0]) / columns if figure else canvas.WIDTH
+    wide = float(figure.get_size_inches()[0]) / columns if figure else style.WIDTH
     return shape[1] / (72 * wide) * max(1.0, shape[0] / shape[1] / ROW_MOST)
 
 

@@ -1,7 +1,7 @@
 """Pictures of detections: what was found, missed and falsely alarmed; batches with boxes; PR, F1 and FROC curves.
 
 Hits are green, missed objects orange and dashed, false alarms red and dotted: told apart without colours as well.
-Every function gives a matplotlib Figure, as in `pictures`. The confusion matrix with background is drawn by
+Every function gives a matplotlib Figure, as in `images`. The confusion matrix with background is drawn by
 `plots.confusion_matrix`.
 """
 
@@ -21,7 +21,7 @@ from PIL import Image, ImageOps
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import TooManyPixels
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, COLOURS, GREEN, INK, LINE, MUTED, ORANGE, RED, styled
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.metrics.curves import Curve, at_false_alarms, best_f1, curve, voc_ap
@@ -34,7 +34,7 @@ _NAMED = 8  # curves with a colour and a name
 _CROWD = 16  # boxes in a picture beyond which not each is named
 
 
-def picture(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
+def upright_image(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
     """A picture for people to look at: upright, uint8 RGB `[h, w, 3]`, shrunk to `most` pixels a side.
 
     Raises:
@@ -121,7 +121,7 @@ def labelled_batch(
         columns: Images in a row.
     """
     if not len(images):
-        return canvas.note("There is no image to show.")
+        return style.note("There is no image to show.")
     figure, grid = _grid([list(images[start : start + columns]) for start in range(0, len(images), columns)])
     for axes, image, some, kinds in zip(grid, images, boxes, labels, strict=False):
         _show(axes, image)
@@ -151,19 +151,19 @@ def beside_truth(
     """
     chosen = list(indices) or list(range(min(len(truth), 6)))
     if not chosen:
-        return canvas.note("There is no image to show.")
-    pictures = [picture(truth.file(i)) for i in chosen]
-    figure, grid = _grid([[image] * (1 + len(detectors)) for image in pictures])
+        return style.note("There is no image to show.")
+    images = [upright_image(truth.file(i)) for i in chosen]
+    figure, grid = _grid([[image] * (1 + len(detectors)) for image in images])
     size = (
         10.5 if len(detectors) < 3 else 8.5 if len(detectors) < 4 else 7
     )  # what fits above a narrow picture
-    for row, (i, image) in enumerate(zip(chosen, pictures, strict=True)):
+    for row, (i, image) in enumerate(zip(chosen, images, strict=True)):
         cells = grid[row * (1 + len(detectors)) :]
         _draw_truth(cells[0], truth, i, image)
         for axes, (name, (found, threshold)) in zip(cells[1:], detectors.items(), strict=False):
             _draw_outcome(axes, truth, found.above(threshold), i, image, iou)
             if row == 0:
-                axes.set_title(f"{canvas.shortened(name, 28)} from {threshold:.2f}", fontsize=size)
+                axes.set_title(f"{style.shortened(name, 28)} from {threshold:.2f}", fontsize=size)
         if row == 0:
             cells[0].set_title("truth", fontsize=size)
     _legend(figure)
@@ -185,14 +185,14 @@ def worst_images(
     """
     chosen = worst(truth, found, threshold, limit, iou)
     if not chosen:
-        return canvas.note(f"Nothing is missed and nothing is falsely alarmed from {threshold:.2f}.")
+        return style.note(f"Nothing is missed and nothing is falsely alarmed from {threshold:.2f}.")
     kept = found.above(threshold)
-    pictures = [picture(truth.file(i)) for i in chosen]
+    images = [upright_image(truth.file(i)) for i in chosen]
     columns = 4
-    figure, grid = _grid([pictures[start : start + columns] for start in range(0, len(pictures), columns)])
-    for axes, i, image in zip(grid, chosen, pictures, strict=False):
+    figure, grid = _grid([images[start : start + columns] for start in range(0, len(images), columns)])
+    for axes, i, image in zip(grid, chosen, images, strict=False):
         _draw_outcome(axes, truth, kept, i, image, iou)
-        axes.set_xlabel(canvas.shortened(truth.paths[i].rpartition("/")[2], 26), fontsize=7, color=MUTED)
+        axes.set_xlabel(style.shortened(truth.paths[i].rpartition("/")[2], 26), fontsize=7, color=MUTED)
     _legend(figure)
     return figure
 
@@ -202,11 +202,11 @@ def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
     columns = max(2, *(len(row) for row in rows))  # two leave room for the legend
     shapes = [max(image.shape[0] / image.shape[1] for image in row) for row in rows]
     ratios = np.clip(shapes, ROW_LEAST, ROW_MOST)
-    side = canvas.WIDTH / max(3, columns)
-    figure = canvas.blank(float(side * ratios.sum() + 0.18 * len(rows) + 0.4), side * columns)
+    side = style.WIDTH / max(3, columns)
+    figure = style.blank(float(side * ratios.sum() + 0.18 * len(rows) + 0.4), side * columns)
     grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=ratios)
     for axes in grid.ravel():
-        canvas.frameless(axes)
+        style.frameless(axes)
     cells = [axes for row, members in zip(grid, rows, strict=True) for axes in row[: len(members)]]
     for axes in set(grid.ravel()) - set(cells):
         axes.set_axis_off()
@@ -284,13 +284,13 @@ def pr_curves(truth: Boxes, found: Detections, iou: float = 0.5) -> Figure:
     """
     rows = ranked(truth, found, iou)
     if not len(rows.found_at):
-        return canvas.note("Precision and recall need objects, and there is none.")
+        return style.note("Precision and recall need objects, and there is none.")
     named = []
     for k, name in enumerate(truth.class_names):
         area = voc_ap(rows.of(k))
         if area is not None:
             named.append((area, name, curve(rows.of(k))))
-    figure = canvas.blank(4.3, 9.2)
+    figure = style.blank(4.3, 9.2)
     left, right = figure.subplots(1, 2)
     _draw_classes(left, right, sorted(named, key=lambda one: one[0]) if len(named) > _NAMED else named)
     every = curve(rows)
@@ -316,7 +316,7 @@ def _draw_classes(left: Axes, right: Axes, named: Sequence[tuple[float, str, Cur
         left.plot(points.recall, points.precision, color=LINE, linewidth=1, zorder=1)
         right.plot(points.thresholds, points.f1, color=LINE, linewidth=1, zorder=1)
     for (area, name, points), colour in zip(named, COLOURS, strict=False):
-        label = f"{canvas.shortened(name, 24)}  AP {area:.3f}"
+        label = f"{style.shortened(name, 24)}  AP {area:.3f}"
         left.plot(points.recall, points.precision, color=colour, label=label)
         right.plot(points.thresholds, points.f1, color=colour, linewidth=1.4)
 
@@ -335,9 +335,9 @@ def froc(
     """
     rows = ranked(truth, found, iou)
     if not len(rows.found_at):
-        return canvas.note("Recall needs objects, and there is none.")
+        return style.note("Recall needs objects, and there is none.")
     points = curve(rows)
-    figure = canvas.blank(4.3, 6.4)
+    figure = style.blank(4.3, 6.4)
     axes = figure.subplots()
     least = 1 / max(2 * len(truth), 20)
     alarms = np.maximum(points.false_alarms, least)
@@ -345,7 +345,7 @@ def froc(
         own = np.sort(rows.found_at[rows.object_labels == k])
         if len(own):
             recall = 1 - np.searchsorted(own, points.thresholds) / len(own)
-            name = canvas.shortened(truth.class_names[k], 24)
+            name = style.shortened(truth.class_names[k], 24)
             axes.plot(alarms, recall, color=colour, linewidth=1.3, label=name, drawstyle="steps-post")
     axes.plot(alarms, points.recall, color=INK, linewidth=2.6, label="all classes", drawstyle="steps-post")
     for rate in rates:

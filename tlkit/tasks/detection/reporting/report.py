@@ -24,11 +24,11 @@ CAPTIONS = {
 }
 
 
-def draw_evidence(run: Run, test: Boxes, found: Detections, measures: dict[str, Any]) -> None:
+def draw_figures(run: Run, test: Boxes, found: Detections, measures: dict[str, Any]) -> None:
     """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
     from tlkit.engine.reporting.lettering import writable
     from tlkit.engine.reporting.style import save
-    from tlkit.engine.reporting.tensorboard import ScalarBoard
+    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
     from tlkit.tasks.detection.reporting import plots as draw
 
     folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
@@ -41,15 +41,15 @@ def draw_evidence(run: Run, test: Boxes, found: Detections, measures: dict[str, 
     save(draw.worst_images(test, found, threshold), folder / "worst.png")
     save(draw.pr_curves(test, found), folder / "precision_recall.png")
     save(draw.froc(test, found), folder / "froc.png")
-    board = ScalarBoard(run.folder.folder("tensorboard") / "detector")
+    tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "detector")
     for file in sorted(folder.glob("*.png")):
-        board.add_picture(file.stem, file, len(run.folder.metrics()))
-    board.close()
+        tensorboard.add_image(file.stem, file, len(run.folder.metrics()))
+    tensorboard.close()
 
 
-def write_detector_page(run: Run) -> None:
+def write_detector_report(run: Run) -> None:
     """Write the report of a detector from its card."""
-    from tlkit.engine.reporting.html import Table, write_page
+    from tlkit.engine.reporting.html import Table, write_report
 
     card = run.card()
     test, model = card["measures"]["test"], card["model"]
@@ -98,13 +98,13 @@ def write_detector_page(run: Run) -> None:
     ]
     there = run.folder.path / "pictures"
     captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
-    pictures = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
+    images = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
     tables += _numbered(card["classes"])
-    write_page(run.folder.path, f"Finding {names}", lead, tables, pictures)
+    write_report(run.folder.path, f"Finding {names}", lead, tables, images)
 
 
 def is_xray(card: dict[str, Any]) -> bool:
-    """Whether a run's pictures are X-rays: then its page speaks of threats and of screening."""
+    """Whether a run's pictures are X-rays: then its report speaks of threats and of screening."""
     return str(card.get("source") or "").startswith(("xray:", "gdxray:"))
 
 

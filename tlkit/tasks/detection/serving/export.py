@@ -1,7 +1,7 @@
 """A detector for other runtimes: ONNX and LiteRT, checked against the Keras model before it is kept.
 
 Both take uint8 RGB pixels in the network's square, into which the caller letterboxes: the longer side becomes the
-square's, the picture lies in the middle, grey 114 around it. They give `boxes` float32 [n, a, 4] in pixels of that
+square's, the image lies in the middle, grey 114 around it. They give `boxes` float32 [n, a, 4] in pixels of that
 square and `scores` float32 [n, a, k], before duplicates are dropped: runtimes differ in how they do that. ONNX can have
 this inside too (see `onnx_nms`). The SavedModel of the run has all of it inside.
 """
@@ -26,7 +26,7 @@ from tlkit.engine.serving.convert import (
     write_labels,
 )
 from tlkit.errors import ExportFault
-from tlkit.tasks.classification.serving.export import test_pictures
+from tlkit.tasks.classification.serving.export import test_images
 from tlkit.tasks.detection.build import AnyDetector
 from tlkit.tasks.detection.predict import Detected, select
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
@@ -46,7 +46,7 @@ def detector_to_onnx(
 ) -> dict[str, Any]:
     """Write a detector as ONNX; any batch size.
 
-    Metadata: `classes` (a JSON list), `image_size`, `letterbox` (how a picture becomes the square), `box` (what its
+    Metadata: `classes` (a JSON list), `image_size`, `letterbox` (how an image becomes the square), `box` (what its
     four numbers are), `nms` ("inside" or "outside"), `threshold`, `overlap`, `most`, `candidates`.
 
     Args:
@@ -57,7 +57,7 @@ def detector_to_onnx(
 
     Returns:
         largest_difference: To the Keras model, in scores and in boxes / size. spread: Standard deviation of a number
-        over the test pictures, the largest. images: How many were compared. bytes: Size.
+        over the test images, the largest. images: How many were compared. bytes: Size.
 
     Raises:
         ExportFault: The extra is not installed, the file is there already, it is a classifier's windows, or it answers
@@ -133,7 +133,7 @@ def _check_nms(expected: Detected, actual: list[np.ndarray], size: int) -> None:
 def detector_to_litert(
     detector: AnyDetector, file: Path, detecting: Detecting | None = None
 ) -> dict[str, Any]:
-    """Write a detector as LiteRT for one picture at a time, and its class names beside it in NAME.labels.txt.
+    """Write a detector as LiteRT for one image at a time, and its class names beside it in NAME.labels.txt.
 
     Args, Returns, Raises: As `detector_to_onnx`, without metadata (`detecting` is not used); `labels` is the second
     file.
@@ -164,11 +164,11 @@ def _network(detector: AnyDetector, batch: int | None) -> tuple[Any, tf.TensorSp
     """Pixels -> boxes and scores, as a graph, and what it takes.
 
     Raises:
-        ExportFault: It moves a classifier over the picture, for which neither runtime has the operations.
+        ExportFault: It moves a classifier over the image, for which neither runtime has the operations.
     """
     if detector.kind == "window":
         raise ExportFault(
-            "A classifier that is moved over pictures cannot be written as ONNX or LiteRT: resizing by area and "
+            "A classifier that is moved over images cannot be written as ONNX or LiteRT: resizing by area and "
             "windows of any number have no operation there.",
             "Serve the SavedModel in the run's folder, or export the classifier's own run.",
         )
@@ -182,8 +182,8 @@ def _network(detector: AnyDetector, batch: int | None) -> tuple[Any, tf.TensorSp
 
 
 def _answered(detector: AnyDetector, network: Callable) -> tuple[np.ndarray, np.ndarray]:
-    """Test pictures and what the Keras model says of each."""
-    images = test_pictures(detector.size)
+    """Test images and what the Keras model says of each."""
+    images = test_images(detector.size)
     answers = [network(tf.constant(image[None])) for image in images]
     boxes, scores = (np.concatenate([one[name].numpy() for one in answers]) for name in ("boxes", "scores"))
     return images, _joined(detector, boxes, scores)

@@ -22,7 +22,7 @@ from tlkit.tasks.detection.predict import Detected, Finder, Found, check_detecti
 from tlkit.tasks.detection.settings import Detecting
 
 TOLERANCE = 1e-3  # between the Keras model and the SavedModel, in pixels and in score
-PER_PICTURE = ("boxes", "scores", "labels", "count")  # what has a batch axis
+PER_IMAGE = ("boxes", "scores", "labels", "count")  # what has a batch axis
 
 
 class DetectorService(tf.Module):
@@ -57,7 +57,7 @@ class DetectorService(tf.Module):
         """String [n], each the contents of a file -> the best boxes of each.
 
         Returns:
-            boxes: float32 [n, most, 4]: left, top, right, bottom in pixels of the picture as sent, upright; 0 beyond
+            boxes: float32 [n, most, 4]: left, top, right, bottom in pixels of the image as sent, upright; 0 beyond
             the count. scores: float32 [n, most]. labels: string [n, most], "" beyond the count. count: int32 [n].
             classes: string [k], every name.
         """
@@ -68,7 +68,7 @@ class DetectorService(tf.Module):
         return self._answer(self._read(image_bytes))
 
     def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """uint8 [n, h, w, 3], RGB, any size -> as `from_bytes`, in the pixels of these pictures."""
+        """uint8 [n, h, w, 3], RGB, any size -> as `from_bytes`, in the pixels of these images."""
         spec = Letterboxed(
             tf.TensorSpec([self._size, self._size, 3], tf.uint8),
             *(tf.TensorSpec([2], tf.float32) for _ in range(3)),
@@ -90,7 +90,7 @@ def export_detector(detector: AnyDetector, folder: Path, detecting: Detecting | 
     """Write a detector as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` (bytes of files), `instances` (the same for row-wise REST), `pixels` (uint8 of any
-    size), `classes` (nothing -> names). Bytes that are no picture fail the whole call with InvalidArgumentError; no
+    size), `classes` (nothing -> names). Bytes that are no image fail the whole call with InvalidArgumentError; no
     files at all give arrays of no rows.
 
     Args:
@@ -125,10 +125,10 @@ class ServedDetector(Loaded[NamedFound]):
     output = "boxes"
 
     def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[NamedFound]:
-        values = [answer[name] for name in PER_PICTURE]
+        values = [answer[name] for name in PER_IMAGE]
         found = (len(paths), values[1].shape[-1])  # files, detections of each at most
         if [value.shape for value in values] != [(*found, 4), found, found, found[:1]]:
-            raise ValueError(f"{', '.join(PER_PICTURE)} are {[list(value.shape) for value in values]}")
+            raise ValueError(f"{', '.join(PER_IMAGE)} are {[list(value.shape) for value in values]}")
         return [
             NamedFound(path, boxes[:m], scores[:m], tuple(name.decode() for name in names[:m]))
             for path, boxes, scores, names, m in zip(paths, *values, strict=True)
@@ -146,7 +146,7 @@ def check_detector_parity(
     Args:
         detector: The model that was exported.
         folder: Where its SavedModel lies.
-        paths: Pictures; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned file.
+        paths: Images; the first is also tried as grey, 16-bit, RGBA, stretched and EXIF-turned file.
         detecting: As exported.
 
     Returns:

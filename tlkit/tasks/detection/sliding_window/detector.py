@@ -1,4 +1,4 @@
-"""A classifier as a detector: moved over the picture at several scales and aspects, in batches or convolutionally.
+"""A classifier as a detector: moved over the image at several scales and aspects, in batches or convolutionally.
 
     pixels uint8 [b, s, s, 3] -> levels of a pyramid -> windows -> classifier -> raw [b, a, k] -> decode -> boxes, scores
 
@@ -182,7 +182,7 @@ def build_window_detector(
     form, difference = convolutional_or_none(classifier) if windows.way != "crops" else (None, None)
     if windows.way == "convolutional" and form is None:
         raise ModelFault(
-            "--way convolutional does not go with this classifier: its maps do not follow the picture's size.",
+            "--way convolutional does not go with this classifier: its maps do not follow the image's size.",
             "Use --way crops.",
         )
     equal = difference is not None and difference <= EQUAL

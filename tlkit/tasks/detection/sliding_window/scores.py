@@ -86,7 +86,7 @@ class Convolutional:
         model: uint8 [b, s, s, 3] -> [b, k], with a layer "features" that averages or flattens the maps.
 
     Raises:
-        ModelFault: It has no such layer, or its maps do not grow with the picture.
+        ModelFault: It has no such layer, or its maps do not grow with the image.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -105,7 +105,7 @@ class Convolutional:
         window, far = self._places(self.side), self._places(self.side + REACH)
         stride = REACH // max(far - window, 1)
         if far <= window or stride * (far - window) != REACH:
-            raise ModelFault("Its maps do not grow evenly with the picture.")
+            raise ModelFault("Its maps do not grow evenly with the image.")
         return window, stride
 
     def _places(self, side: int) -> int:

@@ -1,4 +1,4 @@
-"""Which windows are laid over a picture, as plain values and plain geometry: options become them without TensorFlow."""
+"""Which windows are laid over an image, as plain values and plain geometry: options become them without TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ RATIOS = (0.5, 1.0, 2.0)
 
 @dataclass(frozen=True)
 class Windows:
-    """How a classifier is moved over a picture.
+    """How a classifier is moved over an image.
 
     Attributes:
-        size: Side of the square that pictures are letterboxed to, pixels; a multiple of nothing.
+        size: Side of the square that images are letterboxed to, pixels; a multiple of nothing.
         sides: Least and largest side of a window (of the square with its area), as a share of `size`; None: from the
             training boxes.
         scales: Sides from the least to the largest, in equal ratios.
         ratios: Width over height of the windows; the classifier sees each stretched to its square.
         step: From one window to the next, as a share of the window.
         way: "crops": every window is cut out and classified, in batches; "convolutional": the backbone sees the whole
-            picture once a scale and windows are cut out of its maps, which the borders of padded convolutions change
+            image once a scale and windows are cut out of its maps, which the borders of padded convolutions change
             a little; "auto": convolutional where that gives the same numbers.
         overlap: Of two detections of a class that overlap more, the weaker goes.
         soft: Above 0, no detection goes; each loses the share 1 - exp(-IoU^2 / soft) of its score to every stronger
             one (Bodla 2017, equation 3).
-        most: Detections a picture.
+        most: Detections an image.
         chunk: Windows that are classified at a time.
     """
 
@@ -52,19 +52,19 @@ class Windows:
         if self.sides is not None and not 0 < self.sides[0] <= self.sides[1] <= 1:
             raise UsageFault(
                 f"Sides from {self.sides[0]:g} to {self.sides[1]:g} cannot be.",
-                "Give shares of the picture's side, --least-side before --largest-side.",
+                "Give shares of the image's side, --min-side before --max-side.",
             )
         if not self.ratios or min(self.ratios) <= 0:
             raise UsageFault("--ratio must be above 0.", "Give width over height, such as 0.5, 1 and 2.")
 
 
 class Level(NamedTuple):
-    """A picture at one scale and aspect, in which every window has the classifier's size.
+    """An image at one scale and aspect, in which every window has the classifier's size.
 
     Attributes:
-        width: Of the picture, pixels.
+        width: Of the image, pixels.
         height: Likewise.
-        columns: Windows beside one another; the last may reach beyond the picture by less than a step.
+        columns: Windows beside one another; the last may reach beyond the image by less than a step.
         rows: Windows below one another.
         step: Pixels from one window to the next.
         side: Of a window, pixels.
@@ -126,9 +126,7 @@ def sides_of(boxes: np.ndarray, size: int) -> tuple[float, float]:
         UsageFault: There is no box to learn from.
     """
     if not len(boxes):
-        raise UsageFault(
-            "No training box says how large objects are.", "Give --least-side and --largest-side."
-        )
+        raise UsageFault("No training box says how large objects are.", "Give --min-side and --max-side.")
     roots = np.sqrt(np.prod(np.asarray(boxes, np.float64)[:, 2:] - boxes[:, :2], axis=1)) / size
     low, high = (float(np.clip(value, 0.01, 1.0)) for value in np.percentile(roots, [10, 90]))
     return low, high

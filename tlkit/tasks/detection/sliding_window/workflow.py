@@ -1,4 +1,4 @@
-"""Chapters of `slide-window`: a finished classifier moved over pictures, its threshold, and what it is worth."""
+"""The workflow of `slide-window`: a finished classifier moved over images, its threshold, and what it is worth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tlkit.core.run import Run
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
 from tlkit.engine.training.estimates import window_time
 from tlkit.errors import DataFault, ModelFault
-from tlkit.tasks.detection import evaluate_workflow as tasting
+from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.sliding_window.settings import Windows
 
 COLUMNS = ("image", "left", "top", "right", "bottom", "class", "score")
-BATCH = 4  # pictures a step; each is many windows
+BATCH = 4  # images a step; each is many windows
 
 
 # --- Preparation ---
 
 
-def prepare_windows(
+def build_windows(
     run: Run, split: BoxSplit, classifier: str, negative: str, windows: Windows
 ) -> WindowDetector:
     """Load a finished classifier and make a detector of it.
@@ -46,7 +46,7 @@ def prepare_windows(
 
     Raises:
         UsageFault, DataFault, ModelFault: There is no such run, it is no classifier, its classes do not fit, or it
-            learned from a picture that is judged here.
+            learned from an image that is evaluated here.
         RunFailed: The device is absent.
     """
     from tlkit.core.run_folder import find_run
@@ -66,7 +66,7 @@ def prepare_windows(
     name = f"{place.parent.name}/{place.name}"
     _record(run, detector, name, place, windows, facts)
     how = "convolutionally" if facts["convolutional"] else "cut out in batches"
-    run.say(f"Classifier: {name}, {facts['windows']:,} windows a picture on {facts['levels']} levels, {how}.")
+    run.say(f"Classifier: {name}, {facts['windows']:,} windows an image on {facts['levels']} levels, {how}.")
     for unknown in facts["unknown"]:
         run.say(f"Warning: {name} does not know {unknown}: none of them can be found.")
     if facts["unused"]:
@@ -99,7 +99,7 @@ def load_classifier(place: Path, typed: str) -> keras.Model:
 
 
 def _check_unseen(split: BoxSplit, place: Path, typed: str) -> None:
-    """Refuse a classifier that learned from, or was chosen on, a whole picture that is judged here.
+    """Refuse a classifier that learned from, or was chosen on, a whole image that is evaluated here.
 
     Raises:
         DataFault: It did.
@@ -147,19 +147,19 @@ def _record(
 
 
 def plan(run: Run, detector: WindowDetector) -> dict[str, Any]:
-    """What `--dry-run` shows: the time is that of the windows of validation and test pictures."""
+    """What `--dry-run` shows: the time is that of the windows of validation and test images."""
     shown = detection.plan(run)
     if not run.dry_run:
         return shown
-    pictures = shown["pictures"][VALIDATION] + shown["pictures"][TEST]
-    return {**shown, "time": window_time(detector, run.card()["model"]["windows"], pictures)}
+    images = shown["pictures"][VALIDATION] + shown["pictures"][TEST]
+    return {**shown, "time": window_time(detector, run.card()["model"]["windows"], images)}
 
 
 # --- Tasting ---
 
 
 def choose_threshold(run: Run, detector: WindowDetector, split: BoxSplit) -> Detecting:
-    """Take the score from which F1 is best on validation pictures; test is not looked at.
+    """Take the score from which F1 is best on validation images; test is not looked at.
 
     Returns:
         What is served. Duplicates are dropped by the detector itself, so an overlap of 1 drops nothing more.
@@ -167,12 +167,12 @@ def choose_threshold(run: Run, detector: WindowDetector, split: BoxSplit) -> Det
     from tlkit.tasks.detection.settings import LEAST_SCORE, Detecting
 
     served = Detecting(threshold=LEAST_SCORE, overlap=1.0, most=detector.windows.most)
-    return replace(served, threshold=tasting.choose_threshold(run, detector, split, served, BATCH))
+    return replace(served, threshold=evaluation.choose_threshold(run, detector, split, served, BATCH))
 
 
-def taste(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Detecting) -> None:
-    """Judge the test part, once, at the threshold of validation, and write down what is found on it."""
-    test, found = tasting.judge(run, detector, split, detecting, detecting.threshold, BATCH)
+def evaluate(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Detecting) -> None:
+    """Evaluate the test part, once, at the threshold of validation, and write down what is found on it."""
+    test, found = evaluation.evaluate_test(run, detector, split, detecting, detecting.threshold, BATCH)
     run.record(detecting=asdict(detecting))
     write_detections(run.folder.path / "detections.csv", test, found, safe=run.csv_safe)
 

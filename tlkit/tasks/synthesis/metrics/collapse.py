@@ -1,8 +1,8 @@
-"""When a game goes wrong: samples that are all alike, and a critic that has won.
+"""When a GAN goes wrong: samples that are all alike, and a discriminator that has won.
 
-A generator that found one picture to fool the critic paints it again and again. Two signs, both against the real
-pictures themselves so that no scale has to be chosen: samples differ much less from each other than reals do, or
-many samples have a twin. A third comes from the critic's answers.
+A generator that found one image to fool the discriminator paints it again and again. Two signs, both against the real
+images themselves so that no scale has to be chosen: samples differ much less from each other than reals do, or
+many samples have a twin. A third comes from the discriminator's answers.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from tlkit.tasks.synthesis.metrics.precision_recall import Estimate
 
 LEAST_DIVERSITY = 0.5
 MOST_TWINS = 0.25  # of the samples
-TWIN = 1 / 3  # of the median distance of a real picture to its nearest other
-WON = 0.995  # of the critic's answers right on both kinds
+TWIN = 1 / 3  # of the median distance of a real image to its nearest other
+WON = 0.995  # of the discriminator's answers right on both kinds
 _RESAMPLES = 500
 
 
-class CriticAnswers(NamedTuple):
-    """Which pictures a critic took for real (logit above 0), as shares 0..1.
+class DiscriminatorAnswers(NamedTuple):
+    """Which images a discriminator took for real (logit above 0), as shares 0..1.
 
     Attributes:
-        real: Of training pictures, rightly.
+        real: Of training images, rightly.
         fake: Of generated ones, wrongly.
-        held_out: Of real pictures not trained on; None where there are none.
+        held_out: Of real images not trained on; None where there are none.
     """
 
     real: float
@@ -40,8 +40,8 @@ class CriticAnswers(NamedTuple):
 def diversity(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> Estimate:
     """Mean distance of two fakes over the mean distance of two reals.
 
-    1: as different from each other as reals are; near 0: one picture over and over. The interval is a percentile
-    bootstrap over pictures of both sets; a picture is never paired with itself.
+    1: as different from each other as reals are; near 0: one image over and over. The interval is a percentile
+    bootstrap over images of both sets; an image is never paired with itself.
 
     Args:
         real: Features, float [n, d], n > 1, not all equal.
@@ -57,11 +57,11 @@ def diversity(real: np.ndarray, fake: np.ndarray, *, seed: int = 0) -> Estimate:
 
 
 def _spread(features: np.ndarray, generator: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Mean distance of two different pictures: the value, and float64 [resamples]."""
+    """Mean distance of two different images: the value, and float64 [resamples]."""
     count = len(features)
     distances = cdist(features, features)
     draws = generator.multinomial(count, np.full(count, 1 / count), _RESAMPLES).astype(np.float64)
-    pairs = count**2 - (draws**2).sum(axis=1)  # of pictures that differ
+    pairs = count**2 - (draws**2).sum(axis=1)  # of images that differ
     totals = np.einsum("rn,rn->r", draws @ distances, draws)
     return float(distances.sum() / (count * (count - 1))), totals / np.maximum(pairs, 1)
 
@@ -69,7 +69,7 @@ def _spread(features: np.ndarray, generator: np.random.Generator) -> tuple[float
 def twins(real: np.ndarray, fake: np.ndarray) -> float:
     """Share of fakes with another fake within a third of the distance at which reals have their nearest, 0..1.
 
-    That distance is the reals' median: it stands still where the 1 % quantile of few pictures jumps. More pictures
+    That distance is the reals' median: it stands still where the 1 % quantile of few images jumps. More images
     lie closer together, so of the larger set only as many are used as the smaller has.
 
     Args:
@@ -91,19 +91,19 @@ def _nearest(features: np.ndarray) -> np.ndarray:
 def collapse_reason(
     real: np.ndarray,
     fake: np.ndarray,
-    answers: CriticAnswers | None = None,
+    answers: DiscriminatorAnswers | None = None,
     *,
     least_diversity: float = LEAST_DIVERSITY,
     most_twins: float = MOST_TWINS,
 ) -> str | None:
-    """Say why a game should be stopped or rolled back, or None where nothing is wrong.
+    """Say why a GAN should be stopped or rolled back, or None where nothing is wrong.
 
-    At the start of a game samples are alike because nothing is learned yet: ask only after that.
+    At the start of a GAN samples are alike because nothing is learned yet: ask only after that.
 
     Args:
-        real: Features of training pictures, float [n, d], n >= 8.
+        real: Features of training images, float [n, d], n >= 8.
         fake: Features of samples, float [m, d], m >= 8.
-        answers: Of the critic; None: not looked at.
+        answers: Of the discriminator; None: not looked at.
         least_diversity: Alarm below this `diversity`.
         most_twins: Alarm above this share of `twins`.
 
@@ -115,18 +115,18 @@ def collapse_reason(
     ratio = diversity(real, fake).value
     if ratio < least_diversity:
         return (
-            f"The samples differ from each other {ratio:.2f} times as much as real pictures do "
-            f"(alarm below {least_diversity:g}): the generator paints nearly the same picture every time."
+            f"The samples differ from each other {ratio:.2f} times as much as real images do "
+            f"(alarm below {least_diversity:g}): the generator paints nearly the same image every time."
         )
     share = twins(real, fake)
     if share > most_twins:
         return (
             f"{100 * share:.0f} % of the samples have a twin among the samples (alarm above {100 * most_twins:g} %): "
-            "the generator repeats a few pictures."
+            "the generator repeats a few images."
         )
     if answers is not None and answers.real >= WON and answers.fake <= 1 - WON:
         return (
-            f"The critic is right on {100 * answers.real:.1f} % of real pictures and "
+            f"The discriminator is right on {100 * answers.real:.1f} % of real images and "
             f"{100 * (1 - answers.fake):.1f} % of samples: it has won and teaches the generator nothing more."
         )
     return None

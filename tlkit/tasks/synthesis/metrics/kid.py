@@ -1,6 +1,6 @@
-"""How far apart are two sets of pictures as wholes? KID, and the Frechet distance where it means something.
+"""How far apart are two sets of images as wholes? KID, and the Frechet distance where it means something.
 
-Both take features, float [n, d]: what a network made of each picture. With a hundred pictures KID is the one to
+Both take features, float [n, d]: what a network made of each image. With a hundred images KID is the one to
 read: its estimate has no bias at any size, so it may come out below 0 for sets that are as alike as two draws from
 one source, and it is reported as it comes.
 Source: Binkowski et al.: Demystifying MMD GANs, ICLR 2018, arXiv:1801.01401.
@@ -23,13 +23,13 @@ class Kid(NamedTuple):
     """The kernel inception distance of two sets, with any extractor.
 
     Attributes:
-        value: The unbiased estimate from all pictures; 0: alike; may be negative.
+        value: The unbiased estimate from all images; 0: alike; may be negative.
         low: 2.5 % bound of its interval.
         high: 97.5 % bound.
-        subset: Pictures of the smaller set in a resample; of the larger, the same share.
+        subset: Images of the smaller set in a resample; of the larger, the same share.
         subsets: How many resamples.
-        real: Pictures of the first set.
-        fake: Pictures of the second.
+        real: Images of the first set.
+        fake: Images of the second.
     """
 
     value: float
@@ -51,18 +51,18 @@ def kid(
     sizes b of n the spread is scaled by sqrt(b / (n - b)). Where the sets are alike the estimate settles faster
     than that, and the interval is wider than it need be. On Gaussians, sets of 30 to 60, it held the truth 89 to 95
     times in 100.
-    Memory: 8 bytes for each pair of pictures, (n + m)^2 in all.
+    Memory: 8 bytes for each pair of images, (n + m)^2 in all.
 
     Args:
         real: Features, float [n, d].
         fake: Features, float [m, d].
-        subset: Pictures of the smaller set in a resample, by default half of it; of the larger set the same share
+        subset: Images of the smaller set in a resample, by default half of it; of the larger set the same share
             is drawn.
         subsets: How many resamples.
         seed: Of the resamples.
 
     Raises:
-        DataFault: Fewer than 4 pictures in a set, or features that are no numbers.
+        DataFault: Fewer than 4 images in a set, or features that are no numbers.
         UsageFault: The subset is smaller than 2, or takes all of the smaller set.
 
     Source: Binkowski et al., equation 4 and section 4; Shao and Wu: A general theory for jackknife variance
@@ -71,11 +71,11 @@ def kid(
     real, fake = checked(real, "real"), checked(fake, "generated")
     smaller = min(len(real), len(fake))
     if smaller < 4:
-        raise DataFault(f"KID needs at least 4 pictures of each kind; there are {len(real)} and {len(fake)}.")
+        raise DataFault(f"KID needs at least 4 images of each kind; there are {len(real)} and {len(fake)}.")
     size = smaller // 2 if subset is None else subset
     if not 2 <= size < smaller:
         raise UsageFault(
-            f"A KID subset of {size} cannot be drawn from {len(real)} real and {len(fake)} generated pictures.",
+            f"A KID subset of {size} cannot be drawn from {len(real)} real and {len(fake)} generated images.",
             f"Take 2 to {smaller - 1}; half of the smaller set, {smaller // 2}, is the default.",
         )
     kernels = _kernel(real, real), _kernel(fake, fake), _kernel(real, fake)
@@ -92,13 +92,13 @@ def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _discrepancy(reals: np.ndarray, fakes: np.ndarray, across: np.ndarray) -> float:
-    """Take the mean over pairs within each set, no picture with itself, less twice that across the sets."""
+    """Take the mean over pairs within each set, no image with itself, less twice that across the sets."""
     within = [(pairs.sum() - np.trace(pairs)) / (len(pairs) * (len(pairs) - 1)) for pairs in (reals, fakes)]
     return float(sum(within) - 2 * across.mean())
 
 
 def _resampled(kernels: tuple[np.ndarray, ...], size: int, subsets: int, seed: int) -> np.ndarray:
-    """Float64 [subsets]: the discrepancy of `size` pictures of the smaller set and their share of the larger."""
+    """Float64 [subsets]: the discrepancy of `size` images of the smaller set and their share of the larger."""
     reals, fakes, across = kernels
     generator = np.random.default_rng(seed)
     share = size / min(len(reals), len(fakes))
@@ -115,14 +115,14 @@ def _resampled(kernels: tuple[np.ndarray, ...], size: int, subsets: int, seed: i
 def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     """Frechet distance of the two Gaussians with the sets' means and covariances (FID, with any extractor).
 
-    It is |m1 - m2|^2 + trace(S1 + S2 - 2 (S1 S2)^(1/2)), biased upwards: the more so the fewer the pictures.
+    It is |m1 - m2|^2 + trace(S1 + S2 - 2 (S1 S2)^(1/2)), biased upwards: the more so the fewer the images.
 
     Args:
         real: Features, float [n, d].
         fake: Features, float [m, d].
 
     Raises:
-        DataFault: Not more pictures than features: n pictures span n - 1 directions, so a covariance of n <= d has
+        DataFault: Not more images than features: n images span n - 1 directions, so a covariance of n <= d has
             no full rank and the distance would mostly measure n. Or features that are no numbers.
 
     Source: Heusel et al., NeurIPS 2017, arXiv:1706.08500, equation 6; on rank, github.com/mseitzer/pytorch-fid,
@@ -132,7 +132,7 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
     smaller, dimension = min(len(real), len(fake)), real.shape[1]
     if smaller <= dimension:
         raise DataFault(
-            f"A Frechet distance of {dimension} features needs more than {dimension} pictures of each kind; "
+            f"A Frechet distance of {dimension} features needs more than {dimension} images of each kind; "
             f"there are {len(real)} and {len(fake)}, whose covariance has rank {smaller - 1} at most.",
             "Read KID instead: it has no bias at any size.",
         )
@@ -160,5 +160,5 @@ def checked(features: np.ndarray, whose: str) -> np.ndarray:
     array = np.asarray(features, np.float64)
     if not np.isfinite(array).all():
         broken = int((~np.isfinite(array)).any(axis=1).sum())
-        raise DataFault(f"The features of {broken} of {len(array)} {whose} pictures are no numbers.")
+        raise DataFault(f"The features of {broken} of {len(array)} {whose} images are no numbers.")
     return array

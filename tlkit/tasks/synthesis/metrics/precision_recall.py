@@ -1,6 +1,6 @@
-"""What nearest neighbours tell of generated pictures: are they good, do they cover the reals, are they copies?
+"""What nearest neighbours tell of generated images: are they good, do they cover the reals, are they copies?
 
-All take features, float [n, d], and Euclidean distances. A picture's ball reaches to its k-th nearest neighbour
+All take features, float [n, d], and Euclidean distances. An image's ball reaches to its k-th nearest neighbour
 in its own set; "inside" includes the rim.
 """
 
@@ -18,7 +18,7 @@ from tlkit.tasks.synthesis.metrics.kid import checked
 
 PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS = 3, 5  # k of the two papers
 COPY_QUANTILE = 0.01
-_SAME = 1e-6  # of the median nearest distance: rounding between two passes of one picture
+_SAME = 1e-6  # of the median nearest distance: rounding between two passes of one image
 
 
 class Estimate(NamedTuple):
@@ -51,7 +51,7 @@ def precision_recall(
         k: The neighbour that sets a ball's radius.
 
     Raises:
-        DataFault: Not more than k pictures in a set, or features that are no numbers.
+        DataFault: Not more than k images in a set, or features that are no numbers.
 
     Source: Kynkaanniemi et al., NeurIPS 2019, arXiv:1904.06991, equations 1 to 3.
     """
@@ -74,7 +74,7 @@ def density_coverage(
         seed: Of the bootstrap of density over fakes.
 
     Raises:
-        DataFault: Not more than k pictures in a set, or features that are no numbers.
+        DataFault: Not more than k images in a set, or features that are no numbers.
 
     Source: Naeem et al., ICML 2020, arXiv:2002.09797, equations 4 and 5.
     """
@@ -90,13 +90,13 @@ def density_coverage(
 
 def _enough(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if min(len(real), len(fake)) <= k:
-        raise DataFault(f"{k} neighbours need more than {k} pictures; there are {len(real)} and {len(fake)}.")
+        raise DataFault(f"{k} neighbours need more than {k} images; there are {len(real)} and {len(fake)}.")
     return checked(real, "real"), checked(fake, "generated")
 
 
 def _radii(features: np.ndarray, k: int) -> np.ndarray:
     """Float64 [n]: distance of each to its k-th nearest other."""
-    return np.partition(cdist(features, features), k, axis=1)[:, k]  # place 0 is the picture itself
+    return np.partition(cdist(features, features), k, axis=1)[:, k]  # place 0 is the image itself
 
 
 # --- memorisation ------------------------------------------------------------------------------------------
@@ -104,17 +104,17 @@ def _radii(features: np.ndarray, k: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Memorisation:
-    """How many generated pictures lie so near to a training picture that they must be called copies.
+    """How many generated images lie so near to a training image that they must be called copies.
 
     Attributes:
         share: Of the fakes.
-        held_out: The same share of real pictures that were not trained on, the yardstick; None where there are
+        held_out: The same share of real images that were not trained on, the yardstick; None where there are
             none.
         excess: share - held_out; None where there is no yardstick.
-        threshold: Distance up to which a picture is a copy: the 1 % quantile of the training pictures' distances to
+        threshold: Distance up to which an image is a copy: the 1 % quantile of the training images' distances to
             their nearest other.
-        duplicates: Training pictures that were left out as exact copies of others when it was computed.
-        nearest: Index of the nearest training picture of each fake, int [m].
+        duplicates: Training images that were left out as exact copies of others when it was computed.
+        nearest: Index of the nearest training image of each fake, int [m].
         distances: To it, float64 [m].
     """
 
@@ -128,7 +128,7 @@ class Memorisation:
 
 
 def memorisation(training: np.ndarray, fake: np.ndarray, held_out: np.ndarray | None = None) -> Memorisation:
-    """Compare fakes with the pictures that they were learned from.
+    """Compare fakes with the images that they were learned from.
 
     Read the share beside that of held-out reals: where a set holds many views of one object, new real views are
     close to old ones, too. A threshold from all pairs of distances would call most of them copies.
@@ -136,14 +136,14 @@ def memorisation(training: np.ndarray, fake: np.ndarray, held_out: np.ndarray | 
     Args:
         training: Features, float [n, d], at least three that differ.
         fake: Features, float [m, d].
-        held_out: Features of real pictures not trained on, float [h, d]; None or empty: no yardstick.
+        held_out: Features of real images not trained on, float [h, d]; None or empty: no yardstick.
 
     Raises:
-        DataFault: There are too few training pictures, no fakes, or features that are no numbers.
+        DataFault: There are too few training images, no fakes, or features that are no numbers.
     """
     training, fake = checked(training, "training"), checked(fake, "generated")
     if not len(fake):
-        raise DataFault("There are no generated pictures to compare with the training pictures.")
+        raise DataFault("There are no generated images to compare with the training images.")
     threshold, duplicates = copy_threshold(training)
     across = cdist(fake, training)
     nearest = across.argmin(axis=1)
@@ -158,7 +158,7 @@ def memorisation(training: np.ndarray, fake: np.ndarray, held_out: np.ndarray | 
 
 
 def copy_threshold(features: np.ndarray) -> tuple[float, int]:
-    """Find the distance up to which a picture copies one of a set, and how many duplicates the set itself holds.
+    """Find the distance up to which an image copies one of a set, and how many duplicates the set itself holds.
 
     Duplicates are left out first: with them the quantile would be 0, or rounding, and nothing else a copy.
 
@@ -166,7 +166,7 @@ def copy_threshold(features: np.ndarray) -> tuple[float, int]:
         features: float [n, d], at least three that differ.
 
     Returns:
-        The 1 % quantile of leave-one-out nearest distances, and the pictures left out.
+        The 1 % quantile of leave-one-out nearest distances, and the images left out.
 
     Raises:
         DataFault: Fewer than three differ.
@@ -175,13 +175,13 @@ def copy_threshold(features: np.ndarray) -> tuple[float, int]:
     np.fill_diagonal(own, np.inf)
     kept = _distinct(own)
     if len(kept) < 3:
-        raise DataFault(f"Only {len(kept)} of {len(features)} pictures differ; at least 3 are needed.")
+        raise DataFault(f"Only {len(kept)} of {len(features)} images differ; at least 3 are needed.")
     nearest = own[np.ix_(kept, kept)].min(axis=1)
     return float(np.quantile(nearest, COPY_QUANTILE)), len(features) - len(kept)
 
 
 def _distinct(own: np.ndarray) -> np.ndarray:
-    """Indices of the first of each group of equal pictures, from distances [n, n] with an infinite diagonal."""
+    """Indices of the first of each group of equal images, from distances [n, n] with an infinite diagonal."""
     finite = own[np.isfinite(own)]
     same = own <= _SAME * (np.median(finite) if len(finite) else 0.0)
     return np.flatnonzero(~np.tril(same).any(axis=1))

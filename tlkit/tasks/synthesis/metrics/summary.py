@@ -1,6 +1,6 @@
-"""Are generated pictures good, various and new? All measures of a small set in one dictionary for card.json.
+"""Are generated images good, various and new? All measures of a small set in one dictionary for card.json.
 
-Arrays in, numbers out. Every figure names the features it was computed from, how many pictures, and its interval,
+Arrays in, numbers out. Every figure names the features it was computed from, how many images, and its interval,
 because none of them means anything without. The single measures: kid.py (KID, Frechet),
 precision_recall.py (precision, recall, density, coverage, memorisation), collapse.py (diversity).
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlkit.errors import DataFault
-from tlkit.tasks.synthesis.metrics.collapse import CriticAnswers, collapse_reason, diversity
+from tlkit.tasks.synthesis.metrics.collapse import DiscriminatorAnswers, collapse_reason, diversity
 from tlkit.tasks.synthesis.metrics.kid import Kid, checked, frechet, kid
 from tlkit.tasks.synthesis.metrics.precision_recall import (
     COPY_QUANTILE,
@@ -26,7 +26,7 @@ from tlkit.tasks.synthesis.metrics.precision_recall import (
 )
 
 __all__ = [
-    "CriticAnswers",
+    "DiscriminatorAnswers",
     "Estimate",
     "Kid",
     "Memorisation",
@@ -40,7 +40,7 @@ __all__ = [
     "precision_recall",
 ]
 
-LEAST = 8  # pictures; below, none of the measures says anything
+LEAST = 8  # images; below, none of the measures says anything
 
 Figures = dict[str, Any]
 
@@ -48,34 +48,32 @@ Figures = dict[str, Any]
 def measure_synthesis(
     training: np.ndarray, held_out: np.ndarray | None, fake: np.ndarray, *, extractor: str, seed: int = 0
 ) -> Figures:
-    """Take every measure of generated pictures.
+    """Take every measure of generated images.
 
     Distances and neighbours are taken against held-out reals where there are at least 8, else against the training
-    pictures (`against` says which); `kid_training` is always against the training pictures, and `kid_of_reals` is
+    images (`against` says which); `kid_training` is always against the training images, and `kid_of_reals` is
     what held-out reals score there: a generator cannot be expected to do better.
 
     Args:
-        training: Features of the pictures learned from, float [n, d], n >= 8.
+        training: Features of the images learned from, float [n, d], n >= 8.
         held_out: Features of reals not learned from, float [h, d]; None or fewer than 8: no yardstick.
-        fake: Features of generated pictures, float [m, d], m >= 8.
+        fake: Features of generated images, float [m, d], m >= 8.
         extractor: What made the features, for people: network, layer, where its weights come from.
         seed: Of all resampling.
 
     Returns:
-        JSON-able: `extractor`, `pictures` (how many of each), and by name a figure with `value`, `low` and `high`
-        (95 %), the pictures it rests on (`reals`, `fakes`), `against`, `extractor`, and what else it depends on
+        JSON-able: `extractor`, `images` (how many of each), and by name a figure with `value`, `low` and `high`
+        (95 %), the images it rests on (`reals`, `fakes`), `against`, `extractor`, and what else it depends on
         (`subset`, `subsets`, `neighbours`, `threshold`). A figure that cannot be had has `value` None and a
         `reason`.
 
     Raises:
-        DataFault: Too few pictures, features of different lengths, or features that are no numbers.
+        DataFault: Too few images, features of different lengths, or features that are no numbers.
     """
     training, fake = _features(training, "training"), _features(fake, "generated")
     unseen = None if held_out is None or len(held_out) < LEAST else _features(held_out, "held-out")
     if len({part.shape[1] for part in (training, fake, unseen) if part is not None}) > 1:
-        raise DataFault(
-            "The features of real and generated pictures differ in length: one extractor for all."
-        )
+        raise DataFault("The features of real and generated images differ in length: one extractor for all.")
     against, real = ("training", training) if unseen is None else ("held_out", unseen)
     common = {
         "against": against,
@@ -103,7 +101,7 @@ def measure_synthesis(
 def _features(features: np.ndarray, whose: str) -> np.ndarray:
     if len(features) < LEAST:
         raise DataFault(
-            f"There are {len(features)} {whose} pictures; the measures of synthesis need at least {LEAST}."
+            f"There are {len(features)} {whose} images; the measures of synthesis need at least {LEAST}."
         )
     return checked(features, whose)
 
@@ -113,7 +111,7 @@ def _count(held_out: np.ndarray | None) -> int:
 
 
 def _absent(extractor: str, held_out: np.ndarray | None) -> Figures:
-    reason = f"there are {_count(held_out)} held-out pictures, fewer than {LEAST}"
+    reason = f"there are {_count(held_out)} held-out images, fewer than {LEAST}"
     return {"value": None, "reason": reason, "extractor": extractor}
 
 

@@ -1,4 +1,4 @@
-"""The course of a game as curves over its steps: KID with its interval, losses, the critic's answers, ADA's p."""
+"""The course of a GAN as curves over its steps: KID with its interval, losses, the discriminator's answers, ADA's p."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from tlkit.engine.reporting import style as canvas
+from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, GREEN, MUTED, ORANGE, PURPLE, SKY, styled
 
 Rows = Sequence[Mapping[str, Any]]
@@ -25,13 +25,13 @@ _SIGNS = {
 
 
 @styled
-def game_curves(rows: Rows) -> Figure:
+def gan_curves(rows: Rows) -> Figure:
     """Draw a panel for each thing that was logged; what was not logged has none.
 
     Args:
-        rows: Of metrics.jsonl, each with `step` and any of `kid`, `kid_low`, `kid_high`; `critic_loss`,
-            `generator_loss`; `sign_training`, `sign_real` (the same pictures augmented, as in the game),
-            `sign_held_out`, `sign_fake` (mean sign of the critic's answer, -1..1); `p`. A row may hold a part of
+        rows: Of metrics.jsonl, each with `step` and any of `kid`, `kid_low`, `kid_high`; `discriminator_loss`,
+            `generator_loss`; `sign_training`, `sign_real` (the same pictures augmented, as in the GAN),
+            `sign_held_out`, `sign_fake` (mean sign of the discriminator's answer, -1..1); `p`. A row may hold a part of
             them only; what is not finite is left out.
     """
     panels: list[tuple[Callable[[Axes, Rows], None], Sequence[str]]] = [
@@ -42,10 +42,10 @@ def game_curves(rows: Rows) -> Figure:
     ]
     drawn = [draw for draw, names in panels if any(len(_series(rows, name)[0]) for name in names)]
     if not drawn:
-        return canvas.note("No step has been logged yet.")
+        return style.note("No step has been logged yet.")
     columns = min(len(drawn), 2)
     lines = -(-len(drawn) // columns)
-    figure = canvas.blank(2.7 * lines, canvas.WIDTH)
+    figure = style.blank(2.7 * lines, style.WIDTH)
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes, draw in zip(grid, drawn, strict=False):
         draw(axes, rows)
@@ -83,7 +83,7 @@ def _draw_signs(axes: Axes, rows: Rows) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_ylim(-1.08, 1.08)
     axes.set_yticks([-1, 0, 1], ["fake", "unsure", "real"])
-    axes.set_title("What the critic says of pictures")
+    axes.set_title("What the discriminator says of pictures")
     axes.legend(ncols=2, fontsize=7, loc="lower center", borderaxespad=0.1, handlelength=1.2)
 
 

@@ -1,7 +1,7 @@
 """Pictures of generated pictures: beside reals, with their nearest neighbours, mixed, walked through, projected.
 
 Every function takes float32 [..., s, s, c], c = 1 or 3, 0..1, and gives a matplotlib Figure for `style.save`;
-`write_animation` writes a GIF. The curves of a game are in curves.py.
+`write_animation` writes a GIF. The curves of a GAN are in curves.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tlkit.engine.reporting import style as canvas
-from tlkit.engine.reporting.image_grid import Sheet
+from tlkit.engine.reporting import style
+from tlkit.engine.reporting.image_grid import ImageGrid
 from tlkit.engine.reporting.style import BLUE, RED, styled
 
 _ANIMATED = 256  # pixels: about the side of an animation
@@ -47,14 +47,14 @@ def reals_beside_fakes(
         names: Above each half.
     """
     if not len(reals) or not len(fakes):
-        return canvas.note("There are no pictures to lay beside each other.")
+        return style.note("There are no pictures to lay beside each other.")
     rows = math.ceil(max(len(reals), len(fakes)) / columns)
-    sheet = Sheet(rows, 2 * columns, fakes.shape[2], top=34, column_breaks={columns: 48}, largest=160)
-    figure = sheet.figure(title, note or f"{len(reals)} real pictures, {len(fakes)} samples")
-    for first, pictures, name in ((0, reals, names[0]), (columns, fakes, names[1])):
-        sheet.name_column(figure, first, name, columns=columns)
-        for index, picture in enumerate(pictures):
-            sheet.draw(figure, index // columns, first + index % columns, picture)
+    grid = ImageGrid(rows, 2 * columns, fakes.shape[2], top=34, column_breaks={columns: 48}, largest=160)
+    figure = grid.figure(title, note or f"{len(reals)} real pictures, {len(fakes)} samples")
+    for first, images, name in ((0, reals, names[0]), (columns, fakes, names[1])):
+        grid.name_column(figure, first, name, columns=columns)
+        for index, image in enumerate(images):
+            grid.draw(figure, index // columns, first + index % columns, image)
     return figure
 
 
@@ -79,14 +79,14 @@ def nearest_neighbours(
         limit: So many pairs are shown.
     """
     if not len(fakes):
-        return canvas.note("There is no generated picture to compare.")
+        return style.note("There is no generated picture to compare.")
     pairs = 4  # in a row
     order = np.argsort(distances, kind="stable")[:limit]
     breaks = dict.fromkeys(range(2, 2 * pairs, 2), 30)
     rows = math.ceil(len(order) / pairs)
-    sheet = Sheet(rows, 2 * pairs, fakes.shape[2], label=28, top=30, column_breaks=breaks, largest=160)
+    grid = ImageGrid(rows, 2 * pairs, fakes.shape[2], label=28, top=30, column_breaks=breaks, largest=160)
     copies = int((distances <= threshold).sum())
-    figure = sheet.figure(
+    figure = grid.figure(
         "Generated (left) and the nearest training picture (right)",
         f"the {len(order)} nearest of {len(fakes)}; distance of features below; "
         f"framed: the {copies} at most {threshold:.3g} apart, which count as copies",
@@ -94,13 +94,13 @@ def nearest_neighbours(
     for place, index in enumerate(order):
         row, column = place // pairs, 2 * (place % pairs)
         frame = RED if distances[index] <= threshold else ""
-        sheet.draw(
+        grid.draw(
             figure, row, column, fakes[index], f"{distances[index]:.3g}{' · copy' if frame else ''}", frame
         )
-        sheet.draw(figure, row, column + 1, training[nearest[index]], f"no. {int(nearest[index])}")
+        grid.draw(figure, row, column + 1, training[nearest[index]], f"no. {int(nearest[index])}")
     for column in range(0, 2 * min(pairs, len(order)), 2):
-        sheet.name_column(figure, column, "generated")
-        sheet.name_column(figure, column + 1, "training")
+        grid.name_column(figure, column, "generated")
+        grid.name_column(figure, column + 1, "training")
     return figure
 
 
@@ -117,7 +117,7 @@ def mixing_grid(rows: np.ndarray, columns: np.ndarray, grids: Mapping[str, np.nd
     """
     height, width = len(rows), len(columns)
     breaks = {1 + level * height: 30 for level in range(len(grids))}
-    sheet = Sheet(
+    grid = ImageGrid(
         1 + len(grids) * height,
         1 + width,
         rows.shape[2],
@@ -126,50 +126,50 @@ def mixing_grid(rows: np.ndarray, columns: np.ndarray, grids: Mapping[str, np.nd
         column_breaks={1: 26},
         row_breaks=breaks,
     )
-    figure = sheet.figure(
+    figure = grid.figure(
         "Styles mixed", "each picture takes one level of styles from B (above) and the others from A (left)"
     )
-    sheet.name_column(figure, 1, "source B", columns=width)
-    for column, picture in enumerate(columns):
-        sheet.draw(figure, 0, 1 + column, picture, frame=BLUE)
-    for level, (name, grid) in enumerate(grids.items()):
+    grid.name_column(figure, 1, "source B", columns=width)
+    for column, image in enumerate(columns):
+        grid.draw(figure, 0, 1 + column, image, frame=BLUE)
+    for level, (name, mixed) in enumerate(grids.items()):
         for row in range(height):
             place = 1 + level * height + row
-            sheet.draw(figure, place, 0, rows[row], frame=BLUE)
+            grid.draw(figure, place, 0, rows[row], frame=BLUE)
             for column in range(width):
-                sheet.draw(figure, place, 1 + column, grid[row, column])
-        _name_level(sheet, figure, 1 + level * height, _LEVELS.get(name, name))
+                grid.draw(figure, place, 1 + column, mixed[row, column])
+        _name_level(grid, figure, 1 + level * height, _LEVELS.get(name, name))
     return figure
 
 
-def _name_level(sheet: Sheet, figure: Figure, row: int, text: str) -> None:
+def _name_level(grid: ImageGrid, figure: Figure, row: int, text: str) -> None:
     """Write "what: why" in two or more lines beside the first row of a level."""
-    left, top = sheet.corner(row, 0)
+    left, top = grid.corner(row, 0)
     first, _, rest = text.partition(": ")
     lines = [first, *rest.split(", ")] if rest else [first]
-    sheet.write(figure, left - 200, top + 22, "source A →", color=canvas.MUTED)
+    grid.write(figure, left - 200, top + 22, "source A →", color=style.MUTED)
     for number, line in enumerate(lines):
         weight = "bold" if number == 0 else "normal"
-        sheet.write(figure, left - 200, top + 50 + 22 * number, line, fontweight=weight)
+        grid.write(figure, left - 200, top + 50 + 22 * number, line, fontweight=weight)
 
 
 @styled
 def interpolation_strip(
-    pictures: np.ndarray, *, note: str = "", title: str = "From one latent vector to the next"
+    images: np.ndarray, *, note: str = "", title: str = "From one latent vector to the next"
 ) -> Figure:
     """Show walks through the latent space, one in each row from left to right.
 
     Args:
-        pictures: [rows, frames, s, s, c].
+        images: [rows, frames, s, s, c].
         note: Below the title.
         title: Above all.
     """
-    rows, frames, size = pictures.shape[:3]
-    sheet = Sheet(rows, frames, size)
-    figure = sheet.figure(title, note or f"{frames} steps in each row")
+    rows, frames, size = images.shape[:3]
+    grid = ImageGrid(rows, frames, size)
+    figure = grid.figure(title, note or f"{frames} steps in each row")
     for row in range(rows):
         for column in range(frames):
-            sheet.draw(figure, row, column, pictures[row, column])
+            grid.draw(figure, row, column, images[row, column])
     return figure
 
 
@@ -196,23 +196,23 @@ def write_animation(file: Path, frames: np.ndarray, *, milliseconds: int = 80) -
 
 
 @styled
-def truncation_sweep(pictures: np.ndarray, truncations: Sequence[float]) -> Figure:
+def truncation_sweep(images: np.ndarray, truncations: Sequence[float]) -> Figure:
     """Show the same latents at growing truncation: from the average picture to full variety.
 
     Args:
-        pictures: [k, n, s, s, c].
+        images: [k, n, s, s, c].
         truncations: k numbers; 0: the average, 1: as learned.
     """
-    rows, columns, size = pictures.shape[:3]
-    sheet = Sheet(rows, columns, size, left=70, largest=160)
-    figure = sheet.figure(
+    rows, columns, size = images.shape[:3]
+    grid = ImageGrid(rows, columns, size, left=70, largest=160)
+    figure = grid.figure(
         "Truncation",
         "the same latents in each column; near 0 all become the average picture, 1 is as learned",
     )
     for row, truncation in enumerate(truncations):
-        sheet.name_row(figure, row, f"{truncation:.2f}")
+        grid.name_row(figure, row, f"{truncation:.2f}")
         for column in range(columns):
-            sheet.draw(figure, row, column, pictures[row, column])
+            grid.draw(figure, row, column, images[row, column])
     return figure
 
 
@@ -225,28 +225,28 @@ def projection(reals: np.ndarray, found: np.ndarray, errors: np.ndarray) -> Figu
         found: [m, s, s, c].
         errors: Of the search, float [m, steps].
     """
-    sheet = Sheet(len(reals), 3, reals.shape[2], right=520, top=34, largest=256)
+    grid = ImageGrid(len(reals), 3, reals.shape[2], right=520, top=34, largest=256)
     gap = np.abs(reals - found).mean(axis=(1, 2, 3))
-    figure = sheet.figure(
+    figure = grid.figure(
         "Real pictures sought in the latent space",
         "difference: white where equal, darkest where half of the range apart",
     )
     for column, name in enumerate(("real", "found", "difference")):
-        sheet.name_column(figure, column, name)
+        grid.name_column(figure, column, name)
     for row in range(len(reals)):
         off = np.abs(reals[row] - found[row]).mean(axis=2)
-        sheet.draw(figure, row, 0, reals[row])
-        sheet.draw(figure, row, 1, found[row])
-        sheet.draw(figure, row, 2, canvas.REDS(np.clip(2 * off, 0, 1))[..., :3])
-        _draw_search(sheet, figure, row, errors[row], float(gap[row]))
+        grid.draw(figure, row, 0, reals[row])
+        grid.draw(figure, row, 1, found[row])
+        grid.draw(figure, row, 2, style.REDS(np.clip(2 * off, 0, 1))[..., :3])
+        _draw_search(grid, figure, row, errors[row], float(gap[row]))
     return figure
 
 
-def _draw_search(sheet: Sheet, figure: Figure, row: int, errors: np.ndarray, gap: float) -> None:
-    left, top = sheet.corner(row, 3)
+def _draw_search(grid: ImageGrid, figure: Figure, row: int, errors: np.ndarray, gap: float) -> None:
+    left, top = grid.corner(row, 3)
     margins = 90, 36, 8, 26  # pixels left, above, right, below
-    width, height = 520 - margins[0] - margins[2], sheet.side - margins[1] - margins[3]
-    axes = sheet.axes(figure, left + margins[0], top + margins[1], width, height)
+    width, height = 520 - margins[0] - margins[2], grid.side - margins[1] - margins[3]
+    axes = grid.axes(figure, left + margins[0], top + margins[1], width, height)
     axes.plot(np.arange(1, len(errors) + 1), errors, color=BLUE, linewidth=1.6)
     axes.set_ylim(0, None)
     axes.grid(visible=True, axis="y")
@@ -255,23 +255,23 @@ def _draw_search(sheet: Sheet, figure: Figure, row: int, errors: np.ndarray, gap
 
 
 @styled
-def augmentation_preview(pictures: np.ndarray, draws: np.ndarray, *, note: str = "") -> Figure:
-    """Show what the critic sees: each picture, and random changes of it.
+def augmentation_preview(images: np.ndarray, draws: np.ndarray, *, note: str = "") -> Figure:
+    """Show what the discriminator sees: each picture, and random changes of it.
 
     Args:
-        pictures: [n, s, s, c].
+        images: [n, s, s, c].
         draws: [n, k, s, s, c].
         note: Below the title: the changes, their probability.
     """
     rows, columns = draws.shape[:2]
-    sheet = Sheet(rows, 1 + columns, pictures.shape[2], top=34, column_breaks={1: 40}, largest=160)
-    figure = sheet.figure(
-        "Augmentation inside the game", note or "both real and generated pictures are changed so"
+    grid = ImageGrid(rows, 1 + columns, images.shape[2], top=34, column_breaks={1: 40}, largest=160)
+    figure = grid.figure(
+        "Augmentation inside the GAN", note or "both real and generated pictures are changed so"
     )
-    sheet.name_column(figure, 0, "as it is")
-    sheet.name_column(figure, 1, f"{columns} draws")
+    grid.name_column(figure, 0, "as it is")
+    grid.name_column(figure, 1, f"{columns} draws")
     for row in range(rows):
-        sheet.draw(figure, row, 0, pictures[row])
+        grid.draw(figure, row, 0, images[row])
         for column in range(columns):
-            sheet.draw(figure, row, 1 + column, draws[row, column])
+            grid.draw(figure, row, 1 + column, draws[row, column])
     return figure

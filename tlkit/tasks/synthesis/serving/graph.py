@@ -1,6 +1,6 @@
-"""A generator as a graph: seeds to latents, latents to pictures, pictures to PNG files, in TensorFlow alone.
+"""A generator as a graph: seeds to latents, latents to images, images to PNG files, in TensorFlow alone.
 
-Picture i of a seed depends on (seed, i) alone: neither on how many are asked for nor on the batch it is painted in.
+Image i of a seed depends on (seed, i) alone: neither on how many are asked for nor on the batch it is painted in.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import tensorflow as tf
 from tlkit.core.seeds import fold
 from tlkit.engine.serving.signatures import CLASSES, classes_signature
 
-AT_ONCE = 32  # pictures painted in one step; bounds memory, changes nothing
+AT_ONCE = 32  # images painted in one step; bounds memory, changes nothing
 ANY = -1  # as a label: any class
-_LATENTS, _LABELS = 1000, 1001  # what a picture's seed is folded with; its noise takes the small numbers
+_LATENTS, _LABELS = 1000, 1001  # what an image's seed is folded with; its noise takes the small numbers
 
 
 class GeneratorService(tf.Module):
@@ -32,19 +32,19 @@ class GeneratorService(tf.Module):
         super().__init__()
         self.weights = [weight.value for weight in generator.weights]  # what is stored, once
         self._latent, self._classes = int(generator.latent), int(generator.classes)
-        self._picture = (int(generator.size), int(generator.size), int(generator.channels))
-        self._deep = bits == 16 and self._picture[2] == 1
+        self._image = (int(generator.size), int(generator.size), int(generator.channels))
+        self._deep = bits == 16 and self._image[2] == 1
         self._names = [*class_names] or [""]
         latents, labels = tf.TensorSpec([None, self._latent]), tf.TensorSpec([None], tf.int32)
         seeds, truncation = tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([])
         # Functions: a Keras model held here would be stored too.
         self._with_noise = tf.function(
-            lambda latents, labels, seeds, truncation: painted(generator, latents, labels, seeds, truncation),
+            lambda latents, labels, seeds, truncation: sampled(generator, latents, labels, seeds, truncation),
             [latents, labels, seeds, truncation],
             autograph=False,
         )
         self._with_one_noise = tf.function(
-            lambda latents, labels, truncation: painted(generator, latents, labels, None, truncation),
+            lambda latents, labels, truncation: sampled(generator, latents, labels, None, truncation),
             [latents, labels, truncation],
             autograph=False,
         )
@@ -65,21 +65,21 @@ class GeneratorService(tf.Module):
     def generate(
         self, seed: tf.Tensor, n: tf.Tensor, truncation: tf.Tensor, label: tf.Tensor
     ) -> dict[str, tf.Tensor]:
-        """Paint n pictures that follow from the seed.
+        """Paint n images that follow from the seed.
 
         Args:
             seed: int32, 0 or more.
             n: int32, how many.
             truncation: float32; 1 as learned, towards 0 more alike.
-            label: int32, the class of all pictures; -1 draws each picture's.
+            label: int32, the class of all images; -1 draws each image's.
 
         Returns:
-            pictures float32 [n, s, s, c], 0..1; png string [n], each a file; label string [n], the names of their
+            images float32 [n, s, s, c], 0..1; png string [n], each a file; label string [n], the names of their
             classes; classes string [k], all names.
         """
         told = tf.debugging.assert_greater_equal(n, 0, message="n must be 0 or more")
         with tf.control_dependencies([told]):
-            seeds = picture_seeds(seed, n)
+            seeds = image_seeds(seed, n)
         labels = self._labels(label, drawn_labels(seeds, self._classes))
         latents = drawn_latents(seeds, self._latent)
         return self._answer(
@@ -90,7 +90,7 @@ class GeneratorService(tf.Module):
         self, latents: tf.Tensor, truncation: tf.Tensor, label: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         """Paint latents float32 [n, d], all with the same noise; the rest as in `generate` (-1: class 0)."""
-        message = f"latents must have {self._latent} numbers for each picture"
+        message = f"latents must have {self._latent} numbers for each image"
         told = tf.debugging.assert_equal(tf.shape(latents)[1], self._latent, message=message)
         with tf.control_dependencies([told]):
             latents = tf.ensure_shape(tf.identity(latents), [None, self._latent])
@@ -111,37 +111,37 @@ class GeneratorService(tf.Module):
         with tf.control_dependencies(told):
             return tf.where(label < 0, drawn, tf.fill(tf.shape(drawn), label))
 
-    def _answer(self, paint: Callable[[slice], tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
-        """All outputs; `paint` gives the pictures of a slice of the labels."""
-        pictures = self._in_parts(paint, tf.shape(labels)[0])
+    def _answer(self, sample: Callable[[slice], tf.Tensor], labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """All outputs; `sample` gives the images of a slice of the labels."""
+        images = self._in_parts(sample, tf.shape(labels)[0])
         names = tf.constant(self._names)
         return {
-            "pictures": pictures,
-            "png": tf.map_fn(self._encoded, pictures, fn_output_signature=tf.TensorSpec([], tf.string)),
+            "pictures": images,
+            "png": tf.map_fn(self._encoded, images, fn_output_signature=tf.TensorSpec([], tf.string)),
             "label": tf.gather(names, labels),
             "classes": names,
         }
 
-    def _in_parts(self, paint: Callable[[slice], tf.Tensor], count: tf.Tensor) -> tf.Tensor:
+    def _in_parts(self, sample: Callable[[slice], tf.Tensor], count: tf.Tensor) -> tf.Tensor:
         """float32 [count, s, s, c], painted `AT_ONCE` at a time; where count is 0 the network is passed over."""
         parts = -(-count // AT_ONCE)
-        made = tf.TensorArray(tf.float32, parts, element_shape=[None, *self._picture], infer_shape=False)
+        made = tf.TensorArray(tf.float32, parts, element_shape=[None, *self._image], infer_shape=False)
 
         def one(part: tf.Tensor, made: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-            return part + 1, made.write(part, paint(slice(part * AT_ONCE, (part + 1) * AT_ONCE)))
+            return part + 1, made.write(part, sample(slice(part * AT_ONCE, (part + 1) * AT_ONCE)))
 
         start = (tf.constant(0), made)
         done = tf.while_loop(lambda part, _: part < parts, one, start, parallel_iterations=1)
-        return tf.ensure_shape(done[1].concat(), [None, *self._picture])
+        return tf.ensure_shape(done[1].concat(), [None, *self._image])
 
-    def _encoded(self, picture: tf.Tensor) -> tf.Tensor:
-        """String scalar, a PNG file with the levels of `depth.write_picture`; picture float32 [s, s, c]."""
+    def _encoded(self, image: tf.Tensor) -> tf.Tensor:
+        """String scalar, a PNG file with the levels of `depth.write_image`; image float32 [s, s, c]."""
         top, kind = (65535, tf.uint16) if self._deep else (255, tf.uint8)
-        return tf.io.encode_png(tf.cast(tf.round(tf.cast(picture, tf.float64) * top), kind))
+        return tf.io.encode_png(tf.cast(tf.round(tf.cast(image, tf.float64) * top), kind))
 
 
-def picture_seeds(seed: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
-    """int32 [n, 2]: a seed for each picture."""
+def image_seeds(seed: tf.Tensor, n: tf.Tensor) -> tf.Tensor:
+    """int32 [n, 2]: a seed for each image."""
     numbers = tf.range(n)
     return tf.stack([tf.fill(tf.shape(numbers), seed), numbers], axis=1)
 
@@ -166,13 +166,13 @@ def drawn_labels(seeds: tf.Tensor, classes: int) -> tf.Tensor:
     )
 
 
-def painted(
+def sampled(
     generator: Any,
     latents: tf.Tensor,
     labels: tf.Tensor,
     seeds: tf.Tensor | None,
     truncation: tf.Tensor | float,
 ) -> tf.Tensor:
-    """Pictures float32 [n, s, s, c], 0..1, of the Keras generator itself; what lies beyond is clipped."""
-    pictures = generator(latents, labels, seeds, truncation=truncation)
-    return tf.clip_by_value(tf.cast(pictures, tf.float32) * 0.5 + 0.5, 0.0, 1.0)
+    """Images float32 [n, s, s, c], 0..1, of the Keras generator itself; what lies beyond is clipped."""
+    images = generator(latents, labels, seeds, truncation=truncation)
+    return tf.clip_by_value(tf.cast(images, tf.float32) * 0.5 + 0.5, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""A generator as a service: the SavedModel that paints pictures from a seed, or from latents, and needs only TensorFlow.
+"""A generator as a service: the SavedModel that paints images from a seed, or from latents, and needs only TensorFlow.
 
 A run whose card.json says `"kind": "generator"` holds such a model. What is inside: graph.py.
 """
@@ -21,8 +21,8 @@ from tlkit.tasks.synthesis.serving.graph import (
     GeneratorService,
     drawn_labels,
     drawn_latents,
-    painted,
-    picture_seeds,
+    image_seeds,
+    sampled,
 )
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, of a range of 1
@@ -133,23 +133,23 @@ def check_generator_parity(generator: Any, folder: Path, *, n: int = 4, seed: in
     Args:
         generator: The one that was exported.
         folder: Where its SavedModel lies.
-        n: How many pictures of each are compared, at truncation 1 and 0.6.
-        seed: Of the pictures.
+        n: How many images of each are compared, at truncation 1 and 0.6.
+        seed: Of the images.
 
     Returns:
         largest_difference: Of all pixels, 0..1. tolerance: What it should not exceed. spread: The mean standard
-        deviation of a pixel over the pictures; near 0 the comparison proves little. checked: What was compared.
+        deviation of a pixel over the images; near 0 the comparison proves little. checked: What was compared.
     """
     served = ServedGenerator.load(folder)
-    seeds = picture_seeds(tf.constant(seed % 2**31), tf.constant(n))
+    seeds = image_seeds(tf.constant(seed % 2**31), tf.constant(n))
     latents = drawn_latents(seeds, generator.latent)
     labels = drawn_labels(seeds, generator.classes)
     differences, expected = {}, tf.zeros([0])
     for truncation in (1.0, 0.6):
-        expected = painted(generator, latents, labels, seeds, truncation)
+        expected = sampled(generator, latents, labels, seeds, truncation)
         actual = served.answer(n, seed=seed, truncation=truncation)["pictures"]
         differences[f"seed, truncation {truncation:g}"] = _largest(expected - actual)
-        plain = painted(generator, latents, tf.zeros_like(labels), None, truncation)
+        plain = sampled(generator, latents, tf.zeros_like(labels), None, truncation)
         actual = served.from_latents(latents.numpy(), truncation=truncation)["pictures"]
         differences[f"latents, truncation {truncation:g}"] = _largest(plain - actual)
     return {
