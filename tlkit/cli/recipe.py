@@ -26,7 +26,7 @@ from tlkit.cli.options.shared import reading_of, run_options, split_options
 from tlkit.core.console import Console
 from tlkit.core.device import check_device
 from tlkit.core.run import Run, SplitOptions
-from tlkit.core.run_folder import RunFolder, plain
+from tlkit.core.run_folder import CHECKPOINT_FORMAT, RunFolder, plain
 from tlkit.data.images.decoding.pixel_limit import EARLIER_MOST, pixel_limit
 from tlkit.data.images.names import refused_by_windows
 from tlkit.errors import UsageFault
@@ -133,7 +133,7 @@ class RecipeCommand(SectionedCommand):
         if unknown := self.unknown(stored):
             raise UsageFault(
                 f"{folder.path} was started with {', '.join(unknown)}, which this version does not have.",
-                "Start the run again with tlkit run; options.json in its folder has what it was started with.",
+                f"Start it anew without: {self.line(folder.path, settings)}",
             )
         options = {
             str(p.name): p.type_cast_value(ctx, stored[p.name]) for p in self.params if p.name in stored
@@ -142,6 +142,29 @@ class RecipeCommand(SectionedCommand):
         run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
         run.console.log(f"{_now()}  resumed")
         self._execute(run, options, as_json=as_json)
+
+    def line(self, path: Path, settings: dict[str, Any]) -> str:
+        """The command line that starts a run's like anew: its recipe, its place, and its options that are no defaults.
+
+        Args:
+            path: Folder of the run, whose copy of the recipe is taken.
+            settings: Its options.json; options that the recipe does not have are left out.
+        """
+        ctx = click.Context(self)
+        words = ["tlkit", "run", str((path / "recipe.py").resolve())]
+        for parameter in self.params:
+            stored = settings["options"].get(parameter.name)
+            if stored is None or (stored is False and not parameter.secondary_opts):
+                continue
+            value = parameter.type_cast_value(ctx, stored)
+            usual = parameter.default
+            if not isinstance(usual, str | bool | int | float | tuple) or value != parameter.type_cast_value(
+                ctx, usual
+            ):
+                words += _typed(parameter, value)
+        line = shlex.join(words)
+        home = settings["working_folder"]
+        return line if Path(home) == Path.cwd() else f"cd {shlex.quote(home)} && {line}"
 
     def unknown(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Those of a run's stored options that the recipe does not have (any more)."""
@@ -180,6 +203,7 @@ class RecipeCommand(SectionedCommand):
         settings = {
             "schema_version": 1,
             "tlkit": __version__,
+            "checkpoint_format": CHECKPOINT_FORMAT,
             "recipe": self.name,
             "recipe_sha256": hashlib.sha256(source).hexdigest(),
             "created": _now(),
@@ -188,6 +212,20 @@ class RecipeCommand(SectionedCommand):
         }
         folder.write_json("options.json", settings)
         return settings
+
+
+def _typed(parameter: click.Parameter, value: Any) -> list[str]:
+    """An option or an argument with its value, as a person types it."""
+    if isinstance(parameter, click.Argument):
+        return [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+    if isinstance(value, bool):
+        return [parameter.opts[0] if value else parameter.secondary_opts[0]]
+    flag = parameter.opts[0]
+    if parameter.multiple:  # type: ignore[attr-defined]
+        return [word for one in value for word in (flag, str(one))]
+    if isinstance(value, tuple) and parameter.nargs == 1:  # words or numbers with commas
+        return [flag, ",".join(map(str, value)) or "none"]
+    return [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
 
 
 def _checked(name: str | None) -> str | None:

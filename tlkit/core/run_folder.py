@@ -20,6 +20,9 @@ from tlkit.core.tensorboard_events.points import place_of
 from tlkit.errors import RunFailed, UsageFault
 
 RUNS = Path("saved_models")
+# How unfinished runs keep what is needed to go on: checkpoints, replays, cells, options.json. It counts up when an
+# earlier one cannot be read any more; a run whose options.json names none has 1.
+CHECKPOINT_FORMAT = 1
 _UNFINISHED = re.compile(r"unfinished-([1-9][0-9]*)")
 _NUMBERED = re.compile(r"(?:unfinished-)?([1-9][0-9]*)")
 

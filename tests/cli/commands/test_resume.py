@@ -1,11 +1,16 @@
 """A run goes on with the options and the recipe it was started with, in its own folder."""
 
 import json
+import shlex
+from pathlib import Path
 
 import pytest
 
+import tlkit
+from tlkit.cli.recipe_files import load_recipe, read_recipe
 from tlkit.core.device import computes_with_onednn
 from tlkit.core.environment import DECODING
+from tlkit.core.run_folder import plain
 
 
 @pytest.fixture
@@ -112,13 +117,53 @@ def test_a_changed_recipe_is_refused(stopped, tlkit_command):
     assert "unfinished-1/recipe.py is not the recipe that the run was started with." in said.err
 
 
-def test_another_release_is_refused(stopped, monkeypatch, tlkit_command):
+def test_another_release_goes_on(stopped, tlkit_command):
     settings = json.loads((stopped / "options.json").read_text())
+    del settings["checkpoint_format"]  # as earlier versions wrote it
     (stopped / "options.json").write_text(json.dumps({**settings, "tlkit": "0.0.1"}))
-    said = tlkit_command("resume", "toy-photos")
+    assert tlkit_command("resume", "toy-photos").code == 0
+
+
+def test_another_checkpoint_format_is_refused_and_the_line_that_is_named_works(
+    stopped, kitchen, tlkit_command, monkeypatch
+):
+    settings = json.loads((stopped / "options.json").read_text())
+    (stopped / "options.json").write_text(json.dumps({**settings, "checkpoint_format": 2}))
+    (kitchen / "else where").mkdir()
+    monkeypatch.chdir(kitchen / "else where")
+    said = tlkit_command("resume", kitchen / "saved_models" / "toy-photos" / "unfinished-1")
     assert said.code == 2
-    assert "was started with tlkit 0.0.1; this is" in said.err
-    assert "pip install tlkit==0.0.1" in said.err
+    assert "with checkpoint format 2, which this version (1) cannot go on from." in said.err
+    line = said.err.partition("Start it anew: ")[2].strip()
+    folder, *words = shlex.split(line.removeprefix("cd ").replace(" && ", " "))
+    monkeypatch.chdir(folder)
+    assert words[:2] == ["tlkit", "run"]
+    assert tlkit_command(*words[1:]).code == 1  # its --ending is a step that is not finite
+    again = json.loads(next((kitchen / "saved_models" / "toy-photos").glob("*2/options.json")).read_text())
+    assert again["options"] == settings["options"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("does_it_help", "p/ --class gun --numbers 20,50 --arms flips,composites --include a* --include b"),
+        (
+            "detect_retinanet",
+            "p/ --epochs 1 2 --no-turn --propose-anchors --max-detections 7 --min-scale 0.5",
+        ),
+        ("extract_features", "p/ --backbone lbp --parquet --max-pixels 9 --group '(a b)'"),
+        ("synthesize_dcgan", "p/ --class gun --augmentation none --ada --no-conditional"),
+    ],
+)
+def test_a_line_of_stored_options_gives_the_same_options(name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = load_recipe(read_recipe(Path(tlkit.__file__).parents[1] / "recipes" / f"{name}.py"))
+    stored = command.make_context("x", shlex.split(words)).params
+    settings = {"options": plain(stored), "working_folder": str(tmp_path)}
+    again = shlex.split(command.line(tmp_path, settings))
+    assert again[:3] == ["tlkit", "run", str(tmp_path / "recipe.py")]
+    assert len(again) < 20
+    assert command.make_context("x", again[3:]).params == stored
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"tlkit": "1"}'])
@@ -160,4 +205,5 @@ def test_a_stored_option_that_is_not_known_is_refused(stopped, tlkit_command):
     said = tlkit_command("resume", "toy-photos")
     assert said.code == 2
     assert "was started with sparkle, which this version does not have." in said.err
+    assert "Start it anew without: tlkit run " in said.err
     assert stopped.is_dir()

@@ -14,9 +14,10 @@ import click
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options.shared import json_option, runs_option
+from tlkit.cli.recipe import RecipeCommand
 from tlkit.cli.recipe_files import load_recipe, read_recipe
 from tlkit.core.console import Console
-from tlkit.core.run_folder import RunFolder, find_unfinished
+from tlkit.core.run_folder import CHECKPOINT_FORMAT, RunFolder, find_unfinished
 from tlkit.errors import UsageFault
 
 EXAMPLES = """
@@ -49,8 +50,7 @@ class _ResumeCommand(SectionedCommand):
 def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
     """Go on with a run that was stopped.
 
-    It keeps its options and the copy of the recipe in its folder; the same release of tlkit must be
-    installed.
+    It keeps its options and the copy of the recipe in its folder. Runs of earlier versions go on too.
     """
     path = find_unfinished(run, runs)
     if not path.name.startswith("unfinished-"):
@@ -58,9 +58,10 @@ def resume(run: str, runs: Path, as_json: bool, verbose: bool) -> None:
         show({"status": "finished", "run": path}, as_json=as_json)
         return
     settings = read_settings(path)
-    _check_unchanged(path, settings)
+    check_recipe(path, settings)
     command = load_recipe(read_recipe(path / "recipe.py"))
     command.name = settings["recipe"]
+    _check_format(command, path, settings)
     with working_folder(settings["working_folder"], path) as folder:
         reopened = RunFolder.reopen(folder)
         _mend(reopened)
@@ -86,23 +87,22 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         settings = json.loads((path / "options.json").read_text(encoding="utf-8"))
-        return {
+        known = {
             key: settings[key]
             for key in ("tlkit", "recipe", "recipe_sha256", "created", "working_folder", "options")
         }
+        return {**known, "checkpoint_format": settings.get("checkpoint_format", 1)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageFault(f"{path}/options.json cannot be read: {error}.", "Start the run again.") from error
 
 
-def _check_unchanged(path: Path, settings: dict[str, Any]) -> None:
-    from tlkit import __version__
-
-    if settings["tlkit"] != __version__:
+def _check_format(command: RecipeCommand, path: Path, settings: dict[str, Any]) -> None:
+    if settings["checkpoint_format"] != CHECKPOINT_FORMAT:
         raise UsageFault(
-            f"{path} was started with tlkit {settings['tlkit']}; this is {__version__}.",
-            f"pip install tlkit=={settings['tlkit']} to go on, or start the run again.",
+            f"{path} was started by tlkit {settings['tlkit']} with checkpoint format "
+            f"{settings['checkpoint_format']}, which this version ({CHECKPOINT_FORMAT}) cannot go on from.",
+            f"Start it anew: {command.line(path, settings)}",
         )
-    check_recipe(path, settings)
 
 
 def check_recipe(path: Path, settings: dict[str, Any]) -> None:
