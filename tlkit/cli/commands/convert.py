@@ -68,7 +68,7 @@ def convert(
 
     Reading the new folder gives the same boxes, classes, groups and parts to the last bit; this is checked before
     it gets its name. As crops, every object is cut out and, of each image, some windows of nothing, with the parts
-    that recipes deal at the same --seed and --group: what a classifier for slide-window learns from.
+    that recipes split off at the same --seed and --group: what a classifier for slide-window learns from.
     """
     from tlkit.data.boxes.dataset import read_boxes
     from tlkit.data.boxes.formats.writers import write_boxes
@@ -99,7 +99,7 @@ def convert(
 def _cut(
     boxes: Boxes, folder: Path, link: bool, *, negative: str, each: int, group: str | None, seed: int
 ) -> dict[str, int]:
-    """Write crops, split as a recipe would deal the images; returns their number by class."""
+    """Write crops, split as a recipe would split the images; returns their number by class."""
     from tlkit.data.boxes.crops import Cutting, write_crops
     from tlkit.data.boxes.splits import split_boxes
 

@@ -1,4 +1,4 @@
-"""Parts for images with boxes: split as `splits` deals, with each group standing for its rarest class.
+"""Parts for images with boxes: split as `splits` splits, with each group standing for its rarest class.
 
 An image has many labels, a stratum is one: the class of its group that the fewest groups have, so that the rare
 classes are shared out evenly; images without boxes are a stratum of their own. The manifest is the same

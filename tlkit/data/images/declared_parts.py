@@ -30,7 +30,7 @@ def split_note(source: str, lacking: Sequence[str], dealt: Mapping[str, int], to
     Args:
         source: As typed.
         lacking: These parts.
-        dealt: Images of each part after dealing.
+        dealt: Images of each part after splitting.
         total: Images of the declared training part.
         seed: What split them.
     """
@@ -38,6 +38,6 @@ def split_note(source: str, lacking: Sequence[str], dealt: Mapping[str, int], to
     other = next((part for part in (VALIDATION, TEST) if part not in lacking), None)
     kept = f"; the {other} part is as declared" if other else ""
     return (
-        f"{source} declares no {' and no '.join(lacking)} part: of its {total} training images {taken} are split, "
+        f"{source} declares no {' and no '.join(lacking)} part: of its {total} training images {taken} are set aside, "
         f"by group, with seed {seed}{kept}."
     )

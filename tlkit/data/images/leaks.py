@@ -21,12 +21,12 @@ def crossing_notes(
     Raises:
         DataFault: An image or a group stands in two parts and `allow` is off.
     """
-    for what, keys in (("picture", hashes), ("group", groups)):
+    for what, keys in (("image", hashes), ("group", groups)):
         crossing = _crossing(keys, parts)
         if not crossing:
             continue
         one, two = crossing[0]
-        same = "are the same file" if what == "picture" else f"are both of group {groups[one]}"
+        same = "are the same file" if what == "image" else f"are both of group {groups[one]}"
         problem = (
             f"{count(len(crossing), what)} of {images.source} cross{'es' if len(crossing) == 1 else ''} parts: "
             f"{images.paths[one]} ({parts[one]}) and {images.paths[two]} ({parts[two]}) {same}."

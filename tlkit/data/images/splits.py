@@ -279,7 +279,7 @@ def joined_groups(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> 
     return tuple(find(key) for key in keys)
 
 
-# --- dealing ---
+# --- splitting ---
 
 
 def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:

@@ -29,7 +29,7 @@ SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
 
 
 def load_threats(run: Run, source: str, how: Superimposing) -> Threats:
-    """Deal the crops out, as a classifier would, and cut the threats of the wanted parts out of them.
+    """Split the crops as a classifier would, and cut the threats of the wanted parts out of them.
 
     A run that made images (its name, folder or `synthetic/`) stands for its images, all of them for training.
 
@@ -177,7 +177,7 @@ def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None
 def load_bags(
     run: Run, source: str, how: Superimposing, faults: str = "refuse", unlabelled: str = "error"
 ) -> BoxSplit:
-    """Deal the bags out as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
+    """Split the bags as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
 
     Raises:
         DataFault, UsageFault: See `read_backgrounds` and `split_boxes`; or a wanted part has no bag.

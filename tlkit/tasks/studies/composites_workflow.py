@@ -60,7 +60,7 @@ class Training:
 def load_data(
     run: Run, source: str, question: TipQuestion, faults: str = "refuse", unlabelled: str = "error"
 ) -> TipEvidence:
-    """Deal the images with boxes out, and find what is pasted into the empty ones of training.
+    """Split the images with boxes, and find what is pasted into the empty ones of training.
 
     Raises:
         UsageFault: The question contradicts itself, or --synthetic is given: what is added is the question.

@@ -1,4 +1,4 @@
-"""Chapters behind the GAN: what the fakes are worth, what the generator can do, and its export."""
+"""Evaluation and export of a GAN: metrics of its fakes, what the generator can do, and its SavedModel."""
 
 from __future__ import annotations
 

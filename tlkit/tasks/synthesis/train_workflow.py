@@ -1,4 +1,4 @@
-"""The GAN between generator and discriminator as a chapter: played, evaluated at checkpoints, the best kept."""
+"""Training of a GAN as a step of its workflow: evaluated at checkpoints, the best kept."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Subject(NamedTuple):
 
 
 def load_data(run: Run, source: str, chosen: Chosen) -> Subject:
-    """Deal the source out as a classifier would, and read the images of the chosen classes.
+    """Split the source as a classifier would, and read the images of the chosen classes.
 
     Writes `split.csv` and `trained_on.csv`: the training part, which is all that the GAN will see.
 

@@ -685,7 +685,7 @@ def test_a_part_that_is_not_declared_is_dealt_out_of_training_by_group_and_said(
     assert not set(split.groups("training")) & set(split.groups("validation"))
     (note,) = [warning for warning in split.warnings if "declares" in warning]
     assert note == (
-        f"{top} declares no validation part: of its 14 training images 4 for validation are split, by group, "
+        f"{top} declares no validation part: of its 14 training images 4 for validation are set aside, by group, "
         "with seed 3; the test part is as declared."
     )
     kinds = [
