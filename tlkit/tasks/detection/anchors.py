@@ -62,7 +62,9 @@ class Anchors:
 
     def halves(self, level: int) -> np.ndarray:
         """float64 [each, 2]: half the width and half the height of the anchors of a level, 0 for stride 8."""
+        # base * 2^(level), times 1, 2^(1/3), 2^(2/3) (Lin 2017, section 4)
         sides = np.repeat(np.array(self.scales), len(self.ratios)) * self.base * 2**level
+        # w = s sqrt(r), h = s / sqrt(r): the area stays s^2
         roots = np.tile(np.sqrt(self.ratios), len(self.scales))
         return np.stack([sides * roots, sides / roots], -1) / 2
 
@@ -76,6 +78,7 @@ class Anchors:
 
 def _middles(size: int, stride: int) -> np.ndarray:
     """The places of anchors along one side, pixels."""
+    # in the middle of each cell; a last cell that juts out counts
     return (np.arange(-(-size // stride)) + 0.5) * stride
 
 
@@ -234,6 +237,7 @@ def shape_clusters(sides: np.ndarray, count: int, rounds: int = 50) -> np.ndarra
     places = np.linspace(0, len(different) - 1, min(count, len(different))).round().astype(int)
     centres = different[places]
     for _ in range(rounds):
+        # d = 1 - IoU (Redmon 2017, section 2): squares of pixels would favour large boxes
         nearest = _shape_ious(sides, centres).argmax(1)
         means = [sides[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)]
         if np.allclose(means, centres):

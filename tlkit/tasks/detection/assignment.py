@@ -55,14 +55,16 @@ def by_overlap(anchors: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor) -> Target
         labels: int32 [b, m].
     """
     iou = pairwise_iou(anchors, xyxy)
-    of_object = tf.where((labels >= 0)[:, None], iou, 0.0)
+    of_object = tf.where((labels >= 0)[:, None], iou, 0.0)  # padding and ignored boxes overlap with nothing
     best = tf.reduce_max(of_object, 2)
     match = tf.argmax(of_object, 2, tf.int32)
-    nearest = tf.reduce_max(of_object, 1, keepdims=True)
+    nearest = tf.reduce_max(of_object, 1, keepdims=True)  # of each box the largest IoU of any anchor
+    # rule (i) of Ren 2015, section 3.1.2; several anchors may be equally near
     forced = tf.reduce_any((of_object >= nearest * (1 - TIE)) & (of_object > 0), 2)
-    positive = forced | (best >= POSITIVE)
+    positive = forced | (best >= POSITIVE)  # rule (ii), with Lin 2017's 0.5 for Ren's 0.7
+    # on what is marked as difficult: neither
     beside = tf.reduce_max(tf.where((labels == IGNORED)[:, None], iou, 0.0), 2)
-    unsure = (best >= NEGATIVE) | (beside >= NEGATIVE)
+    unsure = (best >= NEGATIVE) | (beside >= NEGATIVE)  # 0.4 to 0.5 teaches nothing (Lin 2017, section 4.1)
     kinds = tf.gather(labels, match, batch_dims=1)
     found = tf.where(positive, kinds, tf.where(unsure, IGNORED, BACKGROUND))
     return Targets(found, tf.gather(xyxy, match, batch_dims=1), tf.cast(positive, tf.float32))
@@ -88,15 +90,19 @@ def by_alignment(
     is_object = (labels >= 0)[:, None]  # [b, 1, m]
     inside = _inside(centres, xyxy)
     iou = tf.where(inside & is_object, pairwise_iou(predicted, xyxy), 0.0)
+    # s: each place's score for each box's class
     own = tf.gather(scores, tf.maximum(labels, 0), axis=2, batch_dims=1)  # [b, a, m]
-    fit = tf.pow(own, ALPHA) * tf.pow(iou, BETA)
+    fit = tf.pow(own, ALPHA) * tf.pow(iou, BETA)  # t = s^alpha u^beta (Feng 2021, equation 9)
     least = tf.math.top_k(tf.transpose(fit, [0, 2, 1]), min(CANDIDATES, centres.shape[0])).values[..., -1]
+    # the ten best of each box; equal ones all, and no place that does not overlap
     chosen = (fit >= least[:, None]) & (fit > 0)
-    iou = tf.where(chosen, iou, 0.0)
+    iou = tf.where(chosen, iou, 0.0)  # a place chosen by two boxes answers for that which it overlaps more
     match = tf.argmax(iou, 2, tf.int32)
     positive = tf.reduce_any(chosen, 2)
     fit = tf.where(tf.one_hot(match, tf.shape(labels)[1], on_value=True, off_value=False) & chosen, fit, 0.0)
+    # t / max t of the box: the best place is 1 ...
     share = fit / tf.maximum(tf.reduce_max(fit, 1, keepdims=True), 1e-30)
+    # ... times the box's largest IoU: t-hat of Feng 2021, section 3.2.2
     score = tf.reduce_max(share * tf.reduce_max(iou, 1, keepdims=True), 2)
     beside = tf.reduce_any(inside & (labels == IGNORED)[:, None], 2)
     found = tf.where(

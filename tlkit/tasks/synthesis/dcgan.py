@@ -50,6 +50,7 @@ class PixelNorm(layers.Layer):
 
     def call(self, x):
         """Float [..., f] -> the same shape."""
+        # a / sqrt(mean a^2 + eps); 1e-6 and not the paper's 1e-8, which float16 rounds to 0
         return x * tf.math.rsqrt(tf.reduce_mean(tf.square(x), -1, keepdims=True) + 1e-6)
 
 
@@ -60,8 +61,8 @@ def doubled_kernel(kernel: tf.Tensor) -> tf.Tensor:
     image is a transposed convolution with the 3x3 kernel smeared by that square.
     """
     flipped = tf.pad(tf.transpose(kernel[::-1, ::-1], [0, 1, 3, 2]), [[0, 1], [0, 1], [0, 0], [0, 0]])
-    smeared = flipped + tf.roll(flipped, 1, 0)
-    return smeared + tf.roll(smeared, 1, 1)
+    smeared = flipped + tf.roll(flipped, 1, 0)  # each tap falls on two pixels of the enlarged image, a row
+    return smeared + tf.roll(smeared, 1, 1)  # ... and a column apart: 3x3 * 2x2 = 4x4
 
 
 def upsampled_convolution(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

@@ -96,6 +96,7 @@ def _move(images: tf.Tensor, seed: tf.Tensor, p: tf.Tensor, policy: Sequence[str
         images = tf.where(odd, tf.transpose(images, [0, 2, 1, 3]), images)
     chosen_rows = tf.one_hot(rows, side, dtype=images.dtype)
     chosen_columns = tf.one_hot(columns, side, dtype=images.dtype)
+    # rows x image x columns': differentiable in the pixels, not in the moves
     return tf.einsum("bri,bijc,bkj->brkc", chosen_rows, images, chosen_columns)
 
 
@@ -114,7 +115,9 @@ def _recolour(images: tf.Tensor, seed: tf.Tensor, p: tf.Tensor) -> tf.Tensor:
 
     images += drawn(0, 0.5)
     if images.shape[-1] > 1:
+        # saturation: away from the pixel's own grey
         images += (images - tf.reduce_mean(images, -1, keepdims=True)) * drawn(1, 1.0)
+    # contrast: away from the image's mean
     return images + (images - tf.reduce_mean(images, [1, 2, 3], keepdims=True)) * drawn(2, 0.5)
 
 

@@ -169,11 +169,13 @@ class Gan(keras.Model):
     def gradients(self, reals: tf.Tensor, labels: tf.Tensor) -> Gradients:
         """Losses and gradients of both networks in the step that is next; nothing changes."""
         play, seed = self.play, fold(tf.constant([self.seed % 2**31, 0], tf.int32), self.step.value)
+        # the same kind of change for both (Zhao 2020, equations 1 to 3): what differs is seen
         reals = augment(reals, fold(seed, 0), self.p.value, play.augmentation)
         latents = tf.random.stateless_normal([tf.shape(reals)[0], self.generator.latent], fold(seed, 1))
         with tf.GradientTape(persistent=True) as tape:
             sampled = self.generator.sample(latents, labels, fold(seed, 2), play.mixing)
             changed = augment(tf.tanh(sampled), fold(seed, 3), self.p.value, play.augmentation)
+            # one pass serves both losses: equal weights, simultaneous steps
             on_fake = self.discriminator(changed, labels, training=True)
             on_real = self.discriminator(reals, labels, training=True)
             discriminator_loss, generator_loss = losses(on_real, on_fake, play.loss)
@@ -215,9 +217,12 @@ class Gan(keras.Model):
             with tf.GradientTape() as outer:
                 with tf.GradientTape() as inner:
                     inner.watch(reals)
+                    # the sum's gradient holds each image's own: none depends on another
                     score = tf.reduce_sum(self.discriminator(reals, labels, training=True))
                 slope = tf.cast(inner.gradient(score, reals), tf.float32)
+                # E |grad D(x)|^2 (Mescheder 2018, equation 9), over pixels in -1..1
                 squared = tf.reduce_mean(tf.reduce_sum(tf.square(slope), [1, 2, 3]))
+                # gamma / 2, and times the steps that go without (lazy: Karras 2020, appendix B)
                 loss = self.discriminator_optimizer.scale_loss(squared * (play.r1 * 0.5 * play.r1_every))
             more = outer.gradient(loss, self.discriminator.trainable_variables)
             # the last bias does not bend the score: its gradient is None
@@ -237,6 +242,7 @@ class Gan(keras.Model):
             return
         due = (self.step.value + 1) % play.ada_every == 0
         signs = self.signs.value + sign_real
+        # r_t = E[sign D(real)] (Karras 2020 ADA, equation 1) against its target; p crosses 0..1 in ada_images
         move = tf.sign(signs / play.ada_every - play.ada) * (play.batch * play.ada_every / play.ada_images)
         moved = tf.clip_by_value(self.p.value + move, 0.0, play.p_max)
         self.p.assign(tf.where(due, moved, self.p.value))
@@ -247,7 +253,9 @@ class Gan(keras.Model):
         self.step.assign_add(1)
         play = self.play
         seen = tf.cast(self.step.value, tf.float32) * play.batch
+        # half-life in images, short at first, so that the average does not remember the first draw
         half = tf.maximum(tf.minimum(tf.constant(play.ema, tf.float32), seen * play.ema_rampup), 1e-3)
+        # share of the new weights in this step: after `half` images half is left of the old
         part = 1.0 - tf.pow(0.5, play.batch / half)
         for kept, new in zip(self.average.variables, self.generator.variables, strict=True):
             kept.assign_add(tf.cast(part, kept.dtype) * (new.value - kept.value))
@@ -278,9 +286,12 @@ class Gan(keras.Model):
 def losses(on_real: tf.Tensor, on_fake: tf.Tensor, kind: str) -> tuple[tf.Tensor, tf.Tensor]:
     """The discriminator's and the generator's loss of scores float32 [n]."""
     if kind == "hinge":
+        # Lim 2017, section 3: beyond the margin nothing is learned
         discriminator = tf.reduce_mean(tf.nn.relu(1 - on_real)) + tf.reduce_mean(tf.nn.relu(1 + on_fake))
         return discriminator, -tf.reduce_mean(on_fake)
+    # -log D(x) - log(1 - D(G(z))) of logits (Goodfellow 2014, equation 1): softplus(-a) = -log sigmoid(a)
     discriminator = tf.reduce_mean(tf.nn.softplus(-on_real)) + tf.reduce_mean(tf.nn.softplus(on_fake))
+    # -log D(G(z)), which has a slope where the discriminator wins (section 3)
     return discriminator, tf.reduce_mean(tf.nn.softplus(-on_fake))
 
 

@@ -135,6 +135,7 @@ class Synthesis(layers.Layer):
                 x = layer(x, w[:, number], seed)
                 number += 1
             sampled = painter.biased(painter(x, w[:, number - 1]))
+            # skip connections: each level adds its image to the enlarged sum (Karras 2020, figure 7b)
             image = sampled if image is None else enlarged(image) + sampled
         return tf.cast(image, tf.float32)
 
@@ -187,7 +188,7 @@ class StyleGenerator(GanNetwork):
         w = tf.cast(self.mapping(latents, labels), tf.float32)
         mean = tf.gather(self.mean_w.value, labels) if self.classes else self.mean_w.value
         mean = tf.cast(mean, tf.float32)
-        return mean + (w - mean) * truncation
+        return mean + (w - mean) * truncation  # w' = mean + psi (w - mean) (Karras 2019, appendix B)
 
     def spread(self, w):
         """[n, d] -> [n, layers, d]: the same w for each layer."""
@@ -207,6 +208,7 @@ class StyleGenerator(GanNetwork):
         self._follow(w, labels)
         count = tf.shape(latents)[0]
         other = self.mapping(tf.random.stateless_normal(tf.shape(latents), fold(seed, 1)), labels)
+        # the first layer that follows the second w: never layer 0, which would be no mixing
         crossing = tf.random.stateless_uniform([count, 1], fold(seed, 2), 1, self.layers_in_all, tf.int32)
         mixed = tf.random.stateless_uniform([count, 1], fold(seed, 3)) < mixing
         second = (tf.range(self.layers_in_all)[None] >= crossing) & mixed
@@ -262,6 +264,7 @@ class StyleDiscriminator(GanNetwork):
         x = tf.cast(images, self.compute_dtype)
         for number, (layer, keep) in enumerate(self.down):
             x = activated(layer(x if not number else blurred(x)))
+            # the sum of two of equal variance has twice it: 1 / sqrt(2) (Karras 2020, section 4.1)
             x = (x + activated(keep(x))) * tf.cast(0.5**0.5, x.dtype)
         x = activated(self.last(self.deviation(x)))
         x = tf.cast(tf.reshape(x, [tf.shape(x)[0], STEM * STEM * x.shape[3]]), tf.float32)

@@ -23,12 +23,13 @@ NOISE_RATE = 0.1  # of the learning rate: a strength that learns fast drowns the
 
 def activated(x: tf.Tensor, gain: float = GAIN) -> tf.Tensor:
     """LeakyReLU(0.2) times the gain that keeps the variance."""
+    # halving the variance is what a rectifier does to a symmetric input: sqrt(2) undoes it
     return tf.nn.leaky_relu(x, SLOPE) * tf.cast(gain, x.dtype)
 
 
 def blurred(x: tf.Tensor, stride: int = 1) -> tf.Tensor:
     """Float [b, h, w, f] filtered by [1, 2, 1] x [1, 2, 1] / 16: no frequency is folded (Zhang 2019)."""
-    line = np.array([1.0, 2.0, 1.0]) / 4
+    line = np.array([1.0, 2.0, 1.0]) / 4  # binomial: its response is zero at the highest frequency
     kernel = np.tile(np.outer(line, line)[:, :, None, None], [1, 1, x.shape[-1], 1])
     return tf.nn.depthwise_conv2d(x, tf.constant(kernel, x.dtype), [1, stride, stride, 1], "SAME")
 
@@ -58,7 +59,10 @@ class Equalised(layers.Layer):
 
     def make(self, shape: tuple[int, ...]) -> None:
         """Make the kernel (its last axis are the outputs) and the bias."""
+        # He's constant 1 / sqrt(fan-in), at run time and not in the draw: Adam's step, which has no scale,
+        # is then the same share of every layer's weights (Karras 2018, section 4.1)
         self.scale = self.gain * self.rate / float(np.sqrt(np.prod(shape[:-1])))
+        # stored / rate, used * rate: the same function, steps times rate
         normal = keras.initializers.RandomNormal(0, 1 / self.rate)
         self.kernel = self.add_weight(shape=shape, initializer=normal, name="kernel")
         self.bias: Any = None
@@ -154,12 +158,16 @@ class ModulatedConvolution(Equalised):
 
     def call(self, x, w):
         """Float [b, h, h, i] and w [b, d] -> [b, h or 2h, ., filters], without bias."""
-        style, kernel = self.affine(w), self.scaled_kernel()
+        style, kernel = self.affine(w), self.scaled_kernel()  # s = A(w), one factor an input feature
+        # w' = s_i w (Karras 2020, equation 1), moved from the kernel to what it is applied to
         x *= style[:, None, None]
+        # enlarging by nearest neighbour leaves blocks; the blur takes their frequencies out
         x = blurred(upsampled_convolution(x, kernel)) if self.up else tf.nn.conv2d(x, kernel, 1, "SAME")
         if not self.demodulate:
             return x
+        # sums over the kernel's window in float32: squares of float16 would overflow
         squares = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), [0, 1])  # [i, o]
+        # 1 / sigma_j, sigma_j^2 = sum_i s_i^2 sum_k w_ijk^2 (Karras 2020, equations 2 and 3)
         norm = tf.math.rsqrt(tf.matmul(tf.square(tf.cast(style, tf.float32)), squares) + 1e-8)
         return x * tf.cast(norm, x.dtype)[:, None, None]
 
@@ -185,6 +193,7 @@ class StyledLayer(layers.Layer):
     def call(self, x, w, seed=None):
         """Float [b, h, h, i], w [b, d] and a noise seed (see `noise`) -> [b, h or 2h, ., filters]."""
         x = self.convolution(x, w)
+        # one map for all features, as in Karras 2020; a strength a feature was Karras 2019
         grain = tf.cast(noise(tf.shape(x)[0], x.shape[1], seed, self.number), x.dtype)
         strength = tf.convert_to_tensor(self.strength) * tf.cast(NOISE_RATE, x.dtype)
         return activated(self.convolution.biased(x + grain * strength))
@@ -232,8 +241,10 @@ class MinibatchDeviation(layers.Layer):
         count, side = tf.shape(x)[0], x.shape[1]
         group = tf.where(count % self.group == 0, self.group, count)
         y = tf.cast(tf.reshape(x, [group, -1, side, side, x.shape[3]]), tf.float32)
+        # 1: over the images of a group, for each feature and pixel
         deviation = tf.sqrt(tf.math.reduce_variance(y, 0) + 1e-8)
-        spread = tf.reduce_mean(deviation, [1, 2, 3])  # [groups]
+        spread = tf.reduce_mean(deviation, [1, 2, 3])  # [groups]  # 2: one number a group
+        # 3: a constant map for each image; `reshape` put images i, i + n / group, ... in a group
         filled = tf.tile(spread, [group])[:, None, None, None] * tf.ones([1, side, side, 1])
         return tf.concat([x, tf.cast(filled, x.dtype)], -1)
 
