@@ -197,7 +197,7 @@ def evaluation(pairs: int, count: int) -> list[Comparison]:
     }
     took = in_turn(ways, pairs)
     same = abs(bare_pycocotools(truth, found) - (coco_measures(truth, found)["AP"] or 0.0))
-    note = f"{sum(map(len, truth.xyxy))} objects, {sum(map(len, found.scores))} detections; difference of AP {same:.1g}."
+    note = f"{sum(map(len, truth.xyxy))} objects, {sum(len(one.scores) for one in found)} detections; difference of AP {same:.1g}."
     return [
         Comparison(f"COCO measures of {count:,} images / bare pycocotools", "s", took["rival"], took["measures"], 0.3, note=note),
         Comparison(f"all measures with intervals of {count:,} images / bare pycocotools", "s", took["rival"], took["report"], note=note),
@@ -207,7 +207,7 @@ def evaluation(pairs: int, count: int) -> list[Comparison]:
 def made_detections(count: int) -> tuple[Any, Any]:
     """0 to 4 objects an image, most of them found, and false alarms."""
     from tlkit.data.boxes.dataset import Boxes
-    from tlkit.tasks.detection.metrics.matching import Detections
+    from tlkit.tasks.detection.detections import Detections
 
     random = np.random.default_rng(0)
     xyxy, labels, found = [], [], []
@@ -223,7 +223,7 @@ def made_detections(count: int) -> tuple[Any, Any]:
         boxes = np.concatenate([shaken, np.concatenate([other, other + wide], 1)]).astype(np.float32)
         kinds = np.concatenate([labels[-1][hits], random.integers(0, len(NAMES), alarms)]).astype(np.int32)
         scores = np.concatenate([random.beta(4, 2, int(hits.sum())), random.beta(1, 5, alarms)])
-        found.append((boxes, scores.astype(np.float32), kinds))
+        found.append(Detections(boxes, scores.astype(np.float32), kinds))
     truth = Boxes(
         source="made",
         root=Path(),
@@ -236,7 +236,7 @@ def made_detections(count: int) -> tuple[Any, Any]:
         groups=(None,) * count,
         parts=(None,) * count,
     )
-    return truth, Detections(*(tuple(values) for values in zip(*found, strict=True)))
+    return truth, found
 
 
 def bare_pycocotools(truth: Any, found: Any) -> float:

@@ -11,7 +11,9 @@ from PIL import Image
 from tlkit.data.boxes.dataset import intersections
 from tlkit.engine.reporting import lettering
 from tlkit.engine.reporting.lettering import OWN, font_of, places, writable
-from tlkit.tasks.detection.reporting.files import Drawn, draw_boxes
+from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.reporting.drawing import OnImage, draw_boxes
+from tlkit.tasks.detection.reporting.files import framed
 from tlkit.tasks.detection.reporting.plots import labelled_batch
 
 
@@ -25,6 +27,14 @@ def only_own(monkeypatch):
     yield
     for cached in (lettering._font, lettering._installed):
         cached.cache_clear()
+
+
+def drawn(pixels, boxes, classes):
+    """The pixels with boxes of the first class."""
+    image, number = Image.fromarray(pixels), len(boxes)
+    found = Detections(np.array(boxes, float), np.full(number, 0.5), np.zeros(number, np.int32))
+    draw_boxes(OnImage(image), framed(found, classes))
+    return np.asarray(image)
 
 
 def test_a_name_that_no_font_can_write_is_its_number(only_own):
@@ -44,12 +54,9 @@ def test_chinese_names_are_letters_and_not_empty_squares():
     assert name.get_fontfamily() == ["DejaVu Sans", found.family]
     pixels = np.full((200, 200, 3), 128, np.uint8)
     box = [[20.0, 80.0, 180.0, 180.0]]
-    first, second = (
-        np.asarray(draw_boxes(pixels, Drawn("a", box, [0.5], [name]), names[:1] * 2))
-        for name in names[:1] * 2
-    )
+    first, second = (drawn(pixels, box, names[:1]) for _ in range(2))
     assert (first == second).all()
-    other = np.asarray(draw_boxes(pixels, Drawn("a", box, [0.5], ["血小板"]), ("血小板", "红细胞")))
+    other = drawn(pixels, box, ("血小板", "红细胞"))
     assert (first != other).any()  # empty squares would be alike
 
 
@@ -97,7 +104,6 @@ def boxes_around(left, top, side):
 def test_a_name_without_a_place_is_left_out():
     boxes = np.array([[x, y, x + 10, y + 10] for x in range(0, 200, 10) for y in range(0, 200, 10)])
     assert places(boxes, [(30, 10)] * len(boxes), (200, 200)) == [None] * len(boxes)
-    names = Drawn("a", boxes.astype(float).tolist(), [0.5] * len(boxes), ["cell"] * len(boxes))
-    pixels = np.asarray(draw_boxes(np.zeros((200, 200, 3), np.uint8), names, ("cell",)))
+    pixels = drawn(np.zeros((200, 200, 3), np.uint8), boxes, ("cell",))
     assert Image.fromarray(pixels).size == (200, 200)
     assert (pixels[4:6, 4:6] == 0).all()  # the cells are still to be seen

@@ -15,7 +15,6 @@ from tlkit.data.xray.bags import write_bags
 from tlkit.engine.training.settings import Phase
 from tlkit.tasks.detection.build import build_retinanet, build_yolov8
 from tlkit.tasks.detection.fit import EVALUATED, fit_detector
-from tlkit.tasks.detection.metrics.matching import detections_of_images
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import DetectorFitting
@@ -48,7 +47,7 @@ def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_pa
     detector, _ = build(eight.class_names, SIZE, backbone, weights)
 
     def evaluator(found, boxes):
-        return {"AP50": coco_measures(boxes, detections_of_images(found))["AP50"] or 0.0}
+        return {"AP50": coco_measures(boxes, found)["AP50"] or 0.0}
 
     learned_and_judged = SimpleNamespace(take=lambda _part: eight)
     fitting = DetectorFitting(batch=8, judge_every=50, patience=100)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tlkit.data.boxes.dataset import Boxes
-from tlkit.tasks.detection.metrics.matching import Detections
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.studies import gains as benefit
 from tlkit.tasks.studies.detection_gains import (
@@ -43,15 +43,16 @@ def draw_images(labels: list[list[int]]) -> Boxes:
     )
 
 
-def said(truth: Boxes, found: list[int], alarms: list[int] = ()) -> Detections:
+def said(truth: Boxes, found: list[int], alarms: list[int] = ()) -> list[Detections]:
     """A detector that finds all objects of some images (0.9) and sees guns that are not there on others (0.95)."""
-    boxes, scores, labels = [], [], []
+    answers = []
     for i, (own, kinds) in enumerate(zip(truth.xyxy, truth.labels, strict=True)):
         hit, wrong = i in found, i in alarms
-        boxes.append(np.concatenate([own if hit else NONE, BOX + 150 if wrong else NONE]))
-        scores.append(np.array([0.9] * len(own) * hit + [0.95] * wrong, np.float32))
-        labels.append(np.array([*(kinds.tolist() if hit else []), *[0] * wrong], np.int32))
-    return Detections(tuple(boxes), tuple(scores), tuple(labels))
+        boxes = np.concatenate([own if hit else NONE, BOX + 150 if wrong else NONE])
+        scores = np.array([0.9] * len(own) * hit + [0.95] * wrong, np.float32)
+        labels = np.array([*(kinds.tolist() if hit else []), *[0] * wrong], np.int32)
+        answers.append(Detections(boxes, scores, labels))
+    return answers
 
 
 TRUTH = draw_images([[0], [0], [0], [0], [1], [1], [], [], [], []])
@@ -106,7 +107,7 @@ def test_the_draws_are_those_of_a_plain_loop_over_whole_groups(monkeypatch):
     gains = []
     for draw in draws:
         images = [i for g in range(9) for _ in range(draw[g]) for i in (2 * g, 2 * g + 1)]
-        plain, tip = (coco_measures(truth.take(images), found.take(images))["AP50"] for found in pair)
+        plain, tip = (coco_measures(truth.take(images), [found[i] for i in images])["AP50"] for found in pair)
         gains.append(tip - plain)
     np.testing.assert_allclose(cells[1].gains[MAIN].interval, np.quantile(gains, [0.025, 0.975]), atol=1e-6)
 
@@ -134,10 +135,10 @@ def test_detections_go_through_a_file_and_back_as_they_were():
     found = said(TRUTH, [0, 4], [6])
     back = from_rows(as_rows(found), len(TRUTH))
     for one, other in zip(found, back, strict=True):
-        for first, second in zip(one, other, strict=True):
+        for first, second in zip(one[:3], other[:3], strict=True):
             assert first.dtype == second.dtype
             np.testing.assert_array_equal(first, second)
-    assert [len(some) for some in from_rows(as_rows(said(TRUTH, [])), len(TRUTH)).scores] == [0] * 10
+    assert [len(one.scores) for one in from_rows(as_rows(said(TRUTH, [])), len(TRUTH))] == [0] * 10
 
 
 def test_the_chart_has_a_panel_for_each_measure():

@@ -16,7 +16,7 @@ from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
-    from tlkit.tasks.detection.metrics.matching import Detections
+    from tlkit.tasks.detection.detections import Detections
 
 BATCH = 8
 
@@ -117,16 +117,11 @@ def _titles(runs: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _found(run: Path, truth: Boxes) -> Detections:
+def _found(run: Path, truth: Boxes) -> list[Detections]:
     """What the run's SavedModel answers about each image."""
     import numpy as np
 
     served = load_detector(run)
     answers = ask(served, [truth.file(i) for i in range(len(truth))], BATCH, f"asking {run.name}")
-    from tlkit.tasks.detection.metrics.matching import Detections
-
-    return Detections(
-        tuple(one.boxes for one in answers),
-        tuple(one.scores for one in answers),
-        tuple(np.array([truth.class_names.index(name) for name in one.labels], np.int32) for one in answers),
-    )
+    order = np.array([truth.class_names.index(name) for name in served.classes], np.int32)
+    return [one._replace(labels=order[one.labels]) for one in answers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,8 +17,9 @@ from tlkit.errors import DataFault, UsageFault
 if TYPE_CHECKING:
     from tlkit.cli.inference import Files
     from tlkit.data.boxes.formats.coco import CocoIds
-    from tlkit.tasks.detection.reporting.files import Drawn, Numbers
-    from tlkit.tasks.detection.serving.saved_model import NamedFound, ServedDetector
+    from tlkit.tasks.detection.detections import Detections
+    from tlkit.tasks.detection.reporting.files import Numbers
+    from tlkit.tasks.detection.serving.saved_model import ServedDetector
 
 HEADER = ("path", "class", "score", "left", "top", "right", "bottom")
 
@@ -63,7 +65,7 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
         _check_new(asked.draw, asked.images)
     served = load_detector(asked.run)
     skipped: list[tuple[str, str]] | None = [] if skip_bad else None
-    found = [drawn(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
+    found = [shown(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
     if asked.draw:
         _draw(asked, found, served.classes, threshold, ids)
     if form == "json":
@@ -75,7 +77,7 @@ def tell_boxes(asked: Asked, form: str, *, batch: int, skip_bad: bool) -> None:
     left_out(skipped, say=True)
     if asked.threshold is None:
         Console().say(f"Boxes from a score of {threshold:.2f} on; --threshold takes others.")
-    rows = [row for one in found for row in _rows(one)]
+    rows = [row for one in found for row in _rows(one, served.classes)]
     if form == "csv":
         show_csv(HEADER, rows, safe=asked.csv_safe)
     else:
@@ -116,22 +118,14 @@ def load_detector(run: Path) -> ServedDetector:
     return detector_serving.ServedDetector.load(run)
 
 
-def drawn(one: NamedFound, threshold: float) -> Drawn:
+def shown(found: Detections, threshold: float) -> Detections:
     """What was found in a file, from a score on, rounded to what is shown; boxes without area are left out."""
-    from tlkit.tasks.detection.reporting.files import Drawn
-
-    boxes = [[round(float(value), 2) for value in box] for box in one.boxes]
-    kept = [
-        i
-        for i, (left, top, right, bottom) in enumerate(boxes)
-        if one.scores[i] >= threshold and right > left and bottom > top
-    ]
-    return Drawn(
-        one.path,
-        [boxes[i] for i in kept],
-        [round(float(one.scores[i]), 6) for i in kept],
-        [one.labels[i] for i in kept],
+    kept = found.above(threshold)
+    rounded = kept._replace(
+        boxes=kept.boxes.astype(float).round(2), scores=kept.scores.astype(float).round(6)
     )
+    left, top, right, bottom = rounded.boxes.T
+    return rounded.take((right > left) & (bottom > top))
 
 
 def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
@@ -170,7 +164,7 @@ def _asked_files(asked: Asked) -> tuple[Files, CocoIds | None]:
 
 
 def _numbers(
-    asked: Asked, found: list[Drawn], classes: tuple[str, ...], ids: CocoIds | None
+    asked: Asked, found: list[Detections], classes: tuple[str, ...], ids: CocoIds | None
 ) -> Numbers | None:
     """The numbers of the file for images and classes, said; None where there is no file, or a folder's lacks some.
 
@@ -217,7 +211,7 @@ def _check_new(folder: Path, images: tuple[Path, ...]) -> None:
 
 
 def _draw(
-    asked: Asked, found: list[Drawn], classes: tuple[str, ...], threshold: float, ids: CocoIds | None
+    asked: Asked, found: list[Detections], classes: tuple[str, ...], threshold: float, ids: CocoIds | None
 ) -> None:
     from tlkit.tasks.detection.reporting.files import write_found
 
@@ -235,7 +229,7 @@ def _draw(
 
 def _show_json(
     asked: Asked,
-    found: list[Drawn],
+    found: list[Detections],
     classes: tuple[str, ...],
     threshold: float,
     others: dict[str, list[Any]],
@@ -243,7 +237,9 @@ def _show_json(
     predictions = [
         {
             "path": one.path,
-            "boxes": [dict(zip(HEADER[1:], row[1:], strict=True)) for row in _rows(one) if one.labels],
+            "boxes": [
+                dict(zip(HEADER[1:], row[1:], strict=True)) for row in _rows(one, classes) if len(one.labels)
+            ],
         }
         for one in found
     ]
@@ -251,11 +247,11 @@ def _show_json(
     show({**outcome, **others, "drawn": asked.draw}, as_json=True)
 
 
-def _rows(one: Drawn) -> list[list[Any]]:
+def _rows(one: Detections, classes: Sequence[str]) -> list[list[Any]]:
     """A row for each box, by `HEADER`; one without a box for an image that has none."""
     rows = [
-        [one.path, label, score, *box]
-        for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
+        [one.path, classes[label], score, *box]
+        for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True)
     ]
     return rows or [[one.path, *[None] * (len(HEADER) - 1)]]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.tasks.detection.build import AnyDetector
-from tlkit.tasks.detection.metrics.matching import Detections, detections_of_images
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import LEAST_SCORE, Detecting
 
@@ -24,7 +24,7 @@ def found_on(
     detecting: Detecting | None = None,
     batch: int = 8,
     told: Callable[[int], None] = lambda _done: None,
-) -> Detections:
+) -> list[Detections]:
     """All that a detector says about the images of a data set, down to low scores.
 
     Args:
@@ -36,8 +36,8 @@ def found_on(
     """
     finder = Finder(detector, replace(detecting or Detecting(), threshold=LEAST_SCORE))
     step = max(_AT_ONCE // batch, 1) * batch
-    found: list = []
+    found: list[Detections] = []
     for start in range(0, len(boxes), step):
         found += finder.in_boxes(boxes.take(range(start, min(start + step, len(boxes)))), batch)
         told(len(found))
-    return detections_of_images(found)
+    return found

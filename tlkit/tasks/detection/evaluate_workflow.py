@@ -13,7 +13,7 @@ from tlkit.tasks.detection.settings import LEAST_SCORE, UNSET, USUAL_MOST, Detec
 if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
-    from tlkit.tasks.detection.metrics.matching import Detections
+    from tlkit.tasks.detection.detections import Detections
 
 
 def enough(split: BoxSplit, detecting: Detecting) -> Detecting:
@@ -63,7 +63,7 @@ def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detect
 
 def evaluate_test(
     run: Run, detector: Any, split: BoxSplit, detecting: Detecting, threshold: float, batch: int = 8
-) -> tuple[Boxes, Detections]:
+) -> tuple[Boxes, list[Detections]]:
     """Take the measures of the test part, with intervals over groups, draw the evidence and say the result.
 
     Args:
@@ -107,7 +107,9 @@ def evaluate_test(
     return test, found
 
 
-def _found(run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int) -> Detections:
+def _found(
+    run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int
+) -> list[Detections]:
     from tlkit.tasks.detection.evaluate import found_on
 
     with run.progress(text, len(boxes)) as step:

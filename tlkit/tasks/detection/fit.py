@@ -30,10 +30,11 @@ from tlkit.engine.training.fit import Keeper, Watchers, rate_of
 from tlkit.engine.training.settings import Phase
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, unfreeze_detector
-from tlkit.tasks.detection.predict import Detected, Found, original, select
+from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.predict import Detected, original, select
 from tlkit.tasks.detection.settings import LEAST_SCORE, USUAL_MOST, Detecting, DetectorFitting
 
-Evaluator = Callable[[list[Found], Boxes], dict[str, float]]
+Evaluator = Callable[[list[Detections], Boxes], dict[str, float]]
 MEASURE = "AP50"  # what an evaluator's best is chosen by
 EVALUATED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
 
@@ -236,7 +237,7 @@ class Evaluation:
         """Mean loss over the images, and the evaluator's measures (none without an evaluator)."""
         self.take_over()
         total = 0.0
-        found: list[Found] = []
+        found: list[Detections] = []
         for pixels, truth in self.batches:
             loss, detected = self.step(pixels, truth)
             total += float(loss) * len(detected.count)

@@ -19,6 +19,7 @@ from tlkit.data.images.decoding.decode import read_contents
 from tlkit.data.images.inspection import inspect_file
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.settings import Detecting
 
 
@@ -36,22 +37,6 @@ class Detected(NamedTuple):
     scores: tf.Tensor
     labels: tf.Tensor
     count: tf.Tensor
-
-
-class Found(NamedTuple):
-    """Detections of one image, the highest score first, in the image's own pixels.
-
-    Attributes:
-        path: The file, as given, with forward slashes.
-        boxes: float32 [m, 4]: left, top, right, bottom.
-        scores: float32 [m], 0..1.
-        labels: int32 [m].
-    """
-
-    path: str
-    boxes: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
 
 
 def select(xyxy: tf.Tensor, scores: tf.Tensor, detecting: Detecting) -> Detected:
@@ -110,7 +95,7 @@ class Finder:
 
     def in_files(
         self, paths: Sequence[Path | str], batch: int = 8, *, skipped: list[tuple[str, str]] | None = None
-    ) -> list[Found]:
+    ) -> list[Detections]:
         """Detections in the pixels of each file.
 
         Args:
@@ -121,7 +106,7 @@ class Finder:
         Raises:
             DataFault: A file cannot be used and there is no `skipped`; its message names the file.
         """
-        found: list[Found] = []
+        found: list[Detections] = []
         bad: list[tuple[str, str]] = []
         for start in range(0, len(paths), batch):
             chosen = [Path(path) for path in paths[start : start + batch]]
@@ -132,7 +117,7 @@ class Finder:
             skipped += bad
         return found
 
-    def _in_some(self, paths: Sequence[Path], bad: list[tuple[str, str]]) -> list[Found]:
+    def _in_some(self, paths: Sequence[Path], bad: list[tuple[str, str]]) -> list[Detections]:
         """One call for all; where a file breaks it, one call each, so that it can be named."""
         try:
             read = self.read(tf.constant([contents_of(path) for path in paths], tf.string))
@@ -145,9 +130,9 @@ class Finder:
         boxes = to_original(detected.boxes, read.scale, read.offset, read.sides)
         return unpadded([path.as_posix() for path in paths], detected._replace(boxes=boxes))
 
-    def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Found]:
+    def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Detections]:
         """Detections in every image of a data set, in the order of its paths."""
-        found: list[Found] = []
+        found: list[Detections] = []
         if not len(boxes):
             return found
         for pixels, _ in plain_box_batches(boxes, self.detector.size, batch):
@@ -157,19 +142,19 @@ class Finder:
 
 def predict_files(
     detector: AnyDetector, paths: Sequence[Path | str], detecting: Detecting | None = None, batch: int = 8
-) -> list[Found]:
+) -> list[Detections]:
     """Detections in the pixels of each file; see `Finder.in_files`."""
     return Finder(detector, detecting).in_files(paths, batch)
 
 
 def predict_boxes(
     detector: AnyDetector, boxes: Boxes, detecting: Detecting | None = None, batch: int = 8
-) -> list[Found]:
+) -> list[Detections]:
     """Detections in every image of a data set; see `Finder.in_boxes`."""
     return Finder(detector, detecting).in_boxes(boxes, batch)
 
 
-def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Found]:
+def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Detections]:
     """Detections of the images from `start` on, from the network's pixels to those of the files."""
     chosen = range(start, start + len(detected.count))
     sides = np.array([boxes.sizes[i] for i in chosen], np.float32)
@@ -177,11 +162,11 @@ def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Fo
     return unpadded([boxes.paths[i] for i in chosen], detected._replace(boxes=placed))
 
 
-def unpadded(paths: Sequence[str], detected: Detected) -> list[Found]:
-    """One `Found` an image."""
+def unpadded(paths: Sequence[str], detected: Detected) -> list[Detections]:
+    """Those of each image."""
     values = [np.asarray(value) for value in detected]
     return [
-        Found(path, boxes[:count], scores[:count], labels[:count])
+        Detections(boxes[:count], scores[:count], labels[:count], path)
         for path, boxes, scores, labels, count in zip(paths, *values, strict=True)
     ]
 

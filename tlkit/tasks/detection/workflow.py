@@ -362,10 +362,9 @@ def check_phases(phases: Sequence[Phase]) -> None:
 
 def by_precision(found: list, truth: Boxes, most: int = 100) -> dict[str, float]:
     """AP50 and AP of what a detector found: what the best epoch is chosen by."""
-    from tlkit.tasks.detection.metrics.matching import detections_of_images
     from tlkit.tasks.detection.metrics.summary import coco_measures
 
-    measured = coco_measures(truth, detections_of_images(found), most)
+    measured = coco_measures(truth, found, most)
     return {name: measured[name] or 0.0 for name in ("AP50", "AP")}
 
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tlkit.data.boxes.dataset import Boxes
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.coco import COCO_MOST, coco_matches
-from tlkit.tasks.detection.metrics.matching import Detections, ranked
+from tlkit.tasks.detection.metrics.matching import all_labels, all_scores, ranked
 from tlkit.tasks.detection.metrics.summary import RATES, Matched, resampled_measures
 from tlkit.tasks.studies.gains import Cell, compared, members_and_draws, over_repeats
 
@@ -23,7 +24,7 @@ SCREENING = tuple(f"recall@{rate:g}" for rate in RATES)  # at so many false alar
 def measure_detection_benefit(
     truth: Boxes,
     groups: Sequence[str],
-    answers: Mapping[tuple[int, str], Sequence[Detections]],
+    answers: Mapping[tuple[int, str], Sequence[Sequence[Detections]]],
     *,
     seed: int = 0,
     most: int = COCO_MOST,
@@ -58,25 +59,25 @@ def evaluated_classes(truth: Boxes) -> list[str]:
 
 
 def _resampled(
-    truth: Boxes, found: Detections, members: np.ndarray, draws: np.ndarray, most: int
+    truth: Boxes, found: Sequence[Detections], members: np.ndarray, draws: np.ndarray, most: int
 ) -> dict[str, np.ndarray]:
     matched = Matched(truth, coco_matches(truth, found, most), ranked(truth, found), members)
     return resampled_measures(matched, draws)
 
 
-def as_rows(found: Detections) -> np.ndarray:
+def as_rows(found: Sequence[Detections]) -> np.ndarray:
     """One float64 array [d, 7] of image, left, top, right, bottom, score, label: to be kept in one file."""
-    image = np.repeat(np.arange(len(found.boxes)), [len(scores) for scores in found.scores])
-    boxes = np.concatenate([np.zeros((0, 4)), *found.boxes])
-    scores, labels = (np.concatenate([np.zeros(0), *values]) for values in (found.scores, found.labels))
-    return np.column_stack([image, boxes, scores, labels]).astype(np.float64)
+    image = np.repeat(np.arange(len(found)), [len(one.scores) for one in found])
+    boxes = np.concatenate([np.zeros((0, 4)), *(one.boxes for one in found)])
+    return np.column_stack([image, boxes, all_scores(found), all_labels(found)]).astype(np.float64)
 
 
-def from_rows(rows: np.ndarray, images: int) -> Detections:
+def from_rows(rows: np.ndarray, images: int) -> list[Detections]:
     """What `as_rows` was made of, for so many images."""
     own = [rows[rows[:, 0] == i] for i in range(images)]
-    return Detections(
-        tuple(some[:, 1:5].astype(np.float32) for some in own),
-        tuple(some[:, 5].astype(np.float32) for some in own),
-        tuple(some[:, 6].astype(np.int32) for some in own),
-    )
+    return [
+        Detections(
+            some[:, 1:5].astype(np.float32), some[:, 5].astype(np.float32), some[:, 6].astype(np.int32)
+        )
+        for some in own
+    ]

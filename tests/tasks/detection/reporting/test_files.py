@@ -14,10 +14,24 @@ from tlkit.data.boxes.dataset import read_boxes
 from tlkit.data.boxes.formats.coco import read_coco_ids
 from tlkit.engine.reporting.style import COLOURS
 from tlkit.errors import RunFailed
-from tlkit.tasks.detection.reporting.files import Drawn, Numbers, draw_boxes, drawn_names, write_found
+from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.reporting.drawing import OnImage, draw_boxes
+from tlkit.tasks.detection.reporting.files import Numbers, drawn_names, framed, write_found
 
 CLASSES = ("gun", "knife")
 GREY = np.full((90, 120, 3), 128, np.uint8)
+
+
+def found_in(path, boxes=(), scores=(), labels=()):
+    return Detections(
+        np.array(boxes, float).reshape(-1, 4), np.array(scores, float), np.array(labels, np.int32), path
+    )
+
+
+def drawn(pixels, one):
+    image = Image.fromarray(pixels)
+    draw_boxes(OnImage(image), framed(one, CLASSES))
+    return np.asarray(image)
 
 
 def opened(file):
@@ -40,8 +54,8 @@ def test_names_follow_the_folders_and_never_meet(tmp_path, monkeypatch):
 
 
 def test_a_frame_stands_around_the_pixels_of_its_box():
-    one = Drawn("a.png", [[30.0, 40.0, 60.0, 70.0]], [0.75], ["knife"])
-    pixels = np.asarray(draw_boxes(GREY, one, CLASSES))
+    one = found_in("a.png", [[30.0, 40.0, 60.0, 70.0]], [0.75], [1])
+    pixels = drawn(GREY, one)
     colour = ImageColor.getrgb(COLOURS[1])
     assert (pixels[40:70, 30:60] == 128).all()  # nothing of the object is hidden
     for row, column in ((70, 45), (55, 29), (55, 60), (70, 29)):
@@ -54,15 +68,13 @@ def test_a_frame_stands_around_the_pixels_of_its_box():
 
 def test_the_surest_lies_on_top_and_all_stays_inside():
     same = [[0.0, 0.0, 120.0, 90.0]] * 2
-    one = Drawn("a.png", same, [0.9, 0.2], ["gun", "knife"])
-    pixels = np.asarray(draw_boxes(GREY, one, CLASSES))
+    one = found_in("a.png", same, [0.9, 0.2], [0, 1])
+    pixels = drawn(GREY, one)
     assert pixels.shape == (90, 120, 3)
     assert tuple(pixels[60, 0]) == ImageColor.getrgb(COLOURS[0])
     assert tuple(pixels[89, 119]) == ImageColor.getrgb(COLOURS[0])
-    tiny = draw_boxes(
-        np.zeros((4, 4, 3), np.uint8), Drawn("b", [[1.0, 1.0, 1.4, 1.4]], [1.0], ["gun"]), CLASSES
-    )
-    assert tiny.size == (4, 4)
+    tiny = drawn(np.zeros((4, 4, 3), np.uint8), found_in("b", [[1.0, 1.0, 1.4, 1.4]], [1.0], [0]))
+    assert tiny.shape == (4, 4, 3)
 
 
 @pytest.fixture
@@ -79,9 +91,9 @@ def files(tmp_path):
 
 def test_what_is_written(files, tmp_path):
     found = [
-        Drawn(files[0], [[1.5, 100.0, 20.25, 119.0], [2.0, 2.0, 8.0, 8.0]], [0.9, 0.5], ["knife", "gun"]),
-        Drawn(files[1], [], [], []),
-        Drawn(files[2], [[0.0, 0.0, 120.0, 90.0]], [0.25], ["gun"]),
+        found_in(files[0], [[1.5, 100.0, 20.25, 119.0], [2.0, 2.0, 8.0, 8.0]], [0.9, 0.5], [1, 0]),
+        found_in(files[1]),
+        found_in(files[2], [[0.0, 0.0, 120.0, 90.0]], [0.25], [0]),
     ]
     out, done = tmp_path / "out", []
     write_found(found, CLASSES, out, {"description": "a test"}, done.append)
@@ -125,7 +137,7 @@ def test_numbers_of_another_file(files, tmp_path, capsys):
     from pycocotools.cocoeval import COCOeval
 
     boxes = [[2.0, 2.0, 8.0, 8.0], [10.0, 10.0, 60.0, 40.0]]
-    found = [Drawn(files[0], boxes[:1], [0.9], ["knife"]), Drawn(files[1], boxes[1:], [0.8], ["gun"])]
+    found = [found_in(files[0], boxes[:1], [0.9], [1]), found_in(files[1], boxes[1:], [0.8], [0])]
     own = {
         "images": [{"id": 70, "file_name": "turned.jpg"}, {"id": 30, "file_name": "deep.png"}],
         "categories": [{"id": 8, "name": "Gun"}, {"id": 3, "name": "knife"}],
@@ -159,9 +171,9 @@ def test_a_folder_appears_whole_or_not_at_all(files, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_found([Drawn(files[0], [], [], [])], CLASSES, tmp_path / "out", {}, stop)
+        write_found([found_in(files[0])], CLASSES, tmp_path / "out", {}, stop)
     assert [file.name for file in tmp_path.iterdir()] == ["in"]
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(RunFailed, match="cannot be written"):
-        write_found([Drawn(files[0], [], [], [])], CLASSES, tmp_path / "taken", {})
+        write_found([found_in(files[0])], CLASSES, tmp_path / "taken", {})
     assert (tmp_path / "taken").read_text() == "a file"

@@ -11,8 +11,10 @@ from PIL import Image
 from tlkit.data.boxes.dataset import read_boxes
 from tlkit.engine.reporting import style
 from tlkit.errors import DataFault
-from tlkit.tasks.detection.metrics.matching import Detections
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.reporting import plots as shown
+
+NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
 
 
 @pytest.fixture
@@ -26,15 +28,16 @@ def case(tmp_path):
         "image,left,top,right,bottom,class,difficult\n"
         "a.png,10,20,30,40,gun,0\na.png,60,20,80,40,gun,1\nb.png,10,20,30,40,knife,0\nc.png,,,,,,\n"
     )
-    found = Detections(
-        (
-            np.array([[10, 20, 30, 40], [60, 20, 80, 40]], np.float32),
-            np.array([[50, 5, 90, 55], [1, 1, 3, 3]], np.float32),
-            np.zeros((0, 4), np.float32),
+    guns = np.zeros(2, np.int32)
+    found = [
+        Detections(
+            np.array([[10, 20, 30, 40], [60, 20, 80, 40]], np.float32), np.array([0.9, 0.8], np.float32), guns
         ),
-        (np.array([0.9, 0.8], np.float32), np.array([0.7, 0.1], np.float32), np.zeros(0, np.float32)),
-        (np.array([0, 0], np.int32), np.array([0, 0], np.int32), np.zeros(0, np.int32)),
-    )
+        Detections(
+            np.array([[50, 5, 90, 55], [1, 1, 3, 3]], np.float32), np.array([0.7, 0.1], np.float32), guns
+        ),
+        NOTHING,
+    ]
     return read_boxes(tmp_path), found
 
 
@@ -80,18 +83,15 @@ def test_the_worst_come_first_and_the_good_not_at_all(case):
     figure = shown.worst_images(truth, found, 0.5)
     assert figure.axes[0].get_xlabel() == "b.png"
     assert len(figure.axes[0].images) == 1
-    quiet = shown.worst_images(truth.take([0, 2]), found.take([0, 2]), 0.5)
+    quiet = shown.worst_images(truth.take([0, 2]), found[::2], 0.5)
     assert "Nothing is missed" in quiet.texts[0].get_text()
 
 
 def test_a_crowd_names_only_false_alarms(case):
     truth, _ = case
     many = np.array([[x, y, x + 8, y + 8] for x in range(0, 90, 10) for y in (0, 20)], np.float32)
-    found = Detections(
-        (many, *(np.zeros((0, 4), np.float32),) * 2),
-        (np.linspace(0.6, 0.9, 18, dtype=np.float32), *(np.zeros(0, np.float32),) * 2),
-        (np.zeros(18, np.int32), *(np.zeros(0, np.int32),) * 2),
-    )
+    scores = np.linspace(0.6, 0.9, 18, dtype=np.float32)
+    found = [Detections(many, scores, np.zeros(18, np.int32)), NOTHING, NOTHING]
     axes = shown.beside_truth(truth, {"ours": (found, 0.5)}, [0]).axes[1]
     assert len(frames(axes)) == 19
     assert texts(axes)[-1] == "gun 0.90"  # the surest has its place first
@@ -147,7 +147,7 @@ def test_curves_have_the_points_of_the_measures(case):
 
 def test_nothing_to_draw_is_said(case):
     truth, found = case
-    empty, silent = truth.take([2]), found.take([2])
+    empty, silent = truth.take([2]), found[2:]
     for figure in (
         shown.pr_curves(empty, silent),
         shown.froc(empty, silent),
@@ -156,7 +156,7 @@ def test_nothing_to_draw_is_said(case):
     ):
         assert not figure.axes
         assert figure.texts
-    silent_all = Detections(*(tuple(v[:0] for v in values) for values in found))
+    silent_all = [NOTHING] * 3
     assert shown.pr_curves(truth, silent_all).axes  # objects, and a detector that says nothing
     assert shown.froc(truth, silent_all).axes
 

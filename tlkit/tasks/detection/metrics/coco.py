@@ -9,12 +9,14 @@ Source: Lin et al., Microsoft COCO: common objects in context (2014); https://co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tlkit.data.boxes.dataset import Boxes, areas
-from tlkit.tasks.detection.metrics.matching import Detections, joined, pairs
+from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.metrics.matching import all_labels, all_scores, joined, pairs
 
 HEAD = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 COCO_MOST = 100  # detections of a class and image that COCO's own measure counts
@@ -34,7 +36,7 @@ def most_counted(truth: Boxes, most: int = COCO_MOST) -> int:
     return max(COCO_MOST, most, *objects)
 
 
-def coco_evaluation(truth: Boxes, found: Detections, most: int = COCO_MOST) -> Any:
+def coco_evaluation(truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST) -> Any:
     """A COCOeval_faster that has evaluated, accumulated and summarized every image and every class.
 
     Images and categories are numbered from 1. Crowds are its crowds. Its flag "ignore" is overwritten by "iscrowd",
@@ -76,7 +78,7 @@ def _coco(truth: Boxes, annotations: list[dict[str, Any]]) -> Any:
     return coco
 
 
-def _objects(truth: Boxes, found: Detections) -> list[dict[str, Any]]:
+def _objects(truth: Boxes, found: Sequence[Detections]) -> list[dict[str, Any]]:
     own, copies = truth.box_columns.get("area"), _copies(truth, found)
     rows: list[dict[str, Any]] = []
     for i, boxes in enumerate(truth.xyxy):
@@ -100,15 +102,15 @@ def _objects(truth: Boxes, found: Detections) -> list[dict[str, Any]]:
     return rows
 
 
-def _copies(truth: Boxes, found: Detections) -> list[list[int]]:
+def _copies(truth: Boxes, found: Sequence[Detections]) -> list[list[int]]:
     """How often each object stands there: once, a difficult one as often as detections of its class lie on it."""
     hard = [np.flatnonzero(one & ~crowd) for one, crowd in zip(truth.difficult, truth.crowd, strict=True)]
     copies = [[1] * len(labels) for labels in truth.labels]
     with_hard = [i for i, some in enumerate(hard) if len(some)]
     if with_hard:
-        some, their = truth.take(with_hard), found.take(with_hard)
+        some, their = truth.take(with_hard), [found[i] for i in with_hard]
         near = pairs(some, their, float(OVERLAPS[0]))
-        same = joined(their.labels, (0,))[near.rows] == joined(some.labels, (0,))[near.columns]
+        same = all_labels(their)[near.rows] == joined(some.labels, (0,))[near.columns]
         number = np.bincount(near.columns[same], minlength=len(near.column_images))
         starts = np.cumsum([0, *map(len, some.labels)])
         for place, i in enumerate(with_hard):
@@ -117,10 +119,11 @@ def _copies(truth: Boxes, found: Detections) -> list[list[int]]:
     return copies
 
 
-def _found(found: Detections) -> list[dict[str, Any]]:
+def _found(found: Sequence[Detections]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
-    for i, (boxes, scores, labels) in enumerate(zip(*found, strict=True), 1):
-        for box, score, label in zip(_corners_to_sides(boxes), scores.tolist(), labels.tolist(), strict=True):
+    for i, one in enumerate(found, 1):
+        values = (_corners_to_sides(one.boxes), one.scores.tolist(), one.labels.tolist())
+        for box, score, label in zip(*values, strict=True):
             rows.append(
                 {
                     "id": len(rows) + 1,
@@ -191,7 +194,7 @@ class CocoMatches(NamedTuple):
     object_images: np.ndarray
 
 
-def coco_matches(truth: Boxes, found: Detections, most: int = COCO_MOST) -> CocoMatches:
+def coco_matches(truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST) -> CocoMatches:
     """Match by COCO's rule, as the engine does, which keeps its matches to itself.
 
     From the surest on, each detection takes the free object of its class that it overlaps most, at each overlap anew.
@@ -203,8 +206,8 @@ def coco_matches(truth: Boxes, found: Detections, most: int = COCO_MOST) -> Coco
     """
     found = _surest(found, most_counted(truth, most))
     near = pairs(truth, found, float(OVERLAPS[0]))
-    scores = joined(found.scores, (0,)).astype(np.float64)
-    labels, kinds = (joined(one.labels, (0,)).astype(np.int64) for one in (found, truth))
+    scores = all_scores(found).astype(np.float64)
+    labels, kinds = all_labels(found), joined(truth.labels, (0,)).astype(np.int64)
     wanted = ~joined(truth.ignored, (0,)).astype(bool)
     same = labels[near.rows] == kinds[near.columns]
     rows, columns, overlap = near.rows[same], near.columns[same], near.overlap[same]
@@ -230,13 +233,13 @@ def coco_matches(truth: Boxes, found: Detections, most: int = COCO_MOST) -> Coco
     )
 
 
-def _surest(found: Detections, limit: int) -> Detections:
+def _surest(found: Sequence[Detections], limit: int) -> Sequence[Detections]:
     """At most `limit` detections of each class and image, the surest, in the order in which they stand."""
-    if all(len(labels) <= limit for labels in found.labels):
+    if all(len(one.labels) <= limit for one in found):
         return found
     kept = []
-    for scores, labels in zip(found.scores, found.labels, strict=True):
-        order = np.argsort(-scores, kind="stable")
-        chosen = [order[labels[order] == k][:limit] for k in np.unique(labels)]
-        kept.append(np.sort(np.concatenate([np.zeros(0, np.int64), *chosen])))
-    return Detections(*(tuple(v[k] for v, k in zip(values, kept, strict=True)) for values in found))
+    for one in found:
+        order = np.argsort(-one.scores, kind="stable")
+        chosen = [order[one.labels[order] == k][:limit] for k in np.unique(one.labels)]
+        kept.append(one.take(np.sort(np.concatenate([np.zeros(0, np.int64), *chosen]))))
+    return kept

@@ -10,70 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from tlkit.data.boxes.dataset import Boxes, paired_inside, paired_iou
+from tlkit.tasks.detection.detections import Detections
 
 _AT_ONCE = 1_000_000  # pairs held at a time
 _NONE = (np.zeros(0), np.zeros(0), np.zeros(0))
-
-
-class Detections(NamedTuple):
-    """What a detector says about images, in their order.
-
-    Attributes:
-        boxes: [n] float32 [m, 4]: left, top, right, bottom in pixels of the image, right and bottom exclusive.
-        scores: [n] float32 [m], larger for surer.
-        labels: [n] int32 [m], indices into the class names of the truth.
-    """
-
-    boxes: tuple[np.ndarray, ...]
-    scores: tuple[np.ndarray, ...]
-    labels: tuple[np.ndarray, ...]
-
-    def take(self, indices: Sequence[int] | np.ndarray) -> Detections:
-        """Those of the images at `indices`."""
-        return Detections(*(tuple(values[int(i)] for i in indices) for values in self))
-
-    def above(self, threshold: float) -> Detections:
-        """Those whose score is at least `threshold`."""
-        kept = [scores >= threshold for scores in self.scores]
-        return Detections(*(tuple(v[k] for v, k in zip(values, kept, strict=True)) for values in self))
-
-
-def detections_of_padded(
-    boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray, counts: np.ndarray | None = None
-) -> Detections:
-    """Detections from the dense arrays of a detector.
-
-    Args:
-        boxes: Float `[n, most, 4]`, left, top, right, bottom in pixels.
-        scores: Float `[n, most]`.
-        labels: Int `[n, most]`; -1 marks padding.
-        counts: Detections of each image, `[n]`; None: those whose label is not negative.
-    """
-    labels = np.asarray(labels).astype(np.int32)
-    real = labels >= 0 if counts is None else np.arange(labels.shape[1]) < np.asarray(counts)[:, None]
-    return Detections(
-        tuple(b[r] for b, r in zip(np.asarray(boxes, np.float32), real, strict=True)),
-        tuple(s[r] for s, r in zip(np.asarray(scores, np.float32), real, strict=True)),
-        tuple(k[r] for k, r in zip(labels, real, strict=True)),
-    )
-
-
-def detections_of_images(images: Sequence[Any]) -> Detections:
-    """Detections from what a detector says of each image.
-
-    Args:
-        images: Anything with `boxes` float `[m, 4]`, `scores` `[m]` and `labels` `[m]`, in the order of the truth.
-    """
-    return Detections(
-        tuple(np.asarray(one.boxes, np.float32).reshape(-1, 4) for one in images),
-        tuple(np.asarray(one.scores, np.float32) for one in images),
-        tuple(np.asarray(one.labels).astype(np.int32) for one in images),
-    )
 
 
 class Ranked(NamedTuple):
@@ -135,15 +80,15 @@ class Pairs(NamedTuple):
     column_images: np.ndarray
 
 
-def pairs(truth: Boxes, found: Detections, iou_threshold: float) -> Pairs:
+def pairs(truth: Boxes, found: Sequence[Detections], iou_threshold: float) -> Pairs:
     """All pairs with an overlap of at least `iou_threshold`, of any classes.
 
     One array for many images is several times quicker than arrays for each, for most images have few boxes.
     """
-    row_counts = np.array([len(boxes) for boxes in found.boxes], np.int64)
+    row_counts = np.array([len(one.boxes) for one in found], np.int64)
     column_counts = np.array([len(boxes) for boxes in truth.xyxy], np.int64)
     column_starts = np.cumsum(column_counts) - column_counts
-    detected, objects = joined(found.boxes, (0, 4)), joined(truth.xyxy, (0, 4))
+    detected, objects = joined([one.boxes for one in found], (0, 4)), joined(truth.xyxy, (0, 4))
     crowd = joined(truth.crowd, (0,)).astype(bool)
     row_images = np.repeat(np.arange(len(truth)), row_counts)
     kept = []
@@ -179,7 +124,7 @@ class Matches(NamedTuple):
     found_at: np.ndarray
 
 
-def matches(truth: Boxes, found: Detections, near: Pairs) -> Matches:
+def matches(truth: Boxes, found: Sequence[Detections], near: Pairs) -> Matches:
     """Match detections and objects of the same class.
 
     Args:
@@ -187,8 +132,8 @@ def matches(truth: Boxes, found: Detections, near: Pairs) -> Matches:
         found: The detections.
         near: Their `pairs`.
     """
-    scores = joined(found.scores, (0,)).astype(np.float64)
-    labels, object_labels = joined(found.labels, (0,)), joined(truth.labels, (0,))
+    scores = all_scores(found).astype(np.float64)
+    labels, object_labels = all_labels(found), joined(truth.labels, (0,))
     hits, ignored = np.zeros(len(scores), bool), np.zeros(len(scores), bool)
     found_at = np.full(len(object_labels), -np.inf)
     same = labels[near.rows] == object_labels[near.columns]
@@ -208,7 +153,7 @@ def matches(truth: Boxes, found: Detections, near: Pairs) -> Matches:
     return Matches(hits, ignored, found_at)
 
 
-def ranked(truth: Boxes, found: Detections, iou_threshold: float = 0.5) -> Ranked:
+def ranked(truth: Boxes, found: Sequence[Detections], iou_threshold: float = 0.5) -> Ranked:
     """Match detections and objects of the same class, and rank what counts.
 
     Args:
@@ -218,7 +163,7 @@ def ranked(truth: Boxes, found: Detections, iou_threshold: float = 0.5) -> Ranke
     """
     near = pairs(truth, found, iou_threshold)
     matched = matches(truth, found, near)
-    scores = joined(found.scores, (0,)).astype(np.float64)
+    scores = all_scores(found).astype(np.float64)
     counts = np.flatnonzero(~matched.ignored)
     order = counts[np.argsort(-scores[counts], kind="stable")]
     wanted = ~joined(truth.ignored, (0,)).astype(bool)
@@ -227,7 +172,7 @@ def ranked(truth: Boxes, found: Detections, iou_threshold: float = 0.5) -> Ranke
     return Ranked(
         scores[order],
         matched.hits[order],
-        joined(found.labels, (0,)).astype(np.int64)[order],
+        all_labels(found)[order],
         near.row_images[order],
         matched.found_at[wanted],
         joined(truth.labels, (0,)).astype(np.int64)[wanted],
@@ -238,7 +183,7 @@ def ranked(truth: Boxes, found: Detections, iou_threshold: float = 0.5) -> Ranke
 
 
 def match_image(
-    truth: Boxes, found: Detections, index: int, iou_threshold: float = 0.5
+    truth: Boxes, found: Sequence[Detections], index: int, iou_threshold: float = 0.5
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What each detection of an image is.
 
@@ -252,7 +197,7 @@ def match_image(
         bool `[m]` of hits, bool `[m]` of detections that do not count (see `Matches`), and float64 `[g]`, the score of
         each object's hit or -inf. A detection that is neither is a false alarm.
     """
-    one, its = truth.take([index]), found.take([index])
+    one, its = truth.take([index]), [found[index]]
     found_in = matches(one, its, pairs(one, its, iou_threshold))
     return found_in.hits, found_in.ignored, found_in.found_at
 
@@ -262,8 +207,18 @@ def joined(values: Sequence[np.ndarray], empty: tuple[int, ...]) -> np.ndarray:
     return np.concatenate(values) if len(values) else np.zeros(empty)
 
 
+def all_scores(found: Sequence[Detections]) -> np.ndarray:
+    """Scores of all images, one after another, float `[d]`."""
+    return joined([one.scores for one in found], (0,))
+
+
+def all_labels(found: Sequence[Detections]) -> np.ndarray:
+    """Labels of all images, one after another, int64 `[d]`."""
+    return joined([one.labels for one in found], (0,)).astype(np.int64)
+
+
 def confusion_with_background(
-    truth: Boxes, found: Detections, score_threshold: float, iou_threshold: float = 0.5
+    truth: Boxes, found: Sequence[Detections], score_threshold: float, iou_threshold: float = 0.5
 ) -> np.ndarray:
     """Which class is taken for which, and what for background.
 
@@ -282,9 +237,9 @@ def confusion_with_background(
     """
     classes = len(truth.class_names)
     matrix = np.zeros((classes + 1, classes + 1), np.int64)
-    kept = found.above(score_threshold)
+    kept = [one.above(score_threshold) for one in found]
     near = pairs(truth, kept, iou_threshold)
-    scores, labels = joined(kept.scores, (0,)), joined(kept.labels, (0,)).astype(np.int64)
+    scores, labels = all_scores(kept), all_labels(kept)
     objects = joined(truth.labels, (0,)).astype(np.int64)
     wanted = ~joined(truth.ignored, (0,)).astype(bool)
     free, missed = np.ones(len(labels), bool), wanted.copy()

@@ -14,6 +14,7 @@ import numpy as np
 from tlkit.core.bootstrap import draw_groups, intervals
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import DataFault, RunFailed
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics import intervals as resampling
 from tlkit.tasks.detection.metrics.coco import (
     COCO_MOST,
@@ -26,30 +27,14 @@ from tlkit.tasks.detection.metrics.coco import (
     most_counted,
 )
 from tlkit.tasks.detection.metrics.curves import best_f1, curve, f1_from, screening, voc_ap
-from tlkit.tasks.detection.metrics.matching import (
-    Detections,
-    Ranked,
-    confusion_with_background,
-    detections_of_images,
-    detections_of_padded,
-    ranked,
-)
-
-__all__ = [
-    "Detections",
-    "coco_evaluation",
-    "coco_measures",
-    "detection_measures",
-    "detections_of_images",
-    "detections_of_padded",
-]
+from tlkit.tasks.detection.metrics.matching import Ranked, all_labels, confusion_with_background, ranked
 
 RATES = (0.1, 0.5, 1.0)  # false alarms an image
 
 
 def detection_measures(
     truth: Boxes,
-    found: Detections,
+    found: Sequence[Detections],
     *,
     groups: Sequence[str] | None = None,
     iou_threshold: float = 0.5,
@@ -115,7 +100,9 @@ def _at_100(evaluation: Any, measured: dict[str, float | None]) -> dict[str, flo
     return None if own == measured else own
 
 
-def _confusion(truth: Boxes, found: Detections, threshold: float | None, overlap: float) -> dict[str, Any]:
+def _confusion(
+    truth: Boxes, found: Sequence[Detections], threshold: float | None, overlap: float
+) -> dict[str, Any]:
     threshold = 0.5 if threshold is None else float(threshold)
     return {
         "matrix": confusion_with_background(truth, found, threshold, overlap).tolist(),
@@ -125,7 +112,9 @@ def _confusion(truth: Boxes, found: Detections, threshold: float | None, overlap
     }
 
 
-def coco_measures(truth: Boxes, found: Detections, most: int = COCO_MOST) -> dict[str, float | None]:
+def coco_measures(
+    truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST
+) -> dict[str, float | None]:
     """COCO's AP, AP50, AP75, APs, APm, APl and AR alone, for use while training.
 
     Args:
@@ -140,17 +129,17 @@ def coco_measures(truth: Boxes, found: Detections, most: int = COCO_MOST) -> dic
     return head(coco_evaluation(truth, found, most))
 
 
-def _check(truth: Boxes, found: Detections) -> None:
+def _check(truth: Boxes, found: Sequence[Detections]) -> None:
     if not len(truth):
         raise DataFault("There is no image to measure.", "Give a source with images.")
-    if not len(truth) == len(found.boxes) == len(found.scores) == len(found.labels):
-        raise ValueError(f"{len(found.boxes)} detections for {len(truth)} images")
-    for boxes, scores, labels in zip(*found, strict=True):
+    if len(truth) != len(found):
+        raise ValueError(f"{len(found)} detections for {len(truth)} images")
+    for boxes, scores, labels, _ in found:
         if boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
             raise ValueError(f"shapes {boxes.shape}, {scores.shape}, {labels.shape} do not fit")
-    if not all(np.isfinite(np.concatenate(values)).all() for values in (found.boxes, found.scores)):
+    if not all(np.isfinite(values).all() for one in found for values in (one.boxes, one.scores)):
         raise RunFailed("The detector says NaN or infinity.", "Lower the learning rate and train anew.")
-    labels, classes = np.concatenate(found.labels), len(truth.class_names)
+    labels, classes = all_labels(found), len(truth.class_names)
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"labels {labels.min()}..{labels.max()} of {classes} classes")
 

@@ -11,20 +11,20 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.data.boxes.formats.coco import IMAGES_BESIDE
 from tlkit.data.images.decoding.decode import decode, read_contents
-from tlkit.engine.reporting.lettering import OWN, Place, font_of, places, writable
+from tlkit.engine.reporting.lettering import writable
 from tlkit.engine.reporting.style import COLOURS, shortened
 from tlkit.errors import RunFailed
+from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.reporting.drawing import Framed, OnImage, draw_boxes
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "score", "original")
 _JPEG = {"quality": 95, "subsampling": 0}  # coloured lines stay sharp
@@ -33,23 +33,6 @@ KEPT: dict[str, dict[str, Any]] = {
     ".jpg": _JPEG,
     ".jpeg": _JPEG,
 }  # others become PNG
-_PALE = 140  # grey level from which dark letters read better than white ones
-
-
-class Drawn(NamedTuple):
-    """A file and what was found in it.
-
-    Attributes:
-        path: The file, as given.
-        boxes: [m, 4] left, top, right, bottom in its pixels, right and bottom exclusive; none without area.
-        scores: [m], 0..1, falling.
-        labels: [m] class names.
-    """
-
-    path: str
-    boxes: Sequence[Sequence[float]]
-    scores: Sequence[float]
-    labels: Sequence[str]
 
 
 class Numbers(NamedTuple):
@@ -65,7 +48,7 @@ class Numbers(NamedTuple):
 
 
 def write_found(
-    found: Sequence[Drawn],
+    found: Sequence[Detections],
     classes: Sequence[str],
     folder: Path,
     about: dict[str, Any],
@@ -80,7 +63,7 @@ def write_found(
     without annotations, says which pictures and classes the numbers in it are.
 
     Args:
-        found: [n] what was found; the files are only read.
+        found: [n] what was found, with its files, which are only read; no box without area.
         classes: [k] every class name, in order.
         folder: Must not exist, or be empty.
         about: For "info" in images.json.
@@ -98,12 +81,12 @@ def write_found(
         aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
-            _write_table(aside / "boxes.csv", found, names, safe=safe)
+            _write_table(aside / "boxes.csv", found, names, classes, safe=safe)
             (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
             numbers = numbers or Numbers(range(1, len(found) + 1), range(1, len(classes) + 1))
             images = {"info": about, **_images(found, names, sizes, classes, numbers)}
             _write_json(aside / IMAGES_BESIDE, images)
-            _write_json(aside / "detections.json", _results(found, classes, numbers))
+            _write_json(aside / "detections.json", _results(found, numbers))
             aside.chmod(0o755)
             aside.rename(folder)
         finally:
@@ -139,8 +122,8 @@ def drawn_names(paths: Sequence[str]) -> list[str]:
 
 
 def _counted(
-    found: Sequence[Drawn], names: Sequence[str], told: Callable[[int], None]
-) -> Iterator[tuple[Drawn, str]]:
+    found: Sequence[Detections], names: Sequence[str], told: Callable[[int], None]
+) -> Iterator[tuple[Detections, str]]:
     for done, pair in enumerate(zip(found, names, strict=True), 1):
         yield pair
         told(done)
@@ -149,111 +132,38 @@ def _counted(
 # --- pictures ---
 
 
-def _write_drawn(one: Drawn, file: Path, classes: Sequence[str]) -> tuple[int, int]:
+def _write_drawn(one: Detections, file: Path, classes: Sequence[str]) -> tuple[int, int]:
     """Draw one picture and give its width and height."""
-    pixels = decode(tf.constant(read_contents(Path(one.path)))).numpy()
-    image = draw_boxes(pixels, one, classes)
+    image = Image.fromarray(decode(tf.constant(read_contents(Path(one.path)))).numpy())
+    draw_boxes(OnImage(image), framed(one, classes))
     file.parent.mkdir(parents=True, exist_ok=True)
     image.save(file, **KEPT[file.suffix.lower()])
     return image.size
 
 
-def draw_boxes(pixels: np.ndarray, one: Drawn, classes: Sequence[str]) -> Image.Image:
-    """A picture with a frame around each box, in its class's colour, and its name and score; the surest on top.
-
-    A name stands above its box, or where it hides no other object, with a line to its box; where there is no such
-    place it is left out, for the numbers stand in boxes.csv.
-
-    Args:
-        pixels: uint8 RGB `[h, w, 3]`.
-        one: What was found in it.
-        classes: [k] names, for the colours.
-    """
-    image = Image.fromarray(pixels)
-    pen = ImageDraw.Draw(image)
-    side = min(image.size)
-    width, high = max(2, round(side / 200)), max(9, round(side / 32))
-    names = dict(zip(classes, writable(classes), strict=True))
-    texts = [
-        f"{shortened(names[label], 24)} {score:.2f}"
-        for label, score in zip(one.labels, one.scores, strict=True)
-    ]
-    fonts = [_font(text, high) for text in texts]
-    colours = [COLOURS[classes.index(label) % len(COLOURS)] for label in one.labels]
-    plates = [_plate(pen, text, font) for text, font in zip(texts, fonts, strict=True)]
-    found = places(np.array(one.boxes), [plate[2:] for plate in plates], image.size, width)
-    drawn = list(zip(one.boxes, colours, found, texts, fonts, plates, strict=True))[::-1]
-    for box, colour, *_ in drawn:
-        _frame(pen, box, colour, width, image.size)
-    for _, colour, place, text, font, plate in drawn:
-        if place:
-            _write_name(pen, place, text, colour, font, plate)
-    return image
-
-
-def _frame(
-    pen: ImageDraw.ImageDraw, box: Sequence[float], colour: str, width: int, size: tuple[int, int]
-) -> None:
-    """A frame around the box's pixels, so that nothing of it is hidden, on a white line; kept inside the picture."""
-    left, top = int(np.floor(box[0])), int(np.floor(box[1]))
-    right, bottom = int(np.ceil(box[2])) - 1, int(np.ceil(box[3])) - 1
-    for edge, thickness, ink in ((width + 1, width + 1, "white"), (width, width, colour)):
-        first = max(left - edge, 0), max(top - edge, 0)
-        last = min(right + edge, size[0] - 1), min(bottom + edge, size[1] - 1)
-        pen.rectangle([first, (max(last[0], first[0]), max(last[1], first[1]))], outline=ink, width=thickness)
-
-
-def _plate(
-    pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont
-) -> tuple[float, float, float, float]:
-    """Where a text begins in its plate, and the plate's width and height."""
-    left, top, right, bottom = pen.textbbox((0, 0), text, font=font)
-    return 2 - left, 2 - top, int(right - left) + 4, int(bottom - top) + 4
-
-
-def _write_name(
-    pen: ImageDraw.ImageDraw,
-    place: Place,
-    text: str,
-    colour: str,
-    font: ImageFont.FreeTypeFont,
-    plate: tuple[float, float, float, float],
-) -> None:
-    """The name on a plate, with a line to its box where they do not touch."""
-    if place.leader:
-        pen.line(place.leader, fill="white", width=3)
-        pen.line(place.leader, fill=colour, width=1)
-    x, y = int(place.left), int(place.top)
-    right, down, wide, high = plate
-    pen.rectangle([x, y, x + wide - 1, y + high - 1], fill=colour)
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    dark = 0.299 * red + 0.587 * green + 0.114 * blue >= _PALE
-    pen.text((x + right, y + down), text, fill="black" if dark else "white", font=font)
-
-
-def _font(text: str, height: int) -> ImageFont.FreeTypeFont:
-    """One that has the text's letters."""
-    found = font_of(text)
-    return _opened(found.file if found else OWN, height)
-
-
-@cache
-def _opened(file: Path, height: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(file, height)
+def framed(found: Detections, classes: Sequence[str]) -> list[Framed]:
+    """A frame for each box, in its class's colour, with its name and score; the surest last, which is on top."""
+    names = writable(classes)
+    return [
+        Framed(box, COLOURS[label % len(COLOURS)], "-", f"{shortened(names[label], 24)} {score:.2f}")
+        for box, score, label in zip(found.boxes, found.scores, found.labels.tolist(), strict=True)
+    ][::-1]
 
 
 # --- numbers ---
 
 
-def _write_table(file: Path, found: Sequence[Drawn], names: Sequence[str], *, safe: bool) -> None:
+def _write_table(
+    file: Path, found: Sequence[Detections], names: Sequence[str], classes: Sequence[str], *, safe: bool
+) -> None:
     """`boxes.csv`; a picture without a box has a row of its own."""
     with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
         table = CsvWriter(stream, safe=safe)
         table.writerow(HEADER)
         for one, name in zip(found, names, strict=True):
-            for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True):
-                table.writerow([name, *box, label, score, one.path])
-            if not one.labels:
+            for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True):
+                table.writerow([name, *box, classes[label], score, one.path])
+            if not len(one.labels):
                 table.writerow([name, *[""] * (len(HEADER) - 2), one.path])
 
 
@@ -265,7 +175,7 @@ def _write_json(file: Path, content: Any) -> None:
 
 
 def _images(
-    found: Sequence[Drawn],
+    found: Sequence[Detections],
     names: Sequence[str],
     sizes: Sequence[tuple[int, int]],
     classes: Sequence[str],
@@ -280,13 +190,12 @@ def _images(
     return {"images": images, "categories": categories, "annotations": []}
 
 
-def _results(found: Sequence[Drawn], classes: Sequence[str], numbers: Numbers) -> list[dict[str, Any]]:
+def _results(found: Sequence[Detections], numbers: Numbers) -> list[dict[str, Any]]:
     """COCO's form of results: a row for each box."""
-    number_of = dict(zip(classes, numbers.classes, strict=True))
     return [
-        {"image_id": i, "category_id": number_of[label], "bbox": _sides(box), "score": score}
+        {"image_id": i, "category_id": numbers.classes[label], "bbox": _sides(box), "score": score}
         for i, one in zip(numbers.images, found, strict=True)
-        for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
+        for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True)
     ]
 
 

@@ -24,9 +24,10 @@ from tlkit.data.images.decoding.pixel_limit import TooManyPixels
 from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, COLOURS, GREEN, INK, LINE, MUTED, ORANGE, RED, styled
 from tlkit.errors import DataFault
+from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.curves import Curve, at_false_alarms, best_f1, curve, voc_ap
-from tlkit.tasks.detection.metrics.matching import Detections, match_image, ranked
-from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, draw_boxes
+from tlkit.tasks.detection.metrics.matching import match_image, ranked
+from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, OnAxes, draw_boxes
 
 MOST_PIXELS = 640  # of the longer side of a picture that is shown
 STYLES = {"hit": (GREEN, "-"), "missed": (ORANGE, "--"), "false alarm": (RED, ":")}
@@ -59,7 +60,9 @@ def upright_image(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
         raise DataFault(f"{file} cannot be opened ({fault}).", "Replace the file.") from None
 
 
-def worst(truth: Boxes, found: Detections, threshold: float, limit: int = 12, iou: float = 0.5) -> list[int]:
+def worst(
+    truth: Boxes, found: Sequence[Detections], threshold: float, limit: int = 12, iou: float = 0.5
+) -> list[int]:
     """The images with the most missed objects and false alarms at a threshold, the surest of equals first.
 
     Args:
@@ -69,11 +72,11 @@ def worst(truth: Boxes, found: Detections, threshold: float, limit: int = 12, io
         limit: At most so many images; those without a fault are none of them.
         iou: Least overlap of a hit.
     """
-    kept = found.above(threshold)
+    kept = [one.above(threshold) for one in found]
     faults = []
     for i in range(len(truth)):
         hits, ignored, found_at = match_image(truth, kept, i, iou)
-        alarms = kept.scores[i][~hits & ~ignored]
+        alarms = kept[i].scores[~hits & ~ignored]
         missed = int((np.isneginf(found_at) & ~truth.ignored[i]).sum())
         if missed + len(alarms):
             faults.append((-(missed + len(alarms)), -float(alarms.max(initial=0.0)), i))
@@ -130,14 +133,14 @@ def labelled_batch(
             for box, label in zip(np.asarray(some), np.asarray(kinds), strict=True)
             if label >= 0
         ]
-        draw_boxes(axes, image.shape, framed)
+        draw_boxes(OnAxes(axes, image.shape), framed)
     return figure
 
 
 @styled
 def beside_truth(
     truth: Boxes,
-    detectors: Mapping[str, tuple[Detections, float]],
+    detectors: Mapping[str, tuple[Sequence[Detections], float]],
     indices: Sequence[int] = (),
     iou: float = 0.5,
 ) -> Figure:
@@ -161,7 +164,7 @@ def beside_truth(
         cells = grid[row * (1 + len(detectors)) :]
         _draw_truth(cells[0], truth, i, image)
         for axes, (name, (found, threshold)) in zip(cells[1:], detectors.items(), strict=False):
-            _draw_outcome(axes, truth, found.above(threshold), i, image, iou)
+            _draw_outcome(axes, truth, [one.above(threshold) for one in found], i, image, iou)
             if row == 0:
                 axes.set_title(f"{style.shortened(name, 28)} from {threshold:.2f}", fontsize=size)
         if row == 0:
@@ -172,7 +175,7 @@ def beside_truth(
 
 @styled
 def worst_images(
-    truth: Boxes, found: Detections, threshold: float, limit: int = 12, iou: float = 0.5
+    truth: Boxes, found: Sequence[Detections], threshold: float, limit: int = 12, iou: float = 0.5
 ) -> Figure:
     """Show the images with the most missed objects and false alarms.
 
@@ -186,7 +189,7 @@ def worst_images(
     chosen = worst(truth, found, threshold, limit, iou)
     if not chosen:
         return style.note(f"Nothing is missed and nothing is falsely alarmed from {threshold:.2f}.")
-    kept = found.above(threshold)
+    kept = [one.above(threshold) for one in found]
     images = [upright_image(truth.file(i)) for i in chosen]
     columns = 4
     figure, grid = _grid([images[start : start + columns] for start in range(0, len(images), columns)])
@@ -234,11 +237,11 @@ def _draw_truth(axes: Axes, truth: Boxes, index: int, image: np.ndarray) -> None
     for box, label, difficult, crowd in zip(truth.xyxy[index], *kinds, strict=True):
         more = " (crowd)" if crowd else " (difficult)" if difficult else ""
         framed.append(Framed(box * scale, MUTED if more else BLUE, "-", truth.class_names[label] + more))
-    draw_boxes(axes, image.shape, framed)
+    draw_boxes(OnAxes(axes, image.shape), framed)
 
 
 def _draw_outcome(
-    axes: Axes, truth: Boxes, kept: Detections, index: int, image: np.ndarray, iou: float
+    axes: Axes, truth: Boxes, kept: Sequence[Detections], index: int, image: np.ndarray, iou: float
 ) -> None:
     """Missed objects, then detections, the surest on top; those that do not count are grey.
 
@@ -256,13 +259,14 @@ def _draw_outcome(
         )
         for j in np.flatnonzero(np.isneginf(found_at) & ~truth.ignored[index])
     ]
-    for row in np.argsort(kept.scores[index], kind="stable"):
+    own = kept[index]
+    for row in np.argsort(own.scores, kind="stable"):
         colour, style = STYLES["hit" if hits[row] else "false alarm"]
         colour, style = (MUTED, "-") if ignored[row] else (colour, style)
-        text = f"{truth.class_names[kept.labels[index][row]]} {kept.scores[index][row]:.2f}"
+        text = f"{truth.class_names[own.labels[row]]} {own.scores[row]:.2f}"
         text = "" if crowded and (hits[row] or ignored[row]) else text
-        framed.append(Framed(kept.boxes[index][row] * scale, colour, style, text))
-    draw_boxes(axes, image.shape, framed)
+        framed.append(Framed(own.boxes[row] * scale, colour, style, text))
+    draw_boxes(OnAxes(axes, image.shape), framed)
 
 
 def _legend(figure: Figure) -> None:
@@ -274,7 +278,7 @@ def _legend(figure: Figure) -> None:
 
 
 @styled
-def pr_curves(truth: Boxes, found: Detections, iou: float = 0.5) -> Figure:
+def pr_curves(truth: Boxes, found: Sequence[Detections], iou: float = 0.5) -> Figure:
     """Draw precision over recall, and F1 over the threshold, of each class, and the best F1 of all together.
 
     Args:
@@ -323,7 +327,7 @@ def _draw_classes(left: Axes, right: Axes, named: Sequence[tuple[float, str, Cur
 
 @styled
 def froc(
-    truth: Boxes, found: Detections, rates: Sequence[float] = (0.1, 0.5, 1.0), iou: float = 0.5
+    truth: Boxes, found: Sequence[Detections], rates: Sequence[float] = (0.1, 0.5, 1.0), iou: float = 0.5
 ) -> Figure:
     """Draw recall over false alarms an image, all classes at one threshold, and each class at the same.
 

@@ -11,7 +11,7 @@ from tlkit.core.run import Run
 if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.engine.reporting.html import Table
-    from tlkit.tasks.detection.metrics.matching import Detections
+    from tlkit.tasks.detection.detections import Detections
 
 SHOWN = 6  # test pictures beside their truth
 OF_XRAY = {"froc": "Recall against false alarms a picture: what a screener's time buys."}
@@ -24,7 +24,7 @@ CAPTIONS = {
 }
 
 
-def draw_figures(run: Run, test: Boxes, found: Detections, measures: dict[str, Any]) -> None:
+def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: dict[str, Any]) -> None:
     """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
     from tlkit.engine.reporting.lettering import writable
     from tlkit.engine.reporting.style import save

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
-    from tlkit.tasks.detection.metrics.matching import Detections
+    from tlkit.tasks.detection.detections import Detections
     from tlkit.tasks.detection.settings import Detecting
     from tlkit.tasks.detection.sliding_window.detector import WindowDetector
     from tlkit.tasks.detection.sliding_window.settings import Windows
@@ -177,12 +178,12 @@ def evaluate(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Det
     write_detections(run.folder.path / "detections.csv", test, found, safe=run.csv_safe)
 
 
-def write_detections(file: Path, boxes: Boxes, found: Detections, *, safe: bool = False) -> None:
+def write_detections(file: Path, boxes: Boxes, found: Sequence[Detections], *, safe: bool = False) -> None:
     """Write a row for every detection: image, box in its pixels, class, score; the surest of an image first."""
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = CsvWriter(stream, safe=safe)
         writer.writerow(COLUMNS)
-        for path, some, scores, labels in zip(boxes.paths, *found, strict=True):
-            for box, score, label in zip(some.tolist(), scores.tolist(), labels.tolist(), strict=True):
+        for path, one in zip(boxes.paths, found, strict=True):
+            for box, score, label in zip(*(v.tolist() for v in one[:3]), strict=True):
                 sides = (f"{value:.2f}" for value in box)
                 writer.writerow([path, *sides, boxes.class_names[label], f"{score:.4f}"])
