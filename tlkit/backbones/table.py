@@ -5,13 +5,13 @@ The table is text so that a person can read down its columns; reading it takes n
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tlkit.backbones.weights import WeightsOrigin as WeightsOrigin  # noqa: PLC0414 (part of this interface)
 from tlkit.backbones.weights import find_weights, load_weights
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -167,11 +167,9 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
     """
     backbone = BACKBONES.get(name)
     if backbone is None:
-        near = difflib.get_close_matches(name.lower().replace("_", "-"), BACKBONES, n=3, cutoff=0.6)
-        raise UsageFault(
-            f"There is no backbone {name!r}.",
-            f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(BACKBONES)}.",
-        )
+        others = f"Take one of: {', '.join(BACKBONES)}."
+        hint = did_you_mean(name.lower().replace("_", "-"), BACKBONES, 3, otherwise=others)
+        raise UsageFault(f"There is no backbone {name!r}.", hint)
     if image_size is None or image_size == backbone.native_size:
         return backbone
     if backbone.fixed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +21,7 @@ from tlkit.backbones.weight_files import (
     read_old_layout,
     sha256_of,
 )
+from tlkit.core.text import did_you_mean
 from tlkit.errors import ModelFault
 
 if TYPE_CHECKING:
@@ -99,10 +99,9 @@ def _existing_file(weights: str) -> Path:
     path = Path(weights).expanduser()
     if path.is_file():
         return path
-    near = difflib.get_close_matches(weights, ("imagenet", "none"), n=1)
     raise ModelFault(
         f"--weights {weights} is neither imagenet nor none, and there is no such file.",
-        f"Did you mean {near[0]}?" if near else f"Name {_KINDS}, or take --weights imagenet.",
+        did_you_mean(weights, ("imagenet", "none"), otherwise=f"Name {_KINDS}, or take --weights imagenet."),
     )
 
 

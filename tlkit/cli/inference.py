@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from tlkit.core.console import Console
 from tlkit.core.device import import_tensorflow
@@ -14,21 +14,6 @@ Answer = TypeVar("Answer")
 
 if TYPE_CHECKING:
     from tlkit.engine.serving.saved_model import Loaded
-    from tlkit.tasks.classification.serving.saved_model import Served
-
-
-def left_out(skipped: list[tuple[str, str]] | None, *, say: bool = False) -> list[dict[str, str]]:
-    """The files that cannot be used as {"path", "reason"}; told on stderr if `say`."""
-    rows = [{"path": file, "reason": reason} for file, reason in skipped or ()]
-    for row in rows if say else ():
-        Console().say(f"Left out: {row['path']} {row['reason']}.")
-    return rows
-
-
-def say_all(remarks: list[str]) -> None:
-    """Tell on stderr what was passed over."""
-    for sentence in remarks:
-        Console().say(sentence)
 
 
 class Files(NamedTuple):
@@ -69,21 +54,26 @@ def find_images(places: tuple[Path, ...]) -> Files:
     return Files(list(found), remarks)
 
 
-def load_served(path: Path) -> Served:
-    """The SavedModel of a run, ready to answer.
+def load_served(path: Path, *, detector: bool = False) -> Any:
+    """The SavedModel of a run of a classifier, or of a detector, ready to answer.
 
     Raises:
         UsageFault: The run made no model.
-        ModelFault: It made no classifier.
+        ModelFault: It cannot be read, or is of another kind.
     """
+    if detector:
+        import_tensorflow()
+        from tlkit.tasks.detection.serving.saved_model import ServedDetector
+
+        return ServedDetector.load(path)
     if not (path / "saved_model.pb").is_file():
         raise UsageFault(
             f"{path} has no SavedModel.", "Name a run of a recipe that makes a classifier or a detector."
         )
     import_tensorflow()
-    from tlkit.tasks.classification.serving import saved_model as serving
+    from tlkit.tasks.classification.serving.saved_model import Served
 
-    return serving.Served.load(path)
+    return Served.load(path)
 
 
 def ask(

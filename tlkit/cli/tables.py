@@ -14,7 +14,12 @@ GAP = 2  # blanks between columns
 
 
 def show_table(
-    header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1, spare: Sequence[str] = ()
+    header: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    left: int = 1,
+    spare: Sequence[str] = (),
+    digits: int | None = None,
 ) -> None:
     """Print an aligned table.
 
@@ -26,8 +31,9 @@ def show_table(
         rows: Cells; None is shown as "-".
         left: How many columns, from the first, are text and aligned left.
         spare: Columns that a person can do without.
+        digits: Behind the point of floats; None: as many as they have.
     """
-    columns = [[name, *(_cell(row[i]) for row in rows)] for i, name in enumerate(header)]
+    columns = [[name, *(_cell(row[i], digits) for row in rows)] for i, name in enumerate(header)]
     widths = [max(map(len, column)) for column in columns]
     shown = _fitting(header, widths, spare) if sys.stdout.isatty() else list(range(len(header)))
     for cells in zip(*(columns[i] for i in shown)):
@@ -45,11 +51,18 @@ def show_csv(header: Sequence[str], rows: Sequence[Sequence[object]], *, safe: b
     echo(stream.getvalue(), nl=False)
 
 
-def show_markdown(header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1) -> None:
+def show_markdown(
+    header: Sequence[str], rows: Sequence[Sequence[object]], *, left: int = 1, digits: int | None = None
+) -> None:
     """Print a Markdown table; arguments as for `show_table`."""
     rule = ["---" if index < left else "--:" for index in range(len(header))]
     for row in (header, rule, *rows):
-        echo("| " + " | ".join(_cell(cell).replace("|", "\\|") for cell in row) + " |")
+        echo("| " + " | ".join(_cell(cell, digits).replace("|", "\\|") for cell in row) + " |")
+
+
+def with_interval(value: float, interval: Sequence[float] | None, *, gap: int = 1) -> str:
+    """`0.9000 [0.8800, 0.9100]`, with so many blanks between; the value alone where there is no interval."""
+    return f"{value:.4f}" + (f"{' ' * gap}[{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
 def _fitting(header: Sequence[str], widths: Sequence[int], spare: Sequence[str]) -> list[int]:
@@ -63,5 +76,7 @@ def _fitting(header: Sequence[str], widths: Sequence[int], spare: Sequence[str])
     return shown
 
 
-def _cell(value: object) -> str:
-    return "-" if value is None else held(str(value))
+def _cell(value: object, digits: int | None = None) -> str:
+    if value is None:
+        return "-"
+    return held(f"{value:.{digits}f}" if digits is not None and isinstance(value, float) else str(value))

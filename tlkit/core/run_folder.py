@@ -12,11 +12,11 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from tlkit.core.tensorboard_events.points import place_of
+from tlkit.core.text import did_you_mean
 from tlkit.errors import RunFailed, UsageFault
 
 RUNS = Path("saved_models")
@@ -308,10 +308,8 @@ def _unfinished(home: Path) -> list[Path]:
 
 def _suggest(text: str, runs: Path) -> str:
     names = sorted(entry.name for entry in runs.iterdir() if entry.is_dir()) if runs.is_dir() else []
-    close = get_close_matches(text.partition("/")[0], names)
-    if close:
-        return f"Did you mean {' or '.join(close)}?"
-    return f"There are: {', '.join(names)}." if names else "Make one: tlkit run fine-tune xray:crops"
+    others = f"There are: {', '.join(names)}." if names else "Make one: tlkit run fine-tune xray:crops"
+    return did_you_mean(text.partition("/")[0], names, 3, otherwise=others)
 
 
 def _replace(path: Path, text: str) -> None:

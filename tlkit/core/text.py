@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 
 def listed(names: Sequence[str], most: int = 8) -> str:
@@ -18,10 +18,27 @@ def some_of(names: Sequence[str], most: int = 12) -> str:
     return ", ".join(names) if len(names) <= most else listed(names, most)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`Did you mean gun?`, or nothing where no known name is near."""
-    near = difflib.get_close_matches(name, sorted(set(known) - {name}), 1)
-    return f"Did you mean {near[0]}?" if near else ""
+def did_you_mean(
+    name: str,
+    known: Iterable[str],
+    most: int = 1,
+    *,
+    cutoff: float = 0.6,
+    otherwise: str = "",
+    shown: Callable[[str], object] = str,
+) -> str:
+    """Ask "Did you mean gun or knife?" of a name that is not known.
+
+    Args:
+        name: As typed.
+        known: What could have been meant.
+        most: How many of them are offered, the nearest first.
+        cutoff: How alike they must be, 0..1.
+        otherwise: What is said where none is near.
+        shown: How each of them is written.
+    """
+    near = difflib.get_close_matches(name, list(known), most, cutoff)
+    return f"Did you mean {' or '.join(str(shown(one)) for one in near)}?" if near else otherwise
 
 
 def count(number: int, noun: str) -> str:

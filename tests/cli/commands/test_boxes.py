@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import tiny_backbone
-from tlkit.cli.commands.evaluate_boxes import with_classes
 from tlkit.core.run_folder import RunFolder, read_card
 from tlkit.data.boxes.dataset import read_boxes
+from tlkit.tasks.detection.evaluate_workflow import with_classes
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,14 @@ from tlkit.cli.options.shared import (
     served_pixels_option,
     with_reading_options,
 )
-from tlkit.cli.tables import show_table
+from tlkit.cli.tables import show_table, with_interval
 from tlkit.cli.unseen import learned_groups, left_to_evaluate
 from tlkit.core.console import Console, echo
+from tlkit.core.metric_names import DETECTOR, MetricNames, names_of
 from tlkit.core.reading import Reading
 from tlkit.core.run_folder import find_run, read_card
-from tlkit.core.text import some_of
+from tlkit.core.text import did_you_mean, some_of
+from tlkit.data.images.sources import VALIDATION
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
 
     from tlkit.data.images.sources import Images
 
-AVERAGES = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc", "ece", "log_loss")
-COLUMNS = ("support", "precision", "recall", "f1", "eta", "auc")
 EXAMPLES = """
     tlkit evaluate fine-tune-photos more-photos/
     tlkit evaluate fine-tune-photos/3 test.csv --group '(patient[0-9]+)' --json
@@ -88,33 +88,18 @@ def evaluate(
     card = read_card(path)
     hold_limit(path, card, most_pixels)
     if card.get("kind") == "detector":
-        from tlkit.cli.commands.evaluate_boxes import Evaluated, tell_evaluation
-
-        _refuse(
-            options,
-            ("skip_bad", "download", *READING),
-            "does not apply to images with boxes",
-            "Use --faults clip.",
-        )
-        how = Evaluated(
-            path,
-            card,
-            source,
-            options["group"],
-            options["faults"],
-            options["unlabelled"],
-            drop=options["unknown"] == "drop",
-        )
-        tell_evaluation(how, batch=batch or 8, as_json=as_json)
-        return
-    _refuse(
-        options, ("faults", "unlabelled", "unknown"), f"is for detectors, and {path} is none", "Leave it out."
-    )
-    outcome = _evaluate_classifier(path, card, source, options, batch or 32)
+        why, remedy = "does not apply to images with boxes", "Use --faults clip."
+        _refuse(options, ("skip_bad", "download", *READING), why, remedy)
+        measured = _evaluate_detector(path, card, source, options, batch or 8)
+    else:
+        why = f"is for detectors, and {path} is none"
+        _refuse(options, ("faults", "unlabelled", "unknown"), why, "Leave it out.")
+        measured = _evaluate_classifier(path, card, source, options, batch or 32)
+    outcome = {"run": path, "source": source, **measured}
     if as_json:
         show(outcome, as_json=True)
     else:
-        _show_text(outcome)
+        _show_text(outcome, names_of(card.get("kind")))
 
 
 def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str, remedy: str) -> None:
@@ -153,7 +138,7 @@ def _evaluate_classifier(
     images, groups = images.take(kept), tuple(groups[i] for i in kept)
     measures = evaluate_images(path, card, images, groups, batch)
     small = {"small_classes": {**settled.card, "sentence": settled.notes[0]}} if settled.card else {}
-    return {"run": path, "source": source, **excluded, "skipped": skipped, **small, **measures}
+    return {**excluded, "skipped": skipped, **small, **measures}
 
 
 def evaluate_images(
@@ -188,38 +173,87 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
     present = [images.class_names[label] for label in np.unique(images.labels)]
     for name in present:
         if name not in classes:
-            near = get_close_matches(name, classes, 1)
-            hint = f"Did you mean {near[0]}? " if near else ""
             raise DataFault(
                 f"Class {name} of {images.source} is unknown to {path}.",
-                f"{hint}It knows {some_of(classes)}; leave other classes out.",
+                f"{did_you_mean(name, classes)} It knows {some_of(classes)}; leave other classes out.".lstrip(),
             )
     order = np.array([classes.index(name) if name in classes else -1 for name in images.class_names])
     return order[images.labels]
 
 
-def _show_text(outcome: dict[str, Any]) -> None:
-    from tlkit.tasks.classification.reporting.interpretation import worst_classes
+def _evaluate_detector(
+    path: Path, card: dict[str, Any], source: str, options: dict[str, Any], batch: int
+) -> dict[str, Any]:
+    from tlkit.data.boxes.splits import box_groups
+    from tlkit.data.images.inspection import inspect_files
+    from tlkit.tasks.detection.evaluate_workflow import measure_run, own_options, read_as_run, with_classes
 
+    boxes = read_as_run(card, source, options["faults"], options["unlabelled"])
+    boxes, dropped = with_classes(boxes, path, card.get("classes") or (), drop=options["unknown"] == "drop")
+    inspections = inspect_files(boxes.files())
+    groups = box_groups(boxes, inspections, options["group"] or own_options(card, source).get("group"))
+    kept, excluded = left_to_evaluate(path, source, inspections, groups)
+    facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes), "told": list(boxes.told)}
+    return {**facts, **measure_run(path, card, boxes.take(kept), tuple(groups[i] for i in kept), batch)}
+
+
+# --- output ---
+
+
+def _show_text(outcome: dict[str, Any], names: MetricNames) -> None:
     echo(f"run: {outcome['run']}\nsource: {outcome['source']}")
     excluded = f"{outcome['excluded']} excluded{learned_groups(outcome)}"
     echo(f"n: {outcome['n']} in {outcome['groups']} groups ({excluded})")
-    for file in outcome["skipped"]:
-        echo(f"left out: {file['path']} {file['reason']}")
-    if "small_classes" in outcome:
-        echo(outcome["small_classes"]["sentence"])
-    for name in AVERAGES:
-        if outcome[name] is not None:
-            interval = outcome["intervals"].get(name)
-            between = f"  [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else ""
-            echo(f"{name}: {outcome[name]:.4f}{between}")
+    for line in _facts_said(outcome):
+        echo(line)
+    for sentence in outcome.get("told", ()):
+        Console().say(sentence)
+    for name in names.overall:
+        _show_measure(name, outcome[name], outcome["intervals"].get(name))
+    per_class, limited = outcome["per_class"], ""
+    if names == DETECTOR:
+        _show_detector(outcome)
+    else:
+        from tlkit.tasks.classification.reporting.interpretation import worst_classes
+
+        per_class, limited = worst_classes(per_class)
     echo()
-    per_class, limited = worst_classes(outcome["per_class"])
-    rows = [[name, *(_figure(row[column]) for column in COLUMNS)] for name, row in per_class.items()]
-    show_table(["class", *COLUMNS], rows)
+    rows = [[name, *(row[column] for column in names.per_class)] for name, row in per_class.items()]
+    show_table(["class", *names.per_class], rows, digits=4)
     if limited:
         Console().say(f"{limited} --json has all.")
 
 
-def _figure(value: float | None) -> str | None:
-    return f"{value:.4f}" if isinstance(value, float) else value
+def _facts_said(outcome: dict[str, Any]) -> Iterator[str]:
+    """What was measured, and what of it was left out."""
+    if "objects" in outcome:
+        yield f"objects: {outcome['objects']} ({outcome['negative']} images without)"
+    if outcome.get("dropped"):
+        yield f"dropped: {outcome['dropped']} (boxes of classes that the run does not know)"
+    for file in outcome.get("skipped", ()):
+        yield f"left out: {file['path']} {file['reason']}"
+    if "small_classes" in outcome:
+        yield outcome["small_classes"]["sentence"]
+
+
+def _show_measure(name: str, value: float | None, interval: list[float] | None) -> None:
+    if value is not None:
+        echo(f"{name}: {with_interval(value, interval, gap=2)}")
+
+
+def _show_detector(outcome: dict[str, Any]) -> None:
+    """What else is measured of a detector."""
+    if outcome["at_100"]:
+        _show_measure("AP of COCO's 100 detections", outcome["at_100"]["AP"], None)
+        echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and image")
+    for row in outcome["screening"]:
+        name = f"recall@{row['rate']:g}"
+        _show_measure(f"{name} false alarms an image", row["recall"], outcome["intervals"].get(name))
+    f1 = outcome["f1"]
+    if f1["threshold"] is None:
+        echo("precision and recall: none, for nothing was found or there is nothing to find")
+        return
+    where = "the run's validation part" if f1["chosen_on"] == VALIDATION else "these images, which flatters"
+    echo(
+        f"precision and recall from a score of {f1['threshold']:.4f}, where F1 of all classes was best on {where}"
+    )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import click
 
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.inference import Files, ask, find_images, left_out, load_served, say_all
+from tlkit.cli.inference import Files, ask, find_images, load_served
 from tlkit.cli.options.shared import (
     csv_safe_option,
     hold_limit,
@@ -18,12 +19,9 @@ from tlkit.cli.options.shared import (
     served_pixels_option,
 )
 from tlkit.cli.tables import show_csv, show_table
+from tlkit.core.console import Console
 from tlkit.core.run_folder import find_run, read_card
 from tlkit.errors import UsageFault
-
-if TYPE_CHECKING:
-    from tlkit.tasks.classification.serving.saved_model import Prediction
-
 
 EXAMPLES = """
     tlkit predict fine-tune-photos new/1.png new/2.png
@@ -91,49 +89,143 @@ def predict(
     if csv_safe and not (as_csv or draw):
         raise UsageFault("--csv-safe is for --csv and for --draw.", "Add one, or leave it out.")
     path = find_run(run, runs)
-    form = "json" if as_json else "csv" if as_csv else "text"
     card = read_card(path)
     hold_limit(path, card, most_pixels)
+    skipped: list[tuple[str, str]] = []
+    left_out = skipped if skip_bad else None
     if card.get("kind") == "detector":
-        from tlkit.cli.commands.predict_boxes import Asked, tell_boxes
-
-        tell_boxes(
-            Asked(path, card, images, threshold, draw, coco, csv_safe), form, batch=batch, skip_bad=skip_bad
-        )
-        return
-    for option, value in (("--draw", draw), ("--threshold", threshold), ("--coco", coco)):
-        if value is not None:
-            raise UsageFault(
-                f"{option} is for detectors, and {path} is none.", "Leave it out, or name a detector's run."
-            )
-    _tell_names(path, find_images(images), form, batch=batch, skip_bad=skip_bad, csv_safe=csv_safe)
-
-
-def _tell_names(path: Path, asked: Files, form: str, *, batch: int, skip_bad: bool, csv_safe: bool) -> None:
-    served = load_served(path)
-    skipped: list[tuple[str, str]] | None = [] if skip_bad else None
-    rows = [_row(one, served.classes) for one in ask(served, asked.files, batch, "predicting", skipped)]
-    if form == "json":
-        outcome = {"run": path, "classes": served.classes, "predictions": rows, "skipped": left_out(skipped)}
-        show({**outcome, "remarks": asked.remarks}, as_json=True)
-        return
-    say_all(asked.remarks)
-    left_out(skipped, say=True)
-    cells = [[row["path"], row["label"], row["confidence"]] for row in rows]
-    if form == "csv":
-        wide = [[*cell, *row["probabilities"].values()] for cell, row in zip(cells, rows, strict=True)]
-        show_csv(["path", "label", "confidence", *served.classes], wide, safe=csv_safe)
+        asked = Asked(images, threshold, draw, coco, csv_safe)
+        answer = _ask_detector(path, card, asked, batch, left_out)
     else:
-        show_table(["path", "label", "confidence"], [[p, label, f"{c:.4f}"] for p, label, c in cells], left=2)
+        for option, value in (("--draw", draw), ("--threshold", threshold), ("--coco", coco)):
+            if value is not None:
+                raise UsageFault(
+                    f"{option} is for detectors, and {path} is none.",
+                    "Leave it out, or name a detector's run.",
+                )
+        answer = _ask_classifier(path, find_images(images), batch, left_out)
+    if as_json:
+        rows = [{"path": file, "reason": reason} for file, reason in skipped]
+        outcome = {"skipped": rows, "remarks": answer.remarks, **(answer.drawn or {})}
+        show({"run": path, **answer.facts, "predictions": answer.predictions, **outcome}, as_json=True)
+        return
+    for sentence in (*answer.remarks, *(f"Left out: {file} {reason}." for file, reason in skipped)):
+        Console().say(sentence)
+    if answer.note:
+        Console().say(answer.note)
+    if as_csv:
+        show_csv(answer.header, answer.rows, safe=csv_safe)
+    else:
+        cells = [row[: answer.narrow] for row in answer.rows]
+        show_table(answer.header[: answer.narrow], cells, left=2, digits=answer.digits)
 
 
-def _row(prediction: Prediction, classes: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "path": Path(prediction.path).as_posix(),
-        "label": prediction.label,
-        "confidence": round(float(prediction.confidence), 6),
-        "probabilities": {
-            name: round(float(value), 6)
-            for name, value in zip(classes, prediction.probabilities, strict=True)
-        },
-    }
+class Answer(NamedTuple):
+    """What a run says about images.
+
+    Attributes:
+        facts: What --json has before the predictions.
+        predictions: [n] entries of --json.
+        header: Columns of --csv.
+        rows: Theirs.
+        narrow: How many of the columns a table for people has.
+        digits: Behind the point in it.
+        remarks: What was passed over, in sentences.
+        note: A sentence above the table.
+        drawn: What --json has at the end, or None.
+    """
+
+    facts: dict[str, Any]
+    predictions: list[dict[str, Any]]
+    header: Sequence[str]
+    rows: list[list[Any]]
+    narrow: int
+    digits: int
+    remarks: list[str]
+    note: str = ""
+    drawn: dict[str, Any] | None = None
+
+
+def _ask_classifier(path: Path, asked: Files, batch: int, skipped: list[tuple[str, str]] | None) -> Answer:
+    served = load_served(path)
+    predictions = [
+        {
+            "path": Path(one.path).as_posix(),
+            "label": one.label,
+            "confidence": round(float(one.confidence), 6),
+            "probabilities": {
+                name: round(float(value), 6)
+                for name, value in zip(served.classes, one.probabilities, strict=True)
+            },
+        }
+        for one in ask(served, asked.files, batch, "predicting", skipped)
+    ]
+    header = ("path", "label", "confidence")
+    rows = [[*(one[name] for name in header), *one["probabilities"].values()] for one in predictions]
+    facts = {"classes": served.classes}
+    return Answer(facts, predictions, [*header, *served.classes], rows, len(header), 4, asked.remarks)
+
+
+class Asked(NamedTuple):
+    """What a person wants to know of a detector.
+
+    Attributes:
+        images: Images, folders and COCO files.
+        threshold: Least score, or None.
+        draw: Where to draw, or None.
+        coco: COCO file whose numbers images and classes get, or None.
+        csv_safe: Whether CSV keeps spreadsheets from running names.
+    """
+
+    images: tuple[Path, ...]
+    threshold: float | None
+    draw: Path | None
+    coco: Path | None
+    csv_safe: bool
+
+
+def _ask_detector(
+    path: Path, card: dict[str, Any], asked: Asked, batch: int, skipped: list[tuple[str, str]] | None
+) -> Answer:
+    """Find things on images, and draw them where that is asked.
+
+    Raises:
+        UsageFault: Threshold or folder cannot be used.
+        DataFault: An image cannot be used, or a COCO file.
+    """
+    from tlkit.tasks.detection import predict_workflow as finding
+
+    threshold = finding.threshold_of(path, card, asked.threshold)
+    if asked.coco and not asked.draw:
+        raise UsageFault(
+            "--coco gives the numbers in detections.json, which --draw writes.", "Add --draw FOLDER."
+        )
+    places, named = finding.in_coco_files(asked.images)
+    files, remarks = find_images(tuple(places))
+    ids = finding.ids_for(asked.images, named, asked.coco) if asked.draw else None
+    if asked.draw:
+        finding.check_new(asked.draw, asked.images)
+    served = load_served(path, detector=True)
+    found = [finding.shown(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
+    if asked.draw:
+        numbers = finding.numbers_of(found, served.classes, ids, asked=asked.coco is not None)
+        about = {"description": f"found by {path.as_posix()}", "threshold": threshold}
+        finding.draw_found(found, served.classes, asked.draw, about, numbers, safe=asked.csv_safe)
+    boxes = [(one.path, finding.rows_of(one, served.classes)) for one in found]
+    nothing = [[None] * len(finding.COLUMNS)]  # a row of an image without a box
+    return Answer(
+        facts={"classes": served.classes, "threshold": threshold},
+        predictions=[
+            {"path": file, "boxes": [dict(zip(finding.COLUMNS, row, strict=True)) for row in rows]}
+            for file, rows in boxes
+        ],
+        header=("path", *finding.COLUMNS),
+        rows=[[file, *row] for file, rows in boxes for row in rows or nothing],
+        narrow=1 + len(finding.COLUMNS),
+        digits=2,
+        remarks=remarks,
+        note=""
+        if asked.threshold is not None
+        else f"Boxes from a score of {threshold:.2f} on; --threshold takes others.",
+        drawn={"drawn": asked.draw},
+    )

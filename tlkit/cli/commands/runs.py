@@ -11,8 +11,9 @@ from tlkit.cli.commands.resume import read_settings
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options.shared import json_option
-from tlkit.cli.tables import show_table
+from tlkit.cli.tables import show_table, with_interval
 from tlkit.core.console import Console
+from tlkit.core.metric_names import CLASSIFIER, DETECTOR
 from tlkit.core.run_folder import RUNS, RunFolder, every_run, is_unfinished, read_card
 from tlkit.errors import UsageFault
 
@@ -99,7 +100,7 @@ def _main_measure(card: dict[str, Any]) -> dict[str, Any] | None:
         found = measures["kid"]
         return {"name": "KID", **{key: found.get(key) for key in ("value", "low", "high")}}
     of = measures.get("test") or measures.get("best") or {}
-    name = next((name for name in ("AP50", "accuracy") if of.get(name) is not None), None)
+    name = next((name for name in (DETECTOR.main, CLASSIFIER.main) if of.get(name) is not None), None)
     name = "eta" if "best" in measures else name
     if name is None or of.get(name) is None:
         return None
@@ -113,8 +114,7 @@ def _cells(row: dict[str, Any]) -> list[Any]:
         source = f"...{source[3 - LONGEST :]}"
     shown = None
     if measure:
-        shown = f"{measure['name']} {measure['value']:.4f}"
-        if measure["low"] is not None:
-            shown += f" [{measure['low']:.4f}, {measure['high']:.4f}]"
+        interval = None if measure["low"] is None else (measure["low"], measure["high"])
+        shown = f"{measure['name']} {with_interval(measure['value'], interval)}"
     when = row["created"][:16].replace("T", " ") if row["created"] else None
     return [row["run"], row["state"], when, row["recipe"], source, shown]

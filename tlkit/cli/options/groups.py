@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
@@ -11,6 +10,7 @@ import click
 
 from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.shared import SectionOption
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 
 Function = Callable[..., Any]
@@ -30,8 +30,7 @@ class BackboneName(click.ParamType):
         names = backbone_names()
         if value in names:
             return str(value)
-        near = difflib.get_close_matches(str(value), names, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names)}."
+        hint = did_you_mean(str(value), names, 3, otherwise=f"Known: {', '.join(names)}.")
         return self.fail(f"{value} is not a known backbone. {hint}", param, ctx)
 
 
@@ -94,8 +93,7 @@ class Words(click.ParamType):
         words = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
         for word in words if words != ("none",) else ():
             if word not in self.known:
-                near = difflib.get_close_matches(word, self.known, 1)
-                hint = f"Did you mean {near[0]}?" if near else f"Known: {', '.join(self.known)}, none."
+                hint = did_you_mean(word, self.known, otherwise=f"Known: {', '.join(self.known)}, none.")
                 self.fail(f"{word} is unknown. {hint}", param, ctx)
         return () if words == ("none",) else words
 

@@ -7,7 +7,6 @@ reads files. TensorFlow is imported only for `tfds:`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
@@ -172,11 +171,10 @@ def missing_folder(source: str, path: Path) -> DataFault:
             "Give the folder that holds the class folders, or a CSV file with columns path,label.",
         )
     siblings = [p.name for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, 1)
-    hint = f"Did you mean {path.parent / near[0]}? " if near else ""
+    hint = did_you_mean(path.name, siblings, shown=path.parent.joinpath)
     return DataFault(
         f"Folder {source} does not exist.",
-        f"{hint}A SOURCE is a folder of class folders, a FILE.csv, tfds:NAME or xray:crops.",
+        f"{hint} A SOURCE is a folder of class folders, a FILE.csv, tfds:NAME or xray:crops.".lstrip(),
     )
 
 

@@ -15,13 +15,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
-from tlkit.core.text import count, some_of
+from tlkit.core.text import count, did_you_mean, some_of
 from tlkit.data.images.inspection import inspect_files
 from tlkit.data.images.readers.records import is_image
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION, Images
@@ -218,11 +217,10 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
 
 def _check_classes(name: str, classes: set[str], images: Images) -> None:
     for label in sorted(classes - set(images.class_names)):
-        near = get_close_matches(label, images.class_names, 1)
-        hint = f"Did you mean {near[0]}? " if near else ""
+        hint = did_you_mean(label, images.class_names)
         raise DataFault(
             f"--synthetic {name} has images of {label}, which {images.source} has not.",
-            f"{hint}Its classes are {some_of(images.class_names)}.",
+            f"{hint} Its classes are {some_of(images.class_names)}.".lstrip(),
         )
 
 

@@ -8,7 +8,6 @@ Source: Hastie, Tibshirani, Friedman, The Elements of Statistical Learning, sect
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.core.text import did_you_mean
 from tlkit.data.images.splits import SYNTHETIC_GROUP
 from tlkit.errors import DataFault, UsageFault
 
@@ -61,11 +61,8 @@ def find_heads(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in names or ("",):
         if name not in HEADS:
-            near = difflib.get_close_matches(name, HEADS, n=2)
-            raise UsageFault(
-                f"There is no head {name!r}.",
-                f"Did you mean {' or '.join(near)}?" if near else f"Take some of: {', '.join(HEADS)}.",
-            )
+            hint = did_you_mean(name, HEADS, 2, otherwise=f"Take some of: {', '.join(HEADS)}.")
+            raise UsageFault(f"There is no head {name!r}.", hint)
     return names
 
 

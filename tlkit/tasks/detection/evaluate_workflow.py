@@ -1,16 +1,26 @@
-"""How a detector is evaluated: its threshold chosen on validation, its measures taken once on the test part."""
+"""How a detector is evaluated: its threshold chosen on validation, its measures taken once on the test part; or later."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tlkit.core.console import Console
+from tlkit.core.device import import_tensorflow
 from tlkit.core.run import Run
-from tlkit.core.text import count
+from tlkit.core.text import count, did_you_mean, place_of
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
+from tlkit.data.xray.drawing import draw_first
+from tlkit.errors import DataFault
+from tlkit.tasks.detection.predict_workflow import chosen_threshold
 from tlkit.tasks.detection.reporting.report import draw_figures
 from tlkit.tasks.detection.settings import LEAST_SCORE, UNSET, USUAL_MOST, Detecting
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.tasks.detection.detections import Detections
@@ -108,9 +118,112 @@ def evaluate_test(
 
 
 def _found(
-    run: Run, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int
+    run: Run | Console, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int
 ) -> list[Detections]:
     from tlkit.tasks.detection.evaluate import found_on
 
     with run.progress(text, len(boxes)) as step:
         return found_on(detector, boxes, detecting, batch, step)
+
+
+# --- a finished run on other images ---
+
+
+def own_options(card: dict[str, Any], source: str) -> dict[str, Any]:
+    """How a run read this source, where it is the run's own; otherwise nothing."""
+    return (card.get("options") or {}) if source == card.get("source") else {}
+
+
+def read_as_run(
+    card: dict[str, Any], source: str, faults: str | None = None, unlabelled: str | None = None
+) -> Boxes:
+    """Images with boxes, their faults treated as asked, else as the run did with the same source, else refused."""
+    from tlkit.data.boxes.dataset import read_boxes
+
+    own = own_options(card, source)
+    draw_first(Console(), source)
+    return read_boxes(
+        source,
+        faults=faults or own.get("faults") or "refuse",
+        unlabelled=unlabelled or own.get("unlabelled") or "error",
+    )
+
+
+def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool = False) -> tuple[Boxes, int]:
+    """The same images with the classes of a run, matched by name; case counts only between two of the run's.
+
+    Args:
+        boxes: The images.
+        run: Its folder, for the message.
+        classes: [k] the run's names; those that the images lack stay without objects.
+        drop: Leave boxes of other classes out.
+
+    Returns:
+        The images, and how many boxes were left out.
+
+    Raises:
+        DataFault: There are boxes of other classes, and they are not to be dropped.
+    """
+    import numpy as np
+
+    order = np.array([place_of(name, classes) for name in boxes.class_names], np.int32)
+    known, counts = order >= 0, boxes.counts()
+    for name, place in zip(boxes.class_names, order, strict=True):
+        if counts[name] and place < 0 and not drop:
+            remedy = f"It knows {', '.join(classes)}; --unknown drop leaves other boxes out."
+            raise DataFault(
+                f"Class {name} of {boxes.source} is unknown to {run}.",
+                f"{did_you_mean(name, classes)} {remedy}".lstrip(),
+            )
+    kept = [known[labels] for labels in boxes.labels]
+
+    def chosen(values: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+        return tuple(value[mask] for value, mask in zip(values, kept, strict=True))
+
+    renamed = [
+        f"{name} is taken for the run's {classes[place]}."
+        for name, place in zip(boxes.class_names, order, strict=True)
+        if counts[name] and place >= 0 and name != classes[place]
+    ]
+    named = replace(
+        boxes,
+        notes=(*boxes.notes, *renamed),
+        class_names=tuple(classes),
+        xyxy=chosen(boxes.xyxy),
+        labels=tuple(order[labels[mask]] for labels, mask in zip(boxes.labels, kept, strict=True)),
+        difficult=chosen(boxes.difficult),
+        crowd=chosen(boxes.crowd),
+        box_columns={
+            name: tuple(tuple(np.array(row, object)[mask]) for row, mask in zip(rows, kept, strict=True))
+            for name, rows in boxes.box_columns.items()
+        },
+    )
+    return named, sum(map(len, boxes.xyxy)) - sum(map(len, named.xyxy))
+
+
+def measure_run(
+    path: Path, card: dict[str, Any], boxes: Boxes, groups: tuple[str, ...], batch: int
+) -> dict[str, Any]:
+    """The measures of a run's Keras model on images, by the evaluator of its training.
+
+    Args:
+        path: Folder of a detector's run.
+        card: Its card.
+        boxes: The images, with the run's classes.
+        groups: What each image belongs to.
+        batch: Images a step.
+    """
+    import_tensorflow()
+    from tlkit.tasks.detection.build import load_detector
+    from tlkit.tasks.detection.metrics.summary import detection_measures
+
+    detector = load_detector(path / "model.keras")
+    detecting = Detecting(**(card.get("detecting") or {}))
+    found = _found(Console(), detector, boxes, detecting, "evaluating", batch)
+    chosen = chosen_threshold(card)
+    seed = card.get("seed") or 0
+    measures = detection_measures(
+        boxes, found, groups=groups, seed=seed, score_threshold=chosen, most=detecting.most
+    )
+    measures["f1"]["chosen_on"] = TEST if chosen is None else VALIDATION
+    return measures

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 
 from tlkit.backbones.table import BACKBONES, find_backbone
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 from tlkit.tasks.features.extract import Featurizer, NetworkFeatures
 from tlkit.tasks.features.handcrafted import find_handcrafted
@@ -96,11 +96,8 @@ def _layer(body, backbone: str, name: str):
     names = [layer.name for layer in body.layers]
     if name in names:
         return body.get_layer(name)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    raise UsageFault(
-        f"{backbone} has no layer {name!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else f"--layers lists its {len(names)} layers.",
-    )
+    hint = did_you_mean(name, names, 3, cutoff=0.5, otherwise=f"--layers lists its {len(names)} layers.")
+    raise UsageFault(f"{backbone} has no layer {name!r}.", hint)
 
 
 def _flat(x):

@@ -7,7 +7,6 @@ Listing the families imports neither scikit-image nor TensorFlow.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 from tlkit.tasks.features.spectrum import fourier, gabor
 from tlkit.tasks.features.texture import haralick, local_binary_patterns
@@ -149,8 +149,5 @@ def find_handcrafted(name: str) -> Handcrafted:
     """
     if name in HANDCRAFTED:
         return HANDCRAFTED[name]
-    near = difflib.get_close_matches(name.lower(), HANDCRAFTED, n=3)
-    raise UsageFault(
-        f"There are no hand-made features {name!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(HANDCRAFTED)}.",
-    )
+    hint = did_you_mean(name.lower(), HANDCRAFTED, 3, otherwise=f"Take one of: {', '.join(HANDCRAFTED)}.")
+    raise UsageFault(f"There are no hand-made features {name!r}.", hint)

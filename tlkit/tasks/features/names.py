@@ -12,11 +12,11 @@ Reading a name takes no TensorFlow.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.backbones.table import BACKBONES
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 from tlkit.tasks.features.handcrafted import HANDCRAFTED
 
@@ -57,8 +57,6 @@ def read_name(text: str, weights: str = "imagenet") -> ExtractorName:
     if name in BACKBONES:
         return ExtractorName(text, name, "backbone", own or weights)
     known = [*BACKBONES, *HANDCRAFTED]
-    near = difflib.get_close_matches(name.lower().replace("_", "-"), known, n=3, cutoff=0.6)
-    raise UsageFault(
-        f"There is no extractor {name!r}.",
-        f"Did you mean {' or '.join(near)}?" if near else f"Take one of: {', '.join(known)}, or a FILE.onnx.",
-    )
+    others = f"Take one of: {', '.join(known)}, or a FILE.onnx."
+    hint = did_you_mean(name.lower().replace("_", "-"), known, 3, otherwise=others)
+    raise UsageFault(f"There is no extractor {name!r}.", hint)

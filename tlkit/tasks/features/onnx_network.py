@@ -7,7 +7,6 @@ A layer is a node of the graph; it goes by the name of its result, or by the nod
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from tlkit.backbones.onnx_checks import contradictions, nodes_within
 from tlkit.backbones.onnx_file import constants, custom_operators, image_dependent, read_onnx, require
 from tlkit.backbones.onnx_worker import Worker, WorkerFault
 from tlkit.backbones.preprocessing import scaled, scaling
+from tlkit.core.text import did_you_mean
 from tlkit.errors import ModelFault, UsageFault
 
 if TYPE_CHECKING:
@@ -133,11 +133,9 @@ class OnnxNetwork:
         if layer == LOGITS:
             last = next(node for node in reversed(nodes) if model.graph.output[0].name in node.output)
             return last.input[0] if last.op_type == "Softmax" else model.graph.output[0].name
-        near = difflib.get_close_matches(layer, [*names, *by_node], n=3, cutoff=0.5)
-        raise UsageFault(
-            f"{self.path} has no layer {layer!r}.",
-            f"Did you mean {' or '.join(near)}?" if near else f"--layers lists its {len(names)} layers.",
-        )
+        others = f"--layers lists its {len(names)} layers."
+        hint = did_you_mean(layer, [*names, *by_node], 3, cutoff=0.5, otherwise=others)
+        raise UsageFault(f"{self.path} has no layer {layer!r}.", hint)
 
     def _before_head(self, model: onnx.ModelProto) -> str:
         """What enters the last layer with weights; the output where no result of another layer does."""

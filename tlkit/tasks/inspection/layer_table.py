@@ -5,7 +5,6 @@ Nothing is drawn here; plots.py does that.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from math import prod
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tlkit.core.text import did_you_mean
 from tlkit.errors import UsageFault
 
 ACTIVATIONS = (layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU)
@@ -95,11 +95,8 @@ def find_layers(network: keras.Model, names: Sequence[str]) -> list[keras.layers
     known = {layer.name: layer for layer in network.layers if not isinstance(layer, layers.InputLayer)}
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            raise UsageFault(
-                f"{network.name} has no layer {name!r}.",
-                f"Did you mean {' or '.join(near)}?" if near else f"Its layers: {', '.join(known)}.",
-            )
+            hint = did_you_mean(name, known, 3, otherwise=f"Its layers: {', '.join(known)}.")
+            raise UsageFault(f"{network.name} has no layer {name!r}.", hint)
     return [known[name] for name in names]
 
 

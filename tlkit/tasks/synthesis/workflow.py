@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from tlkit.core.device import precision_policy
 from tlkit.core.run import DryRunDone, Run
-from tlkit.core.text import count, some_of
+from tlkit.core.text import count, did_you_mean, some_of
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.engine.training.estimates import told, untold
 from tlkit.errors import DataFault, UsageFault
@@ -112,16 +112,12 @@ def load_data(run: Run, source: str, chosen: Chosen) -> Subject:
 
 
 def _class_names(split: Split, chosen: Chosen) -> tuple[str, ...]:
-    from difflib import get_close_matches
-
     known = split.images.class_names
     for name in chosen.classes:
         if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"Did you mean {near[0]}? " if near else ""
             raise UsageFault(
                 f"--class {name} is no class of {split.images.source}.",
-                f"{hint}Its classes are {some_of(known)}.",
+                f"{did_you_mean(name, known)} Its classes are {some_of(known)}.".lstrip(),
             )
     names = tuple(name for name in known if name in chosen.classes) if chosen.classes else known
     if len(names) > 1 and not chosen.conditional:

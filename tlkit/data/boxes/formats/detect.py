@@ -7,10 +7,10 @@ always meant.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tlkit.core.text import did_you_mean
 from tlkit.data.boxes.formats.annotations import Annotations, is_hidden
 from tlkit.data.boxes.formats.coco import coco_files, folder_of, read_coco
 from tlkit.data.boxes.formats.cvat import cvat_files, is_cvat, read_cvat
@@ -53,9 +53,10 @@ def read_annotations(source: str, place: Path) -> Annotations:
         return _read_file(source, place)
     if not place.is_dir():
         siblings = [p.name for p in place.parent.iterdir()] if place.parent.is_dir() else []
-        near = difflib.get_close_matches(place.name, siblings, 1)
-        hint = f"Did you mean {place.parent / near[0]}? " if near else ""
-        raise DataFault(f"{source} does not exist.", f"{hint}A SOURCE of boxes is a folder with {KNOWN}.")
+        hint = did_you_mean(place.name, siblings, shown=place.parent.joinpath)
+        raise DataFault(
+            f"{source} does not exist.", f"{hint} A SOURCE of boxes is a folder with {KNOWN}.".lstrip()
+        )
     readers = _readers(place)
     if "boxes.csv" in readers:
         return readers["boxes.csv"]()
