@@ -7,8 +7,9 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from tlkit.errors import RunFailed
@@ -43,6 +44,23 @@ def cache_fault(error: OSError) -> RunFailed:
     )
 
 
+@contextmanager
+def folder_aside(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into; it gets that name when all went well and is gone otherwise.
+
+    Raises:
+        OSError: It cannot be made, or `folder` is there by then and not empty.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield aside
+        aside.chmod(0o755)
+        aside.rename(folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def folder_written_once(folder: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` fill a folder aside, then rename it, so that nobody ever reads a half-written one.
 
@@ -53,25 +71,16 @@ def folder_written_once(folder: Path, write: Callable[[Path], None]) -> Path:
     """
     if folder.is_dir():
         return folder
+    aside: Path | None = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        with folder_aside(folder) as aside:
+            write(aside)
     except OSError as error:
-        if in_cache(folder):
-            raise cache_fault(error) from error
-        raise
-    try:
-        write(aside)
-        aside.chmod(0o755)
-        aside.rename(folder)
-    except OSError as error:
-        if folder.is_dir():
+        if aside and folder.is_dir():
             return folder
-        if in_cache(folder) and _meets(error, aside):
+        if in_cache(folder) and (aside is None or _meets(error, aside)):
             raise cache_fault(error) from error
         raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

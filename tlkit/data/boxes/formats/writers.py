@@ -10,7 +10,6 @@ import errno
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
@@ -20,6 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.files import folder_aside
 from tlkit.data.boxes.dataset import Boxes, difference, read_boxes
 from tlkit.data.boxes.formats.annotations import number
 from tlkit.data.boxes.formats.coco import is_outline_area
@@ -75,14 +75,8 @@ def new_folder(folder: Path, source: Path) -> Iterator[Path]:
         raise UsageFault(f"{folder} is there already.", "Name a new folder.")
     if folder.resolve().is_relative_to(source.resolve()):
         raise UsageFault(f"{folder} lies inside {source}.", "Name a folder outside the source.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with folder_aside(folder) as aside:
         yield aside
-        aside.chmod(0o755)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def annotate(boxes: Boxes, folder: Path, form: str) -> None:

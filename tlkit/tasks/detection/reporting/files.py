@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +16,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.files import folder_aside
 from tlkit.data.boxes.formats.coco import IMAGES_BESIDE
 from tlkit.data.images.decoding.decode import decode, read_contents
 from tlkit.engine.reporting.lettering import writable
@@ -77,9 +76,7 @@ def write_found(
     names = drawn_names([one.path for one in found])
     folder = folder.absolute()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with folder_aside(folder) as aside:
             sizes = [_write_drawn(one, aside / name, classes) for one, name in _counted(found, names, told)]
             _write_table(aside / "boxes.csv", found, names, classes, safe=safe)
             (aside / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
@@ -87,10 +84,6 @@ def write_found(
             images = {"info": about, **_images(found, names, sizes, classes, numbers)}
             _write_json(aside / IMAGES_BESIDE, images)
             _write_json(aside / "detections.json", _results(found, numbers))
-            aside.chmod(0o755)
-            aside.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as fault:
         raise RunFailed(f"{folder} cannot be written: {fault.strerror or fault}.", "Name another.") from fault
 
