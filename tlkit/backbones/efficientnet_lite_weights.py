@@ -61,7 +61,7 @@ def convert(path: Path) -> list[StoredLayer]:
         if block.expansion != 1:
             layers.append(_convolution(tensors, f"{ours}expand_conv", f"{theirs}expand_conv"))
             layers.append(_normalisation(tensors, f"{ours}expand_bn", f"{theirs}bn0"))
-        layers.append(_depthwise(tensors, f"{ours}dwconv", f"{theirs}depthwise_conv"))
+        layers.append(_convolution(tensors, f"{ours}dwconv", f"{theirs}depthwise_conv", (2, 3, 0, 1)))
         layers.append(_normalisation(tensors, f"{ours}bn", f"{theirs}bn1"))
         layers.append(_convolution(tensors, f"{ours}project_conv", f"{theirs}project_conv"))
         layers.append(_normalisation(tensors, f"{ours}project_bn", f"{theirs}bn2"))
@@ -71,14 +71,11 @@ def convert(path: Path) -> list[StoredLayer]:
     return [*layers, StoredLayer("predictions", head)]
 
 
-def _convolution(tensors: dict[str, np.ndarray], ours: str, theirs: str) -> StoredLayer:
-    """(out, in, h, w) -> (h, w, in, out)."""
-    return StoredLayer(ours, [np.ascontiguousarray(tensors[f"{theirs}.weight"].transpose(2, 3, 1, 0))])
-
-
-def _depthwise(tensors: dict[str, np.ndarray], ours: str, theirs: str) -> StoredLayer:
-    """(channels, 1, h, w) -> (h, w, channels, 1)."""
-    return StoredLayer(ours, [np.ascontiguousarray(tensors[f"{theirs}.weight"].transpose(2, 3, 0, 1))])
+def _convolution(
+    tensors: dict[str, np.ndarray], ours: str, theirs: str, axes: tuple[int, ...] = (2, 3, 1, 0)
+) -> StoredLayer:
+    """(out, in, h, w) -> (h, w, in, out); a depthwise one, (channels, 1, h, w), by other axes."""
+    return StoredLayer(ours, [np.ascontiguousarray(tensors[f"{theirs}.weight"].transpose(axes))])
 
 
 def _normalisation(tensors: dict[str, np.ndarray], ours: str, theirs: str) -> StoredLayer:

@@ -94,7 +94,10 @@ def _fitted(model: onnx.ModelProto, path: Path, network: keras.Model, backbone: 
         weighted = theirs.layers[pairs[place]] if place in pairs else None
         found[layer] = StoredLayer(layer.name, _arrays(layer, weighted) if weighted else [])
     stored = [found[layer] for layer in network.layers if layer.weights]
-    if all(_shapes_fit(layer, entry) for layer, entry in found.items()):
+    if all(
+        [tuple(weight.shape) for weight in layer.weights] == [array.shape for array in entry.arrays]
+        for layer, entry in found.items()
+    ):
         _compare_joints(ours, theirs, pairs, f"{path} does not fit {backbone}")
     return stored
 
@@ -254,10 +257,6 @@ def _statistics(
     if abs(gap) > 1e-9:
         variance = (variance + gap).astype(np.float32)
     return [scale, offset, mean, variance]
-
-
-def _shapes_fit(layer: keras.layers.Layer, stored: StoredLayer) -> bool:
-    return [tuple(weight.shape) for weight in layer.weights] == [array.shape for array in stored.arrays]
 
 
 def _compare_joints(ours: Graph, theirs: Graph, pairs: dict[int, int], problem: str) -> None:

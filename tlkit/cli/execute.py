@@ -34,8 +34,10 @@ def execute(run: Run, function: Callable[[], object], *, as_json: bool = False) 
         click.exceptions.Exit: The person stopped it (code 130) or the system did (143).
     """
 
-    def last_words(code: int) -> None:
-        _show_stopped(run, code, as_json=as_json)
+    def last_words(code: int) -> None:  # may be called from another thread
+        remedy = "" if run.dry_run else f"tlkit resume {run.folder.path} goes on."
+        run.console.log(f"Stopped. {remedy}")
+        show_stopped(code, remedy=remedy, as_json=as_json)
 
     try:
         run.folder.lock()
@@ -159,13 +161,6 @@ def _remove(run: Run) -> None:
     shutil.rmtree(run.folder.path, ignore_errors=True)
     with suppress(OSError):  # other runs of this name live there
         run.folder.path.parent.rmdir()
-
-
-def _show_stopped(run: Run, code: int, *, as_json: bool) -> None:
-    """Say in one line that the run was stopped and how it goes on; may be called from another thread."""
-    remedy = "" if run.dry_run else f"tlkit resume {run.folder.path} goes on."
-    run.console.log(f"Stopped. {remedy}")
-    show_stopped(code, remedy=remedy, as_json=as_json)
 
 
 @contextmanager

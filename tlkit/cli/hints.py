@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from typing import Any
 
 import click
 
@@ -72,13 +71,9 @@ def _sentence(typed: str, ctx: click.Context, names: set[str]) -> str:
     arguments = [
         one.make_metavar(ctx) for one in ctx.command.get_params(ctx) if isinstance(one, click.Argument)
     ]
-    fits = ("{usage}" not in sentence or arguments) and _has_all(sentence, names)
+    named = {word.strip(".,")[2:] for word in sentence.split() if word.startswith("--")}
+    fits = ("{usage}" not in sentence or arguments) and named <= names
     return sentence.format(usage=" ".join([ctx.command_path, *arguments])) if fits else ""
-
-
-def _has_all(sentence: str, names: set[str]) -> bool:
-    """Whether a command has the options that a sentence names."""
-    return all(word.strip(".,")[2:] in names for word in sentence.split() if word.startswith("--"))
 
 
 def _similar(typed: str, names: Iterable[str]) -> str:
@@ -113,7 +108,8 @@ def _check_values(ctx: click.Context, option: click.Option, name: str, given: li
         good += 1
     if good == option.nargs:
         return
-    defaults = [f"{value:g}" for value in _defaults(option)]
+    usual = option.default if isinstance(option.default, tuple) else ()
+    defaults = [f"{value:g}" for value in usual]
     form = " ".join([name, *[*given[:good], *defaults[good:]][: option.nargs]])
     places = f" ({option.metavar})" if option.metavar else ""
     here = f"{name} {' '.join(given)}".rstrip()
@@ -121,10 +117,6 @@ def _check_values(ctx: click.Context, option: click.Option, name: str, given: li
     raise click.UsageError(
         f"{name} takes {option.nargs} {_kind(option.type)}{places}{such}; here stands {here}.", ctx
     )
-
-
-def _defaults(option: click.Option) -> tuple[Any, ...]:
-    return option.default if isinstance(option.default, tuple) else ()
 
 
 def _kind(kind: click.ParamType) -> str:

@@ -41,6 +41,11 @@ def did_you_mean(
     return f"Did you mean {' or '.join(str(shown(one)) for one in near)}?" if near else otherwise
 
 
+def end_of(text: str, most: int) -> str:
+    """A text, or `...` and its end where it has more than `most` characters."""
+    return text if len(text) <= most else f"...{text[3 - most :]}"
+
+
 def count(number: int, noun: str) -> str:
     """`1 image`, `2 images`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

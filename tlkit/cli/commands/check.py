@@ -25,6 +25,7 @@ from tlkit.cli.options.shared import (
 from tlkit.cli.tables import show_table
 from tlkit.core.console import Console, echo
 from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.text import end_of
 from tlkit.data.xray.drawing import draw_first
 from tlkit.errors import DataFault, UsageFault
 
@@ -188,7 +189,12 @@ def _show_text(found: Check, evaluated: int | None) -> None:
     show_table(HEADER, _cells(groups), left=len(HEADER), spare=SPARE)
     echo()
     for (kind, _), some in groups.items():
-        echo(_advice(kind, some))
+        advice = f"{kind}: {printable(some[0].sentence)} {some[0].remedy}"
+        echo(
+            textwrap.fill(
+                advice, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+            )
+        )
     echo(f"\n{_count(found.errors, 'error')}, {_count(found.warnings, 'warning')}.")
 
 
@@ -202,20 +208,10 @@ def _cells(groups: dict[tuple[str, str], list[Finding]]) -> list[list[str]]:
     ]
 
 
-def _advice(kind: str, some: list[Finding]) -> str:
-    """The first sentence of a kind and what to do, filled."""
-    text = f"{kind}: {printable(some[0].sentence)} {some[0].remedy}"
-    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
 def _examples(some: list[Finding]) -> str:
     names = list(dict.fromkeys(path for one in some for path in one.paths))
-    shown = ", ".join(_short(printable(name)) for name in names[:SHOWN])
+    shown = ", ".join(end_of(printable(name), LONGEST) for name in names[:SHOWN])
     return f"{shown}, ..." if len(names) > SHOWN else shown
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
 
 
 def _by_kind(findings: tuple[Finding, ...]) -> dict[tuple[str, str], list[Finding]]:

@@ -103,7 +103,9 @@ def export(
     if detector:
         checked = _detector(path, card, target, output, **({"nms": True} if nms else {}))
     else:
-        checked = _classifier(path, target, output, with_resize)
+        from tlkit.tasks.classification.serving.export import to_litert, to_onnx
+
+        checked = (to_onnx if target == "onnx" else to_litert)(path, output, resizes=with_resize)
     show({"status": "written", "format": target, "file": output, **checked}, as_json=as_json)
 
 
@@ -141,12 +143,6 @@ def _check_model(path: Path, card: dict[str, Any]) -> None:
     if recipe == "extract-features":
         remedy = "Fit a head on such features with tlkit run fit-head, and export that run."
     raise UsageFault(f"{path} is a run of {recipe} and holds {NO_MODEL[recipe]}, no model.", remedy)
-
-
-def _classifier(path: Path, target: str, output: Path, with_resize: bool) -> dict[str, Any]:
-    from tlkit.tasks.classification.serving.export import to_litert, to_onnx
-
-    return (to_onnx if target == "onnx" else to_litert)(path, output, resizes=with_resize)
 
 
 def _detector(path: Path, card: dict[str, Any], target: str, output: Path, **how: bool) -> dict[str, Any]:

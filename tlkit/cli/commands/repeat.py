@@ -56,7 +56,11 @@ def repeat(run: str, discard: bool, runs: Path, as_json: bool, verbose: bool) ->
     command = load_recipe(read_recipe(path / "recipe.py"))
     command.name = settings["recipe"]
     changed = _changed_environment(card, settings, verbose=verbose)
-    notes = [*_changed_recipe(path, settings), *_unknown_options(command, settings), *changed.values()]
+    unknown = [
+        f"the option {name} of the run ({value!r}) is none of this version, and is left out."
+        for name, value in command.unknown(settings["options"]).items()
+    ]
+    notes = [*_changed_recipe(path, settings), *unknown, *changed.values()]
     for note in notes:
         Console().say(f"Note: {note}")
     with working_folder(settings["working_folder"], path):
@@ -116,12 +120,6 @@ def _changed_recipe(path: Path, settings: dict[str, Any]) -> Iterator[str]:
     files = [file.path.read_bytes() for file in (now, now and now.rival) if file]
     if files and (path / "recipe.py").read_bytes() not in files:
         yield f"the recipe {settings['recipe']} has changed since; the run's own copy is used."
-
-
-def _unknown_options(command: RecipeCommand, settings: dict[str, Any]) -> Iterator[str]:
-    """A sentence for each stored option that this version does not have."""
-    for name, value in command.unknown(settings["options"]).items():
-        yield f"the option {name} of the run ({value!r}) is none of this version, and is left out."
 
 
 def _changed_environment(card: dict[str, Any], settings: dict[str, Any], *, verbose: bool) -> dict[str, str]:

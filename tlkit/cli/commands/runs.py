@@ -15,6 +15,7 @@ from tlkit.cli.tables import show_table, with_interval
 from tlkit.core.console import Console
 from tlkit.core.metric_names import CLASSIFIER, DETECTOR
 from tlkit.core.run_folder import RUNS, RunFolder, every_run, is_unfinished, read_card
+from tlkit.core.text import end_of
 from tlkit.errors import UsageFault
 
 HEADER = ("run", "state", "when (UTC)", "recipe", "source", "measure")
@@ -109,9 +110,8 @@ def _main_measure(card: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _cells(row: dict[str, Any]) -> list[Any]:
-    source, measure = row["source"], row["measure"]
-    if source and len(source) > LONGEST:
-        source = f"...{source[3 - LONGEST :]}"
+    measure = row["measure"]
+    source = end_of(row["source"], LONGEST) if row["source"] else row["source"]
     shown = None
     if measure:
         interval = None if measure["low"] is None else (measure["low"], measure["high"])

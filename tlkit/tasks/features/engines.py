@@ -42,7 +42,11 @@ class EngineFeatures:
         self.image_size, self.width = network.image_size, network.width
         self.digest = hashlib.sha256(f"{network.digest} {engine}".encode()).hexdigest()
         try:
-            self._run = _compile(network, engine)
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / "network.onnx"
+                _export(network, file)
+                bfloat16 = engine.endswith("bf16")
+                self._run = _onnx(file) if engine == "onnx" else _openvino(file, bfloat16=bfloat16)
         except ImportError as fault:
             raise ModelFault(
                 f"--engine {engine} needs {fault.name}, which is not installed.",
@@ -75,13 +79,6 @@ def with_engine(features: Featurizer, engine: str) -> Featurizer:
     if not isinstance(features, NetworkFeatures):
         raise UsageFault(f"--engine {engine} is for backbones.", "Leave --engine out.")
     return EngineFeatures(features, engine)
-
-
-def _compile(network: NetworkFeatures, engine: str) -> Run:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "network.onnx"
-        _export(network, file)
-        return _onnx(file) if engine == "onnx" else _openvino(file, bfloat16=engine.endswith("bf16"))
 
 
 def _export(network: NetworkFeatures, file: Path) -> None:

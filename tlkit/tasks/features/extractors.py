@@ -32,7 +32,10 @@ def build_extractor(
     """
     found = read_name(text, weights)
     if found.kind == "handmade":
-        _only_pooled(found.name, layer)
+        if layer != POOLED:
+            raise UsageFault(
+                f"--layer {layer} does not apply to {found.name}, which has no layers.", "Leave it out."
+            )
         return find_handcrafted(found.name), "hand-made, nothing learned"
     if found.kind == "onnx":
         from tlkit.tasks.features.onnx_network import OnnxNetwork
@@ -51,11 +54,6 @@ def _check_preprocessing(found: ExtractorName) -> None:
             f"{found.text}: there is no preprocessing {found.weights!r}.",
             f"Take one of: {', '.join(SCALINGS)}.",
         )
-
-
-def _only_pooled(name: str, layer: str) -> None:
-    if layer != POOLED:
-        raise UsageFault(f"--layer {layer} does not apply to {name}, which has no layers.", "Leave it out.")
 
 
 def _of_backbone(found: ExtractorName, image_size: int | None, layer: str) -> tuple[Featurizer, str]:
@@ -128,9 +126,8 @@ def list_layers(text: str, image_size: int | None = None) -> list[tuple[str, str
 
     size = image_size or find_backbone(found.name).native_size
     body, _ = build_backbone(found.name, size, "none")
-    rows = [(layer.name, type(layer).__name__, _shape(layer.output.shape)) for layer in body.layers]
+    rows = [
+        (layer.name, type(layer).__name__, "x".join(str(side) for side in layer.output.shape[1:]))
+        for layer in body.layers
+    ]
     return [*rows, (POOLED, "GlobalAveragePooling2D", str(body.output_shape[-1]))]
-
-
-def _shape(shape: tuple) -> str:
-    return "x".join(str(side) for side in shape[1:])

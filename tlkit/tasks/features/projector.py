@@ -38,7 +38,7 @@ def write_projector(
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "features.tsv", features[:count], fmt="%.5g", delimiter="\t")
     rows = ["\t".join(columns)]
-    rows += ["\t".join(_cell(values[i]) for values in columns.values()) for i in range(count)]
+    rows += ["\t".join(" ".join(str(values[i]).split()) for values in columns.values()) for i in range(count)]
     (folder / "metadata.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     _sprite(images[:count]).save(folder / "sprite.png")
     (folder / "projector_config.pbtxt").write_text(
@@ -47,10 +47,6 @@ def write_projector(
         encoding="utf-8",
     )
     return count
-
-
-def _cell(value: str) -> str:
-    return " ".join(str(value).split())
 
 
 def _sprite(images: Sequence[np.ndarray]) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import DryRunDone, Run
 from tlkit.core.text import count
 from tlkit.engine.training.estimates import feature_time
@@ -121,10 +121,7 @@ def write_features(
     folder = run.folder.path
     np.save(folder / "features.npy", np.ascontiguousarray(features, np.float32))
     columns = index_columns(split)
-    with (folder / "index.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream, safe=run.csv_safe)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+    write_csv(folder / "index.csv", [columns, *zip(*columns.values(), strict=True)], safe=run.csv_safe)
     if parquet:
         _write_parquet(folder / "features.parquet", columns, features)
     _show_features(run, split, features, featurizer, columns)

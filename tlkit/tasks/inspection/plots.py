@@ -81,7 +81,10 @@ def maps(values: np.ndarray, layer: str, kind: str) -> Figure:
     """
     size = " × ".join(map(str, values.shape))
     if values.ndim != 3 or values.shape[:2] == (1, 1):
-        return _vector(values.ravel(), layer, f"{kind}, {size}")
+        figure = style.blank(2.6, layout=None)
+        _title(figure, layer, f"{kind}, {size}")
+        _stems(figure.add_axes((0.06, 0.1, 0.92, 0.6)), values.ravel())
+        return figure
     chosen = strongest(values, SHOWN_MAPS)
     count = _of(len(chosen), values.shape[2], "channels")
     note = (
@@ -93,13 +96,6 @@ def maps(values: np.ndarray, layer: str, kind: str) -> Figure:
         part = np.where(abs(values[..., channel]) > dead, values[..., channel], 0)
         _show(axes, part)
         _below(axes, f"{channel} · {part.flat[abs(part).argmax()]:.2g}")
-    return figure
-
-
-def _vector(values: np.ndarray, layer: str, note: str) -> Figure:
-    figure = style.blank(2.6, layout=None)
-    _title(figure, layer, note)
-    _stems(figure.add_axes((0.06, 0.1, 0.92, 0.6)), values)
     return figure
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.device import set_precision
 from tlkit.core.run import Run
 from tlkit.engine.training.estimates import untold
@@ -158,10 +158,9 @@ def count_layers(run: Run, subject: Subject) -> list[LayerRow]:
     from tlkit.tasks.inspection.layer_table import layer_table
 
     rows = layer_table(subject.network)
-    with (run.folder.path / "layers.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream, safe=run.csv_safe)
-        writer.writerow([name.replace("-", "_") for name in HEADER])
-        writer.writerows([row.name, row.kind, _size(row), row.parameters, row.multiply_adds] for row in rows)
+    header = [name.replace("-", "_") for name in HEADER]
+    cells = [[row.name, row.kind, _size(row), row.parameters, row.multiply_adds] for row in rows]
+    write_csv(run.folder.path / "layers.csv", [header, *cells], safe=run.csv_safe)
     total = sum(row.multiply_adds for row in rows)
     totals = {
         "layers": len(rows),

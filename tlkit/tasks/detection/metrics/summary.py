@@ -72,7 +72,7 @@ def detection_measures(
     _check(truth, found)
     members = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
     evaluation, rows = coco_evaluation(truth, found, most), ranked(truth, found, iou_threshold)
-    measured, points = head(evaluation), curve(rows)
+    measured, of_100, points = head(evaluation), head(evaluation, COCO_MOST), curve(rows)
     f1 = best_f1(points) if score_threshold is None else f1_from(points, score_threshold)
     per_class = _per_class(truth, evaluation, rows, f1["threshold"])
     screened = screening(truth, rows, rates)
@@ -84,7 +84,7 @@ def detection_measures(
         "negative": sum(not len(boxes) for boxes in truth.xyxy),
         **measured,
         "counted": most_counted(truth, most),
-        "at_100": _at_100(evaluation, measured),
+        "at_100": None if of_100 == measured else of_100,
         "voc": {key: _mean([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
         "f1": {**f1, "iou_threshold": iou_threshold},
         "screening": screened,
@@ -92,12 +92,6 @@ def detection_measures(
         "intervals": _intervals(matched, measured, per_class, screened, resamples, seed),
         "per_class": per_class,
     }
-
-
-def _at_100(evaluation: Any, measured: dict[str, float | None]) -> dict[str, float | None] | None:
-    """COCO's own measures, which count 100 detections, where they differ."""
-    own = head(evaluation, COCO_MOST)
-    return None if own == measured else own
 
 
 def _confusion(

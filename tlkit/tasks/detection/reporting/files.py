@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from PIL import Image
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.files import folder_aside
 from tlkit.data.boxes.formats.coco import IMAGES_BESIDE
 from tlkit.data.images.decoding.decode import decode, read_contents
@@ -150,14 +150,13 @@ def _write_table(
     file: Path, found: Sequence[Detections], names: Sequence[str], classes: Sequence[str], *, safe: bool
 ) -> None:
     """`boxes.csv`; a picture without a box has a row of its own."""
-    with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream:
-        table = CsvWriter(stream, safe=safe)
-        table.writerow(HEADER)
-        for one, name in zip(found, names, strict=True):
-            for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True):
-                table.writerow([name, *box, classes[label], score, one.path])
-            if not len(one.labels):
-                table.writerow([name, *[""] * (len(HEADER) - 2), one.path])
+    rows: list[Sequence[object]] = [HEADER]
+    for one, name in zip(found, names, strict=True):
+        for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True):
+            rows.append([name, *box, classes[label], score, one.path])
+        if not len(one.labels):
+            rows.append([name, *[""] * (len(HEADER) - 2), one.path])
+    write_csv(file, rows, safe=safe)
 
 
 def _write_json(file: Path, content: Any) -> None:
@@ -186,13 +185,10 @@ def _images(
 def _results(found: Sequence[Detections], numbers: Numbers) -> list[dict[str, Any]]:
     """COCO's form of results: a row for each box."""
     return [
-        {"image_id": i, "category_id": numbers.classes[label], "bbox": _sides(box), "score": score}
+        {"image_id": i, "category_id": numbers.classes[label], "bbox": sides, "score": score}
         for i, one in zip(numbers.images, found, strict=True)
-        for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True)
+        for (left, top, right, bottom), score, label in zip(
+            *(values.tolist() for values in one[:3]), strict=True
+        )
+        for sides in [[left, top, round(right - left, 2), round(bottom - top, 2)]]
     ]
-
-
-def _sides(box: Sequence[float]) -> list[float]:
-    """Left, top, width, height."""
-    left, top, right, bottom = box
-    return [left, top, round(right - left, 2), round(bottom - top, 2)]

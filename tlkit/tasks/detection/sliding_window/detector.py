@@ -120,10 +120,10 @@ class WindowDetector(keras.Model):
             boxes: float32 [b, k * most, 4] in pixels of the square. scores: float32 [b, k * most, k]: 0 but in the
             class that the box stands for, and beyond what is kept.
         """
-        places, classes = tf.constant(self.places), len(self.class_names)
+        places, classes, how = tf.constant(self.places), len(self.class_names), self.windows
 
         def best(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            kept = [self._kept(places, scores[:, k]) for k in range(classes)]
+            kept = [suppress(places, scores[:, k], how.most, how.overlap, how.soft) for k in range(classes)]
             boxes = tf.concat([tf.gather(places, indices) for indices, _ in kept], 0)
             values = [own[:, None] * tf.one_hot(k, classes) for k, (_, own) in enumerate(kept)]
             return boxes, tf.concat(values, 0)
@@ -131,9 +131,6 @@ class WindowDetector(keras.Model):
         total = classes * self.windows.most
         signature = (tf.TensorSpec([total, 4], tf.float32), tf.TensorSpec([total, classes], tf.float32))
         return tf.map_fn(best, raw, fn_output_signature=signature)
-
-    def _kept(self, places: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return suppress(places, scores, self.windows.most, self.windows.overlap, self.windows.soft)
 
     def get_config(self) -> dict:
         """What it was built from."""

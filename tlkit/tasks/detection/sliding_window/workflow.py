@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import Run
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
 from tlkit.engine.training.estimates import window_time
@@ -180,10 +180,9 @@ def evaluate(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Det
 
 def write_detections(file: Path, boxes: Boxes, found: Sequence[Detections], *, safe: bool = False) -> None:
     """Write a row for every detection: image, box in its pixels, class, score; the surest of an image first."""
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream, safe=safe)
-        writer.writerow(COLUMNS)
-        for path, one in zip(boxes.paths, found, strict=True):
-            for box, score, label in zip(*(v.tolist() for v in one[:3]), strict=True):
-                sides = (f"{value:.2f}" for value in box)
-                writer.writerow([path, *sides, boxes.class_names[label], f"{score:.4f}"])
+    rows = (
+        [path, *(f"{value:.2f}" for value in box), boxes.class_names[label], f"{score:.4f}"]
+        for path, one in zip(boxes.paths, found, strict=True)
+        for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True)
+    )
+    write_csv(file, [COLUMNS, *rows], safe=safe)
