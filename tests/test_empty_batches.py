@@ -26,7 +26,7 @@ from tlkit.tasks.detection import build as detectors
 from tlkit.tasks.detection import retinanet
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.evaluate import found_on
-from tlkit.tasks.detection.predict import predict_boxes, predict_files
+from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.serving import saved_model as detector_serving
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
@@ -233,7 +233,7 @@ def test_files_images_and_features_of_which_there_are_none(classifier, detector,
     assert features.features_of_images(network, np.zeros((0, 32, 32, 1))).shape == (0, 8)
     assert features.Extractor(network, tmp_path)([], []).shape == (0, 8)
     none = drawn_boxes(tmp_path / "none", 0)
-    assert predict_files(detector, []) == predict_boxes(detector, none) == []
+    assert Finder(detector).in_files([]) == Finder(detector).in_boxes(none) == []
     assert found_on(detector, none) == []
 
 

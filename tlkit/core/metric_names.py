@@ -43,6 +43,14 @@ DETECTOR = MetricNames(
 )
 
 
+_TITLES = {"balanced_accuracy": "balanced", "macro_f1": "macro F1", "f1": "F1", "auc": "AUC"}
+
+
+def title_of(name: str) -> str:
+    """A metric's name at the head of a column of a page."""
+    return _TITLES.get(name, name)
+
+
 def names_of(kind: object) -> MetricNames:
     """Those of a card's `kind`; any that is no detector has a classifier's, as far as it has them."""
     return DETECTOR if kind == "detector" else CLASSIFIER

@@ -22,7 +22,7 @@ from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors, propose_anchors
 from tlkit.tasks.detection.build import build_retinanet, build_yolov8
 from tlkit.tasks.detection.fit import Evaluation, fit_detector
-from tlkit.tasks.detection.predict import predict_boxes, predict_files
+from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import Detecting, DetectorFitting
 
 FITTING = DetectorFitting(batch=4, warmup=0.1, ema=0.9)
@@ -224,9 +224,9 @@ def test_detections_lie_in_the_pixels_of_each_file(tmp_path):
     detector = small_retinanet()
     boxes = drawn_boxes(tmp_path / "p", 3, width=128, height=64)
     how = Detecting(threshold=0.0, most=5)
-    found = predict_files(detector, boxes.files(), how)
+    found = Finder(detector, how).in_files(boxes.files())
     assert [one.path for one in found] == [str(path) for path in boxes.files()]
-    again = predict_boxes(detector, boxes, how)
+    again = Finder(detector, how).in_boxes(boxes)
     for one, other in zip(found, again, strict=True):
         assert one.boxes == pytest.approx(other.boxes, abs=1e-3)
         assert one.boxes.min() >= 0
@@ -236,8 +236,6 @@ def test_detections_lie_in_the_pixels_of_each_file(tmp_path):
 
 
 def test_a_bad_file_is_named_or_skipped(tmp_path):
-    from tlkit.tasks.detection.predict import Finder
-
     boxes = drawn_boxes(tmp_path / "p", 2)
     bad = tmp_path / "p" / "bad.png"
     bad.write_bytes(b"no image")
@@ -276,7 +274,7 @@ def test_drawn_images_are_learned_by_heart(kind, tmp_path):
     fitting = DetectorFitting(batch=8, ema=0.95, judge_every=100, patience=99)
     phases = [Phase("all", "all", 100, 4e-3)]
     fit_detector(detector, split_boxes(boxes), phases, fitting, tmp_path / "run", batch_norm=True)
-    found = predict_boxes(detector, own)
+    found = Finder(detector).in_boxes(own)
     assert average_precision_50(found, own) > 0.9
     empty = [one for one, some in zip(found, own.xyxy, strict=True) if not len(some)]
     assert len(empty) == 6

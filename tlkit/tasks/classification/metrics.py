@@ -14,11 +14,10 @@ import numpy as np
 from sklearn import metrics
 
 from tlkit.core import bootstrap as intervals
+from tlkit.core.metric_names import CLASSIFIER
 from tlkit.data.checks.predictions import MANY
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.classification import calibration
-
-AVERAGED = ("accuracy", "balanced_accuracy", "eta", "macro_f1", "auc")  # those that get an interval
 
 
 def classification_measures(
@@ -227,7 +226,7 @@ def _intervals(
 ) -> dict[str, list[float] | None]:
     groups = int(members.max()) + 1
     of_rarest = min(len(np.unique(members[labels == index])) for index in np.unique(labels))
-    trials = dict.fromkeys(AVERAGED, of_rarest) | {"accuracy": groups}
+    trials = dict.fromkeys(CLASSIFIER.with_interval, of_rarest) | {"accuracy": groups}
 
     def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
         return intervals.resampled_measures(labels, probabilities, members, eta_indices, draws)

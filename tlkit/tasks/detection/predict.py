@@ -140,20 +140,6 @@ class Finder:
         return found
 
 
-def predict_files(
-    detector: AnyDetector, paths: Sequence[Path | str], detecting: Detecting | None = None, batch: int = 8
-) -> list[Detections]:
-    """Detections in the pixels of each file; see `Finder.in_files`."""
-    return Finder(detector, detecting).in_files(paths, batch)
-
-
-def predict_boxes(
-    detector: AnyDetector, boxes: Boxes, detecting: Detecting | None = None, batch: int = 8
-) -> list[Detections]:
-    """Detections in every image of a data set; see `Finder.in_boxes`."""
-    return Finder(detector, detecting).in_boxes(boxes, batch)
-
-
 def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Detections]:
     """Detections of the images from `start` on, from the network's pixels to those of the files."""
     chosen = range(start, start + len(detected.count))

@@ -133,11 +133,6 @@ _FAMILIES = (
 HANDCRAFTED = {family.name: family for family in _FAMILIES}
 
 
-def handcrafted_names() -> tuple[str, ...]:
-    """Every name of the table, in its order."""
-    return tuple(HANDCRAFTED)
-
-
 def find_handcrafted(name: str) -> Handcrafted:
     """Look a family up.
 

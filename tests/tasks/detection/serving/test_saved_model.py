@@ -18,7 +18,7 @@ from tlkit.errors import DataFault, ExportFault, ModelFault
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import build_retinanet
-from tlkit.tasks.detection.predict import predict_files, select
+from tlkit.tasks.detection.predict import Finder, select
 from tlkit.tasks.detection.serving.export import detector_to_litert, detector_to_onnx
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
 from tlkit.tasks.detection.serving.saved_model import (
@@ -74,7 +74,7 @@ def test_boxes_are_in_the_pixels_of_the_file(detector, run, files):
     served = ServedDetector.load(run)
     assert served.classes == NAMES
     found = served.predict_files(files)
-    expected = predict_files(detector, files, HOW)
+    expected = Finder(detector, HOW).in_files(files)
     beyond = 0
     for one, other, (width, height) in zip(found, expected, [(150, 90)] * 2 + [(70, 130)] * 2, strict=True):
         assert one.labels.tolist() == other.labels.tolist()

@@ -19,6 +19,7 @@ from typing import Any
 
 from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from tlkit.core.metric_names import CLASSIFIER, title_of
 from tlkit.core.text import some_of
 from tlkit.data.checks.predictions import read_predictions
 from tlkit.engine.reporting.html import TEMPLATES, read_json, shown
@@ -97,6 +98,7 @@ def _environment() -> Environment:
         rate=_rate,
         some_of=some_of,
     )
+    environment.globals.update(metrics=CLASSIFIER, title_of=title_of)
     return environment
 
 

@@ -18,7 +18,6 @@ from tlkit.data.boxes.dataset import Boxes, areas
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.matching import all_labels, all_scores, joined, pairs
 
-HEAD = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR")
 COCO_MOST = 100  # detections of a class and image that COCO's own measure counts
 OVERLAPS = np.linspace(0.5, 0.95, 10)
 _AREAS = {"APs": 1, "APm": 2, "APl": 3}  # places among the engine's ranges of areas; 0 is all

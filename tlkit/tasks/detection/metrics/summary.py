@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.core.bootstrap import draw_groups, intervals
+from tlkit.core.metric_names import DETECTOR
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection.detections import Detections
@@ -203,7 +204,7 @@ def _intervals(
     def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
         return resampled_measures(matched, draws, rates)
 
-    values = {name: measured[name] for name in ("AP", "AP50", "AP75")}
+    values = {name: measured[name] for name in DETECTOR.with_interval}
     values |= {f"class {name}": row["AP50"] for name, row in per_class.items()}
     values |= {f"recall@{one['rate']:g}": one["recall"] if len(rows.found_at) else None for one in screened}
     with_objects = {
