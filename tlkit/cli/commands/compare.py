@@ -161,7 +161,9 @@ def draw_compared(
     _check(runs, cards, file)
     wanted = source or str(cards[0].get("source"))
     boxes = read_as_run(cards[0], wanted)
-    truth = _named(boxes.take(chosen_images(runs, boxes, number)), cards)
+    names = [*boxes.class_names, *(name for card in cards for name in card.get("classes") or ())]
+    truth = boxes.take(chosen_images(runs, boxes, number))
+    truth = replace(truth, class_names=tuple(dict.fromkeys(names)))  # all that a run may find
     detectors = {
         name: (_found(run, truth), threshold_of(run, card))
         for run, card, name in zip(runs, cards, _titles(runs, cards), strict=True)
@@ -221,12 +223,6 @@ def _check(runs: Sequence[Path], cards: Sequence[dict[str, Any]], file: Path) ->
         raise UsageFault(f"--draw {file} is no PNG.", "Let its name end in .png.")
     if file.exists():
         raise UsageFault(f"--draw {file} is there already.", "Name a new file.")
-
-
-def _named(boxes: Boxes, cards: Sequence[dict[str, Any]]) -> Boxes:
-    """The images, with the names of all classes that a run may find."""
-    names = [*boxes.class_names, *(name for card in cards for name in card.get("classes") or ())]
-    return replace(boxes, class_names=tuple(dict.fromkeys(names)))
 
 
 def _titles(runs: Sequence[Path], cards: Sequence[dict[str, Any]]) -> list[str]:

@@ -166,13 +166,8 @@ def _arrow(figure: Figure, step: Step, top: float) -> None:
     if step.kernel is not None:
         figure.text(*_place(figure, star, y), "∗", ha="center", va="center", fontsize=15, color=MUTED)
     start = MIDDLE + half if step.kernel is not None else BEFORE + IMAGE + 0.25
-    figure.add_artist(
-        _line(_place(figure, start, y), _place(figure, AFTER - 0.12, y)),
-    )
-
-
-def _line(start: tuple[float, float], end: tuple[float, float]) -> FancyArrowPatch:
-    return FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=11, color=MUTED, linewidth=1.1)
+    ends = _place(figure, start, y), _place(figure, AFTER - 0.12, y)
+    figure.add_artist(FancyArrowPatch(*ends, arrowstyle="-|>", mutation_scale=11, color=MUTED, linewidth=1.1))
 
 
 def _box(figure: Figure, left: float, top: float, side: float) -> Axes:

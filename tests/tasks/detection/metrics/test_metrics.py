@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tlkit.core.metric_names import DETECTOR
 from tlkit.data.boxes.dataset import Boxes, iou
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection.detections import Detections
@@ -622,6 +623,9 @@ def test_the_result_goes_into_json():
     assert measures["f1"]["threshold"] == 0.4  # given, not chosen here
     again = json.loads(json.dumps(measures, allow_nan=False))
     assert again["confusion"]["score_threshold"] == 0.4
+    assert {*DETECTOR.overall, *DETECTOR.compared} <= set(again)
+    assert set(DETECTOR.with_interval) <= set(again["intervals"])
+    assert set(DETECTOR.per_class) <= set(again["per_class"]["gun"])
     assert again["confusion"]["iou_threshold"] == 0.5
     assert again["confusion"]["classes"] == [*CAT, "background"]
 
