@@ -84,7 +84,10 @@ class VerbGroup(LazyGroup):
         except (OSError, MemoryError, UnicodeEncodeError) as error:
             code = _tell_known(error, "--json" in arguments)
         except (click.Abort, KeyboardInterrupt):
-            code = _tell_stopped("--json" in arguments)
+            from tlkit.cli.execute import show_stopped
+
+            show_stopped(as_json="--json" in arguments)
+            code = 130
         finally:
             tell_escaped()
         sys.exit(code if isinstance(code, int) else 0)
@@ -105,13 +108,6 @@ def _tell_known(error: Exception, as_json: bool) -> int:
     if fault is None:
         raise error
     return _tell(fault, as_json)
-
-
-def _tell_stopped(as_json: bool) -> int:
-    from tlkit.cli.execute import show_stopped
-
-    show_stopped(as_json=as_json)
-    return 130
 
 
 def _tell_usage(error: click.ClickException, as_json: bool) -> int:

@@ -8,7 +8,7 @@ Source: Field and Welsh: Bootstrapping clustered data, J. R. Statist. Soc. B 69 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from scipy import sparse, stats
@@ -154,6 +154,12 @@ def resampled_measures(
         "macro_f1": _row_means(scores["f1"]),
         "auc": _row_means(areas),
     }
+
+
+def mean_where_known(values: Sequence[float | None]) -> float | None:
+    """Mean of the values that are there; None where none is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _row_means(values: np.ndarray) -> np.ndarray:

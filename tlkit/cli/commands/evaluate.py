@@ -28,7 +28,6 @@ from tlkit.core.metric_names import DETECTOR, MetricNames, names_of
 from tlkit.core.reading import Reading
 from tlkit.core.run_folder import find_run, read_card
 from tlkit.core.text import did_you_mean, some_of
-from tlkit.data.images.sources import VALIDATION
 from tlkit.errors import DataFault, UsageFault
 
 if TYPE_CHECKING:
@@ -243,6 +242,8 @@ def _show_measure(name: str, value: float | None, interval: list[float] | None) 
 
 def _show_detector(outcome: dict[str, Any]) -> None:
     """What else is measured of a detector."""
+    from tlkit.data.images.sources import VALIDATION
+
     if outcome["at_100"]:
         _show_measure("AP of COCO's 100 detections", outcome["at_100"]["AP"], None)
         echo(f"AP, AP50, AP75 and AR count {outcome['counted']} detections of a class and image")

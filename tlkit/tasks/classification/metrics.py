@@ -63,10 +63,10 @@ def classification_measures(
     averaged = averaged or [name for name, row in per_class.items() if row["support"]]
     head = {
         "accuracy": float(np.mean(probabilities.argmax(axis=1) == labels)),
-        "balanced_accuracy": _mean([row["recall"] for row in per_class.values()]),
-        "eta": _mean([per_class[name]["eta"] for name in averaged]),
-        "macro_f1": _mean([row["f1"] for row in per_class.values()]),
-        "auc": _mean([row["auc"] for row in per_class.values()]),
+        "balanced_accuracy": intervals.mean_where_known([row["recall"] for row in per_class.values()]),
+        "eta": intervals.mean_where_known([per_class[name]["eta"] for name in averaged]),
+        "macro_f1": intervals.mean_where_known([row["f1"] for row in per_class.values()]),
+        "auc": intervals.mean_where_known([row["auc"] for row in per_class.values()]),
     }
     eta_indices = np.flatnonzero(np.isin(np.asarray(class_names), averaged))
     return {
@@ -208,11 +208,6 @@ def _auc(is_class: np.ndarray, scores: np.ndarray) -> float | None:
 def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     rows = probabilities / probabilities.sum(axis=1, keepdims=True)
     return float(metrics.log_loss(labels, rows, labels=np.arange(rows.shape[1])))
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 def _intervals(

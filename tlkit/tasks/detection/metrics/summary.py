@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlkit.core.bootstrap import draw_groups, intervals
+from tlkit.core.bootstrap import draw_groups, intervals, mean_where_known
 from tlkit.core.metric_names import DETECTOR
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import DataFault, RunFailed
@@ -86,7 +86,7 @@ def detection_measures(
         **measured,
         "counted": most_counted(truth, most),
         "at_100": None if of_100 == measured else of_100,
-        "voc": {key: _mean([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
+        "voc": {key: mean_where_known([row[key] for row in per_class.values()]) for key in ("AP07", "AP10")},
         "f1": {**f1, "iou_threshold": iou_threshold},
         "screening": screened,
         "confusion": _confusion(truth, found, f1["threshold"], iou_threshold),
@@ -166,11 +166,6 @@ def _per_class(
             "images": len(np.unique(own.object_images)),
         }
     return found
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
 
 
 class Matched(NamedTuple):
