@@ -31,6 +31,14 @@ def test_every_parameter_has_help(verb):
     assert [p.name for p in command.params if not p.help] == []
 
 
+def test_a_verb_is_imported_without_what_takes_long():
+    """But for repeat, whose comparison of runs counts with NumPy."""
+    verbs = [f"tlkit.cli.commands.{verb}" for verb, _ in ALL_VERBS if verb != "repeat"]
+    program = f"import sys; import {', '.join(verbs)}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert SLOW & set(done.stdout.split()) == set()
+
+
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize(
     "arguments", [[], ["run"], *([verb, "--help"] for verb, _ in ALL_VERBS if verb != "run")]
