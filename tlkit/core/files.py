@@ -7,12 +7,12 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tlkit.errors import RunFailed
+from tlkit.errors import RunFailed, UsageFault
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 UNWRITABLE = {*FULL, errno.EROFS, errno.EFBIG}  # what only writing meets, whatever file it was
@@ -42,6 +42,25 @@ def cache_fault(error: OSError) -> RunFailed:
         f"The cache folder {cache_folder()} cannot be written: {reason}.",
         f"{room} XDG_CACHE_HOME name a folder that can be written.",
     )
+
+
+def check_new_folder(folder: Path, sources: Iterable[Path], option: str = "", outside: str = "") -> None:
+    """Before the slow part: nothing is overwritten, and nothing is written into what is read.
+
+    Args:
+        folder: To be made; may be there if it is empty.
+        sources: Folders that are read.
+        option: By which it was named, for the message: "--draw ".
+        outside: Of what a better one lies outside, for the remedy: " the source".
+
+    Raises:
+        UsageFault: The folder is in use, or lies inside a source.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageFault(f"{option}{folder} is there already.", "Name a new folder.")
+    for source in sources:
+        if folder.resolve().is_relative_to(source.resolve()):
+            raise UsageFault(f"{option}{folder} lies inside {source}.", f"Name a folder outside{outside}.")
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from tlkit.cli.options.shared import (
 )
 from tlkit.cli.tables import show_csv, show_table
 from tlkit.core.console import Console
+from tlkit.core.files import check_new_folder
 from tlkit.core.run_folder import find_run, read_card
 from tlkit.errors import UsageFault
 
@@ -204,7 +205,7 @@ def _ask_detector(
     files, remarks = find_images(tuple(places))
     ids = finding.ids_for(asked.images, named, asked.coco) if asked.draw else None
     if asked.draw:
-        finding.check_new(asked.draw, asked.images)
+        check_new_folder(asked.draw, [place for place in asked.images if place.is_dir()], "--draw ")
     served = load_served(path, detector=True)
     found = [finding.shown(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
     if asked.draw:

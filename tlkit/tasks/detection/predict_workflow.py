@@ -59,19 +59,6 @@ def rows_of(found: Detections, classes: Sequence[str]) -> list[list[Any]]:
 # --- drawing ---
 
 
-def check_new(folder: Path, images: Sequence[Path]) -> None:
-    """Before the slow part: nothing is overwritten, and no later prediction meets the drawn images.
-
-    Raises:
-        UsageFault: The folder is in use or lies inside one of those that are asked about.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageFault(f"--draw {folder} is there already.", "Name a new folder.")
-    for place in images:
-        if place.is_dir() and folder.resolve().is_relative_to(place.resolve()):
-            raise UsageFault(f"--draw {folder} lies inside {place}.", "Name a folder outside.")
-
-
 def in_coco_files(places: Sequence[Path]) -> tuple[list[Path], list[CocoIds]]:
     """The places, each COCO file among them replaced by the images that it names; and what these files number.
 

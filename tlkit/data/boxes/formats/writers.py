@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
-from tlkit.core.files import folder_aside
+from tlkit.core.files import check_new_folder, folder_aside
 from tlkit.data.boxes.dataset import Boxes, difference, read_boxes
 from tlkit.data.boxes.formats.annotations import number
 from tlkit.data.boxes.formats.coco import is_outline_area
@@ -71,10 +71,7 @@ def new_folder(folder: Path, source: Path) -> Iterator[Path]:
     Raises:
         UsageFault: The folder is there already and not empty, or lies inside the source.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageFault(f"{folder} is there already.", "Name a new folder.")
-    if folder.resolve().is_relative_to(source.resolve()):
-        raise UsageFault(f"{folder} lies inside {source}.", "Name a folder outside the source.")
+    check_new_folder(folder, [source], outside=" the source")
     with folder_aside(folder) as aside:
         yield aside
 
