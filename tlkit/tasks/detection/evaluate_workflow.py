@@ -1,4 +1,4 @@
-"""How a detector is evaluated: its threshold chosen on validation, its measures taken once on the test part; or later."""
+"""How a detector is evaluated: its threshold chosen on validation, its measures taken once on test; or later."""
 
 from __future__ import annotations
 
