@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tests.conftest import draw
 from tests.data.images.decoding import bombs
-from tlkit.cli.inference import images
+from tlkit.cli.inference import find_images
 from tlkit.core.run_folder import RunFolder, read_card
 from tlkit.data.images.readers.folders import images_below, read_class_folders
 from tlkit.errors import DataFault
@@ -119,14 +119,14 @@ def test_which_files_are_meant(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
-    assert images((tmp_path / "b.png", tmp_path)).files == expected
-    assert images((tmp_path / "notes.txt",)).files == [
+    assert find_images((tmp_path / "b.png", tmp_path)).files == expected
+    assert find_images((tmp_path / "notes.txt",)).files == [
         tmp_path / "notes.txt"
     ]  # a file that is named is tried
     (tmp_path / "empty").mkdir()
     for wrong, message in (("nowhere.png", "nowhere.png does not exist"), ("empty", "empty has no images")):
         with pytest.raises(DataFault, match=message):
-            images((tmp_path / wrong,))
+            find_images((tmp_path / wrong,))
 
 
 def test_a_folder_is_read_by_the_rule_of_a_source_and_the_rest_is_counted(finished, tmp_path, tlkit_command):
