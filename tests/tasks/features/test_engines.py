@@ -39,16 +39,16 @@ def test_an_engine_gives_tensorflows_features(network, engine):
 
 
 def test_an_engine_that_answers_differently_is_refused(network, monkeypatch):
-    monkeypatch.setattr(engines, "_compile", lambda network, _: lambda pixels: network(pixels) * 1.01)
+    monkeypatch.setattr(engines, "_onnx", lambda _: lambda pixels: network(pixels) * 1.01)
     with pytest.raises(ModelFault, match="onnx answers differently from TensorFlow on small: by 0.01"):
         EngineFeatures(network, "onnx")
 
 
 def test_an_engine_that_is_not_installed_names_the_extra(network, monkeypatch):
-    def absent(*_):
+    def absent(*_, **__):
         raise ModuleNotFoundError("No module named 'openvino'", name="openvino")
 
-    monkeypatch.setattr(engines, "_compile", absent)
+    monkeypatch.setattr(engines, "_openvino", absent)
     with pytest.raises(ModelFault) as fault:
         EngineFeatures(network, "openvino")
     assert "needs openvino, which is not installed" in fault.value.problem

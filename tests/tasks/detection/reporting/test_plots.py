@@ -163,11 +163,11 @@ def test_nothing_to_draw_is_said(case):
 
 def test_images_are_upright_eight_bit_and_small(tmp_path):
     Image.fromarray(np.full((20, 30), 65535, np.uint16)).save(tmp_path / "deep.png")
-    assert shown.image(tmp_path / "deep.png").tolist() == np.full((20, 30, 3), 255).tolist()
+    assert shown.upright_image(tmp_path / "deep.png").tolist() == np.full((20, 30, 3), 255).tolist()
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (2000, 1000)).save(tmp_path / "turned.jpg", exif=exif)
-    assert shown.image(tmp_path / "turned.jpg").shape == (640, 320, 3)
+    assert shown.upright_image(tmp_path / "turned.jpg").shape == (640, 320, 3)
     (tmp_path / "bad.png").write_bytes(b"no")
     with pytest.raises(DataFault, match=r"bad.png cannot be opened"):
-        shown.image(tmp_path / "bad.png")
+        shown.upright_image(tmp_path / "bad.png")
