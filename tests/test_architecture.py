@@ -201,7 +201,7 @@ def test_a_folder_of_tests_has_the_name_of_the_folder_of_code_that_it_tests():
         *folders_of(ROOT / "tlkit"),
         "cli/recipes",
     }  # recipes as a person runs them, from the command line
-    of_the_whole = {".", "benchmarks", "old_runs", "properties"}
+    of_the_whole = {".", "before_and_after", "benchmarks", "old_runs", "properties"}
     assert set(folders_of(ROOT / "tests")) - of_the_whole <= code
 
 

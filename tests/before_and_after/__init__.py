@@ -1,0 +1,1 @@
+"""Before and after: whether two versions of the code answer alike."""
