@@ -1,4 +1,4 @@
-"""What the README says is so: its two commands, every `tlkit` line in it, its Python, its tables."""
+"""What the pages say is so: README's two commands, every `tlkit` line of any page, its Python, its tables, its links."""
 
 from __future__ import annotations
 
@@ -12,20 +12,31 @@ import pytest
 from tlkit.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
-README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-COMMANDS = sorted(
-    {
+FOLDERS = (".github", "recipes", "saved_models", "tests", "tlkit")
+PAGES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(p for f in FOLDERS for p in (ROOT / f).rglob("*.md"))])
+}  # fmt: skip
+README = PAGES["README.md"]
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+RECIPES = sorted((ROOT / "recipes").glob("[a-z]*.py"))
+
+
+def commands(text):
+    """Every command line of tlkit's that a page shows, in blocks and in its sentences."""
+    lines = {
         line.split("  #")[0].strip().removeprefix("$ ")
-        for line in README.splitlines()
+        for line in text.splitlines()
         if re.match(r"\s*(\$ )?tlkit \w", line)
     }
-    | set(re.findall(r"`(tlkit [a-z][^`]*)`", README))
-)
+    return lines | {" ".join(found.split()) for found in re.findall(r"`(tlkit [a-z][^`]*)`", text)}
 
 
-def chapter(title):
-    return README.split(f"## {title}\n")[1].split("\n## ")[0]
+COMMANDS = sorted({line for name, text in PAGES.items() if name != "CHANGELOG.md" for line in commands(text)})
+
+
+def chapter(title, text=README):
+    return text.split(f"## {title}\n")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize(
@@ -46,6 +57,10 @@ def test_ci_runs_the_test_command_and_then_the_other_onednn_setting():
     assert "README.md" in script
     environment = re.search(r"\S+/bin/python -m tests$", chapter("Test it"), re.MULTILINE)[0]
     assert f'"$command" "{environment} --other-onednn"' in script
+
+
+def test_the_readme_is_one_page():
+    assert len(README.splitlines()) <= 150
 
 
 def parse(words, group):
@@ -69,7 +84,7 @@ def parse(words, group):
 
 
 @pytest.mark.parametrize("line", COMMANDS)
-def test_every_tlkit_command_in_the_readme_exists_with_its_options(line):
+def test_every_tlkit_command_of_a_page_exists_with_its_options(line):
     words = shlex.split(line)[1:]
     if "RECIPE" in words:
         words[words.index("RECIPE")] = "fine-tune"
@@ -79,12 +94,12 @@ def test_every_tlkit_command_in_the_readme_exists_with_its_options(line):
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMANDS) >= 8
+    assert len(COMMANDS) >= 60
 
 
-def test_the_python_in_the_readme_runs(finished, monkeypatch, capsys):
-    codes = [text for language, text in BLOCKS if language == "python"]
-    assert len(codes) == 3
+def test_the_python_of_the_pages_runs(finished, monkeypatch, capsys):
+    codes = [text for name in PAGES for language, text in BLOCK.findall(PAGES[name]) if language == "python"]
+    assert len(codes) >= 3
     image = next((finished.source / "bar").glob("*.png"))
     for code in codes:
         mended = code.replace("saved_models/fine-tune-crops/1", str(finished.run)).replace(
@@ -94,19 +109,90 @@ def test_the_python_in_the_readme_runs(finished, monkeypatch, capsys):
     assert "b'disc'" in capsys.readouterr().out
 
 
-def test_every_recipe_stands_in_the_table_and_nothing_is_left_to_fill_in():
-    for path in (ROOT / "recipes").glob("[a-z]*.py"):
-        assert f"| `{path.stem.replace('_', '-')}` |" in README
-    assert not re.findall(r"@[A-Z]+@|TODO|TBD", README)
+def test_every_recipe_has_a_row_in_the_tables_and_a_page_beside_it():
+    for path in RECIPES:
+        name = path.stem.replace("_", "-")
+        page = PAGES[f"recipes/{path.stem}.md"]
+        assert f"| [`{name}`](recipes/{path.stem}.md) |" in README
+        assert f"| [`{name}`]({path.stem}.md) |" in PAGES["recipes/README.md"]
+        assert page.startswith(f"# {name}: ")
+        assert any(line.startswith(f"tlkit run {name} ") for line in commands(page))
+    pages = {name for name in PAGES if name.startswith("recipes/")} - {"recipes/README.md"}
+    assert pages == {f"recipes/{path.stem}.md" for path in RECIPES}
+    assert not [name for name, text in PAGES.items() if re.findall(r"@[A-Z]+@|TODO|TBD", text)]
+
+
+def anchors(text):
+    """What a link may end in after #: the headings of a page as GitHub writes them."""
+    outside = BLOCK.sub("", text)
+    titles = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def links(text):
+    return re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", text))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name):
+    for link in links(PAGES[name]):
+        if re.match(r"https?://|mailto:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / name).parent / path if path else ROOT / name
+        assert target.exists(), link
+        if anchor:
+            assert anchor in anchors(PAGES[target.resolve().relative_to(ROOT).as_posix()]), link
+
+
+def test_every_page_is_led_to_from_the_readme():
+    seen, ahead = set(), ["README.md"]
+    while ahead:
+        name = ahead.pop()
+        if name in seen or name not in PAGES:
+            continue
+        seen.add(name)
+        for link in links(PAGES[name]):
+            path = link.partition("#")[0]
+            if path and not re.match(r"https?://", path):
+                ahead.append(((ROOT / name).parent / path).resolve().relative_to(ROOT).as_posix())
+    assert seen == set(PAGES)
+
+
+def test_every_image_is_shown_somewhere():
+    shown = {Path(link).name for text in PAGES.values() for link in links(text)}
+    assert {path.name for path in (ROOT / ".github" / "pictures").iterdir()} <= shown
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "CHANGELOG.md"])
+def test_files_and_modules_that_a_page_names_are_there(name):
+    text = PAGES[name]
+    for path in re.findall(r"`((?:tests|tlkit|recipes)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m (tests(?:\.\w+)+)", text):
+        file = ROOT / module.replace(".", "/")
+        assert file.with_suffix(".py").is_file() or (file / "__main__.py").is_file(), module
+
+
+def test_decisions_are_one_a_file_dated_and_listed_with_their_status():
+    index = PAGES[".github/decisions/README.md"]
+    rows = dict(re.findall(r"^\| (\d+) \| .*\((\d{4}-[\w-]+\.md)\).*\|$", index, re.MULTILINE))
+    files = sorted(path.name for path in (ROOT / ".github" / "decisions").glob("[0-9]*.md"))
+    assert sorted(rows.values()) == files
+    for number, file in rows.items():
+        assert int(file[:4]) == int(number)
+        title, status = PAGES[f".github/decisions/{file}"].splitlines()[0:3:2]
+        assert title.startswith("# ")
+        told = re.fullmatch(r"(\d{4}-\d\d-\d\d) · (in force|replaced by \[(\d+)\]\(.+\))", status)
+        row = next(line for line in index.splitlines() if f"({file})" in line)
+        assert row.split("| ")[3:] == [f"{told[1]} ", f"{re.sub(r'[][]|[(].*[)]', '', told[2])} |"]
 
 
 def test_the_kinds_of_faults_are_counted_from_their_table():
     from tlkit.data.images.findings import KINDS
 
-    changelog = (ROOT / "CHANGELOG.md").read_text()
-    told = re.findall(r"(\d+) kinds", README + changelog)
-    assert len(told) == 3
-    assert set(told) == {str(len(KINDS))}
+    told = [number for text in PAGES.values() for number in re.findall(r"(\d+) kinds", text)]
+    assert told == [str(len(KINDS))]
 
 
 def test_exit_codes_are_those_of_the_errors():
@@ -123,4 +209,5 @@ def test_exit_codes_are_those_of_the_errors():
         )
     }
     assert codes == {1, 2, 3, 4, 5}
-    assert "Exit codes: 0 good, 1 the run failed, 2 usage, 3 data, 4 model or weights, 5 export" in README
+    page = PAGES["saved_models/README.md"]
+    assert "Exit codes: 0 good, 1 the run failed, 2 usage, 3 data, 4 model or weights, 5 export" in page

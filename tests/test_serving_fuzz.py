@@ -61,7 +61,7 @@ def test_a_detector_answers_or_refuses(tmp_path, monkeypatch):
 
 
 def test_one_bad_item_fails_its_call_and_the_others_are_as_ever_without_it(folder):
-    """Documented in the README. `tlkit predict` then asks one by one, and names the file."""
+    """Documented in saved_models/README.md. `tlkit predict` then asks one by one, and names the file."""
     answer = tf.saved_model.load(str(folder)).signatures["serving_default"]
     sound = images()[:4]
     alone = answer(tf.constant(sound))["probability"].numpy()

@@ -223,7 +223,7 @@ def _faulty_layouts(root: Path) -> None:
     _classes(root / "mixed", 8, 340, ("ring",))
     _classes(root / "single", 8, 360, ("bar",))
     _classes(root / "tiny", 12, 380)
-    for kind, count in (("few", 2), ("one", 1)):
+    for kind, count in (("few", 3), ("one", 2)):
         for number in range(count):
             save(root / "tiny" / kind / f"{number}.png", shape(2, 400 + number))
 
@@ -297,7 +297,8 @@ def _faulty_boxes(root: Path) -> None:
     _box_images(root / "boxes-voc" / "JPEGImages")
     for number, boxes in {0: [(2, 2, 50, 60)], 1: [(10, 10, 40, 40)], 2: [], 3: numbers}.items():
         _voc(root / "boxes-voc" / "Annotations" / f"{number}.xml", number, boxes)
-    (root / "boxes-voc" / "Annotations" / "4.xml").write_text("<annotation><object>")
+    shutil.copytree(root / "boxes-voc", root / "boxes-broken")
+    (root / "boxes-broken" / "Annotations" / "4.xml").write_text("<annotation><object>")
 
 
 def _voc(file: Path, number: int, boxes: Sequence[Sequence[float | str]]) -> None:

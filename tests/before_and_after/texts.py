@@ -18,7 +18,9 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 TIMES = {"seconds", "milliseconds", "images_per_second", "created", "began", "ended", "last_used", "recipe_sha256",
-         "time", "bytes_per_second"}  # fmt: skip
+         "time", "bytes_per_second",
+    "shared_object_id",  # an address in memory, in what Keras writes
+}  # fmt: skip
 _NUMBER = r"(?:\d+(?:\.\d+)?|<1)"
 PATTERNS = tuple(
     (re.compile(pattern, re.MULTILINE), new)

@@ -92,7 +92,7 @@ SCHEMA = json.loads((Path(tlkit.__file__).parent / "cli" / "answers.schema.json"
 
 
 def check_answer(arguments: Sequence[str], said: Said) -> None:
-    """What holds of every command line: see "What tlkit promises" in the README."""
+    """What holds of every command line: see "What tlkit promises" in saved_models/README.md."""
     assert "\x1b" not in said.out + said.err, "no colour and no bar where nobody watches"
     if "--json" not in arguments or {"-h", "--help"} & set(arguments):
         return

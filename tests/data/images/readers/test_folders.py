@@ -221,12 +221,12 @@ def test_numbers_are_no_endings_and_few_are_no_finding(place, names):
     assert all("ending" not in remark for remark in read_images(str(root)).remarks)
 
 
-def test_readme_lists_what_is_read():
+def test_the_page_of_sources_lists_what_is_read():
     from pathlib import Path
 
     from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
 
-    text = (Path(__file__).resolve().parents[4] / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[4] / "tlkit" / "data" / "README.md").read_text(encoding="utf-8")
     listed = text.partition("<!-- suffixes -->`")[2].partition("`<!-- end -->")[0].split()
     optional = {".avif", ".heic", ".heif", ".j2k", ".jp2"}  # as this Pillow was built and what is installed
     assert set(listed) - optional == IMAGE_SUFFIXES - optional

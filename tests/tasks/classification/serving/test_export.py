@@ -38,7 +38,7 @@ from tlkit.tasks.classification.serving.saved_model import export_saved_model
 pytestmark = pytest.mark.onednn
 SIZE = 16
 NAMES = ("bar", "disc", "étoile")
-README = (Path(__file__).resolve().parents[4] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[4] / "saved_models" / "README.md").read_text(encoding="utf-8")
 WRITERS = {"onnx": to_onnx, "litert": to_litert}
 SUFFIX = {"onnx": ".onnx", "litert": ".tflite"}
 
@@ -222,10 +222,10 @@ def test_it_is_the_served_resize_within_one_level():
 
 def recipe_of_the_readme():
     (code,) = [
-        text for text in re.findall(r"^```python\n(.*?)^```$", README, re.M | re.S) if "served_pixels" in text
+        text for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if "served_pixels" in text
     ]
     names: dict = {}
-    exec(compile(code.split("\n\n\n#")[0], "README.md", "exec"), names)  # noqa: S102 - that is the point
+    exec(compile(code.split("\n\n\n#")[0], "saved_models/README.md", "exec"), names)  # noqa: S102 - that is the point
     return names["served_pixels"]
 
 
