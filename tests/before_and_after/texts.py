@@ -17,10 +17,12 @@ import h5py
 import numpy as np
 from PIL import Image, ImageSequence
 
-TIMES = {"seconds", "milliseconds", "images_per_second", "created", "began", "ended", "last_used", "recipe_sha256",
-         "time", "bytes_per_second",
+TIMES = {
+    *("seconds", "milliseconds", "images_per_second", "created", "began", "ended", "last_used", "time"),
+    "recipe_sha256",  # of a copy of the recipe, whose words are no result
     "shared_object_id",  # an address in memory, in what Keras writes
-}  # fmt: skip
+    "bytes",  # of an ONNX file, whose names of nodes have addresses in them
+}
 _NUMBER = r"(?:\d+(?:\.\d+)?|<1)"
 PATTERNS = tuple(
     (re.compile(pattern, re.MULTILINE), new)
@@ -28,7 +30,6 @@ PATTERNS = tuple(
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z| UTC)?", "DATE"),
         (rf"\b{_NUMBER} ?(images?|images?|steps?)/s", "RATE"),
         (rf"\b{_NUMBER} ?(ms|s|seconds?|minutes?|min|hours?|h)\b", "DURATION"),
-        (r"(time\[s\].*\n(?:.*\n)*)", r"\1"),
         (r"^(\w+ +\d+/\d+ .*?) +\d+\.\d+$", r"\1 TIME"),
         (r"events\.out\.tfevents[.\w-]*", "events"),
         (r"\.unfinished-\w+|tmp[a-z0-9_]{8}", "TEMPORARY"),
@@ -58,14 +59,20 @@ class Plain:
 
     def json(self, content: Any) -> Any:
         if isinstance(content, dict):
-            return {self.text(k): "TIME" if k in TIMES else self.json(v) for k, v in content.items()}
+            return {self.text(k): self.entry(k, v) for k, v in content.items()}
         if isinstance(content, list):
             return [self.json(value) for value in content]
         return self.text(content) if isinstance(content, str) else content
 
+    def entry(self, key: str, value: Any) -> Any:
+        """What stands under a key; of a Keras object not its module, for it is found by its registered name."""
+        if key == "module" and str(value).startswith("tlkit."):
+            return "tlkit"
+        return "TIME" if key in TIMES else self.json(value)
+
     def answer(self, text: str) -> str:
         """What a command said: lines that are JSON as JSON."""
-        return "\n".join(self.line(line) for line in text.splitlines())
+        return "\n".join(self.line(line) for line in without_seconds(text).splitlines())
 
     def line(self, line: str) -> str:
         if line.startswith(("{", "[")):
@@ -77,6 +84,20 @@ class Plain:
 
     def dump(self, content: Any) -> str:
         return json.dumps(self.json(content), indent=1, ensure_ascii=False)
+
+
+def without_seconds(text: str) -> str:
+    """A text without the last column of tables that end in seconds."""
+    lines, within = [], False
+    for line in text.splitlines():
+        if re.search(r"\bseconds(?: *\|)?$", line):
+            within = True
+        elif not line.strip():
+            within = False
+        elif within:
+            line = re.sub(r"[\d.]+((?: *\|)?)$", r"TIME\1", line)  # noqa: PLW2901
+        lines.append(line)
+    return "\n".join(lines)
 
 
 def digest(content: bytes) -> str:
@@ -108,6 +129,26 @@ def keras_file(file: Path, plain: Plain) -> str:
                 )
             )
     return f"{arrays(found)}\n{plain.dump(config)}"
+
+
+def onnx_file(file: Path, plain: Plain) -> str:
+    """Operations, constants, inputs, outputs and metadata; names of nodes, and the order of constants, follow addresses."""
+    import onnx
+
+    model = onnx.load(str(file))
+    graph = model.graph
+    ends = [
+        (end.type.tensor_type.elem_type, [one.dim_value or "?" for one in end.type.tensor_type.shape.dim])
+        for end in (*graph.input, *graph.output)
+    ]
+    return "\n".join(
+        [
+            " ".join(node.op_type for node in graph.node),
+            *sorted(f"{one.data_type} {list(one.dims)} {digest(one.raw_data)}" for one in graph.initializer),
+            *map(str, ends),
+            *(f"{one.key} {plain.text(one.value)}" for one in model.metadata_props),
+        ]
+    )
 
 
 class _Visible(HTMLParser):
@@ -181,6 +222,7 @@ def written(folder: Path, plain: Plain) -> Iterator[tuple[str, str]]:
 def as_text(file: Path, plain: Plain) -> str:
     readers: dict[str, Callable[[], str]] = {
         ".keras": lambda: keras_file(file, plain),
+        ".onnx": lambda: onnx_file(file, plain),
         ".npy": lambda: arrays({"": np.load(file, allow_pickle=False)}),
         ".npz": lambda: arrays(np.load(file, allow_pickle=False)),
         ".html": lambda: plain.text(page(file.read_text("utf-8"))),
