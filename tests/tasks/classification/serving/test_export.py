@@ -220,7 +220,7 @@ def test_it_is_the_served_resize_within_one_level():
     assert np.mean([(one > 0).mean() for one in apart]) < 0.002
 
 
-def recipe_of_the_readme():
+def lines_of_the_page():
     (code,) = [
         text for text in re.findall(r"^```python\n(.*?)^```$", PAGE, re.M | re.S) if "served_pixels" in text
     ]
@@ -229,9 +229,9 @@ def recipe_of_the_readme():
     return names["served_pixels"]
 
 
-def test_the_readme_s_lines_make_the_served_pixels(tmp_path):
+def test_the_page_s_lines_make_the_served_pixels(tmp_path):
     """From files: grey, transparent, stretched, turned, and JPEGs on both sides of each reduced decoding."""
-    served_pixels = recipe_of_the_readme()
+    served_pixels = lines_of_the_page()
     draw(0, 0, 90).save(tmp_path / "picture.png")
     files = write_variants(tmp_path / "picture.png", tmp_path)
     del files["16-bit PNG"]  # said to be left out
