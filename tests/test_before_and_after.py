@@ -71,6 +71,19 @@ def test_a_pixel_a_weight_and_a_word_of_a_page_are_seen(tmp_path):
     assert page("<style>p {}</style><p>Test: <b>0.5</b></p><script>1</script>") == "Test:\n0.5"
 
 
+def test_columns_of_times_are_no_difference(tmp_path):
+    pages = []
+    for value in ("1.905", "12.1"):
+        (tmp_path / "a.csv").write_text(f"eta,ms/image,n\n0.5,{value},3\n")
+        (tmp_path / "a.md").write_text(f"| eta | ms/image | n |\n|---|---|---|\n| 0.5 | {value} | 3 |\n")
+        (tmp_path / "a.html").write_text(
+            f"<table><tr><th>eta</th><th>ms/image</th></tr><tr><td>0.5</td><td>{value}</td></tr></table>"
+        )
+        pages.append([as_text(tmp_path / f"a.{kind}", PLAIN) for kind in ("csv", "md", "html")])
+    assert pages[0] == pages[1]
+    assert all("0.5" in text and "TIME" in text for text in pages[0])
+
+
 def test_events_are_told_by_tag_step_and_value(tmp_path):
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary

@@ -139,6 +139,10 @@ class Side:
         self._process.communicate()
 
 
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def results(side: Side, name: str, sources: Path, *, afresh: bool = False) -> dict[str, Any]:
     """What a case came to on a side: from the store, or by running it."""
     steps = CASES[name]
@@ -150,7 +154,7 @@ def results(side: Side, name: str, sources: Path, *, afresh: bool = False) -> di
             shutil.rmtree(stale, ignore_errors=True)
         folder.mkdir(parents=True)
         if not (side.work / "sources").exists():
-            (side.work / "sources").symlink_to(sources)
+            shutil.copytree(sources, side.work / "sources", symlinks=True)
         answers: dict[str, str] = {}
         odd = []
         for number, asked in enumerate(steps, 1):
@@ -171,7 +175,10 @@ def results(side: Side, name: str, sources: Path, *, afresh: bool = False) -> di
         }
         kept.write_text(json.dumps(content), encoding="utf-8")
     content = json.loads(kept.read_text(encoding="utf-8"))
-    plain = Plain(content["places"], spaces=name == "help")
+    recipes = {
+        digest_of(file): f"SHA256 of {file.name}" for file in (side.place / "code/tlkit/recipes").glob("*.py")
+    }
+    plain = Plain({**content["places"], **recipes}, spaces=name == "help")
     texts = {key: plain.answer(text) for key, text in content["answers"].items()}
     texts |= dict(written(side.work / name, plain))
     return {**content, "texts": texts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ TIMES = {
     "shared_object_id",  # an address in memory, in what Keras writes
     "bytes",  # of an ONNX file, whose names of nodes have addresses in them
 }
+TIMED = TIMES | {"ms/image", "ms", "s"}  # columns of tables
 _NUMBER = r"(?:\d+(?:\.\d+)?|<1)"
 PATTERNS = tuple(
     (re.compile(pattern, re.MULTILINE), new)
@@ -87,17 +89,37 @@ class Plain:
 
 
 def without_seconds(text: str) -> str:
-    """A text without the last column of tables that end in seconds."""
-    lines, within = [], False
+    """A text without the last column of tables that end in seconds, and without columns of times in Markdown."""
+    lines: list[str] = []
+    within, timed = False, set[int]()
     for line in text.splitlines():
-        if re.search(r"\bseconds(?: *\|)?$", line):
+        cells = line.split("|")
+        if line.startswith("| ") and not timed:
+            timed = {place for place, cell in enumerate(cells) if cell.strip() in TIMED} or {-1}
+        elif not line.startswith("|"):
+            timed = set()
+        else:
+            line = "|".join(" TIME " if place in timed else cell for place, cell in enumerate(cells))  # noqa: PLW2901
+        if re.search(r"\bseconds$", line):
             within = True
         elif not line.strip():
             within = False
         elif within:
-            line = re.sub(r"[\d.]+((?: *\|)?)$", r"TIME\1", line)  # noqa: PLW2901
+            line = re.sub(r"[\d.]+$", "TIME", line)  # noqa: PLW2901
         lines.append(line)
     return "\n".join(lines)
+
+
+def table_file(file: Path, plain: Plain) -> str:
+    """A CSV without the columns that are times."""
+    text = file.read_text("utf-8")
+    rows = list(csv.reader(io.StringIO(text)))
+    timed = {place for place, name in enumerate(rows[0] if rows else []) if name in TIMED}
+    if not timed:
+        return plain.text(text)
+    return plain.text(
+        "\n".join(",".join("TIME" if i in timed else cell for i, cell in enumerate(row)) for row in rows)
+    )
 
 
 def digest(content: bytes) -> str:
@@ -156,10 +178,18 @@ class _Visible(HTMLParser):
         super().__init__()
         self.lines: list[str] = []
         self._hidden = 0
+        self._head: list[str] = []
+        self._cell = 0
 
     def handle_starttag(self, tag: str, attrs: Any) -> None:
         self._hidden += tag in {"style", "script"}
         given = dict(attrs)
+        if tag == "table":
+            self._head = []
+        elif tag == "tr":
+            self._cell = 0
+        elif tag in {"th", "td"}:
+            self._cell += 1
         if tag == "img":
             source = given.get("src") or ""
             if source.startswith("data:image/png;base64,"):
@@ -172,8 +202,18 @@ class _Visible(HTMLParser):
         self._hidden -= tag in {"style", "script"}
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden and data.strip():
-            self.lines.append(" ".join(data.split()))
+        words = " ".join(data.split())
+        if self._hidden or not words:
+            return
+        if self.lasttag == "th" and self._cell == len(self._head) + 1:
+            self._head.append(words)
+        elif (
+            self.lasttag == "td"
+            and self._head[self._cell - 1 : self._cell]
+            and self._head[self._cell - 1] in TIMED
+        ):
+            words = "TIME"
+        self.lines.append(words)
 
 
 def page(text: str) -> str:
@@ -229,7 +269,9 @@ def as_text(file: Path, plain: Plain) -> str:
         ".json": lambda: plain.dump(json.loads(file.read_text("utf-8"))),
         ".jsonl": lambda: "\n".join(plain.dump(json.loads(line)) for line in file.read_text("utf-8").splitlines()),
         **dict.fromkeys((".png", ".jpg", ".gif"), lambda: pixels(file.read_bytes())),
-        **dict.fromkeys((".csv", ".txt", ".xml", ".yaml", ".md"), lambda: plain.text(file.read_text("utf-8"))),
+        ".csv": lambda: table_file(file, plain),
+        ".md": lambda: plain.text(without_seconds(file.read_text("utf-8"))),
+        **dict.fromkeys((".txt", ".xml", ".yaml"), lambda: plain.text(file.read_text("utf-8"))),
     }  # fmt: skip
     if file.name == "recipe.py":
         return "a copy of the recipe"  # whose words are no result
