@@ -164,8 +164,9 @@ CASES: dict[str, tuple[Step, ...]] = {
     ),
     "composite-threats": (
         step("run", "composite-threats", f"{S}/threats", f"{S}/bags", "--copies", 2, "--empty", 0.25, "--min-side",
-             0.15, "--max-side", 0.3, "--name", "t"),
-        step("run", "detect-yolov8", f"{S}/bags", *SMALL, "--synthetic", "t", "--dry-run", "--json"),
+             0.15, "--max-side", 0.3, "--class", "gun", "--name", "t"),
+        step("run", "detect-yolov8", f"{S}/bags", *SMALL, "--split", "saved_models/t/1/bag_split.csv", "--synthetic", "t", "--dry-run",
+             "--json"),
     ),
     "does-it-help": (
         step("run", "does-it-help", f"{S}/threats", "--class", "gun", "--backbone", "pixels", "--image-size", 16,
