@@ -12,7 +12,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import click
 
@@ -26,50 +27,88 @@ from tlkit.core.system_faults import as_fault
 from tlkit.errors import DataFault, TlkitError
 
 
-def execute(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
-    """Call a recipe's function, bring its run to an end, and print the result on stdout.
+class Ending(NamedTuple):
+    """How a run went.
+
+    Attributes:
+        answer: What its command prints: "status", and what the recipe came to.
+        planned: Whether it is the plan of a run, which a dry run made.
+    """
+
+    answer: dict[str, Any]
+    planned: bool = False
+
+
+def carry_out(
+    run: Run, function: Callable[[], object], last_words: Callable[[int], None], *, alone: bool = True
+) -> Ending:
+    """Call a recipe's function and bring its run to an end; nothing is printed on stdout.
+
+    Args:
+        run: The run, in a folder of its own.
+        function: Cooks it.
+        last_words: Called with the exit code where the person, or the system, stops it.
+        alone: Whether the process is there for this run, and may be ended with it; see `stoppable`.
 
     Raises:
         TlkitError: The run failed for a reason that a person can mend.
-        click.exceptions.Exit: The person stopped it (code 130) or the system did (143).
+        Stopped: It was stopped.
     """
-
-    def last_words(code: int) -> None:  # may be called from another thread
-        remedy = "" if run.dry_run else f"tlkit resume {run.folder.path} goes on."
-        run.console.log(f"Stopped. {remedy}")
-        show_stopped(code, remedy=remedy, as_json=as_json)
-
     try:
         run.folder.lock()
-        with _warnings_logged(run), _tidied(run), stoppable(last_words):
+        with _warnings_logged(run), _tidied(run), stoppable(last_words if alone else None):
             function()
-            outcome = _finish(run)
+            return Ending(_finish(run))
     except DryRunDone as done:
-        outcome = {"status": "dry-run", **done.summary}
         _remove(run)
-        if done.planned and not as_json:
-            show_plan(done.summary)
-            run.say("Nothing was learned, and nothing is left. Without --dry-run it starts.")
-            return
+        return Ending({"status": "dry-run", **done.summary}, done.planned)
     except Stopped as stopped:
         last_words(stopped.exit_code)
-        raise click.exceptions.Exit(stopped.exit_code) from stopped
+        raise
     finally:
         run.folder.release()
         run.console.close()
-    show(outcome, as_json=as_json)
+
+
+def carry_out_or_exit(run: Run, function: Callable[[], object], *, as_json: bool = False) -> Ending:
+    """`carry_out` in a process of its own.
+
+    Raises:
+        TlkitError: The run failed for a reason that a person can mend.
+        click.exceptions.Exit: The person stopped it (code 130) or the system did (143), which has been told.
+    """
+    try:
+        return carry_out(run, function, partial(show_stop_of, run, as_json=as_json))
+    except Stopped as stopped:
+        raise click.exceptions.Exit(stopped.exit_code) from stopped
+
+
+def execute(run: Run, function: Callable[[], object], *, as_json: bool = False) -> None:
+    """`carry_out_or_exit`, and print the result on stdout."""
+    ending = carry_out_or_exit(run, function, as_json=as_json)
+    if ending.planned and not as_json:
+        show_plan({key: value for key, value in ending.answer.items() if key != "status"})
+        run.say("Nothing was learned, and nothing is left. Without --dry-run it starts.")
+        return
+    show(ending.answer, as_json=as_json)
 
 
 def show(outcome: dict[str, Any], *, as_json: bool) -> None:
     """Print a result on stdout: one JSON object, or a line for each entry that has something to say."""
     if as_json:
-        echo_json(plain({"schema_version": 1, **outcome}))
+        echo_json(as_answer(outcome))
         return
     for key, value in outcome.items():
         if isinstance(value, list) and value and isinstance(value[0], dict):
             show_table(list(value[0]), [list(row.values()) for row in value], left=len(value[0]))
         elif value is not None and key != "status":
             echo(f"{key}: {_text(value)}")
+
+
+def as_answer(outcome: dict[str, Any]) -> dict[str, Any]:
+    """What --json prints of a result: arrays as lists, paths as text, NaN and infinities as None."""
+    answer: dict[str, Any] = plain({"schema_version": 1, **outcome})
+    return answer
 
 
 def show_fault(fault: TlkitError, *, as_json: bool) -> None:
@@ -161,6 +200,13 @@ def _remove(run: Run) -> None:
     shutil.rmtree(run.folder.path, ignore_errors=True)
     with suppress(OSError):  # other runs of this name live there
         run.folder.path.parent.rmdir()
+
+
+def show_stop_of(run: Run, code: int, *, as_json: bool) -> None:
+    """Say in one line that the run was stopped and how it goes on; may be called from another thread."""
+    remedy = "" if run.dry_run else f"tlkit resume {run.folder.path} goes on."
+    run.console.log(f"Stopped. {remedy}")
+    show_stopped(code, remedy=remedy, as_json=as_json)
 
 
 @contextmanager

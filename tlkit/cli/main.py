@@ -15,7 +15,7 @@ import click
 
 from tlkit.cli.help import LazyGroup
 from tlkit.core.console import echo, tell_escaped
-from tlkit.errors import TlkitError, UsageFault
+from tlkit.errors import TlkitError
 
 # Heading -> verb -> the first line of its own help. The command of a verb is `tlkit.cli.commands.<verb>.<verb>`.
 VERBS = {
@@ -113,9 +113,9 @@ def _tell_known(error: Exception, as_json: bool) -> int:
 def _tell_usage(error: click.ClickException, as_json: bool) -> int:
     """Click's own faults: as it tells them, or as JSON."""
     if as_json:
-        ctx = getattr(error, "ctx", None)
-        remedy = f"{ctx.command_path} --help shows what can be." if ctx else ""
-        return _tell(UsageFault(error.format_message(), remedy), as_json=True)
+        from tlkit.cli.faults import usage_fault
+
+        return _tell(usage_fault(error), as_json=True)
     page = io.StringIO()
     error.show(page)
     echo(page.getvalue(), err=True, nl=False)

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tlkit.errors import UsageFault
 
 __all__ = ["RecipeCommand", "Run", "SplitOptions", "default_name", "recipe"]
 
+Execute = Callable[[Run, Callable[[], object]], Any]  # brings a run to its end, as in execute.py
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SPLIT = ("group", "manifest", "hold_out", "allow_leak", "skip_bad", "download", "more", "small_classes")
 _PASSING = ("as_json", "verbose", "dry_run")  # how this attempt speaks, not what the run is
@@ -102,8 +104,8 @@ class RecipeCommand(SectionedCommand):
         ctx.meta["tlkit.command"] = shlex.join([*before, *flags, str(ctx.info_name), *args])
         return super().parse_args(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> None:
-        """Run the recipe in a new run folder."""
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the recipe in a new run folder; see `_execute` for what comes of it."""
         options = dict(ctx.params)
         as_json, verbose, dry_run = (options.pop(name) for name in _PASSING)
         options["name"] = _checked(options["name"]) or default_name(str(self.name), options.get("source"))
@@ -117,7 +119,7 @@ class RecipeCommand(SectionedCommand):
                 raise
             run = self._run(folder, options, settings["created"], dry_run=dry_run, verbose=verbose)
             run.console.log(f"{settings['created']}  tlkit {settings['tlkit']}  {ctx.meta['tlkit.command']}")
-            self._execute(run, options, as_json=as_json)
+            return self._execute(run, options, ctx.obj or partial(execute, as_json=as_json))
 
     def resume(self, folder: RunFolder, settings: dict[str, Any], *, as_json: bool, verbose: bool) -> None:
         """Run the recipe on in the folder of an unfinished run, with the options it was started with.
@@ -141,7 +143,7 @@ class RecipeCommand(SectionedCommand):
         check_device(options["device"])
         run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
         run.console.log(f"{_now()}  resumed")
-        self._execute(run, options, as_json=as_json)
+        self._execute(run, options, partial(execute, as_json=as_json))
 
     def line(self, path: Path, settings: dict[str, Any]) -> str:
         """The command line that starts a run's like anew: its recipe, its place, and its options that are no defaults.
@@ -171,11 +173,12 @@ class RecipeCommand(SectionedCommand):
         known = {str(parameter.name) for parameter in self.params}
         return {name: value for name, value in stored.items() if name not in known}
 
-    def _execute(self, run: Run, options: dict[str, Any], *, as_json: bool) -> None:
+    def _execute(self, run: Run, options: dict[str, Any], execute: Execute) -> Any:
+        """What `execute` makes of the run and its function: `execute` prints, what the context has as `obj` may return."""
         function = self.callback
         own = {name: options[name] for name in self._own if name in options}
         with pixel_limit(options.get("most_pixels", EARLIER_MOST)):
-            execute(run, lambda: function(run, **own), as_json=as_json)  # type: ignore[misc]
+            return execute(run, lambda: function(run, **own))  # type: ignore[misc]
 
     def _run(self, folder: RunFolder, options: dict[str, Any], created: str, **state: Any) -> Run:
         console = Console()

@@ -12,7 +12,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 GRACE = 10.0  # seconds the main thread has to answer a signal
@@ -32,7 +32,7 @@ class Stopped(KeyboardInterrupt):
 
 
 @contextmanager
-def stoppable(last_words: Callable[[int], None]) -> Iterator[None]:
+def stoppable(last_words: Callable[[int], None] | None) -> Iterator[None]:
     """Turn SIGINT and SIGTERM into `Stopped` inside the block, and see that it ends.
 
     An exception that a signal was turned into on its way (an import that failed, say) becomes `Stopped`
@@ -40,7 +40,8 @@ def stoppable(last_words: Callable[[int], None]) -> Iterator[None]:
 
     Args:
         last_words: Called with the exit code, from another thread, only when the process has to be ended the
-            hard way.
+            hard way. None in the process of somebody else, a notebook's: that is never ended, SIGTERM is left to it,
+            and each SIGINT becomes `Stopped`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -48,11 +49,12 @@ def stoppable(last_words: Callable[[int], None]) -> Iterator[None]:
     heard: list[int] = []
 
     def raise_stopped(number: int, _frame: Any) -> None:
-        if not heard:
+        if not heard or last_words is None:
             heard.append(number)
             raise Stopped(number)
 
-    with _watched(last_words, raise_stopped):
+    numbers = _SIGNALS if last_words else _SIGNALS[:1]
+    with _watched(last_words) if last_words else nullcontext(), _handled(numbers, raise_stopped):
         try:
             yield
         except Stopped:
@@ -64,20 +66,28 @@ def stoppable(last_words: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def _watched(last_words: Callable[[int], None], handler: Callable[[int, Any], None]) -> Iterator[None]:
-    """Install the handler and the thread behind it; put everything back afterwards."""
+def _handled(numbers: tuple[signal.Signals, ...], handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Install the handler of these signals; put everything back afterwards."""
+    handlers = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in handlers.items():
+            signal.signal(number, previous)
+
+
+@contextmanager
+def _watched(last_words: Callable[[int], None]) -> Iterator[None]:
+    """Let a thread hear the signals; put everything back afterwards."""
     ears, mouth = socket.socketpair()
     mouth.setblocking(False)
     over = threading.Event()
     threading.Thread(target=_watch, args=(ears, over, last_words), daemon=True).start()
     wakeup = signal.set_wakeup_fd(mouth.fileno(), warn_on_full_buffer=False)
-    handlers = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
         over.set()
-        for number, previous in handlers.items():
-            signal.signal(number, previous)
         signal.set_wakeup_fd(wakeup)
         mouth.close()
 

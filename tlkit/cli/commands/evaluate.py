@@ -69,19 +69,26 @@ EXAMPLES = """
 @served_pixels_option
 @runs_option
 @json_option
-def evaluate(
-    run: str,
-    source: str,
-    batch: int | None,
-    most_pixels: int | None,
-    runs: Path,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def evaluate(as_json: bool, **options: Any) -> None:
     """Measure a finished run on images that it has not learned from.
 
     Images whose content or declared group is in the run's training or validation part are left out and counted; on
     the run's own source what remains is its test part, in the run's own groups. Labels are matched by name.
+    """
+    outcome = measured(**options)
+    if as_json:
+        show(outcome, as_json=True)
+    else:
+        _show_text(outcome, names_of("detector" if "AP" in outcome else None))
+
+
+def measured(
+    run: str, source: str, batch: int | None, most_pixels: int | None, runs: Path, **options: Any
+) -> dict[str, Any]:
+    """What `tlkit evaluate` prints, of a classifier or a detector, with its options by name.
+
+    Raises:
+        UsageFault, DataFault, ModelFault: The run, the options or the source cannot be used.
     """
     path = find_run(run, runs)
     card = read_card(path)
@@ -89,16 +96,12 @@ def evaluate(
     if card.get("kind") == "detector":
         why, remedy = "does not apply to images with boxes", "Use --faults clip."
         _refuse(options, ("skip_bad", "download", *READING), why, remedy)
-        measured = _evaluate_detector(path, card, source, options, batch or 8)
+        found = _evaluate_detector(path, card, source, options, batch or 8)
     else:
         why = f"is for detectors, and {path} is none"
         _refuse(options, ("faults", "unlabelled", "unknown"), why, "Leave it out.")
-        measured = _evaluate_classifier(path, card, source, options, batch or 32)
-    outcome = {"run": path, "source": source, **measured}
-    if as_json:
-        show(outcome, as_json=True)
-    else:
-        _show_text(outcome, names_of(card.get("kind")))
+        found = _evaluate_classifier(path, card, source, options, batch or 32)
+    return {"run": path, "source": source, **found}
 
 
 def _refuse(options: dict[str, Any], names: tuple[str, ...], why: str, remedy: str) -> None:

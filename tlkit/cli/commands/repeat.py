@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tlkit.cli.commands.resume import check_recipe, read_settings, working_folder
-from tlkit.cli.execute import show
+from tlkit.cli.execute import Ending, carry_out_or_exit, show
 from tlkit.cli.help import SectionedCommand
 from tlkit.cli.options.shared import json_option, runs_option
 from tlkit.cli.recipe_files import find_recipes, load_recipe, read_recipe
-from tlkit.core.console import Console, echo
+from tlkit.core.console import Console
 from tlkit.core.device import prepare_tensorflow
 from tlkit.core.environment import CHANGES, MACHINE, changed_facts
 from tlkit.core.run_diff import compared, data_difference, distances, first_difference
@@ -26,6 +25,7 @@ from tlkit.errors import RunFailed
 
 if TYPE_CHECKING:
     from tlkit.cli.recipe import RecipeCommand
+    from tlkit.core.run import Run
 
 EXAMPLES = """
     tlkit repeat fine-tune-photos
@@ -143,17 +143,18 @@ def _run_again(
     options = {
         name: known[name].type_cast_value(ctx, value) for name, value in stored.items() if name in known
     }
-    ctx.params = {**options, "as_json": True, "verbose": verbose, "dry_run": False}
+    ctx.params = {**options, "as_json": as_json, "verbose": verbose, "dry_run": False}
     ctx.meta["tlkit.command"] = f"tlkit repeat {path}"
-    printed = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed):
-            command.invoke(ctx)
-    except click.exceptions.Exit:  # stopped by a signal
-        if as_json:
-            echo(printed.getvalue(), nl=False)
-        raise
-    return Path(json.loads(printed.getvalue())["run"])
+
+    def execute(run: Run, function: Callable[[], object]) -> Ending:
+        def silently() -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                function()
+
+        return carry_out_or_exit(run, silently, as_json=as_json)
+
+    ctx.obj = execute
+    return Path(command.invoke(ctx).answer["run"])
 
 
 def _remedy(card: dict[str, Any], notes: list[str]) -> str:

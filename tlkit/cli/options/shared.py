@@ -169,23 +169,32 @@ def served_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def hold_limit(run: Path, card: Mapping[str, Any], most: int | None) -> None:
-    """Read images of so many pixels at most until the command ends: as many as asked, else as the run's model reads.
+    """Read images of `served_limit` pixels at most until the command ends.
+
+    Raises:
+        UsageFault: See there.
+    """
+    click.get_current_context().with_resource(pixel_limit(served_limit(run, card, most)))
+
+
+def served_limit(run: Path, card: Mapping[str, Any], most: int | None = None) -> int:
+    """Of how many pixels an image may be that a run is asked about: as many as wanted, else as the run's model reads.
 
     Args:
         run: Its folder.
         card: Its card; that of a run of an earlier version names no limit, and its model has none.
-        most: As asked.
+        most: As wanted.
 
     Raises:
         UsageFault: More than the model reads, which has its limit inside.
     """
-    served = card.get("most_pixels")
+    served: int | None = card.get("most_pixels")
     if most and served and most > served:
         raise UsageFault(
             f"--max-pixels {most} is above {served}, the most that the model of {run} reads.",
             f"Give {served} or less, or make the run again with --max-pixels {most}.",
         )
-    click.get_current_context().with_resource(pixel_limit(most or served or MOST_PIXELS))
+    return most or served or MOST_PIXELS
 
 
 def runs_option(function: Callable[..., Any]) -> Callable[..., Any]:
