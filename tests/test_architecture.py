@@ -32,7 +32,7 @@ LAYERS = [
     ["recipes"],
 ]
 # Modules of the package itself: as `tlkit/__init__.py`, each may import any layer; no layer imports them.
-FACES = ["compat", "keras_objects"]
+FACES = ["api", "compat", "keras_objects"]
 MOST_MODULES = 20  # of a folder
 SLOW = {
     "tensorflow",

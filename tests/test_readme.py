@@ -9,7 +9,10 @@ from pathlib import Path
 import click
 import pytest
 
+import tlkit
+from tlkit.cli.keywords import context_of
 from tlkit.cli.main import main
+from tlkit.cli.recipe_files import find_recipes, load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = (".github", "recipes", "saved_models", "tests", "tlkit")
@@ -99,14 +102,45 @@ def test_there_are_commands_to_check():
 
 def test_the_python_of_the_pages_runs(finished, monkeypatch, capsys):
     codes = [text for name in PAGES for language, text in BLOCK.findall(PAGES[name]) if language == "python"]
-    assert len(codes) >= 3
-    image = next((finished.source / "bar").glob("*.png"))
+    assert len(codes) >= 4
+
+    def parsed(recipe, *source, **options):  # below it runs
+        with context_of(load_recipe(find_recipes()[recipe]), recipe, source, options):
+            return tlkit.load(str(finished.run))
+
+    monkeypatch.setattr("tlkit.api.run", parsed)
     for code in codes:
-        mended = code.replace("saved_models/fine-tune-crops/1", str(finished.run)).replace(
-            "x.png", str(image)
-        )
-        exec(compile(mended, "README.md", "exec"), {})  # noqa: S102 - that is the point
-    assert "b'disc'" in capsys.readouterr().out
+        execute(code, finished)
+    out = capsys.readouterr().out
+    assert "b'disc'" in out
+    assert len(re.findall(r"\.png (?:bar|disc|frame) ", out)) == 2
+
+
+def execute(code, finished):
+    """Run Python of the README with the files and the run that are here."""
+    image = next((finished.source / "bar").glob("*.png"))
+    for told, here in (
+        ("saved_models/fine-tune-crops/1", finished.run),
+        ("x.png", image),
+        ("y.png", image),
+        ("photos/", finished.source),
+        ("more-photos/", finished.source),
+        ("screening", finished.run),
+    ):
+        code = code.replace(f'"{told}', f'"{here}')
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - that is the point
+
+
+@pytest.mark.slow
+def test_the_ten_lines_run_from_the_first(finished, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    (code,) = (
+        text for language, text in BLOCK.findall(README) if language == "python" and "tlkit.run(" in text
+    )
+    small = 'name="ten", epochs=(1, 0, 0), image_size=64'
+    execute(code.replace('name="screening", epochs=(30, 0, 0)', small), finished)
+    assert (tmp_path / "saved_models" / "ten" / "1" / "card.json").is_file()
+    assert len(re.findall(r"\.png (?:bar|disc|frame) ", capsys.readouterr().out)) == 2
 
 
 def test_every_recipe_has_a_row_in_the_tables_and_a_page_beside_it():

@@ -13,6 +13,8 @@ from typing import Any
 
 # name -> the module that defines it
 _LAZY = {
+    "load": "tlkit.api",
+    "run": "tlkit.api",
     "recipe": "tlkit.cli.recipe",
     "load_data": "tlkit.tasks.classification.workflow",
     "build_classifier": "tlkit.tasks.classification.workflow",

@@ -46,7 +46,7 @@ def carry_out(
 
     Args:
         run: The run, in a folder of its own.
-        function: Cooks it.
+        function: Does its work.
         last_words: Called with the exit code where the person, or the system, stops it.
         alone: Whether the process is there for this run, and may be ended with it; see `stoppable`.
 

@@ -116,9 +116,7 @@ class LazyGroup(click.Group):
         except click.NoSuchOption as error:
             raise describe_missing(error, ctx, typed) from error
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
         """Find a command; for an unknown one, raise with what it might have been."""
         command = self.get_command(ctx, args[0])
         if command is None:

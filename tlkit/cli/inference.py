@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -13,7 +14,9 @@ Answer = TypeVar("Answer")
 
 
 if TYPE_CHECKING:
-    from tlkit.engine.serving.saved_model import Loaded
+    import numpy as np
+
+    from tlkit.engine.serving.saved_model import InMemory, Loaded
 
 
 class Files(NamedTuple):
@@ -54,6 +57,57 @@ def find_images(places: tuple[Path, ...]) -> Files:
     return Files(list(found), remarks)
 
 
+def images_given(images: Any) -> list[Path | InMemory]:
+    """The images that a person asks about from Python, each once for each time that it is given.
+
+    Args:
+        images: A path, of a file or of a folder (all images below, see `find_images`); the contents of a file as
+            bytes; pixels uint8 [h, w, 3] or [n, h, w, 3], RGB; or several of these.
+
+    Returns:
+        [n] files and images in memory; the latter are told apart as images[0], images[1] and so on. What was passed
+        over in folders is told on stderr.
+
+    Raises:
+        DataFault: Something is no image, a file is not there, or a folder has no images.
+    """
+    from tlkit.engine.serving.saved_model import InMemory
+
+    found: list[Path | InMemory] = []
+    for place, image in enumerate(_several(images)):
+        if isinstance(image, str | Path):
+            files, remarks = find_images((Path(image),))
+            found += files
+            for sentence in remarks:
+                Console().say(sentence)
+        elif isinstance(image, bytes | bytearray | memoryview):
+            found.append(InMemory(f"images[{place}]", bytes(image)))
+        else:
+            found.append(InMemory(f"images[{place}]", _pixels(image, f"images[{place}]")))
+    return found
+
+
+def _several(images: Any) -> Iterable[Any]:
+    """The images one by one; rows of a batch of pixels too."""
+    if isinstance(images, str | Path | bytes | bytearray | memoryview):
+        return [images]
+    if hasattr(images, "__array__") or not isinstance(images, Iterable):
+        return images if getattr(images, "ndim", 3) == 4 else [images]
+    return images
+
+
+def _pixels(image: Any, name: str) -> np.ndarray:
+    import numpy as np
+
+    pixels = np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DataFault(
+            f"{name} is {pixels.dtype} {list(pixels.shape)}, and no image.",
+            "Give paths, the contents of files as bytes, or arrays uint8 [height, width, 3], RGB from 0 to 255.",
+        )
+    return pixels
+
+
 def load_served(path: Path, *, detector: bool = False) -> Any:
     """The SavedModel of a run of a classifier, or of a detector, ready to answer.
 
@@ -78,7 +132,7 @@ def load_served(path: Path, *, detector: bool = False) -> Any:
 
 def ask(
     served: Loaded[Answer],
-    files: list[Path],
+    files: Sequence[Path | InMemory],
     batch: int,
     text: str,
     skipped: list[tuple[str, str]] | None = None,
@@ -87,7 +141,7 @@ def ask(
 
     Args:
         served: The model.
-        files: [n] images.
+        files: [n] images; or images in memory.
         batch: Images a step.
         text: What the bar says.
         skipped: Takes (path, reason) of files that cannot be used; without it the first one is a fault.

@@ -59,9 +59,7 @@ class VerbGroup(LazyGroup):
             return None
         return getattr(import_module(f"tlkit.cli.commands.{name}"), name)
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
         """Find a verb; a recipe's name without `run` gets the right hint."""
         from tlkit.cli.recipe_files import find_recipes
 

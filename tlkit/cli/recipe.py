@@ -174,7 +174,7 @@ class RecipeCommand(SectionedCommand):
         return {name: value for name, value in stored.items() if name not in known}
 
     def _execute(self, run: Run, options: dict[str, Any], execute: Execute) -> Any:
-        """What `execute` makes of the run and its function: `execute` prints, what the context has as `obj` may return."""
+        """What `execute` makes of the run and its function; it prints, what the context has as `obj` may return."""
         function = self.callback
         own = {name: options[name] for name in self._own if name in options}
         with pixel_limit(options.get("most_pixels", EARLIER_MOST)):

@@ -17,6 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
+from tlkit.core.notebook_bar import NotebookBar, in_notebook
+
 Step = Callable[[int], None]
 
 _ROW = "{:<8} {:>7}  {:>10}  {:>8}  {:>{}}  {:^4}  {:>7}"
@@ -108,6 +110,7 @@ class Console:
 
     def __init__(self) -> None:
         self._log: TextIO | None = None
+        self._bar: NotebookBar | None = None
 
     def keep_log(self, path: Path) -> None:
         """Append everything that is said from now on to a file."""
@@ -126,6 +129,8 @@ class Console:
         self.log(text)
         if self.quiet:
             return
+        if self._bar:
+            self._bar.stop()  # until its next step
         if "rich" in self.__dict__:
             self.rich.print(held(text, err=True), markup=False, soft_wrap=True)
         else:
@@ -143,6 +148,11 @@ class Console:
         """Whether a person watches stderr, and wants bars."""
         return not self.quiet and sys.stderr is not None and sys.stderr.isatty()
 
+    @property
+    def shows_bars(self) -> bool:
+        """Whether a person watches stderr, on a terminal or in a notebook."""
+        return self.is_terminal or (not self.quiet and in_notebook())
+
     @cached_property
     def rich(self) -> Any:
         """The rich console on stderr that a progress bar and `say` share."""
@@ -152,8 +162,8 @@ class Console:
 
     @contextmanager
     def progress(self, text: str, total: int) -> Iterator[Step]:
-        """A bar with time left on a terminal, nothing elsewhere; yields a function of how much is done."""
-        if not self.is_terminal:
+        """A bar on a terminal or in a notebook, nothing elsewhere; yields a function of how much is done."""
+        if not self.shows_bars:
             yield lambda _done: None
             return
         with self.bars() as bars:
@@ -161,7 +171,10 @@ class Console:
             yield lambda done: bars.update(bar, completed=done)
 
     def bars(self) -> Any:
-        """A rich Progress that vanishes when it stops and leaves stdout alone."""
+        """A rich Progress, in a notebook what stands in for it, that vanishes when it stops and leaves stdout alone."""
+        if in_notebook():
+            self._bar = NotebookBar()
+            return self._bar
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         return Progress(
@@ -247,7 +260,7 @@ class TrainingTable:
         self._console.say(_ROW.format(*before, len(self._heading), best, seconds).rstrip())
 
     def _show_bar(self, epoch: int) -> None:
-        if not self._console.is_terminal or epoch > self._epochs:
+        if not self._console.shows_bars or epoch > self._epochs:
             self.close()
             return
         if not self._bars:

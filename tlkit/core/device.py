@@ -149,13 +149,22 @@ def _listed(names: tuple[str, ...], listing: Path = CPUS) -> str | None:
 
 
 def import_tensorflow(*, verbose: bool = False) -> None:
-    """Import TensorFlow and Keras on the TensorFlow backend, quietly unless `verbose`."""
+    """Import TensorFlow and Keras on the TensorFlow backend, quietly unless `verbose`.
+
+    Raises:
+        RunFailed: Keras was imported before, by somebody else, on another backend.
+    """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     if not verbose:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _aside(verbose=verbose or "tensorflow" in sys.modules):
         import_module("tensorflow")
         import_module("keras")
+    if (backend := sys.modules["keras"].backend.backend()) != "tensorflow":
+        raise RunFailed(
+            f"Keras computes with {backend} in this process, and tlkit with tensorflow.",
+            "Start Python anew, with KERAS_BACKEND=tensorflow in the environment.",
+        )
     if not verbose:
         for name in ("tensorflow", "absl"):
             logging.getLogger(name).setLevel(logging.ERROR)

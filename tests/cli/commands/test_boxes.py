@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tlkit
 from tests.cli.conftest import tiny_backbone
 from tlkit.core.run_folder import RunFolder, read_card
 from tlkit.data.boxes.dataset import read_boxes
@@ -400,3 +401,33 @@ def test_a_run_is_exported(form, run, tmp_path, tlkit_command):
     answer = tlkit_command("export", run, "--format", form, "--output", tmp_path / "model", "--json").json
     assert answer["largest_difference"] <= 1e-3
     assert (tmp_path / "model").stat().st_size == answer["bytes"] > 10_000
+
+
+def test_python_gets_the_boxes_and_measures_of_predict_and_evaluate(run, bags, tlkit_command):
+    detector = tlkit.load(run)
+    answers = detector.predict(bags, threshold=0.005)
+    said = tlkit_command("predict", run, bags, "--threshold", 0.005, "--json").json
+    sides = ("left", "top", "right", "bottom")
+    told = [
+        {
+            "path": one.path,
+            "boxes": [
+                {
+                    "class": label,
+                    "score": round(float(score), 6),
+                    **{side: round(float(value), 2) for side, value in zip(sides, box, strict=True)},
+                }
+                for box, score, label in zip(one.boxes, one.scores, one.labels, strict=True)
+            ],
+        }
+        for one in answers
+    ]
+    assert told == said["predictions"]
+    assert sum(len(one.scores) for one in answers) > 0
+    assert said["classes"] == list(detector.classes)
+    pixels = detector.predict(np.asarray(Image.open(answers[0].path)), threshold=0.005)[0]
+    assert np.array_equal(pixels.boxes, answers[0].boxes)
+    assert detector.predict([]) == []
+    assert detector.evaluate(bags) == tlkit_command("evaluate", run, bags, "--json").json
+    with pytest.raises(tlkit.UsageFault, match="--threshold 0.001 is below 0.004"):
+        detector.predict(bags, threshold=0.001)

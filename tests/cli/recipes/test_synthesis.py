@@ -13,6 +13,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
+import tlkit
 from tests.conftest import draw
 from tlkit.cli.main import main
 from tlkit.core.run_folder import read_metrics
@@ -310,3 +311,18 @@ def test_composites_of_validation_are_chosen_by_and_their_crops_never_judged(thr
 def test_composites_need_harmless_things(threats, runs):
     refused = run("composite-crops", threats, runs, "--negative", "harmless", code=3)
     assert "has no class harmless of harmless things" in refused["error"]["problem"]
+
+
+def test_python_gets_the_images_of_generate(gan, runs):
+    generator = tlkit.load(gan["run"])
+    made = generator.generate(3, "disc", seed=5)
+    again = run("generate", gan["run"], runs, "--samples", 3, "--seed", 5, "--class", "disc")
+    for number, image in enumerate(made.images, 1):
+        with Image.open(Path(again["run"]) / "synthetic" / "disc" / f"{number:05}.png") as file:
+            assert np.array_equal(np.asarray(file), np.round(image[..., 0].astype(np.float64) * 255))
+    assert made.labels == ("disc",) * 3
+    assert generator.generate(0).images.shape == (0, 32, 32, 1)
+    with pytest.raises(tlkit.UsageFault, match="--class gun was not learned"):
+        generator.generate(1, "gun")
+    with pytest.raises(tlkit.ModelFault, match="holds no SavedModel of a classifier that can be read"):
+        generator.predict([])

@@ -40,16 +40,22 @@ def inspect_files(files: Sequence[str | Path], workers: int = 4) -> list[Inspect
 
 def inspect_file(file: str | Path) -> Inspection:
     """Hash, decode and shrink one file; a fault is described, not raised."""
-    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     try:
         contents = Path(file).read_bytes()
     except OSError as fault:
+        blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
         return Inspection("", f"cannot be read ({fault.strerror})", blank)
+    return inspect_contents(contents, Path(file).name)
+
+
+def inspect_contents(contents: bytes, name: str = "") -> Inspection:
+    """`inspect_file` for the contents of a file; `name` says by its suffix who decodes it."""
+    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     digest = hashlib.sha256(contents).hexdigest()
     if not contents:
         return Inspection(digest, "is empty (0 bytes)", blank)
     try:
-        return Inspection(digest, None, _thumbnail(contents, Path(file).name))
+        return Inspection(digest, None, _thumbnail(contents, name))
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
         return Inspection(digest, reason(fault), blank)
 

@@ -6,20 +6,32 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
 from tlkit.core.safe_loading.saved_models import damaged, first_line, load_saved_model
-from tlkit.data.images.decoding.decode import decode_and_resize, read_contents
-from tlkit.data.images.inspection import inspect_file
+from tlkit.data.images.decoding.decode import NATIVE_STARTS, as_contents, decode_and_resize, read_contents
+from tlkit.data.images.inspection import Inspection, inspect_contents, inspect_file
 from tlkit.engine.serving.signatures import answering, loading, served_classes
 from tlkit.errors import DataFault
 
 BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
 Answer = TypeVar("Answer")  # what a kind of model says of one file
+
+
+class InMemory(NamedTuple):
+    """An image that lies in no file.
+
+    Attributes:
+        path: What stands for it in answers and messages.
+        image: The contents of a file, or pixels uint8 [h, w, 3], RGB.
+    """
+
+    path: str
+    image: bytes | np.ndarray
 
 
 class Loaded(ABC, Generic[Answer]):
@@ -51,12 +63,16 @@ class Loaded(ABC, Generic[Answer]):
             return cls(folder)
 
     def predict_files(
-        self, paths: Sequence[Path], batch: int = 32, *, skipped: list[tuple[str, str]] | None = None
+        self,
+        paths: Sequence[Path | InMemory],
+        batch: int = 32,
+        *,
+        skipped: list[tuple[str, str]] | None = None,
     ) -> list[Answer]:
         """Ask about images.
 
         Args:
-            paths: [n] files; formats that TensorFlow does not know are read through Pillow.
+            paths: [n] files, or images in memory; formats that TensorFlow does not know are read through Pillow.
             batch: Images a step.
             skipped: Takes (path, reason) of each file that cannot be used, and the rest goes on.
 
@@ -68,7 +84,8 @@ class Loaded(ABC, Generic[Answer]):
         """
         found: list[Answer] = []
         bad: list[tuple[str, str]] = []
-        for chosen, contents in _read_ahead([Path(path) for path in paths], batch):
+        given = [path if isinstance(path, InMemory) else Path(path) for path in paths]
+        for chosen, contents in _read_ahead(given, batch):
             found += self._predict(chosen, contents, bad)
             if bad and skipped is None:
                 raise DataFault(f"{bad[0][0]} {bad[0][1]}.", "Take it out, or save it again as PNG or JPEG.")
@@ -77,7 +94,7 @@ class Loaded(ABC, Generic[Answer]):
         return found
 
     def _predict(
-        self, paths: Sequence[Path], contents: Sequence[bytes], bad: list[tuple[str, str]]
+        self, paths: Sequence[Path | InMemory], contents: Sequence[bytes], bad: list[tuple[str, str]]
     ) -> list[Answer]:
         """One call for all; where a file breaks it, one call each, so that it can be named."""
         try:
@@ -87,14 +104,14 @@ class Loaded(ABC, Generic[Answer]):
             if len(paths) > 1:
                 pairs = zip(paths, contents, strict=True)
                 return [one for path, bytes_ in pairs for one in self._predict([path], [bytes_], bad)]
-            error = inspect_file(paths[0]).error
+            error = _inspect(paths[0]).error
             if not error:
                 self._check_itself()
-            bad.append((paths[0].as_posix(), error or "cannot be decoded"))
+            bad.append((_name(paths[0]), error or "cannot be decoded"))
             return []
         with answering(self._folder):
             return self._told(
-                [path.as_posix() for path in paths], {name: value.numpy() for name, value in answer.items()}
+                [_name(path) for path in paths], {name: value.numpy() for name, value in answer.items()}
             )
 
     def _check_itself(self) -> None:
@@ -113,7 +130,9 @@ class Loaded(ABC, Generic[Answer]):
         """What the signature said of each file."""
 
 
-def _read_ahead(paths: Sequence[Path], batch: int) -> Iterator[tuple[Sequence[Path], list[bytes]]]:
+def _read_ahead(
+    paths: Sequence[Path | InMemory], batch: int
+) -> Iterator[tuple[Sequence[Path | InMemory], list[bytes]]]:
     """Batches of files and their contents; while one is in use, the next is being read."""
     chunks = [paths[start : start + batch] for start in range(0, len(paths), batch)]
     with ThreadPoolExecutor(4) as pool:
@@ -130,9 +149,20 @@ def _grey_png() -> tf.Tensor:
     return tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8)))[None]
 
 
-def _read(path: Path) -> bytes:
+def _name(path: Path | InMemory) -> str:
+    return path.path if isinstance(path, InMemory) else path.as_posix()
+
+
+def _inspect(path: Path | InMemory) -> Inspection:
+    if not isinstance(path, InMemory):
+        return inspect_file(path)
+    contents = path.image if isinstance(path.image, bytes) else as_contents(path.image)
+    return inspect_contents(contents, "image.png" if contents.startswith(NATIVE_STARTS) else "")
+
+
+def _read(path: Path | InMemory) -> bytes:
     try:
-        return read_contents(path)
+        return as_contents(path.image) if isinstance(path, InMemory) else read_contents(path)
     except (OSError, ValueError):
         return b""  # refused by the decoder like any other bytes that are no image
 

@@ -40,14 +40,17 @@ def chosen_threshold(card: dict[str, Any]) -> float | None:
     return (((card.get("measures") or {}).get("test") or {}).get("f1") or {}).get("threshold")
 
 
-def shown(found: Detections, threshold: float) -> Detections:
-    """What was found in a file, from a score on, rounded to what is shown; boxes without area are left out."""
+def visible(found: Detections, threshold: float) -> Detections:
+    """What was found in a file, from a score on, without boxes that have no area once they are rounded."""
     kept = found.above(threshold)
-    rounded = kept._replace(
-        boxes=kept.boxes.astype(float).round(2), scores=kept.scores.astype(float).round(6)
-    )
-    left, top, right, bottom = rounded.boxes.T
-    return rounded.take((right > left) & (bottom > top))
+    left, top, right, bottom = kept.boxes.astype(float).round(2).T
+    return kept.take((right > left) & (bottom > top))
+
+
+def shown(found: Detections, threshold: float) -> Detections:
+    """What is `visible` of what was found in a file, rounded to what is shown."""
+    kept = visible(found, threshold)
+    return kept._replace(boxes=kept.boxes.astype(float).round(2), scores=kept.scores.astype(float).round(6))
 
 
 def rows_of(found: Detections, classes: Sequence[str]) -> list[list[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,20 +46,35 @@ def load_generator(run: Run, source: str, classes: Sequence[str]) -> Generator:
 
     folder = find_run(source, Path(run.options["runs"]))
     card = read_card(folder)
+    class_names = learned_classes(source, card, classes)
+    run.start_tensorflow()
+    from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator
+
+    served = ServedGenerator.load(folder)
+    return Generator(folder, card, served, class_names)
+
+
+def learned_classes(source: str, card: Mapping[str, Any], wanted: Sequence[str] = ()) -> tuple[str, ...]:
+    """Those of a generator's classes that are wanted, in its order; all where none is named.
+
+    Args:
+        source: The run, as typed.
+        card: Its card.
+        wanted: Names of classes.
+
+    Raises:
+        UsageFault: It has no generator, or never learned such a class.
+    """
     if card.get("kind") != "generator":
         raise UsageFault(
             f"{source} is a run of {card.get('recipe')} and has no generator.",
             "Name a run of synthesize-dcgan or synthesize-stylegan.",
         )
     known = tuple(card["classes"])
-    for name in classes:
+    for name in wanted:
         if name not in known:
             raise UsageFault(f"--class {name} was not learned by {source}.", f"It knows {', '.join(known)}.")
-    run.start_tensorflow()
-    from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator
-
-    served = ServedGenerator.load(folder)
-    return Generator(folder, card, served, tuple(n for n in known if not classes or n in classes))
+    return tuple(name for name in known if not wanted or name in wanted)
 
 
 def plan(generator: Generator, samples: int) -> dict[str, Any]:

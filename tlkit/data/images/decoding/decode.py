@@ -34,6 +34,13 @@ from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import TooManyPixels, most_pixels, refuse_bomb
 
 JPEG_START = (0xFF, 0xD8, 0xFF)
+NATIVE_STARTS = (
+    b"\xff\xd8\xff",
+    b"\x89PNG",
+    b"GIF8",
+    b"BM",
+    b"RIFF",
+)  # of the formats that TensorFlow decodes
 JPEG_RATIOS = (1, 2, 4, 8)  # what libjpeg can leave out in the frequency domain
 
 
@@ -58,6 +65,24 @@ def read_contents(path: Path) -> bytes:
     with path.open("rb") as stream:
         refuse_bomb(stream)
         return stream.read()
+
+
+def as_contents(given: bytes | np.ndarray) -> bytes:
+    """`read_contents` for an image in memory.
+
+    Args:
+        given: The contents of a file, told by how they begin; or pixels uint8 [h, w, 3], which become a PNG.
+
+    Raises:
+        OSError, ValueError: As there.
+    """
+    stream = io.BytesIO()
+    if isinstance(given, np.ndarray):
+        Image.fromarray(given).save(stream, "PNG", compress_level=0)
+        return stream.getvalue()
+    stream.write(given)
+    refuse_bomb(stream)
+    return given if given.startswith(NATIVE_STARTS) else _as_png(stream)
 
 
 def read_file(path: tf.Tensor) -> tf.Tensor:
@@ -200,7 +225,7 @@ def _as_png_by_name(name: bytes | np.ndarray) -> bytes:
     return _as_png(Path(os.fsdecode(np.asarray(name).item())))
 
 
-def _as_png(path: Path) -> bytes:
+def _as_png(path: Path | io.BytesIO) -> bytes:
     """Re-encode an image through Pillow: 16-bit grey stays 16 bit, all else becomes 8-bit grey or RGB."""
     try:
         with warnings.catch_warnings():

@@ -1,0 +1,78 @@
+"""Keyword arguments for a command's options, so that Python says of them what the command line says.
+
+`epochs=(30, 0, 0)` is `--epochs 30 0 0`, `augment=False` is `--no-augment`: the words go through click as if typed, so
+that values, defaults and faults are the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from tlkit.errors import UsageFault
+
+WITHOUT_MEANING = ("help", "json")  # the answer of a call is a value
+
+
+def context_of(
+    command: click.Command,
+    name: str,
+    values: Sequence[object],
+    keywords: Mapping[str, Any],
+    parent: click.Context | None = None,
+) -> click.Context:
+    """What click makes of a command line; enter it to use it.
+
+    Args:
+        command: Whose options are given.
+        name: It goes by, such as "tlkit evaluate".
+        values: Those without an option, in their order.
+        keywords: By option, with underscores for dashes; one more at the end is left away (`class_`). None leaves the
+            option out.
+        parent: The context of the group, or None.
+
+    Raises:
+        click.UsageError: There is no such option, or its value cannot be; as on the command line.
+        UsageFault: A switch is neither True nor False.
+    """
+    given = [word for key, value in keywords.items() for word in _words(command, key, value)]
+    typed = [_text(value) for value in values]
+    dashed = any(word.startswith("-") for word in typed)
+    return command.make_context(name, [*given, "--", *typed] if dashed else [*typed, *given], parent)
+
+
+def _words(command: click.Command, key: str, value: Any) -> list[str]:
+    """The words of one option."""
+    key = key.removesuffix("_")
+    typed = f"--{key.replace('_', '-')}"
+    if key in WITHOUT_MEANING:
+        raise UsageFault(f"{typed} is for the command line.", "Leave it out: the answer here is a value.")
+    options = [o for o in command.params if isinstance(o, click.Option)]
+    option = next((o for o in options if typed in (*o.opts, *o.secondary_opts)), None)
+    if option is None:  # click says what was meant
+        return [typed]
+    if value is None:
+        return []
+    if option.is_flag:
+        return _switch(option, typed, value)
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike)
+    values = [_text(one) for one in value] if several else [_text(value)]
+    if option.multiple:
+        return [word for one in values for word in (typed, one)]
+    return [typed, *values] if option.nargs > 1 else [typed, ",".join(values)]
+
+
+def _switch(option: click.Option, typed: str, value: Any) -> list[str]:
+    """The words of an option without a value; where both yes and no have a name, no is that of the other."""
+    if not isinstance(value, bool):
+        raise UsageFault(f"{typed} is a switch; here stands {value!r}.", "Give True or False.")
+    if value:
+        return [typed]
+    return list(option.secondary_opts if typed in option.opts else option.opts)[:1]
+
+
+def _text(value: Any) -> str:
+    return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
