@@ -37,6 +37,8 @@ import tlkit
 @click.option("--augment/--no-augment", default=True)
 def seeded(run, source, ending, augment):
     run.start_tensorflow()
+    import logging
+
     import keras
     import numpy as np
     import tensorflow as tf
@@ -46,6 +48,7 @@ def seeded(run, source, ending, augment):
     drawn = [random.random(), np.random.rand(), float(tf.random.normal([])), layer.kernel.numpy().ravel().tolist()]
     drawn += [layer.name, layer.dtype_policy.name, augment]
     keras.config.set_dtype_policy("mixed_bfloat16")
+    logging.getLogger().addHandler(logging.StreamHandler())  # as some library does
     run.folder.append_metrics({"drawn": drawn})
     if ending == "click":
         raise click.BadParameter("no")

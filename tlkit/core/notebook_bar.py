@@ -33,7 +33,7 @@ class NotebookBar:
         self.stop()
 
     def start(self) -> None:
-        """Begin; it is drawn with the first step."""
+        """Begin; it is drawn once there is a text."""
 
     def stop(self) -> None:
         """Take the line away."""
@@ -50,7 +50,8 @@ class NotebookBar:
     def reset(self, _task: int, *, total: int | None, description: str) -> None:
         """Begin again."""
         self._text, self._total, self._done = description, total, 0
-        self._draw()
+        if description:
+            self._draw()
 
     def update(self, _task: int, *, completed: int, total: int | None = None) -> None:
         """Say how much is done."""

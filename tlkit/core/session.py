@@ -21,7 +21,12 @@ LOGGERS = ("tensorflow", "absl")
 
 @contextmanager
 def settings_kept() -> Iterator[None]:
-    """Put back, in the end, what starting TensorFlow and speaking change: environment, loggers, --quiet."""
+    """Put back, in the end, what starting TensorFlow and speaking change: environment, loggers, --quiet.
+
+    What libraries set for themselves in the environment when they are imported stays, as they stay.
+    """
+    root = logging.getLogger()
+    handlers, level_of_root = [*root.handlers], root.level
     variables = {name: os.environ.get(name) for name in VARIABLES}
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     quiet, escaped = Console.quiet, Console.escaped
@@ -29,6 +34,8 @@ def settings_kept() -> Iterator[None]:
         yield
     finally:
         Console.quiet, Console.escaped = quiet, escaped
+        root.handlers[:] = handlers
+        root.setLevel(level_of_root)
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
         for name, value in variables.items():
