@@ -19,8 +19,8 @@ from tlkit.backbones.layers import (
     LocalResponseNormalization,
 )
 from tlkit.backbones.preprocessing import Preprocess
-from tlkit.engine.training.fit import ConfusionAccuracy
 from tlkit.tasks.classification.classifier import Probabilities
+from tlkit.tasks.classification.fit import ConfusionAccuracy
 from tlkit.tasks.detection.retinanet import RetinaNetDetector
 from tlkit.tasks.detection.retinanet_layers import FeaturePyramid, Tower
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector

@@ -129,9 +129,9 @@ def by_head(
     from recipes.fine_tune import fine_tune
     from tlkit.cli.options.classification import HEAD_PATIENCE
     from tlkit.data.images.batches import Order
-    from tlkit.engine.training.fit import Best, fit_phase
     from tlkit.engine.training.settings import Fitting, Head, Phase
     from tlkit.tasks.classification.classifier import add_head
+    from tlkit.tasks.classification.fit import Best, fit_phase
     from tlkit.tasks.classification.phases import evaluated_features, feature_stream
 
     defaults = {option.name: option.default for option in fine_tune.params}

@@ -18,7 +18,7 @@ from PIL import Image
 from tests.cli.conftest import tiny_backbone
 from tests.conftest import draw
 from tests.core.tensorboard_events.boards import check_board, images_of_board, points_of_board
-from tests.engine.training.test_fit import fit_toy, same, values
+from tests.tasks.classification.test_fit import fit_toy, same, values
 from tlkit.cli.signals import Stopped
 from tlkit.core.run_diff import first_difference
 from tlkit.core.run_folder import read_card, read_metrics

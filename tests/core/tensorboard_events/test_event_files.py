@@ -51,13 +51,13 @@ GAN = [
 
 def write(run, rows):
     """A finished run's board, as the boards write it."""
-    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard, TensorBoard
+    from tlkit.engine.reporting.tensorboard import TensorBoard
 
     folder = run / "tensorboard"
     folder.mkdir(parents=True)
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if "kid" in rows[0]:
-        tensorboard = ScalarTensorBoard(folder / "game")
+        tensorboard = TensorBoard(folder, "game")
         for number, row in enumerate(rows, 1):
             tensorboard.add_grid(
                 "reals above fakes", np.full((2, 8, 8, 1), number / 5, np.float32), row["step"]
@@ -66,15 +66,13 @@ def write(run, rows):
         tensorboard.close()
     elif "arm" in rows[0]:
         for number, row in enumerate(rows, 1):
-            tensorboard = ScalarTensorBoard(
-                folder / "-".join(str(row[key]) for key in ("number", "arm", "repeat"))
-            )
+            tensorboard = TensorBoard(folder, "-".join(str(row[key]) for key in ("number", "arm", "repeat")))
             tensorboard.add(row, number)
             tensorboard.close()  # another file each
     else:
-        tensorboard = TensorBoard(folder, ["a", "b"])
-        for row in rows:
-            tensorboard.add_epoch(row, np.eye(2, dtype=int))
+        tensorboard = TensorBoard(folder, class_names=["a", "b"])
+        for number, row in enumerate(rows, 1):
+            tensorboard.add(row, number, np.eye(2, dtype=int))
         tensorboard.close()
     return folder
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.engine.training import test_fit as test_training
-from tests.engine.training.test_fit import X, Y, fit_toy, same, values
+from tests.tasks.classification import test_fit as test_training
+from tests.tasks.classification.test_fit import X, Y, fit_toy, same, values
 from tests.tasks.synthesis.test_gan import PLAY, images, make
 from tlkit.cli.replay_step import repeat_step
 from tlkit.data.images.batches import Order
 from tlkit.engine.training import replay as replays
-from tlkit.engine.training.fit import Fitting, Watchers, not_finite_fault
+from tlkit.engine.training.fit import Watchers, not_finite_fault
 from tlkit.engine.training.nan_guard import Findings, Guard, examples_not_finite, finite, floats, look
+from tlkit.engine.training.settings import Fitting
 from tlkit.errors import RunFailed, UsageFault
 from tlkit.tasks.synthesis.fit import fit_gan, images_of_step
 

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import pytest
 
-from tests.engine.training.test_fit import same, values
+from tests.tasks.classification.test_fit import same, values
 from tlkit.data.images.load import load_split
-from tlkit.engine.training.fit import PhaseResult, Watchers
+from tlkit.engine.training.fit import Watchers
 from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.tasks.classification import refit as refitting
+from tlkit.tasks.classification.fit import PhaseResult
 from tlkit.tasks.classification.phases import fit_phases, restore_last
 from tlkit.tasks.classification.refit import Refit, again, joined, refit_phases
 from tlkit.tasks.classification.small_cnn import build_small_cnn
@@ -78,16 +79,16 @@ def test_the_rate_falls_as_it_was_planned_and_a_stop_leaves_no_trace(split, tmp_
     assert [row["learning_rate"] for row in told] == pytest.approx(
         [0.005 * (1 + np.cos(np.pi * done / 6)) for done in (1, 2)], rel=1e-5
     )
-    kept = refitting._Refitter.keep
+    kept = refitting._Refitter.save
 
     def keep_and_stop(keeper):
         kept(keeper)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(refitting._Refitter, "keep", keep_and_stop)
+    monkeypatch.setattr(refitting._Refitter, "save", keep_and_stop)
     with pytest.raises(KeyboardInterrupt):
         refit_phases(small(), split, refits, how, tmp_path / "stopped")
-    monkeypatch.setattr(refitting._Refitter, "keep", kept)
+    monkeypatch.setattr(refitting._Refitter, "save", kept)
     refit_phases(resumed, split, refits, how, tmp_path / "stopped")
     assert same(values(whole.trainable_variables), values(resumed.trainable_variables))
     refit_phases(again_done := small(), split, refits, how, tmp_path / "stopped")  # nothing is left to do

@@ -116,7 +116,7 @@ def test_where_the_tanh_is_saturated_the_penalty_alone_leads_back(gan):
 def test_a_gan_begun_before_there_was_a_penalty_goes_on_without_it(gan, tmp_path):
     kept = gan.play
     fit_gan(gan, images(), steps=1, folder=tmp_path, every=5)
-    file = tmp_path / playing.CHECKPOINT
+    file = tmp_path / playing.LAST
     state = load_variables(file, gan.state)
     del state["settings"]["saturation"]
     save_variables(file, gan.state, state)

@@ -6,7 +6,6 @@ One event folder for each of training and validation, one step an epoch counted 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tlkit.core.run import Run
 from tlkit.core.tensorboard_events.points import points_of
 from tlkit.engine.reporting.charts import confusion_matrix
 from tlkit.engine.reporting.style import to_array
@@ -56,66 +56,56 @@ class TensorBoard:
 
     Args:
         folder: `tensorboard/` of the run.
+        name: The event folder of its pictures.
         class_names: [k] names for the confusion matrix.
-        epoch: Epochs that are there already, when a run goes on.
     """
 
-    def __init__(self, folder: Path, class_names: Sequence[str], epoch: int = 0) -> None:
-        self.class_names = class_names
-        self.epoch = epoch
+    def __init__(self, folder: Path, name: str = "validation", class_names: Sequence[str] = ()) -> None:
+        self.name, self.class_names = name, class_names
         self.writers = Writers(folder)
 
-    def add_epoch(self, row: dict[str, Any], confusion: np.ndarray) -> None:
-        """Write one row of metrics.jsonl, and of the best so far its confusion; scalars are also grouped by phase."""
-        self.epoch += 1
-        self.writers.add_points(row, self.epoch)
-        if confusion.size and row["best"]:  # to draw it takes longer than an epoch of a head
-            figure = confusion_matrix(confusion, self.class_names, title=f"epoch {self.epoch}")
-            with self.writers["validation"].as_default(self.epoch):
-                tf.summary.image("confusion", to_array(figure)[None])
+    def add(self, row: dict[str, Any], number: int, confusion: np.ndarray | None = None) -> None:
+        """Write one row of metrics.jsonl, its line counted from 1, and of the best so far its confusion, int [k, k]."""
+        self.writers.add_points(row, number)
+        # to draw it takes longer than an epoch of a head
+        if confusion is not None and confusion.size and row["best"]:
+            figure = confusion_matrix(confusion, self.class_names, title=f"epoch {number}")
+            self._add("confusion", to_array(figure), number)
         self.writers.flush()
 
-    def add_image(self, name: str, file: Path) -> None:
+    def add_image(self, name: str, file: Path, step: int = 0) -> None:
         """Show a PNG of the run."""
-        with Image.open(file) as image, self.writers["validation"].as_default(self.epoch):
-            tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
+        with Image.open(file) as image:
+            self._add(name.replace("_", " "), np.asarray(image.convert("RGB")), step)
+
+    def add_grid(self, name: str, images: np.ndarray, step: int) -> None:
+        """Show pictures [n, s, s, c], 0..1, side by side."""
+        self._add(name, grid(images), step)
+        self.writers.flush()
 
     def add_graph(self, model: keras.Model) -> None:
-        """Write the graph of the model's inference."""
+        """Write the graph of the model's inference, and let go of the files."""
         spec = tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8)
         graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec).graph
         with self.writers["training"].as_default(0):
             tf.summary.graph(graph)
+        self.close()
 
     def close(self) -> None:
         """Write what is still held back."""
         self.writers.close()
 
-
-class ScalarTensorBoard:
-    """Writes the numbers of a run that is no classifier, and its pictures, which stand in one event folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.writers, self.name = Writers(folder.parent), folder.name
-
-    def add(self, row: dict[str, Any], number: int) -> None:
-        """Write the numbers of one row of metrics.jsonl, its line counted from 1."""
-        self.writers.add_points(row, number)
-        self.writers.flush()
-
-    def add_grid(self, name: str, images: np.ndarray, step: int) -> None:
-        """Show pictures [n, s, s, c], 0..1, side by side."""
+    def _add(self, name: str, pixels: np.ndarray, step: int) -> None:
         with self.writers[self.name].as_default(step):
-            tf.summary.image(name, grid(images)[None])
+            tf.summary.image(name, pixels[None])
 
-    def add_image(self, name: str, file: Path, step: int) -> None:
-        """Show a PNG of the run."""
-        with Image.open(file) as image, self.writers[self.name].as_default(step):
-            tf.summary.image(re.sub(r"_", " ", name), np.asarray(image.convert("RGB"))[None])
 
-    def close(self) -> None:
-        """Write what is still held back."""
-        self.writers.close()
+def show_images(run: Run, name: str, step: int) -> None:
+    """Show all pictures of the report."""
+    tensorboard = TensorBoard(run.folder.folder("tensorboard"), name)
+    for file in sorted(run.folder.folder("pictures").glob("*.png")):
+        tensorboard.add_image(file.stem, file, step)
+    tensorboard.close()
 
 
 def grid(images: np.ndarray, columns: int = 16) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is needed to go on exactly: weights, optimiser slots and bookkeeping in one file, whole or absent.
+"""Checkpoints: what is needed to go on exactly: weights, optimiser slots and bookkeeping in one file, whole or absent.
 
 One `.npz` (plain arrays, no pickle) is written aside and renamed, so that an interruption loses at most the
 interval since the last one and never leaves half a file under the real name.
@@ -17,8 +17,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tlkit.errors import RunFailed
+from tlkit.errors import RunFailed, UsageFault
 
+LAST, BEST = "last.npz", "best.npz"  # names of the two files of a training
 _STATE = "state"
 
 
@@ -65,3 +66,63 @@ def load_variables(file: Path, variables: Sequence[Any], *, partial: bool = Fals
     for array, variable in zip(arrays, variables, strict=True):
         variable.assign(array)
     return state
+
+
+def check_settings(what: str, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with what was begun otherwise.
+
+    Raises:
+        UsageFault: A setting differs; the first one is named.
+    """
+    for name, value in before.items():
+        if name in now and now[name] != value:
+            raise UsageFault(
+                f"{what} was begun with {name.replace('_', ' ')} {value}; now it is {now[name]}.",
+                "Put it back to go on, or start a new run.",
+            )
+
+
+class Keeper(keras.callbacks.Callback):
+    """Keeps what a training needs to go on exactly: its variables, its bookkeeping, and with which settings it began.
+
+    Subclasses say what these are, in `variables` and `settings`, and what happens in the methods that Keras calls.
+
+    Args:
+        what: Who was begun with the settings, for people.
+        folder: Where the file lies.
+        state: The bookkeeping at the beginning, JSON-able.
+    """
+
+    def __init__(self, what: str, folder: Path, state: dict[str, Any]) -> None:
+        super().__init__()
+        self.what, self.folder, self.state = what, folder, state
+
+    @property
+    def variables(self) -> list[Any]:
+        """All that the next step depends on, in the order of the file."""
+        return [*self.model.variables, *self.model.optimizer.variables]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same when the training is gone on with."""
+        raise NotImplementedError
+
+    def save(self) -> None:
+        """Write everything down that the next step depends on."""
+        settings = json.loads(json.dumps(self.settings))
+        save_variables(self.folder / LAST, self.variables, {**self.state, "settings": settings})
+
+    def load(self) -> None:
+        """Go on from what was written down last.
+
+        Raises:
+            RunFailed: See `load_variables`.
+            UsageFault: See `check_settings`.
+        """
+        state = load_variables(self.folder / LAST, self.variables)
+        self.check(state.pop("settings", {}))
+        self.state = state
+
+    def check(self, settings: dict[str, Any]) -> None:
+        """Compare the settings that the training was begun with."""
+        check_settings(self.what, settings, json.loads(json.dumps(self.settings)))

@@ -1,4 +1,4 @@
-"""A moving average of a model's weights: smoother than the weights themselves, and better on new images.
+"""Moving average (EMA) of a model's weights: smoother than the weights themselves, and better on new images.
 
 Averaged are all weights, the statistics of batch normalisation among them, as in Jocher's detectors; Keras's
 optimisers average trainable weights only, which then meet statistics of other weights.
@@ -8,7 +8,7 @@ Source: Polyak 1992; Tarvainen 2017 (mean teacher); the growing share is tf.trai
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import keras
@@ -31,9 +31,7 @@ class Average:
     def follow(self, step: tf.Tensor) -> None:
         """Move towards the weights after step number `step`, 1 for the first."""
         done = tf.cast(step, tf.float32)
-        part = 1 - tf.minimum(self.keep, (1 + done) / (10 + done))
-        for kept, new in zip(self.variables, self.live, strict=True):
-            kept.assign_add(tf.cast(part, kept.dtype) * (new - kept))
+        follow(self.variables, self.live, 1 - tf.minimum(self.keep, (1 + done) / (10 + done)))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
@@ -49,3 +47,9 @@ class Average:
         """Assign values to the model's weights."""
         for live, value in zip(self.live, values, strict=True):
             live.assign(value)
+
+
+def follow(kept: Sequence[tf.Variable], live: Sequence[tf.Variable], part: tf.Tensor) -> None:
+    """Move averaged variables by a share, a scalar 0..1, of the way towards those that learn."""
+    for average, new in zip(kept, live, strict=True):
+        average.assign_add(tf.cast(part, average.dtype) * (new - average))

@@ -1,4 +1,4 @@
-"""One phase of training: `fit()` with a rate that falls, a best that is kept, and a stop that is exact.
+"""Fitting in phases: `fit()` with a rate that falls, a best that is kept, and a stop that is exact.
 
 Everything that a later epoch depends on is written at the end of each epoch (checkpoints.py); everything random
 follows from (seed, phase, epoch, step). So a phase that was interrupted anywhere goes on as if nothing had been.
@@ -6,12 +6,11 @@ follows from (seed, phase, epoch, step). So a phase that was interrupted anywher
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -20,36 +19,13 @@ import tensorflow as tf
 from tlkit.core.seeds import fold
 from tlkit.data.images.batches import Order
 from tlkit.engine.training import replay as replays
-from tlkit.engine.training.checkpoints import load_variables, save_variables
+from tlkit.engine.training.checkpoints import BEST, LAST, Keeper, load_variables, save_variables
 from tlkit.engine.training.nan_guard import Findings, Guard, listed, not_finite
-from tlkit.engine.training.settings import Fitting, Phase
-from tlkit.errors import RunFailed, UsageFault
+from tlkit.engine.training.settings import Phase
+from tlkit.errors import RunFailed
 
-PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.3, 2
-
-
-@dataclass
-class Best:
-    """The lowest validation loss so far, over all phases."""
-
-    loss: float = float("inf")
-    accuracy: float = 0.0
-    phase: str = ""
-    epoch: int = 0
-
-
-@dataclass(frozen=True)
-class PhaseResult:
-    """What a phase came to; `stopped` says why it ended."""
-
-    name: str
-    epochs: int
-    best_epoch: int
-    best_loss: float
-    best_accuracy: float
-    learning_rate: float
-    seconds: float
-    stopped: str
+Result = TypeVar("Result")
+NO_COUNTS = np.zeros((0, 0), int)  # of a training that counts no confusions
 
 
 @dataclass
@@ -59,7 +35,7 @@ class Watchers:
     Attributes:
         start: (phase name, epochs, steps an epoch, epochs done already).
         step: (steps done in this epoch, steps of it).
-        epoch: A row for metrics.jsonl, and int [k, k] confusion counts of the validation part.
+        epoch: A row for metrics.jsonl, and int [k, k] confusion counts of the validation part, [0, 0] without any.
         close: The phase has ended.
     """
 
@@ -67,30 +43,6 @@ class Watchers:
     step: Callable[[int, int], None] = field(default=lambda *_: None)
     epoch: Callable[[dict[str, Any], np.ndarray], None] = field(default=lambda *_: None)
     close: Callable[[], None] = field(default=lambda: None)
-
-
-@keras.saving.register_keras_serializable("tlkit")
-class ConfusionAccuracy(keras.metrics.Metric):
-    """Accuracy that keeps the counts it was made of: float32 [k, k], rows true, columns predicted."""
-
-    def __init__(self, classes: int, name: str = "accuracy", **options) -> None:
-        super().__init__(name=name, **options)
-        self.classes = classes
-        self.counts = self.add_variable((classes, classes), "zeros", name="counts")
-
-    def update_state(self, y_true, y_pred, sample_weight=None) -> None:
-        """Count one-hot float [b, k] truths against probabilities [b, k]."""
-        true = keras.ops.one_hot(keras.ops.argmax(y_true, -1), self.classes)
-        predicted = keras.ops.one_hot(keras.ops.argmax(y_pred, -1), self.classes)
-        self.counts.assign_add(keras.ops.matmul(keras.ops.transpose(true), predicted))
-
-    def result(self):
-        """Share of images on the diagonal."""
-        return keras.ops.trace(self.counts) / keras.ops.maximum(keras.ops.sum(self.counts), 1)
-
-    def get_config(self) -> dict:
-        """What is needed to make the metric again."""
-        return {**super().get_config(), "classes": self.classes}
 
 
 def not_finite_fault(
@@ -117,20 +69,6 @@ def not_finite_fault(
     )
 
 
-def check_settings(what: str, before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with what was begun otherwise.
-
-    Raises:
-        UsageFault: A setting differs; the first one is named.
-    """
-    for name, value in before.items():
-        if name in now and now[name] != value:
-            raise UsageFault(
-                f"{what} was begun with {name.replace('_', ' ')} {value}; now it is {now[name]}.",
-                "Put it back to go on, or start a new run.",
-            )
-
-
 def rate_of(phase: Phase, steps: int, schedule: str, warmup: float) -> Any:
     """The learning rate of a phase of `steps` steps an epoch: a number, or a cosine that a rise precedes."""
     total = phase.epochs * steps
@@ -145,69 +83,58 @@ def rate_of(phase: Phase, steps: int, schedule: str, warmup: float) -> Any:
     )
 
 
-def compile_for(model: keras.Model, phase: Phase, fitting: Fitting, steps: int, classes: int) -> None:
-    """Give the model a fresh optimiser, the loss and the accuracy for a phase of `steps` steps an epoch."""
-    rate = rate_of(phase, steps, fitting.schedule, fitting.warmup)
-    clip = fitting.clip_norm or None
-    if fitting.weight_decay:
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=fitting.weight_decay, global_clipnorm=clip)
-    else:
-        optimizer = keras.optimizers.Adam(rate, global_clipnorm=clip)
-    model.compile(
-        optimizer,
-        keras.losses.CategoricalCrossentropy(label_smoothing=fitting.label_smoothing),
-        metrics=[ConfusionAccuracy(classes)],
-        jit_compile=False,  # XLA is many times slower on a CPU
-    )
-    model.optimizer.build(model.trainable_variables)
-
-
-def fit_phase(
-    model: keras.Model,
-    phase: Phase,
-    fitting: Fitting,
-    order: Order,
-    stream: Callable[[int], tf.data.Dataset],
-    validation: tf.data.Dataset,
-    folder: Path,
-    best: Best,
-    *,
-    names: Callable[[np.ndarray], Sequence[str]] | None = None,
-    watchers: Watchers | None = None,
-) -> PhaseResult:
-    """Fit one phase and leave the model with the best weights known, read back from disk and scored again.
+class PhaseKeeper(Keeper):
+    """Fits a phase: keeps the best and the last, stops early, and catches NaN. Subclasses say what is better.
 
     Args:
-        model: What to fit: a classifier, or its head on features.
-        phase: What and how long; its name is the seed's third part.
-        fitting: How.
+        phase: What learns and how long; its name is the seed's third part.
+        fitting: How, a dataclass: `Fitting`, `DetectorFitting`.
         order: The order of the training images.
-        stream: First epoch -> batches of all epochs from there on.
-        validation: Batches (x, one-hot) that select the best epoch.
         folder: Where this phase's checkpoints lie; what is found there is gone on from.
-        best: The best so far; updated in place.
+        best: The best so far, a dataclass with `loss`, `phase` and `epoch`; updated in place.
         names: Indices -> file names, for the sentence about a diverged step.
         watchers: Who is told.
-
-    Raises:
-        RunFailed: Batch, weights, loss or a gradient were NaN or infinite (the step is named, and a replay is kept), or
-            a checkpoint is damaged.
-        UsageFault: The checkpoints were begun with other settings.
     """
-    compile_for(model, phase, fitting, order.steps, model.output_shape[-1])
-    keeper = Keeper(phase, fitting, order, folder, best, names, watchers or Watchers())
-    keeper.fit(model, stream, validation)
-    return keeper.finish(validation)
 
+    def __init__(
+        self,
+        phase: Phase,
+        fitting: Any,
+        order: Order,
+        folder: Path,
+        best: Any,
+        names: Callable[[np.ndarray], Sequence[str]] | None = None,
+        watchers: Watchers | None = None,
+    ) -> None:
+        super().__init__(
+            f"Phase {phase.name}", folder, {"epoch": 0, "waited": 0, "stopped": "", "seconds": 0.0}
+        )
+        self.phase, self.fitting, self.order = phase, fitting, order
+        self.best, self.names, self.watchers = best, names, watchers or Watchers()
+        self.counts = NO_COUNTS
 
-class Keeper(keras.callbacks.Callback):
-    """Keeps the best and the last, stops early, lowers the rate on a plateau, and catches NaN."""
+    # --- what a subclass says ---
 
-    def __init__(self, phase, fitting, order, folder, best, names, watchers) -> None:
-        super().__init__()
-        self.phase, self.fitting, self.order, self.folder = phase, fitting, order, folder
-        self.best, self.names, self.watchers = best, names, watchers
-        self.state: dict[str, Any] = {"epoch": 0, "waited": 0, "stopped": "", "seconds": 0.0}
+    def judge(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a row of metrics.jsonl says of an epoch, from 0, before the learning rate and after it."""
+        raise NotImplementedError
+
+    def reason(self, epoch: int) -> str:
+        """Why the phase ends after an epoch, from 0; empty where it goes on."""
+        return "all epochs done" if epoch + 1 >= self.phase.epochs else ""
+
+    # --- what it is made of ---
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same when the phase is gone on with."""
+        images = {"images": len(self.order.labels), "seed": self.order.seed}
+        return {**asdict(self.phase), **asdict(self.fitting), **images}
+
+    @property
+    def rate(self) -> float:
+        """The learning rate now."""
+        return float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def fit(
         self, model: keras.Model, stream: Callable[[int], tf.data.Dataset], validation: Any = None
@@ -233,37 +160,23 @@ class Keeper(keras.callbacks.Callback):
             )
         self.watchers.close()
 
-    @property
-    def _everything(self) -> list:
-        return [*self.model.variables, *self.model.optimizer.variables]
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What must be the same when the phase is gone on with."""
-        images = {"images": len(self.order.labels), "seed": self.order.seed}
-        return json.loads(json.dumps({**asdict(self.phase), **asdict(self.fitting), **images}))
-
     def restore(self) -> None:
         """Go on where an interrupted run stopped, or write down where this phase begins.
 
         Both files or none: without the best one, the phase begins again and comes to the same.
         """
-        last, best = self.folder / "last.npz", self.folder / "best.npz"
+        last, best = self.folder / LAST, self.folder / BEST
         if not (last.is_file() and best.is_file()):
             last.unlink(missing_ok=True)
             save_variables(best, self.model.variables, {})
             return
-        state = load_variables(last, self._everything)
-        check_settings(f"Phase {self.phase.name}", state.pop("settings", {}), self._settings)
-        self.best.__dict__.update(state.pop("best"))
-        self.state = state
+        self.load()
+        self.best.__dict__.update(self.state["best"])
 
-    def keep(self) -> None:
-        """Write down everything that the next epoch depends on."""
-        best, settings = asdict(self.best), self._settings
-        save_variables(
-            self.folder / "last.npz", self._everything, {**self.state, "best": best, "settings": settings}
-        )
+    def save(self) -> None:
+        """Write everything down that the next epoch depends on, the best so far too."""
+        self.state["best"] = asdict(self.best)
+        super().save()
 
     # --- what Keras calls ---
 
@@ -281,28 +194,21 @@ class Keeper(keras.callbacks.Callback):
         if not np.isfinite(float((logs or {}).get("loss", 0.0))):
             self._diverged(batch)
 
-    def on_test_end(self, logs: dict | None = None) -> None:
-        """Keep the confusion counts of the validation part."""
-        self.counts = keras.ops.convert_to_numpy(self._accuracy().counts).astype(int)
-
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep best and last, tell of the epoch, and decide whether to stop."""
-        logs = logs or {}
+        """Evaluate the epoch, keep best and last, tell of it, and decide whether to stop."""
         self.check_weights(epoch)
-        if not np.isfinite(logs["val_loss"]):
-            raise RunFailed(
-                f"The validation loss became {logs['val_loss']} in phase {self.phase.name}, epoch {epoch + 1}.",
-                f"Lower the learning rate (now {self.phase.learning_rate:g}) or the precision's range.",
-            )
-        better = logs["val_loss"] < self.best.loss
-        self._note(better, epoch, logs)
+        values, marks = self.judge(epoch, logs or {})
+        seconds = time.monotonic() - self._began
         self.state["epoch"] = epoch + 1
-        self.state["seconds"] += time.monotonic() - self._began
-        row = self._row(epoch, logs, better)
-        self.watchers.epoch(row, self.counts)
-        self.keep()
+        self.state["seconds"] += seconds
+        self.state["stopped"] = self.reason(epoch)
+        row = {"phase": self.phase.name, "epoch": epoch + 1, **values, "learning_rate": self.rate, **marks}
+        self.watchers.epoch({**row, "seconds": round(seconds, 3)}, self.counts)
+        self.save()
         if self.state["stopped"]:
             self.model.stop_training = True
+
+    # --- the rest ---
 
     def check_weights(self, epoch: int) -> None:
         """Refuse to keep what an epoch, from 0, ended with if it is not finite; no step may follow that asks.
@@ -318,54 +224,47 @@ class Keeper(keras.callbacks.Callback):
                 f"Start the run again with a lower learning rate (now {self.phase.learning_rate:g}).",
             )
 
-    # --- the rest ---
+    def check_loss(self, loss: float, epoch: int, others: str = "") -> None:
+        """Refuse a validation loss that is not finite; `others` than the rate may be at fault, for people.
 
-    def _accuracy(self) -> ConfusionAccuracy:
-        return next(
-            m
-            for part in self.model.metrics
-            for m in getattr(part, "metrics", [part])
-            if isinstance(m, ConfusionAccuracy)
-        )
-
-    def _note(self, better: bool, epoch: int, logs: dict) -> None:
-        if better:
-            self.best.__dict__.update(
-                loss=float(logs["val_loss"]),
-                accuracy=float(logs["val_accuracy"]),
-                phase=self.phase.name,
-                epoch=epoch + 1,
+        Raises:
+            RunFailed: It is not.
+        """
+        if not np.isfinite(loss):
+            raise RunFailed(
+                f"The validation loss became {loss} in phase {self.phase.name}, epoch {epoch + 1}.",
+                f"Lower the learning rate (now {self.phase.learning_rate:g}){others}.",
             )
-            save_variables(self.folder / "best.npz", self.model.variables, {})
-        self.state["waited"] = 0 if better else self.state["waited"] + 1
-        if self.fitting.schedule == "plateau" and not better and self.state["waited"] % PLATEAU_PATIENCE == 0:
-            rate = self.model.optimizer.learning_rate
-            rate.assign(rate * PLATEAU_FACTOR)
-        patience = self.fitting.waits(self.phase.stage)
-        if self.state["waited"] >= patience:
-            self.state["stopped"] = f"no lower validation loss for {patience} epochs"
-        elif epoch + 1 >= self.phase.epochs:
-            self.state["stopped"] = "all epochs done"
 
-    def _row(self, epoch: int, logs: dict, better: bool) -> dict[str, Any]:
-        return {
-            "phase": self.phase.name,
-            "epoch": epoch + 1,
-            "training_loss": float(logs["loss"]),
-            "training_accuracy": float(logs["accuracy"]),
-            "validation_loss": float(logs["val_loss"]),
-            "validation_accuracy": float(logs["val_accuracy"]),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "best": bool(better),
-            "seconds": round(time.monotonic() - self._began, 3),
-        }
+    def note(self, better: bool, epoch: int, **best: Any) -> None:
+        """Write an epoch's weights down if they are the best so far, with what is known of them."""
+        if better:
+            self.best.__dict__.update(best, phase=self.phase.name, epoch=epoch + 1)
+            save_variables(self.folder / BEST, self.model.variables, {})
+        self.state["waited"] = 0 if better else self.state["waited"] + 1
+
+    def take_best(self) -> None:
+        """Read the best weights from disk."""
+        load_variables(self.folder / BEST, self.model.variables)
+
+    def result(self, kind: Callable[..., Result], **evaluated: Any) -> Result:
+        """What the phase came to, as a dataclass of that kind."""
+        return kind(
+            name=self.phase.name,
+            epochs=self.state["epoch"],
+            best_epoch=self.best.epoch if self.best.phase == self.phase.name else 0,
+            best_loss=self.best.loss,
+            **evaluated,
+            learning_rate=self.phase.learning_rate,
+            seconds=round(self.state["seconds"], 3),
+            stopped=self.state["stopped"],
+        )
 
     def _diverged(self, batch: int) -> None:
         """Keep the step in a replay, the model being as it was before it, and stop."""
-        epoch = self.state["epoch"]
+        epoch, rate = self.state["epoch"], self.rate
         chosen = self.order.of_step(epoch, batch)
         files = tuple(self.names(chosen)) if self.names else ()
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         place = {"phase": self.phase.name, "epoch": epoch + 1, "step": batch + 1, "files": files}
         data = next(iter(self.stream(epoch).skip(batch)))
         found = replays.write_step(
@@ -373,26 +272,4 @@ class Keeper(keras.callbacks.Callback):
         )
         raise not_finite_fault(
             f"phase {self.phase.name}, epoch {epoch + 1}, step {batch + 1}", files, found, self.folder, rate
-        )
-
-    def finish(self, validation: tf.data.Dataset) -> PhaseResult:
-        """Read the best weights from disk and score them again."""
-        load_variables(self.folder / "best.npz", self.model.variables)
-        if np.isfinite(self.best.loss):
-            again = self.model.evaluate(validation, verbose=0, return_dict=True)
-            if abs(again["loss"] - self.best.loss) > 1e-3 * max(1.0, abs(self.best.loss)):
-                raise RunFailed(
-                    f"The best weights of phase {self.phase.name} score {again['loss']:.5f} when read back, not "
-                    f"{self.best.loss:.5f} as when they were written.",
-                    "Check the disk, then start the run again.",
-                )
-        return PhaseResult(
-            name=self.phase.name,
-            epochs=self.state["epoch"],
-            best_epoch=self.best.epoch if self.best.phase == self.phase.name else 0,
-            best_loss=self.best.loss,
-            best_accuracy=self.best.accuracy,
-            learning_rate=self.phase.learning_rate,
-            seconds=round(self.state["seconds"], 3),
-            stopped=self.state["stopped"],
         )

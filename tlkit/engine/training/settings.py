@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHECKPOINTS = "checkpoints"  # folder of a run, until it ends
+
 
 @dataclass(frozen=True)
 class Head:

@@ -20,9 +20,11 @@ from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order, plain_batches, training_batches, weighted
 from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.data.images.splits import Split
-from tlkit.engine.training.checkpoints import load_variables
-from tlkit.engine.training.fit import Best, Fitting, Phase, PhaseResult, Watchers, fit_phase
+from tlkit.engine.training.checkpoints import LAST, load_variables
+from tlkit.engine.training.fit import Watchers
+from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.tasks.classification.classifier import head_model
+from tlkit.tasks.classification.fit import Best, PhaseResult, fit_phase
 from tlkit.tasks.features.extract import Extractor
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
@@ -96,7 +98,7 @@ def fit_phases(
 def restore_last(model: keras.Model, folder: Path, phase: Phase) -> None:
     """Give the model the weights of a phase's last epoch instead of its best one."""
     fitted = head_model(model) if phase.stage == "head" else model
-    load_variables(folder / phase.name / "last.npz", fitted.variables, partial=True)
+    load_variables(folder / phase.name / LAST, fitted.variables, partial=True)
 
 
 def learner(

@@ -6,21 +6,21 @@ along the same schedule of the rate, and a phase that bettered nothing is left o
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
-import numpy as np
 
 from tlkit.backbones.feature_model import feature_model, unfreeze
 from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order
 from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.data.images.splits import Split
-from tlkit.engine.training.fit import Best, Keeper, PhaseResult, Watchers, compile_for
+from tlkit.engine.training.fit import PhaseKeeper, Watchers
 from tlkit.engine.training.settings import Fitting, Phase
+from tlkit.tasks.classification.fit import Best, PhaseResult, compile_for
 from tlkit.tasks.classification.phases import Progress, learner, no_progress
 from tlkit.tasks.features.extract import Extractor
 
@@ -124,13 +124,13 @@ def refit_phases(
             folder / phase.name,
             Best(),
             lambda chosen: [images.paths[i] for i in chosen],
-            watchers or Watchers(),
+            watchers,
         )
         keeper.rates = refit.rates
         keeper.fit(fitted, stream)
 
 
-class _Refitter(Keeper):
+class _Refitter(PhaseKeeper):
     """Keeps the last epoch and catches NaN; there is nothing to choose by."""
 
     rates: tuple[float, ...] = ()
@@ -141,22 +141,11 @@ class _Refitter(Keeper):
         if self.rates and epoch:
             self.model.optimizer.learning_rate.assign(self.rates[epoch - 1])
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Keep and tell."""
-        self.check_weights(epoch)
-        took = time.monotonic() - self._began
-        self.state["epoch"] = epoch + 1
-        self.state["seconds"] += took
-        row = {
-            "phase": self.phase.name,
-            "epoch": epoch + 1,
-            "training_loss": float((logs or {})["loss"]),
-            "training_accuracy": float((logs or {})["accuracy"]),
-            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
-            "best": False,
-            "seconds": round(took, 3),
-        }
-        if epoch + 1 >= self.phase.epochs:
-            self.state["stopped"] = "the epochs of the first fit done"
-        self.watchers.epoch(row, np.zeros((0, 0), int))
-        self.keep()
+    def judge(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """There is nothing to evaluate by."""
+        measured = {f"training_{name}": float(logs[name]) for name in ("loss", "accuracy")}
+        return measured, {"best": False}
+
+    def reason(self, epoch: int) -> str:
+        """The epochs are those of the first fit."""
+        return "the epochs of the first fit done" if super().reason(epoch) else ""

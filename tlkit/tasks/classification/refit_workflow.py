@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from tlkit.data.images.augment import Augmentation
     from tlkit.data.images.splits import Split
-    from tlkit.engine.training.fit import Fitting, Phase, PhaseResult, Watchers
+    from tlkit.engine.training.fit import Watchers
+    from tlkit.engine.training.settings import Fitting, Phase
+    from tlkit.tasks.classification.fit import PhaseResult
 
 
 class FirstFit(NamedTuple):

@@ -19,10 +19,11 @@ from tlkit.data.images.sources import PARTS
 from tlkit.data.images.synthetic import say_added
 from tlkit.engine.training.estimates import training_time
 from tlkit.engine.training.manifest import keep_manifest
+from tlkit.engine.training.progress import Reporter
+from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.engine.training.underfitting import say_improving
 from tlkit.errors import UsageFault
 from tlkit.tasks.classification.batch_auto import halved_if_need_be
-from tlkit.tasks.classification.progress import Reporter
 from tlkit.tasks.classification.refit_workflow import FirstFit, Plan, refit_both
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
     from tlkit.data.images.augment import Augmentation
     from tlkit.data.images.splits import Split
-    from tlkit.engine.training.fit import Fitting, Phase, PhaseResult
+    from tlkit.engine.training.settings import Fitting, Phase
     from tlkit.tasks.classification.classifier import Head
+    from tlkit.tasks.classification.fit import PhaseResult
 
-CHECKPOINTS = "checkpoints"
 PARITY_IMAGES = 16
 
 
@@ -220,8 +221,9 @@ def fit(
         raise UsageFault("--epochs leaves every phase out.", "Give at least one phase an epoch.")
     network = run.card()["model"]
     begun = model.get_weights() if refit else []
-    names = [phase.name for phase in wanted]
-    watchers = Reporter(run, model, split, [*names, *(f"refit-{name}" for name in names)]).watchers()
+    names = [f"{prefix}{phase.name}" for prefix in ("", "refit-") for phase in wanted]
+    reporter = Reporter(run, split.digest, names, "validation", split.images.class_names)
+    reporter.tensorboard.add_graph(model)
     used = [fitting]
 
     def execute(how: Fitting) -> list[PhaseResult]:
@@ -238,7 +240,7 @@ def fit(
             augmentation=augmentation,
             views=views,
             batch_norm=network["weights"]["kind"] == "none",
-            watchers=watchers,
+            watchers=reporter.watchers(),
             progress=run.progress,
         )
 
@@ -249,7 +251,7 @@ def fit(
     if not refit:
         return None
     again = Plan(begun, wanted, results, used[-1], augmentation, views)
-    return refit_both(run, model, split, again, CHECKPOINTS, watchers)
+    return refit_both(run, model, split, again, CHECKPOINTS, reporter.watchers())
 
 
 def _save_last(run: Run, model: keras.Model, phase: Phase) -> None:
@@ -299,6 +301,7 @@ def evaluate(
         first: Of a model that was refitted: its temperature, and what was said of validation.
     """
     from tlkit.data.checks.predictions import write_predictions
+    from tlkit.engine.reporting.tensorboard import show_images
     from tlkit.tasks.classification import evaluate as evaluation
     from tlkit.tasks.classification.reporting import figures
 
@@ -329,7 +332,7 @@ def evaluate(
         run.folder.metrics(),
         measures,
     )
-    _show_in_tensorboard(run, split)
+    show_images(run, "validation", len(run.folder.metrics()))
     test = measures["test"]
     low, high = test["intervals"]["accuracy"]
     run.say(
@@ -354,17 +357,6 @@ def _probabilities(run: Run, model: keras.Model, split: Split) -> np.ndarray:
             extract = Extractor(feature_model(model), say=run.say)
             return evaluation.predict_features(model, extract(files, split.sha256, step))
         return evaluation.predict_files(model, files, progress=step)
-
-
-def _show_in_tensorboard(run: Run, split: Split) -> None:
-    from tlkit.engine.reporting.tensorboard import TensorBoard
-
-    tensorboard = TensorBoard(
-        run.folder.folder("tensorboard"), split.images.class_names, len(run.folder.metrics())
-    )
-    for file in sorted(run.folder.folder("pictures").glob("*.png")):
-        tensorboard.add_image(file.stem, file)
-    tensorboard.close()
 
 
 # --- Serving ---

@@ -7,13 +7,11 @@ evaluate it, else their loss.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -24,11 +22,10 @@ from tlkit.data.boxes.splits import BoxSplit, strata
 from tlkit.data.images.batches import Order
 from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.engine.training.adam import FusedAdam
-from tlkit.engine.training.checkpoints import load_variables, save_variables
 from tlkit.engine.training.ema import Average
-from tlkit.engine.training.fit import Keeper, Watchers, rate_of
+from tlkit.engine.training.fit import PhaseKeeper, Watchers, rate_of
 from tlkit.engine.training.settings import Phase
-from tlkit.errors import DataFault, RunFailed
+from tlkit.errors import DataFault
 from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, unfreeze_detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Detected, original, select
@@ -121,7 +118,7 @@ def fit_detector(
     learner = resized_detector(detector, crop) if crop else detector
     evaluation = Evaluation(detector, validation, fitting.batch, evaluator, learner, most)
     best, results = DetectorBest(), []
-    keepers = (evaluation, best, watchers or Watchers())
+    keepers = (evaluation, best, watchers)
     batches = _Batches(training, detector.size, augmentation, change)
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
@@ -167,14 +164,17 @@ def _fit_phase(
     order: Order,
     batches: _Batches,
     folder: Path,
-    keepers: tuple[Evaluation, DetectorBest, Watchers],
+    keepers: tuple[Evaluation, DetectorBest, Watchers | None],
 ) -> DetectorResult:
     """Fit one phase, or what is left of it, and leave the detector with the best weights known."""
     _compile(detector, phase, fitting, order.steps)
     detector.average = Average(detector, fitting.ema)
-    keeper = _DetectorKeeper(phase, fitting, order, folder, batches.names, *keepers)
+    evaluation, best, watchers = keepers
+    keeper = _DetectorKeeper(phase, fitting, order, folder, best, batches.names, watchers)
+    keeper.evaluation = evaluation
     keeper.fit(detector, lambda first: batches.of(order, phase.epochs, first))
-    return keeper.result()
+    keeper.take_best()
+    return keeper.result(DetectorResult, measures=dict(best.measures))
 
 
 def _check_parts(training: Boxes, validation: Boxes) -> None:
@@ -246,76 +246,32 @@ class Evaluation:
         return total / len(found), {name: float(value) for name, value in measures.items()}
 
 
-class _DetectorKeeper(Keeper):
-    """Evaluates the averaged weights, keeps the best and the last, stops early, and catches NaN."""
+class _DetectorKeeper(PhaseKeeper):
+    """Evaluates the averaged weights, every so many epochs, and keeps the best."""
 
-    def __init__(self, phase, fitting, order, folder, names, evaluation, best, watchers) -> None:
-        super().__init__(phase, fitting, order, folder, best, names, watchers)
-        self.evaluation = evaluation
+    evaluation: Evaluation
 
     @property
-    def _everything(self) -> list:
-        return [*super()._everything, *self.model.average.variables]
+    def variables(self) -> list[Any]:
+        """The averaged weights too."""
+        return [*super().variables, *self.model.average.variables]
 
-    def on_test_end(self, logs: dict | None = None) -> None:
-        """Keras's own validation is not used."""
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Evaluate, keep, tell."""
-        self.check_weights(epoch)
-        due = (epoch + 1) % self.fitting.judge_every == 0 or epoch + 1 >= self.phase.epochs
-        evaluated = self._evaluate(epoch) if due else {}
-        self.state["epoch"] = epoch + 1
-        if epoch + 1 >= self.phase.epochs:
-            self.state["stopped"] = "all epochs done"
-        elif self.state["waited"] >= self.fitting.patience:
-            self.state["stopped"] = f"no better validation for {self.fitting.patience} evaluated epochs"
-        seconds = time.monotonic() - self._began
-        self.state["seconds"] += seconds
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        row = {
-            "phase": self.phase.name,
-            "epoch": epoch + 1,
-            **{f"training_{name}": float(value) for name, value in (logs or {}).items()},
-            **evaluated,
-            "learning_rate": rate,
-            "seconds": round(seconds, 3),
-        }
-        self.watchers.epoch(row, np.zeros((0, 0), int))
-        self.keep()
-        if self.state["stopped"]:
-            self.model.stop_training = True
-
-    def _evaluate(self, epoch: int) -> dict[str, Any]:
-        """Score the averaged weights and write them down if they are the best."""
+    def evaluator(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Score the averaged weights where it is due, and write them down if they are the best."""
+        measured = {f"training_{name}": float(value) for name, value in logs.items()}
+        if (epoch + 1) % self.fitting.judge_every and epoch + 1 < self.phase.epochs:
+            return measured, {}
         with self.model.average.in_place():
             loss, measures = self.evaluation()
-            if not np.isfinite(loss):
-                raise RunFailed(
-                    f"The validation loss became {loss} in phase {self.phase.name}, epoch {epoch + 1}.",
-                    f"Lower the learning rate (now {self.phase.learning_rate:g}).",
-                )
+            self.check_loss(loss, epoch)
             value = measures.get(MEASURE, -loss)
             better = (value, -loss) > (self.best.value, -self.best.loss)
-            if better:
-                self.best.__dict__.update(
-                    value=value, loss=loss, measures=measures, phase=self.phase.name, epoch=epoch + 1
-                )
-                save_variables(self.folder / "best.npz", self.model.variables, {})
-        self.state["waited"] = 0 if better else self.state["waited"] + 1
+            self.note(better, epoch, value=value, loss=loss, measures=measures)
         named = {f"validation_{name}": value for name, value in measures.items()}
-        return {"validation_loss": loss, **named, "best": better}
+        return {**measured, "validation_loss": loss, **named, "best": better}, {}
 
-    def result(self) -> DetectorResult:
-        """Read the best weights from disk."""
-        load_variables(self.folder / "best.npz", self.model.variables)
-        return DetectorResult(
-            name=self.phase.name,
-            epochs=self.state["epoch"],
-            best_epoch=self.best.epoch if self.best.phase == self.phase.name else 0,
-            best_loss=self.best.loss,
-            measures=dict(self.best.measures),
-            learning_rate=self.phase.learning_rate,
-            seconds=round(self.state["seconds"], 3),
-            stopped=self.state["stopped"],
-        )
+    def reason(self, epoch: int) -> str:
+        """Epochs before patience."""
+        lost = self.state["waited"] >= self.fitting.patience
+        waited = f"no better validation for {self.fitting.patience} evaluated epochs" if lost else ""
+        return super().reason(epoch) or waited

@@ -17,12 +17,12 @@ from tlkit.data.images.sources import PARTS, TEST, TRAINING
 from tlkit.data.xray.drawing import draw_first, drawn_or_sample
 from tlkit.engine.training.estimates import training_time
 from tlkit.engine.training.manifest import keep_manifest
+from tlkit.engine.training.progress import Reporter
+from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.engine.training.underfitting import say_improving
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.classification.workflow import CHECKPOINTS
 from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, evaluate_test, say_most
-from tlkit.tasks.detection.progress import Reporter, draw_first_batch
-from tlkit.tasks.detection.reporting.report import write_detector_report
+from tlkit.tasks.detection.reporting.report import draw_first_batch, write_detector_report
 
 if TYPE_CHECKING:
     import keras
@@ -324,7 +324,7 @@ def fit(
         UsageFault: No phase has an epoch.
         RunFailed: Training diverged.
     """
-    from tlkit.tasks.detection.fit import fit_detector
+    from tlkit.tasks.detection.fit import MEASURE, fit_detector
 
     check_phases(phases)
     most = say_most(run, split, detecting)
@@ -333,6 +333,7 @@ def fit(
         "change": tip.change(detector.size) if tip else None,
     }
     draw_first_batch(run, detector, split, fitting, changes)
+    names = [phase.name for phase in phases]
     results = fit_detector(
         detector,
         split,
@@ -343,7 +344,7 @@ def fit(
         **changes,
         batch_norm=run.card()["model"]["weights"]["kind"] == "none",
         evaluator=partial(by_precision, most=most),
-        watchers=Reporter(run, split, phases).watchers(),
+        watchers=Reporter(run, split.digest, names, "detector", measure=MEASURE).watchers(),
         most=most,
     )
     run.record(phases=[asdict(result) for result in results])

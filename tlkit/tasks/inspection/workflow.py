@@ -138,7 +138,7 @@ def draw(run: Run, subject: Subject) -> list[tuple[str, str]]:
         figure = draw.maps(values, name, kinds.get(name, "network"))
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
         figures[f"maps_{number}_{safe}"] = (figure, f"What {name} answers to the image.")
-    folder, tensorboard = run.folder.folder("pictures"), TensorBoard(run.folder.folder("tensorboard"), ())
+    folder, tensorboard = run.folder.folder("pictures"), TensorBoard(run.folder.folder("tensorboard"))
     for stem, (figure, _) in figures.items():
         tensorboard.add_image(stem, save(figure, folder / f"{stem}.png"))
     tensorboard.close()

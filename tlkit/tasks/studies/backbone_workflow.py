@@ -270,6 +270,6 @@ def _draw(run: Run, rows: Rows) -> None:
         [row["extractor"] in HANDCRAFTED or row["extractor"].endswith("@none") for row in chosen],
     )
     file = save(figure, run.folder.folder("pictures") / "eta.png")
-    tensorboard = TensorBoard(run.folder.folder("tensorboard"), [])
+    tensorboard = TensorBoard(run.folder.folder("tensorboard"))
     tensorboard.add_image("eta", file)
     tensorboard.close()

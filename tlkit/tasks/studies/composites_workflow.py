@@ -14,11 +14,11 @@ from tlkit.core.run_folder import find_run, read_card
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST
 from tlkit.engine.training.estimates import untold
+from tlkit.engine.training.progress import Reporter
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.bags_workflow import draw_some
 from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
-from tlkit.tasks.detection.progress import Reporter
 from tlkit.tasks.studies.composites_arms import TipQuestion, gather
 from tlkit.tasks.studies.composites_data import TipEvidence
 from tlkit.tasks.studies.few_shot_data import CELLS, computed_once
@@ -201,7 +201,8 @@ def _found(
     split = evidence.of_training(arm, number, repeat)
     detecting = evaluation.enough(evidence.split, training.detecting)
     checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
-    told = Reporter(run, split, training.phases, {"number": number, "arm": arm, "repeat": repeat})
+    names, this = [phase.name for phase in training.phases], {"number": number, "arm": arm, "repeat": repeat}
+    told = Reporter(run, split.digest, names, "detector", measure="AP50", training=this)
     fit_detector(
         detector,
         split,

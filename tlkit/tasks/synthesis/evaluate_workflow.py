@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.core.run import Run, check_room
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING
-from tlkit.tasks.classification.workflow import CHECKPOINTS
+from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.tasks.synthesis.train_workflow import Evaluator
 from tlkit.tasks.synthesis.workflow import SHOWN, Subject
 
@@ -188,7 +188,7 @@ CAPTIONS = {
 
 def export(run: Run, gan: Gan, subject: Subject) -> None:
     """Write model.keras, the SavedModel `generate` and the report, and check that both generators agree."""
-    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
+    from tlkit.engine.reporting.tensorboard import show_images
     from tlkit.tasks.synthesis.serving.saved_model import check_generator_parity, export_generator
 
     folder = run.folder.path
@@ -196,10 +196,7 @@ def export(run: Run, gan: Gan, subject: Subject) -> None:
     export_generator(gan.average, folder, class_names=subject.class_names, bits=subject.bits)
     parity = check_generator_parity(gan.average, folder)
     run.record(parity=parity)
-    tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "game")
-    for file in sorted(run.folder.folder("pictures").glob("*.png")):
-        tensorboard.add_image(file.stem, file, run.card()["game"]["steps"])
-    tensorboard.close()
+    show_images(run, "game", run.card()["game"]["steps"])
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     run.folder.write_json("card.json", run.card())
     write_generator_report(run, subject)

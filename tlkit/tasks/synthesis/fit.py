@@ -8,7 +8,6 @@ again with other weights, twice; the third time the run has failed.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,8 +21,7 @@ import tensorflow as tf
 from tlkit.core.seeds import fold
 from tlkit.data.images.synthetic import SETTLED
 from tlkit.engine.training import replay as replays
-from tlkit.engine.training.checkpoints import load_variables, save_variables
-from tlkit.engine.training.fit import check_settings
+from tlkit.engine.training.checkpoints import LAST, Keeper
 from tlkit.engine.training.nan_guard import listed
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.synthesis.dcgan import check_size
@@ -31,7 +29,6 @@ from tlkit.tasks.synthesis.gan import Gan, look_at_gan
 from tlkit.tasks.synthesis.settings import LEAST_IMAGES
 from tlkit.tasks.synthesis.total_collapse import Collapse, constant_reason
 
-CHECKPOINT = "last.npz"
 BEGUN_AGAIN = 2  # how often a collapsed GAN is
 OTHER_SEED = 1_000_003  # from one beginning to the next: far from the seeds that people give to other runs
 REMEDY = "Start a new run with another --seed, a lower --learning-rate, or more images."
@@ -167,7 +164,7 @@ def fit_gan(
     """
     check_images(images, gan.generator.size, gan.generator.channels)
     _check_labels(labels, gan.generator.classes, len(images))
-    keeper = _Keeper(steps, minutes, Path(folder) / CHECKPOINT, every, watchers or GanWatchers())
+    keeper = _GanKeeper(steps, minutes, Path(folder), every, watchers or GanWatchers())
     keeper.set_model(gan)
     keeper.images, keeper.labels, keeper.names = images, labels, names
     keeper.restore()
@@ -203,14 +200,11 @@ def _check_labels(labels: np.ndarray | None, classes: int, count: int) -> None:
         )
 
 
-class _Keeper(keras.callbacks.Callback):
+class _GanKeeper(Keeper):
     """Keeps checkpoints, stops in time, and takes the GAN back when values are not numbers."""
 
-    def __init__(self, steps, minutes, file, every, watchers) -> None:
-        super().__init__()
-        self.steps, self.minutes, self.file, self.every = steps, minutes, file, every
-        self.watchers = watchers
-        self.state: dict[str, Any] = {
+    def __init__(self, steps, minutes, folder, every, watchers) -> None:
+        state = {
             "seconds": 0.0,
             "rollbacks": 0,
             "notes": [],
@@ -219,16 +213,36 @@ class _Keeper(keras.callbacks.Callback):
             "begun_again": [],
             "collapsed": "",
         }
+        super().__init__("The GAN", folder, state)
+        self.steps, self.minutes, self.every, self.watchers = steps, minutes, every, watchers
+
+    @property
+    def variables(self) -> list[Any]:
+        """Those of both networks, their average, and of the GAN itself."""
+        return self.model.state
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What must be the same when the GAN is gone on with."""
+        return {**asdict(self.model.play), "pictures": len(self.images), "seed": self.model.seed}
+
+    def check(self, settings: dict[str, Any]) -> None:
+        """A GAN begun before there was a penalty on saturation goes on without it."""
+        if "saturation" not in settings:
+            self.model.play = replace(self.model.play, saturation=0.0)
+        super().check(settings)
 
     def restore(self) -> None:
         """Go on where an interrupted GAN stopped, or write down where this one begins."""
         self._spent = 0.0
-        if self.file.is_file():
-            self.state = {**self.state, **self._load()}  # a checkpoint of before may lack the newest fields
+        if (self.folder / LAST).is_file():
+            new = self.state
+            self.load()
+            self.state = {**new, **self.state}  # a checkpoint of before may lack the newest fields
             self._spent = self.state["seconds"]
             self.model.begun = self.state["begun_again"][-1] if self.state["begun_again"] else 0
         else:
-            self._save()
+            self.save()
 
     @property
     def end(self) -> int:
@@ -290,7 +304,7 @@ class _Keeper(keras.callbacks.Callback):
             self.state["collapsed"], self.state["reason"] = lost, lost or str(told)
         if self.ended():
             self.model.stop_training = True
-        self._save()
+        self.save()
 
     def _begin_again(self, reason: str) -> None:
         """Go on with new networks from the step that is next."""
@@ -304,23 +318,6 @@ class _Keeper(keras.callbacks.Callback):
         )
         self.state["notes"].append(note)
         self.watchers.note(note)
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What must be the same when the GAN is gone on with."""
-        facts = {**asdict(self.model.play), "pictures": len(self.images), "seed": self.model.seed}
-        return json.loads(json.dumps(facts))
-
-    def _save(self) -> None:
-        save_variables(self.file, self.model.state, {**self.state, "settings": self._settings})
-
-    def _load(self) -> dict[str, Any]:
-        state = load_variables(self.file, self.model.state)
-        settings = state.pop("settings", {})
-        if "saturation" not in settings:  # begun before there was such a penalty, and gone on with as begun
-            self.model.play = replace(self.model.play, saturation=0.0)
-        check_settings("The GAN", settings, self._settings)
-        return state
 
     def _files(self) -> tuple[str, ...]:
         """The files of the step that is next."""
@@ -343,7 +340,7 @@ class _Keeper(keras.callbacks.Callback):
                 f"Lower --learning-rate, or raise --r1.{kept}",
             )
         seconds = self.state["seconds"]
-        self.state = self._load()
+        self.load()
         self.model.halve_rates()
         note = (
             f"A loss or weight was not a number {where}: back to step {int(self.model.step)} "
@@ -352,7 +349,7 @@ class _Keeper(keras.callbacks.Callback):
         self.state["notes"].append(note)
         self.state.update(rollbacks=1, seconds=seconds)
         self._spent = seconds
-        self._save()
+        self.save()
         self.watchers.note(note)
         self.model.stop_training = True
 
@@ -372,5 +369,5 @@ class _Keeper(keras.callbacks.Callback):
         replay = replays.Replay(
             "game", **place, seed=gan.seed, learning_rate=rate, found=found, network=facts
         )
-        there = replays.write(self.file.parent, replay, gan.state, batch, None)
+        there = replays.write(self.folder, replay, gan.state, batch, None)
         return f" tlkit replay {there} repeats the step and says more."

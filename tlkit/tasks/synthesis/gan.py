@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tlkit.core.seeds import fold
 from tlkit.engine.training.adam import FusedAdam
+from tlkit.engine.training.ema import follow
 from tlkit.engine.training.nan_guard import Findings, examples_not_finite, finite, floats, not_finite, only_if
 from tlkit.errors import UsageFault
 from tlkit.tasks.synthesis.dcgan import Networks
@@ -257,8 +258,8 @@ class Gan(keras.Model):
         half = tf.maximum(tf.minimum(tf.constant(play.ema, tf.float32), seen * play.ema_rampup), 1e-3)
         # share of the new weights in this step: after `half` images half is left of the old
         part = 1.0 - tf.pow(0.5, play.batch / half)
-        for kept, new in zip(self.average.variables, self.generator.variables, strict=True):
-            kept.assign_add(tf.cast(part, kept.dtype) * (new.value - kept.value))
+        kept, live = ([one.value for one in some.variables] for some in (self.average, self.generator))
+        follow(kept, live, part)
 
     # --- evaluating ---
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tlkit.core.run import Run
 from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.data.images.synthetic import SETTLED
+from tlkit.engine.training.progress import Metrics
+from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.errors import RunFailed
-from tlkit.tasks.classification.workflow import CHECKPOINTS
 from tlkit.tasks.synthesis.workflow import SHOWN, Length, Subject
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def play(run: Run, gan: Gan, subject: Subject, length: Length, evaluator: Evalua
     Raises:
         RunFailed: The GAN diverged twice, or the generator collapsed three times; the run stays unfinished.
     """
-    from tlkit.engine.training.checkpoints import load_variables
+    from tlkit.engine.training.checkpoints import BEST, load_variables
     from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
 
     folder = run.folder.folder(CHECKPOINTS)
@@ -78,11 +79,11 @@ def play(run: Run, gan: Gan, subject: Subject, length: Length, evaluator: Evalua
             names=_files(subject),
             watchers=GanWatchers(step=moved, checkpoint=referee.checkpoint, note=run.say),
         )
-    referee.close()
+    referee.tensorboard.close()
     best = referee.best(gan.begun)
     referee.check_various(gan)
-    if best and (folder / "best.npz").is_file():
-        load_variables(folder / "best.npz", gan.average.variables)
+    if best and (folder / BEST).is_file():
+        load_variables(folder / BEST, gan.average.variables)
     run.record(
         game={
             **asdict(result),
@@ -108,23 +109,14 @@ def _files(subject: Subject) -> list[str]:
     return [images.paths[i] for i in chosen]
 
 
-class _Referee:
+class _Referee(Metrics):
     """Evaluates the fakes at each checkpoint: a row for metrics.jsonl, TensorBoard, the best kept, an alarm."""
 
     def __init__(
         self, run: Run, subject: Subject, evaluator: Evaluator, folder: Path, length: Length
     ) -> None:
-        from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
-
-        self.run, self.subject, self.evaluator, self.folder, self.length = (
-            run,
-            subject,
-            evaluator,
-            folder,
-            length,
-        )
-        self.rows = run.folder.metrics() if run.resumed else []
-        self.tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "game")
+        super().__init__(run, "game", goes_on=run.resumed)
+        self.subject, self.evaluator, self.folder, self.length = subject, evaluator, folder, length
         self.logs: dict[str, float] = {}
 
     def since(self, begun: int) -> list[dict[str, Any]]:
@@ -139,16 +131,11 @@ class _Referee:
 
     def checkpoint(self, step: int, gan: Gan) -> str | None:
         """Evaluate the average generator as it stands; returns why the GAN should end, or None."""
-        from tlkit.engine.training.checkpoints import save_variables
+        from tlkit.engine.training.checkpoints import BEST, save_variables
         from tlkit.tasks.synthesis.latents import random_labels, random_latents, sample
         from tlkit.tasks.synthesis.metrics.summary import kid
 
-        if any(
-            row["step"] >= step for row in self.rows
-        ):  # written after the checkpoint that a resume began from
-            self.rows = [row for row in self.rows if row["step"] < step]
-            self.tensorboard.close()
-            self.run.folder.rewrite_metrics(self.rows)
+        self.forget(lambda row: row["step"] < step)
         labels = random_labels(gan.average, EVALUATED, self.run.seed)
         fakes = sample(gan, random_latents(gan, EVALUATED, self.run.seed), labels=labels)
         found = self.evaluator(fakes)
@@ -158,9 +145,8 @@ class _Referee:
         reason = self._reason([*earlier, row], found)
         row["various"] = reason is None
         if all(row["kid"] < other["kid"] for other in earlier):
-            save_variables(self.folder / "best.npz", gan.average.variables, {"step": step})
-        self.rows.append(row)
-        self.run.folder.append_metrics(row)
+            save_variables(self.folder / BEST, gan.average.variables, {"step": step})
+        self.add(row)
         self._tell(row, fakes)
         return self._alarm(step - gan.begun, reason, earlier)
 
@@ -222,7 +208,6 @@ class _Referee:
         )
         reals = self.subject.images[TRAINING][:SHOWN]
         self.tensorboard.add_grid("reals above fakes", np.concatenate([reals, fakes[:SHOWN]]), row["step"])
-        self.tensorboard.add(row, len(self.rows))
 
     def check_various(self, gan: Gan) -> None:
         """Refuse to end with networks whose samples never were various: a GAN by --minutes is not begun again.
@@ -235,9 +220,6 @@ class _Referee:
         rows = self.since(gan.begun)
         if rows and rows[-1]["step"] - gan.begun >= SETTLED and not any(row["various"] for row in rows):
             raise RunFailed("The generator has collapsed: its samples never were various.", REMEDY)
-
-    def close(self) -> None:
-        self.tensorboard.close()
 
 
 def _mean_sign(gan: Gan, images: np.ndarray, labels: np.ndarray) -> float:

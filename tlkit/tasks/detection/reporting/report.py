@@ -7,11 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tlkit.core.run import Run
+from tlkit.data.images.sources import TRAINING
 
 if TYPE_CHECKING:
+    import keras
+
     from tlkit.data.boxes.dataset import Boxes
+    from tlkit.data.boxes.splits import BoxSplit
     from tlkit.engine.reporting.html import Table
     from tlkit.tasks.detection.detections import Detections
+    from tlkit.tasks.detection.settings import DetectorFitting
 
 SHOWN = 6  # test pictures beside their truth
 OF_XRAY = {"froc": "Recall against false alarms a picture: what a screener's time buys."}
@@ -24,11 +29,39 @@ CAPTIONS = {
 }
 
 
+def draw_first_batch(
+    run: Run,
+    detector: keras.Model,
+    split: BoxSplit,
+    fitting: DetectorFitting,
+    changes: dict[str, Any],
+) -> None:
+    """Draw the first training batch as the network sees it."""
+    import numpy as np
+
+    from tlkit.data.boxes.batches import training_box_batches
+    from tlkit.data.boxes.splits import strata
+    from tlkit.data.images.batches import Order
+    from tlkit.engine.reporting.lettering import writable
+    from tlkit.engine.reporting.style import save
+    from tlkit.tasks.detection.reporting.plots import labelled_batch
+
+    training = split.take(TRAINING)
+    order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
+    batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
+    pixels, truth = next(iter(batches))
+    labels = [np.asarray(one) for one in truth["classes"]]
+    figure = labelled_batch(
+        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, writable(split.boxes.class_names)
+    )
+    save(figure, run.folder.folder("pictures") / "batch.png")
+
+
 def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: dict[str, Any]) -> None:
     """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
     from tlkit.engine.reporting.lettering import writable
     from tlkit.engine.reporting.style import save
-    from tlkit.engine.reporting.tensorboard import ScalarTensorBoard
+    from tlkit.engine.reporting.tensorboard import show_images
     from tlkit.tasks.detection.reporting import plots as draw
 
     folder, threshold = run.folder.folder("pictures"), measures["confusion"]["score_threshold"]
@@ -41,10 +74,7 @@ def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: d
     save(draw.worst_images(test, found, threshold), folder / "worst.png")
     save(draw.pr_curves(test, found), folder / "precision_recall.png")
     save(draw.froc(test, found), folder / "froc.png")
-    tensorboard = ScalarTensorBoard(run.folder.folder("tensorboard") / "detector")
-    for file in sorted(folder.glob("*.png")):
-        tensorboard.add_image(file.stem, file, len(run.folder.metrics()))
-    tensorboard.close()
+    show_images(run, "detector", len(run.folder.metrics()))
 
 
 def write_detector_report(run: Run) -> None:

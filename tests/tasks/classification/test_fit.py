@@ -15,9 +15,11 @@ from tlkit.data.images.augment import Augmentation
 from tlkit.data.images.batches import Order
 from tlkit.data.images.load import load_split
 from tlkit.engine.training.checkpoints import load_variables, save_variables
-from tlkit.engine.training.fit import Best, Fitting, Phase, Watchers, fit_phase
+from tlkit.engine.training.fit import Watchers
+from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.errors import RunFailed
 from tlkit.tasks.classification.classifier import Head, build_classifier, head_model, set_temperature
+from tlkit.tasks.classification.fit import Best, fit_phase
 from tlkit.tasks.classification.phases import fit_phases, restore_last
 
 BACKBONE, SIZE = "tiny", 32
