@@ -1,6 +1,6 @@
-"""One HTML report for a run that has no classifier: a lead, tables, pictures, and where it all comes from.
+"""HTML report of a run: one report of a lead, tables, pictures, and where it all comes from.
 
-The look is that of report.py. Pictures are inside the report; it loads nothing and runs nothing.
+Pictures are inside the report; it loads nothing and runs nothing. A report with more to say extends `page.html.j2`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ import base64
 import json
 import math
 import re
+import shutil
 from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from numbers import Integral
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import ChainableUndefined, Environment, FileSystemLoader
 
+from tlkit.core.run import Run
 from tlkit.core.text import some_of
 from tlkit.data.checks.predictions import MANY
+from tlkit.engine.training.settings import CHECKPOINTS
 
 Cell = str | int | float | None
 OPEN_ROWS = 40  # a longer table is folded
-TEMPLATES = Path(__file__).parent  # look.css.j2 there is that of report.html.j2 too
-_TEMPLATE = "page.html.j2"
+TEMPLATES = Path(__file__).parent
 _FIGURE = re.compile(r"[-+±]?[0-9][0-9.,]*\s?%?|[-–]?")  # text that lines up with numbers
 
 
@@ -69,21 +71,53 @@ def write_report(
         OSError: A picture cannot be read or the report cannot be written.
     """
     card = {**read_json(folder / "options.json"), **read_json(folder / "card.json")}
-    page = (
-        _environment()
-        .get_template(_TEMPLATE)
-        .render(
-            title=title,
-            lead=lead,
-            card=card,
-            facts=_facts(card),
-            tables=[_typeset(Table(*table)) for table in (*tables, *_mended(card))],
-            images=[_image(folder / "pictures" / name, caption) for name, caption in images],
-            settings=_settings(card),
-            files=sorted(_names(folder)),
-            open_rows=OPEN_ROWS,
-        )
+    return write_html(
+        folder,
+        TEMPLATES / "page.html.j2",
+        title=title,
+        lead=lead,
+        card=card,
+        facts=_facts(card),
+        tables=[_typeset(Table(*table)) for table in (*tables, *_mended(card))],
+        images=[
+            {"content": image_text(folder / "pictures" / name), "caption": caption}
+            for name, caption in images
+        ],
+        settings=[(part.title(), card.get(part)) for part in ("model", "options", "environment")],
+        open_rows=OPEN_ROWS,
     )
+
+
+def close_run(
+    run: Run, title: str, lead: str, tables: Sequence[Table], images: Sequence[tuple[str, str]]
+) -> Path:
+    """End a run that has all that it will have: write the card, then the report from it; arguments as `write_report`."""
+    write_card(run)
+    return write_report(run.folder.path, title, lead, tables, images)
+
+
+def write_card(run: Run) -> None:
+    """Take away what only a resume would need, and write card.json, from which the report is made."""
+    shutil.rmtree(run.folder.path / CHECKPOINTS, ignore_errors=True)
+    run.folder.write_json("card.json", run.card())
+
+
+def write_html(folder: Path, template: Path, **facts: Any) -> Path:
+    """Write `report.html` of a run from a template, which is `page.html.j2` or extends it, over an earlier one.
+
+    Args:
+        folder: Of the run; the template gets the names of its `files`.
+        template: Those it extends or includes lie beside it or in `TEMPLATES`.
+        facts: What the template needs: title, card and settings, (heading, mapping) each; the rest is its own.
+
+    Returns:
+        The path of the page.
+    """
+    names = (
+        path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "report.html"
+    )
+    files = sorted(f"{path.name}/" if path.is_dir() else path.name for path in names)
+    page = _environment(template.parent).get_template(template.name).render(files=files, **facts)
     path = folder / "report.html"
     aside = folder / ".report.html"
     aside.write_text(page, encoding="utf-8", errors="backslashreplace")
@@ -92,20 +126,29 @@ def write_report(
 
 
 @cache
-def _environment() -> Environment:
-    loader = FileSystemLoader(TEMPLATES)
-    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-
-
-def _names(folder: Path) -> list[str]:
-    shown = (
-        path for path in folder.iterdir() if not path.name.startswith(".") and path.name != "report.html"
+def _environment(home: Path) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader([home, TEMPLATES]),
+        autoescape=True,
+        undefined=ChainableUndefined,  # a card may lack anything
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    return [f"{path.name}/" if path.is_dir() else path.name for path in shown]
+    environment.filters.update(
+        number=_number,
+        share=_share,
+        duration=_duration,
+        shown=shown,
+        whole=_whole,
+        rate=_rate,
+        some_of=some_of,
+    )
+    return environment
 
 
-def _image(file: Path, caption: str) -> dict[str, str]:
-    return {"content": base64.b64encode(file.read_bytes()).decode("ascii"), "caption": caption}
+def image_text(file: Path) -> str:
+    """A picture as the text that stands in the report for it, base64."""
+    return base64.b64encode(file.read_bytes()).decode("ascii")
 
 
 # --- provenance --------------------------------------------------------------------------------------------
@@ -124,16 +167,6 @@ def _facts(card: dict[str, Any]) -> list[str]:
         f"tlkit {card['tlkit']}" if card.get("tlkit") else "",
     ]
     return [fact for fact in facts if fact]
-
-
-def _settings(card: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Model, options and environment as (heading, [(key, value)]); what the card lacks is left out."""
-    parts = (("Model", "model"), ("Options", "options"), ("Environment", "environment"))
-    return [
-        (heading, [(name, shown(value)) for name, value in card[key].items()])
-        for heading, key in parts
-        if card.get(key)
-    ]
 
 
 def _mended(card: dict[str, Any]) -> Iterator[Table]:
@@ -204,3 +237,50 @@ def shown(value: Any) -> str:
     if isinstance(value, dict):
         return some_of([f"{key}: {shown(item)}" for key, item in value.items()], MANY) or "–"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+# --- numbers for people ------------------------------------------------------------------------------------
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage that is never rounded up to 100 or down to 0.
+
+    Args:
+        share: 0..1.
+    """
+    text = f"{100 * share:.1f}"
+    if share < 1 and text == "100.0":
+        return "more than 99.9 %"
+    if share > 0 and text == "0.0":
+        return "less than 0.1 %"
+    return f"{text.removesuffix('.0') if share in (0, 1) else text} %"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if _is_number(value) else "–"
+
+
+def _whole(value: Any) -> str:
+    return f"{value:,}" if _is_number(value) else "–"
+
+
+def _share(value: Any) -> str:
+    return percent(value) if _is_number(value) else "–"
+
+
+def _rate(value: Any) -> str:
+    return f"{value:.3g}" if _is_number(value) else "–"
+
+
+def _duration(seconds: Any) -> str:
+    if not _is_number(seconds):
+        return "–"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -5,7 +5,6 @@ A recipe names them in order and shows its own knobs; everything that two recipe
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -364,6 +363,7 @@ def _probabilities(run: Run, model: keras.Model, split: Split) -> np.ndarray:
 
 def export(run: Run, model: keras.Model, split: Split) -> None:
     """Write model.keras, the SavedModel and the report, and check that model and SavedModel agree on test files."""
+    from tlkit.engine.reporting.html import write_card
     from tlkit.tasks.classification.reporting.report import write_report
     from tlkit.tasks.classification.serving.saved_model import check_parity, export_saved_model
 
@@ -381,6 +381,5 @@ def export(run: Run, model: keras.Model, split: Split) -> None:
     run.record(
         parity={**parity, "checked": [count(len(chosen), "test image"), *forms]}, most_pixels=most_pixels()
     )
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    run.folder.write_json("card.json", run.card())
+    write_card(run)
     write_report(folder)

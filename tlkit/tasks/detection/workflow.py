@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -395,6 +394,4 @@ def export(run: Run, detector: keras.Model, split: BoxSplit, detecting: Detectin
         detector, folder, [test.file(i) for i in range(min(len(test), PARITY_IMAGES))], detecting
     )
     run.record(parity=parity, most_pixels=most_pixels())
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    run.folder.write_json("card.json", run.card())
     write_detector_report(run)

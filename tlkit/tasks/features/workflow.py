@@ -152,7 +152,7 @@ def _show_features(
     run: Run, split: Split, features: np.ndarray, featurizer: Featurizer, columns: dict[str, list[str]]
 ) -> None:
     from tlkit.data.images.batches import pixel_batches
-    from tlkit.engine.reporting.html import Table, write_report
+    from tlkit.engine.reporting.html import Table, close_run
     from tlkit.tasks.features.projector import POINTS, SIDE, write_projector
 
     files = split.images.files()[:POINTS]
@@ -162,13 +162,12 @@ def _show_features(
         classes=list(split.images.class_names),
         measures={"images": len(features), "width": features.shape[1], "points": points},
     )
-    run.folder.write_json("card.json", run.card())
     parts = split.summary()
     rows = [
         [part, parts[part]["n"], parts[part]["groups"], *parts[part]["per_class"].values()] for part in parts
     ]
-    write_report(
-        run.folder.path,
+    close_run(
+        run,
         f"Features of {count(len(features), 'image')}",
         f"{features.shape[1]} numbers an image by {featurizer.name}: features.npy, float32 [{len(features)}, "
         f"{features.shape[1]}], rows as in index.csv. tensorboard --logdir {run.folder.final.parent} shows them in "

@@ -180,7 +180,6 @@ def write_report(run: Run, rows: Sequence[LayerRow], images: Sequence[tuple[str,
     """Write card and report."""
     from tlkit.engine.reporting import html
 
-    run.folder.write_json("card.json", run.card())
     total = sum(row.multiply_adds for row in rows)
     facts = run.card()["model"]
     size = facts["image_size"]
@@ -204,7 +203,7 @@ def write_report(run: Run, rows: Sequence[LayerRow], images: Sequence[tuple[str,
         html.Table("All layers", header, cells, note=note),
     ]
     title = f"Inside {facts['backbone']}"
-    html.write_report(run.folder.path, title, lead, tables, images)
+    html.close_run(run, title, lead, tables, images)
 
 
 def _costly(rows: Sequence[LayerRow]) -> list[LayerRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from tlkit.core.run import Run, check_room
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING
-from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.tasks.synthesis.train_workflow import Evaluator
 from tlkit.tasks.synthesis.workflow import SHOWN, Subject
 
@@ -197,14 +195,12 @@ def export(run: Run, gan: Gan, subject: Subject) -> None:
     parity = check_generator_parity(gan.average, folder)
     run.record(parity=parity)
     show_images(run, "game", run.card()["game"]["steps"])
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
-    run.folder.write_json("card.json", run.card())
     write_generator_report(run, subject)
 
 
 def write_generator_report(run: Run, subject: Subject) -> None:
-    """Write the report of a synthesising run from its card."""
-    from tlkit.engine.reporting.html import Table, write_report
+    """Write the card and the report of a synthesising run."""
+    from tlkit.engine.reporting.html import Table, close_run
 
     card = run.card()
     gan, model = card["game"], card["model"]
@@ -223,10 +219,10 @@ def write_generator_report(run: Run, subject: Subject) -> None:
         ),
         Table("The GAN", ("", ""), [[key.replace("_", " "), _cell(value)] for key, value in gan.items()]),
     ]
-    folder = run.folder.path
-    there = [f"{name}.png" for name in CAPTIONS if (folder / "pictures" / f"{name}.png").is_file()]
+    folder = run.folder.path / "pictures"
+    there = [f"{name}.png" for name in CAPTIONS if (folder / f"{name}.png").is_file()]
     images = [(name, CAPTIONS[name.removesuffix(".png")]) for name in there]
-    write_report(folder, f"Synthetic {names}", lead, tables, images)
+    close_run(run, f"Synthetic {names}", lead, tables, images)
 
 
 def missing_measures(measures: dict[str, Any]) -> str:

@@ -139,7 +139,6 @@ def export(run: Run, generator: Generator, made: list[np.ndarray], truncation: f
         truncation=truncation,
         synthetic={name: len(some) for name, some in zip(generator.class_names, made, strict=True)},
     )
-    run.folder.write_json("card.json", run.card())
     lead = f"{count(total, 'image')} of {names} by the generator of {origin}, truncation {truncation:g}."
-    html.write_report(run.folder.path, f"Synthetic {names}", lead, [], [("sheet.png", "The first of them.")])
+    html.close_run(run, f"Synthetic {names}", lead, [], [("sheet.png", "The first of them.")])
     run.result({"pictures": total, "folder": str(run.folder.final / "synthetic")})

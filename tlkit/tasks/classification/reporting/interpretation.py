@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from tlkit.data.checks.predictions import MANY
+from tlkit.engine.reporting.html import percent
 
 WIDE, FAIR = 0.10, 0.04  # widths of a 95 % interval of accuracy
 FEW_GROUPS = 10  # below, resampled intervals are too narrow themselves
@@ -27,20 +28,6 @@ class Remark(NamedTuple):
 
     sentence: str
     tone: str = "plain"
-
-
-def percent(share: float) -> str:
-    """Write a share as a percentage that is never rounded up to 100 or down to 0.
-
-    Args:
-        share: 0..1.
-    """
-    text = f"{100 * share:.1f}"
-    if share < 1 and text == "100.0":
-        return "more than 99.9 %"
-    if share > 0 and text == "0.0":
-        return "less than 0.1 %"
-    return f"{text.removesuffix('.0') if share in (0, 1) else text} %"
 
 
 def verdict(measures: Mapping[str, Measures]) -> list[Remark]:

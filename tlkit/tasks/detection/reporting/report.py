@@ -78,8 +78,8 @@ def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: d
 
 
 def write_detector_report(run: Run) -> None:
-    """Write the report of a detector from its card."""
-    from tlkit.engine.reporting.html import Table, write_report
+    """Write the card and the report of a detector."""
+    from tlkit.engine.reporting.html import Table, close_run
 
     card = run.card()
     test, model = card["measures"]["test"], card["model"]
@@ -130,7 +130,7 @@ def write_detector_report(run: Run) -> None:
     captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
     images = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
     tables += _numbered(card["classes"])
-    write_report(run.folder.path, f"Finding {names}", lead, tables, images)
+    close_run(run, f"Finding {names}", lead, tables, images)
 
 
 def is_xray(card: dict[str, Any]) -> bool:
