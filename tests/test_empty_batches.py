@@ -193,7 +193,7 @@ def test_names_of_a_saved_model_of_before_are_in_its_card_else_in_an_answer(
     for module in (serving, detector_serving):
         monkeypatch.setattr(module, "unless_empty", lambda _images, network, _outputs: network())
     service, load, names = {
-        "classifier": lambda: (serving.Service(classifier), serving.Served.load, CLASSES),
+        "classifier": lambda: (serving.ClassifierService(classifier), serving.Served.load, CLASSES),
         "detector": lambda: (
             detector_serving.DetectorService(detector),
             detector_serving.ServedDetector.load,

@@ -1,13 +1,16 @@
-"""SavedModels of ours, loaded and asked about files."""
+"""SavedModels of ours: written with their signatures, loaded, and asked about files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
+import keras
 import numpy as np
 import tensorflow as tf
 from PIL import Image
@@ -15,7 +18,7 @@ from PIL import Image
 from tlkit.core.safe_loading.saved_models import damaged, first_line, load_saved_model
 from tlkit.data.images.decoding.decode import NATIVE_STARTS, as_contents, decode_and_resize, read_contents
 from tlkit.data.images.inspection import Inspection, inspect_contents, inspect_file
-from tlkit.engine.serving.signatures import answering, loading, served_classes
+from tlkit.engine.serving.signatures import CLASSES, answering, classes_signature, loading, served_classes
 from tlkit.errors import DataFault
 
 BYTES = tf.TensorSpec([None], tf.string, name="image_bytes")
@@ -32,6 +35,55 @@ class InMemory(NamedTuple):
 
     path: str
     image: bytes | np.ndarray
+
+
+class Service(tf.Module):
+    """The signatures of a model that answers about images, over one set of weights.
+
+    Subclasses say what they answer, in `from_instances` and `from_pixels`.
+
+    Args:
+        model: Its weights are stored, once.
+        class_names: [k], in the order of the model's outputs.
+    """
+
+    def __init__(self, model: keras.Model, class_names: Sequence[str]) -> None:
+        super().__init__()
+        self.weights = [weight.value for weight in model.weights]
+        self._names = tuple(class_names)
+
+    def signatures(self) -> dict[str, Any]:
+        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+        return {
+            CLASSES: classes_signature(self._names),
+            "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
+            "instances": tf.function(self.from_instances, [BYTES], autograph=False),
+            "pixels": tf.function(self.from_pixels, [images], autograph=False),
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write saved_model.pb and variables/ directly in a folder, which is made where it is missing."""
+        tf.saved_model.save(self, str(folder), signatures=self.signatures())
+
+    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """String [n], each the contents of a file -> what `from_instances` says, and classes string [k], all names."""
+        return self._with_classes(self.from_instances(image_bytes))
+
+    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """As `from_bytes` without classes, which have no batch axis.
+
+        TensorFlow Serving's REST form {"instances": ...} and its batching want one on every output
+        (github.com/tensorflow/serving, issue 1047).
+        """
+        raise NotImplementedError
+
+    def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """uint8 [n, h, w, 3], RGB, any size -> as `from_bytes`."""
+        raise NotImplementedError
+
+    def _with_classes(self, answer: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {**answer, CLASSES: tf.constant(self._names)}
 
 
 class Loaded(ABC, Generic[Answer]):
@@ -165,6 +217,22 @@ def _read(path: Path | InMemory) -> bytes:
         return as_contents(path.image) if isinstance(path, InMemory) else read_contents(path)
     except (OSError, ValueError):
         return b""  # refused by the decoder like any other bytes that are no image
+
+
+@contextmanager
+def in_all_forms(paths: Sequence[Path]) -> Iterator[tuple[list[Path], list[str]]]:
+    """Files, and the first of them in the forms that decoders disagree on, which are gone afterwards.
+
+    Args:
+        paths: [n] images, n may be 0.
+
+    Yields:
+        The files, and what each is called.
+    """
+    given = [Path(path) for path in paths]
+    with TemporaryDirectory() as place:
+        forms = write_variants(given[0], Path(place)) if given else {}
+        yield [*given, *forms.values()], [*(path.as_posix() for path in given), *forms]
 
 
 def write_variants(source: Path, folder: Path) -> dict[str, Path]:

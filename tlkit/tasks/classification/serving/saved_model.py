@@ -7,7 +7,6 @@ once (`keras.export.ExportArchive` stores them twice).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +17,14 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.images.decoding.decode import decode_and_resize, read_contents, resize
-from tlkit.engine.serving.saved_model import BYTES, Loaded, write_variants
-from tlkit.engine.serving.signatures import (
-    CLASSES,
-    classes_signature,
-    unless_empty,
-)
+from tlkit.engine.serving.saved_model import BYTES, Loaded, Service, in_all_forms
+from tlkit.engine.serving.signatures import unless_empty
 from tlkit.tasks.classification.classifier import class_names
 
 TOLERANCE = 1e-5  # between the Keras model and the SavedModel, in probability
 
 
-class Service(tf.Module):
+class ClassifierService(Service):
     """The signatures of a classifier over one set of weights.
 
     Args:
@@ -37,9 +32,7 @@ class Service(tf.Module):
     """
 
     def __init__(self, model: keras.Model) -> None:
-        super().__init__()
-        self.weights = [weight.value for weight in model.weights]  # what is stored, once
-        self._names = class_names(model)
+        super().__init__(model, class_names(model))
         self._size = int(model.input_shape[1])
         pixels = tf.TensorSpec([None, self._size, self._size, 3], tf.uint8)
         both = keras.Model(model.input, [model.get_layer("features").output, model.output])
@@ -49,28 +42,13 @@ class Service(tf.Module):
         self._pixels = tf.function(self._decode, [BYTES], autograph=False)
 
     def signatures(self) -> dict[str, Any]:
-        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
-        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
-        return {
-            CLASSES: classes_signature(self._names),
-            "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
-            "instances": tf.function(self.from_instances, [BYTES], autograph=False),
-            "features": tf.function(self.features_of_bytes, [BYTES], autograph=False),
-            "pixels": tf.function(self.from_pixels, [images], autograph=False),
-        }
-
-    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """String [n], each the contents of a file -> probability [n, k], label [n], classes [k]."""
-        return self._answer(self._asked(image_bytes, self._pixels)[1])
+        """The features too."""
+        features = tf.function(self.features_of_bytes, [BYTES], autograph=False)
+        return {**super().signatures(), "features": features}
 
     def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """As `from_bytes` without classes, which have no batch axis.
-
-        TensorFlow Serving's REST form {"instances": ...} and its batching want one on every output
-        (github.com/tensorflow/serving, issue 1047).
-        """
-        answer = self.from_bytes(image_bytes)
-        return {"probability": answer["probability"], "label": answer["label"]}
+        """String [n], each the contents of a file -> probability [n, k], label [n]."""
+        return self._answer(self._asked(image_bytes, self._pixels)[1])
 
     def features_of_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [n] -> features float32 [n, d], what the network saw before it decided."""
@@ -78,7 +56,8 @@ class Service(tf.Module):
 
     def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """uint8 [n, h, w, 3], RGB, any size -> probability [n, k], label [n], classes [k]."""
-        return self._answer(self._asked(images, lambda some: resize(some, self._size))[1])
+        asked = self._asked(images, lambda some: resize(some, self._size))
+        return self._with_classes(self._answer(asked[1]))
 
     def _asked(self, given: tf.Tensor, pixels: Callable[[tf.Tensor], tf.Tensor]) -> list[tf.Tensor]:
         """Features and probability of what `pixels` makes of the n given; where n is 0 the network is passed over."""
@@ -91,9 +70,8 @@ class Service(tf.Module):
         )
 
     def _answer(self, probability: tf.Tensor) -> dict[str, tf.Tensor]:
-        classes = tf.constant(self._names)
-        label = tf.gather(classes, tf.argmax(probability, axis=-1))
-        return {"probability": tf.cast(probability, tf.float32), "label": label, "classes": classes}
+        label = tf.gather(tf.constant(self._names), tf.argmax(probability, axis=-1))
+        return {"probability": tf.cast(probability, tf.float32), "label": label}
 
 
 def export_saved_model(model: keras.Model, folder: Path) -> None:
@@ -104,11 +82,10 @@ def export_saved_model(model: keras.Model, folder: Path) -> None:
     that are no image fail the whole call with InvalidArgumentError; no files at all give arrays of no rows.
 
     Args:
-        model: See `Service`.
+        model: See `ClassifierService`.
         folder: Made where it is missing; other files in it stay.
     """
-    service = Service(model)
-    tf.saved_model.save(service, str(folder), signatures=service.signatures())
+    ClassifierService(model).save(folder)
 
 
 @dataclass(frozen=True)
@@ -161,10 +138,8 @@ def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dic
         standard deviation of a class's probability over the images; near 0 the comparison proves little.
         checked: Names of what was compared.
     """
-    with tempfile.TemporaryDirectory() as place:
-        variants = write_variants(Path(paths[0]), Path(place)) if paths else {}
-        files = [Path(path) for path in paths] + list(variants.values())
-        size = int(model.input_shape[1])
+    size = int(model.input_shape[1])
+    with in_all_forms(paths) as (files, names):
         pixels = np.stack([decode_and_resize(tf.constant(read_contents(file)), size) for file in files])
         expected = keras.ops.convert_to_numpy(model(pixels, training=False))
         actual = np.stack([one.probabilities for one in Served.load(folder).predict_files(files)])
@@ -172,5 +147,5 @@ def check_parity(model: keras.Model, folder: Path, paths: Sequence[Path]) -> dic
         "largest_difference": float(np.abs(actual - expected).max()),
         "tolerance": TOLERANCE,
         "spread": float(expected.std(axis=0, dtype=np.float64).max()),
-        "checked": [Path(path).as_posix() for path in paths] + list(variants),
+        "checked": names,
     }

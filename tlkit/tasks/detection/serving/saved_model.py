@@ -6,7 +6,6 @@ needs TensorFlow to run and nothing of ours, and its weights are stored once.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.data.boxes.batches import Letterboxed, letterbox, to_original
-from tlkit.engine.serving.saved_model import BYTES, Loaded, write_variants
-from tlkit.engine.serving.signatures import CLASSES, classes_signature, unless_empty
+from tlkit.engine.serving.saved_model import Loaded, Service, in_all_forms
+from tlkit.engine.serving.signatures import unless_empty
 from tlkit.tasks.detection.build import AnyDetector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Detected, Finder, check_detecting
@@ -26,7 +25,7 @@ TOLERANCE = 1e-3  # between the Keras model and the SavedModel, in pixels and in
 PER_IMAGE = ("boxes", "scores", "labels", "count")  # what has a batch axis
 
 
-class DetectorService(tf.Module):
+class DetectorService(Service):
     """The signatures of a detector over one set of weights.
 
     Args:
@@ -35,37 +34,20 @@ class DetectorService(tf.Module):
     """
 
     def __init__(self, detector: AnyDetector, detecting: Detecting | None = None) -> None:
-        super().__init__()
+        super().__init__(detector, detector.class_names)
         check_detecting(detecting or Detecting())
-        self.weights = [weight.value for weight in detector.weights]  # what is stored, once
-        self._names = detector.class_names
         self._size = detector.size
         finder = Finder(detector, detecting)
         self._detect, self._read = finder.detect, finder.read
         self._detected = finder.detect.get_concrete_function().structured_outputs
 
-    def signatures(self) -> dict[str, Any]:
-        """By name, the functions that the SavedModel offers; `classes` takes nothing, each other one tensor."""
-        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
-        return {
-            CLASSES: classes_signature(self._names),
-            "serving_default": tf.function(self.from_bytes, [BYTES], autograph=False),
-            "instances": tf.function(self.from_instances, [BYTES], autograph=False),
-            "pixels": tf.function(self.from_pixels, [images], autograph=False),
-        }
-
-    def from_bytes(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """String [n], each the contents of a file -> the best boxes of each.
 
         Returns:
             boxes: float32 [n, most, 4]: left, top, right, bottom in pixels of the image as sent, upright; 0 beyond
             the count. scores: float32 [n, most]. labels: string [n, most], "" beyond the count. count: int32 [n].
-            classes: string [k], every name.
         """
-        return {**self.from_instances(image_bytes), "classes": tf.constant(self._names)}
-
-    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """As `from_bytes` without classes, which have no batch axis; for row-wise REST."""
         return self._answer(self._read(image_bytes))
 
     def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -75,7 +57,7 @@ class DetectorService(tf.Module):
             *(tf.TensorSpec([2], tf.float32) for _ in range(3)),
         )
         read = tf.map_fn(lambda one: letterbox(one, self._size), images, fn_output_signature=spec)
-        return {**self._answer(read), "classes": tf.constant(self._names)}
+        return self._with_classes(self._answer(read))
 
     def _answer(self, read: Letterboxed) -> dict[str, tf.Tensor]:
         found: Detected = unless_empty(read.pixels, lambda: self._detect(read.pixels), self._detected)
@@ -99,8 +81,7 @@ def export_detector(detector: AnyDetector, folder: Path, detecting: Detecting | 
         folder: Made where it is missing; other files in it stay.
         detecting: Threshold, overlap and number of detections: part of the graph from now on.
     """
-    service = DetectorService(detector, detecting)
-    tf.saved_model.save(service, str(folder), signatures=service.signatures())
+    DetectorService(detector, detecting).save(folder)
 
 
 class ServedDetector(Loaded[Detections]):
@@ -140,9 +121,7 @@ def check_detector_parity(
         tolerance: What it should not exceed. detections: How many were compared; with 0 the comparison proves
         nothing. checked: Names of what was compared.
     """
-    with tempfile.TemporaryDirectory() as place:
-        variants = write_variants(Path(paths[0]), Path(place)) if paths else {}
-        files = [Path(path) for path in paths] + list(variants.values())
+    with in_all_forms(paths) as (files, names):
         expected = Finder(detector, detecting).in_files(files)
         served = ServedDetector.load(folder)
         actual = served.predict_files(files)
@@ -154,7 +133,7 @@ def check_detector_parity(
         else float("inf"),
         "tolerance": TOLERANCE,
         "detections": sum(len(one.scores) for one in expected),
-        "checked": [Path(path).as_posix() for path in paths] + list(variants),
+        "checked": names,
     }
 
 

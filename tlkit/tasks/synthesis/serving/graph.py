@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from tlkit.core.seeds import fold
+from tlkit.engine.serving.saved_model import Service
 from tlkit.engine.serving.signatures import CLASSES, classes_signature
 
 AT_ONCE = 32  # images painted in one step; bounds memory, changes nothing
@@ -18,7 +19,7 @@ ANY = -1  # as a label: any class
 _LATENTS, _LABELS = 1000, 1001  # what an image's seed is folded with; its noise takes the small numbers
 
 
-class GeneratorService(tf.Module):
+class GeneratorService(Service):
     """The signatures of a generator over one set of weights.
 
     Args:
@@ -29,12 +30,10 @@ class GeneratorService(tf.Module):
     """
 
     def __init__(self, generator: Any, class_names: Sequence[str] = (), bits: int = 8) -> None:
-        super().__init__()
-        self.weights = [weight.value for weight in generator.weights]  # what is stored, once
+        super().__init__(generator, class_names or ("",))
         self._latent, self._classes = int(generator.latent), int(generator.classes)
         self._image = (int(generator.size), int(generator.size), int(generator.channels))
         self._deep = bits == 16 and self._image[2] == 1
-        self._names = [*class_names] or [""]
         latents, labels = tf.TensorSpec([None, self._latent]), tf.TensorSpec([None], tf.int32)
         seeds, truncation = tf.TensorSpec([None, 2], tf.int32), tf.TensorSpec([])
         # Functions: a Keras model held here would be stored too.

@@ -45,8 +45,7 @@ def export_generator(
         class_names: Of its labels.
         bits: Of the PNGs.
     """
-    service = GeneratorService(generator, class_names, bits)
-    tf.saved_model.save(service, str(folder), signatures=service.signatures())
+    GeneratorService(generator, class_names, bits).save(folder)
 
 
 class ServedGenerator:
