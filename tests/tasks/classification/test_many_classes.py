@@ -16,7 +16,7 @@ from tlkit.data.checks.label_errors import held_out_answers, suspects
 from tlkit.data.checks.predictions import read_predictions, write_predictions
 from tlkit.data.images.sources import PARTS, Images
 from tlkit.data.images.splits import Split
-from tlkit.engine.reporting import style
+from tlkit.engine.reporting import charts, style
 from tlkit.tasks.classification.metrics import (
     classification_measures,
     confusion,
@@ -180,12 +180,12 @@ def test_a_run_of_many_classes_has_a_small_card_page_and_images(many, tmp_path):
     matrices = {part: confusion_of(of) for part, of in measures.items()}
     counts = {part: summary["per_class"] for part, summary in split.summary().items()}
     figures = {
-        "confusion": images.three_confusions(matrices, NAMES),
+        "confusion": charts.three_confusions(matrices, NAMES),
         "roc": images.roc_curves(labels, answers[split.indices("test")], NAMES),
-        "counts": images.class_counts(counts),
+        "counts": charts.class_counts(counts),
     }
     for name, figure in figures.items():
-        assert images.save(figure, tmp_path / "pictures" / f"{name}.png").stat().st_size < 500_000
+        assert style.save(figure, tmp_path / "pictures" / f"{name}.png").stat().st_size < 500_000
     assert len(figures["confusion"].axes[0].get_yticklabels()) == 30
     assert figures["counts"].axes[0].get_xlabel() == "images of the 20 smallest of 2,000 classes"
     page = write_report(tmp_path).read_text()
@@ -202,7 +202,7 @@ def test_the_most_confused_classes_are_drawn_with_shares_of_all_their_images():
     matrix = np.diag(np.full(150, 9))
     matrix[7, 140], matrix[7, 7], matrix[7, 3] = 5, 4, 1
     matrix[3, 3] = 0
-    figure = images.confusion_matrix(matrix, [f"c{k}" for k in range(150)])
+    figure = charts.confusion_matrix(matrix, [f"c{k}" for k in range(150)])
     axes = figure.axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert (len(names), {"c3", "c7", "c140"} - set(names)) == (30, set())
@@ -217,8 +217,8 @@ def test_the_most_confused_classes_are_drawn_with_shares_of_all_their_images():
 def test_the_smallest_classes_are_counted():
     counts = {f"c{k:03d}": k for k in range(101)}
     names = [
-        label.get_text() for label in images.class_counts({"training": counts}).axes[0].get_yticklabels()
+        label.get_text() for label in charts.class_counts({"training": counts}).axes[0].get_yticklabels()
     ]
     assert names == [f"c{k:03d}" for k in range(20)]
-    whole = images.class_counts({"training": dict(list(counts.items())[:100])})
+    whole = charts.class_counts({"training": dict(list(counts.items())[:100])})
     assert len(whole.axes[0].get_yticklabels()) == 100

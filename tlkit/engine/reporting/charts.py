@@ -18,7 +18,7 @@ from tlkit.engine.reporting.style import BLUE, COLOURS, INK, MUTED, ORANGE, SHAD
 PARTS = {"training": BLUE, "validation": SKY, "test": ORANGE}
 _SIDE_BY_SIDE = 6  # classes; more stand below each other
 _NAMED = 60  # classes; more have no room for every name and number
-_MANY = 100  # classes; of more a picture shows those that matter most
+MANY = 100  # classes; of more a picture shows those that matter most
 _CONFUSED = 30  # classes in a confusion matrix of more than 100
 _SMALLEST = 20  # classes in the counts of more than 100
 
@@ -75,7 +75,7 @@ class _Confused(NamedTuple):
 def _most_confused(matrix: np.ndarray, class_names: Sequence[str]) -> _Confused:
     """Of more than 100 classes those of the largest cells off the diagonal; else all."""
     totals = matrix.sum(axis=1, keepdims=True)
-    if len(class_names) <= _MANY:
+    if len(class_names) <= MANY:
         return _Confused(matrix, totals, class_names)
     true, predicted = np.nonzero(matrix * ~np.eye(len(matrix), dtype=bool))
     order = np.argsort(-matrix[true, predicted], kind="stable")
@@ -199,7 +199,7 @@ def class_counts(parts: Mapping[str, Mapping[str, int]]) -> Figure:
     if not names:
         return style.note("There are no images.")
     classes = len(names)
-    if classes > _MANY:
+    if classes > MANY:
         names.sort(key=lambda name: sum(counts.get(name, 0) for counts in parts.values()))
         names = names[:_SMALLEST]
     figure = style.blank(1.3 + 0.36 * len(names))

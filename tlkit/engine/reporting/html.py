@@ -10,7 +10,7 @@ import json
 import math
 import re
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cache
 from numbers import Integral
 from pathlib import Path
@@ -134,15 +134,8 @@ def _environment(home: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=_number,
-        share=_share,
-        duration=_duration,
-        shown=shown,
-        whole=_whole,
-        rate=_rate,
-        some_of=some_of,
-    )
+    figures = {name: _or_dash(write) for name, write in _FIGURES.items()}
+    environment.filters.update(shown=shown, some_of=some_of, **figures)
     return environment
 
 
@@ -256,31 +249,29 @@ def percent(share: float) -> str:
     return f"{text.removesuffix('.0') if share in (0, 1) else text} %"
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _or_dash(write: Callable[..., str]) -> Callable[..., str]:
+    """The same for numbers; a dash for all else."""
+
+    def written(value: Any, *how: Any) -> str:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return write(value, *how) if is_number else "–"
+
+    return written
 
 
-def _number(value: Any, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if _is_number(value) else "–"
-
-
-def _whole(value: Any) -> str:
-    return f"{value:,}" if _is_number(value) else "–"
-
-
-def _share(value: Any) -> str:
-    return percent(value) if _is_number(value) else "–"
-
-
-def _rate(value: Any) -> str:
-    return f"{value:.3g}" if _is_number(value) else "–"
-
-
-def _duration(seconds: Any) -> str:
-    if not _is_number(seconds):
-        return "–"
+def duration(seconds: float) -> str:
+    """A length of time for people, such as "3 min 20 s"."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+_FIGURES: dict[str, Callable[..., str]] = {  # filters of the templates
+    "number": lambda value, digits=3: f"{value:.{digits}f}",
+    "whole": "{:,}".format,
+    "rate": "{:.3g}".format,
+    "share": percent,
+    "duration": duration,
+}

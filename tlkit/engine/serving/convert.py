@@ -16,6 +16,7 @@ import tensorflow as tf
 from tlkit.errors import ExportFault
 
 TOLERANCE = 1e-4  # largest difference allowed to the Keras model, in probability
+CHECKED_IMAGES = 8
 
 
 Images = np.ndarray | Sequence[np.ndarray]  # of one size, or of as many as there are
@@ -112,6 +113,25 @@ def convert(
             raise ExportFault(*one_answer(kind))
         target.replace(file)
     return {**checked, "images": len(images), "bytes": file.stat().st_size}
+
+
+def test_images(size: int) -> np.ndarray:
+    """uint8 [8, size, size, 3]: noise from coarse to fine, each in its own colours, always the same."""
+    generator = np.random.default_rng(0)
+    return np.stack([drawn(generator, number, (size, size)) for number in range(CHECKED_IMAGES)])
+
+
+def drawn(generator: np.random.Generator, number: int, shape: tuple[int, int]) -> np.ndarray:
+    """uint8 [h, w, 3] of a shape [h, w]: noise, the finer the larger the number is, up to 5 sizes of it."""
+    cells = generator.integers(0, 256, (2 ** (1 + number % 5), 2 ** (1 + number % 5), 3), np.uint8)
+    return tf.cast(tf.image.resize(cells, shape), tf.uint8).numpy()
+
+
+def rename(graph: Any, names: dict[str, str]) -> None:
+    """Give values of an ONNX graph other names, wherever they are made and used."""
+    for node in graph.node:
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def litert_interpreter(file: Path) -> Any:

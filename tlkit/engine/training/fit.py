@@ -92,7 +92,7 @@ class PhaseKeeper(Keeper):
         order: The order of the training images.
         folder: Where this phase's checkpoints lie; what is found there is gone on from.
         best: The best so far, a dataclass with `loss`, `phase` and `epoch`; updated in place.
-        names: Indices -> file names, for the sentence about a diverged step.
+        names: Files of the training images, for the sentence about a diverged step.
         watchers: Who is told.
     """
 
@@ -103,7 +103,7 @@ class PhaseKeeper(Keeper):
         order: Order,
         folder: Path,
         best: Any,
-        names: Callable[[np.ndarray], Sequence[str]] | None = None,
+        names: Sequence[str] = (),
         watchers: Watchers | None = None,
     ) -> None:
         super().__init__(
@@ -264,7 +264,7 @@ class PhaseKeeper(Keeper):
         """Keep the step in a replay, the model being as it was before it, and stop."""
         epoch, rate = self.state["epoch"], self.rate
         chosen = self.order.of_step(epoch, batch)
-        files = tuple(self.names(chosen)) if self.names else ()
+        files = tuple(self.names[i] for i in chosen) if self.names else ()
         place = {"phase": self.phase.name, "epoch": epoch + 1, "step": batch + 1, "files": files}
         data = next(iter(self.stream(epoch).skip(batch)))
         found = replays.write_step(

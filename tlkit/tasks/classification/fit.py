@@ -94,7 +94,7 @@ def fit_phase(
     folder: Path,
     best: Best,
     *,
-    names: Callable[[np.ndarray], Sequence[str]] | None = None,
+    names: Sequence[str] = (),
     watchers: Watchers | None = None,
 ) -> PhaseResult:
     """Fit one phase and leave the model with the best weights known, read back from disk and scored again.
@@ -108,7 +108,7 @@ def fit_phase(
         validation: Batches (x, one-hot) that select the best epoch.
         folder: Where this phase's checkpoints lie; what is found there is gone on from.
         best: The best so far; updated in place.
-        names: Indices -> file names, for the sentence about a diverged step.
+        names: Files of the training images, for the sentence about a diverged step.
         watchers: Who is told.
 
     Raises:

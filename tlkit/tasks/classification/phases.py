@@ -88,7 +88,7 @@ def fit_phases(
                 evaluated,
                 folder / phase.name,
                 best,
-                names=lambda chosen: [paths[i] for i in chosen],
+                names=paths,
                 watchers=watchers,
             )
         )

@@ -123,7 +123,7 @@ def refit_phases(
             order,
             folder / phase.name,
             Best(),
-            lambda chosen: [images.paths[i] for i in chosen],
+            images.paths,
             watchers,
         )
         keeper.rates = refit.rates

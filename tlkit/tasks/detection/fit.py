@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from tlkit.data.boxes.augment_settings import BoxAugmentation
@@ -118,63 +118,34 @@ def fit_detector(
     learner = resized_detector(detector, crop) if crop else detector
     evaluation = Evaluation(detector, validation, fitting.batch, evaluator, learner, most)
     best, results = DetectorBest(), []
-    keepers = (evaluation, best, watchers)
-    batches = _Batches(training, detector.size, augmentation, change)
+    batches = partial(
+        training_box_batches, training, size=detector.size, augmentation=augmentation, change=change
+    )
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
         unfreeze_detector(learner, phase.stage, batch_norm=batch_norm)
-        results.append(
-            _fit_phase(learner, phase, fitting, order, batches, Path(folder) / phase.name, keepers)
-        )
+        place = Path(folder) / phase.name
+        keeper = _DetectorKeeper(phase, fitting, order, place, best, training.paths, watchers)
+        results.append(_fit_phase(learner, keeper, evaluation, batches))
     learner.average = None
     evaluation.take_over()
     return results
 
 
-@dataclass(frozen=True)
-class _Batches:
-    """The training images, the side of their square, and what happens to them."""
-
-    boxes: Boxes
-    size: int
-    augmentation: BoxAugmentation | None
-    change: Change | None
-
-    def of(self, order: Order, epochs: int, first: int) -> tf.data.Dataset:
-        """All batches from epoch `first` on."""
-        return training_box_batches(
-            self.boxes,
-            order,
-            self.size,
-            epochs,
-            first_epoch=first,
-            augmentation=self.augmentation,
-            change=self.change,
-        )
-
-    def names(self, chosen: np.ndarray) -> list[str]:
-        """The files of a step."""
-        return [self.boxes.paths[i] for i in chosen]
-
-
 def _fit_phase(
     detector: AnyDetector,
-    phase: Phase,
-    fitting: DetectorFitting,
-    order: Order,
-    batches: _Batches,
-    folder: Path,
-    keepers: tuple[Evaluation, DetectorBest, Watchers | None],
+    keeper: _DetectorKeeper,
+    evaluation: Evaluation,
+    batches: Callable[..., tf.data.Dataset],
 ) -> DetectorResult:
     """Fit one phase, or what is left of it, and leave the detector with the best weights known."""
-    _compile(detector, phase, fitting, order.steps)
-    detector.average = Average(detector, fitting.ema)
-    evaluation, best, watchers = keepers
-    keeper = _DetectorKeeper(phase, fitting, order, folder, best, batches.names, watchers)
+    phase, order = keeper.phase, keeper.order
+    _compile(detector, phase, keeper.fitting, order.steps)
+    detector.average = Average(detector, keeper.fitting.ema)
     keeper.evaluation = evaluation
-    keeper.fit(detector, lambda first: batches.of(order, phase.epochs, first))
+    keeper.fit(detector, lambda first: batches(order=order, epochs=phase.epochs, first_epoch=first))
     keeper.take_best()
-    return keeper.result(DetectorResult, measures=dict(best.measures))
+    return keeper.result(DetectorResult, measures=dict(keeper.best.measures))
 
 
 def _check_parts(training: Boxes, validation: Boxes) -> None:

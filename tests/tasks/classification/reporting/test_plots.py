@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tlkit.engine.reporting import style
+from tlkit.engine.reporting import charts, style
 from tlkit.tasks.classification.reporting import plots
 
 NAMES = ("blade", "gun", "other")
@@ -42,14 +42,14 @@ def epochs(n: int, phase: str = "head", **more) -> list[dict]:
 
 
 def test_confusion_writes_counts_and_shares_of_the_row():
-    figure = plots.confusion_matrix(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 1234]]), NAMES)
+    figure = charts.confusion_matrix(np.array([[3, 1, 0], [0, 0, 0], [0, 0, 1234]]), NAMES)
     written = words(figure)
     assert {"3\n75 %", "1\n25 %", "1,234\n100 %", "1,238 images", *NAMES} <= set(written)
     assert not [text for text in written if text.startswith("0\n")]
 
 
 def test_confusion_is_blue_where_right_and_red_where_wrong():
-    colours = plots.confusion_matrix(np.array([[9, 1], [0, 5]]), "ab").axes[0].images[0].get_array()
+    colours = charts.confusion_matrix(np.array([[9, 1], [0, 5]]), "ab").axes[0].images[0].get_array()
     right, wrong, empty = colours[0, 0], colours[0, 1], colours[1, 0]
     assert right[2] > right[0] + 0.3
     assert wrong[0] > wrong[2] + 0.05
@@ -57,7 +57,7 @@ def test_confusion_is_blue_where_right_and_red_where_wrong():
 
 
 def test_99_7_percent_is_not_called_100():
-    assert "299\n99.7 %" in words(plots.confusion_matrix(np.array([[299, 1], [0, 5]]), "ab"))
+    assert "299\n99.7 %" in words(charts.confusion_matrix(np.array([[299, 1], [0, 5]]), "ab"))
 
 
 def test_three_confusions_stand_beside_each_other_in_order():
@@ -65,18 +65,18 @@ def test_three_confusions_stand_beside_each_other_in_order():
         part: np.eye(3, dtype=int) * count
         for part, count in (("training", 5), ("validation", 2), ("test", 1))
     }
-    figure = plots.three_confusions(parts, NAMES)
+    figure = charts.three_confusions(parts, NAMES)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "training · 15 images",
         "validation · 6 images",
         "test · 3 images",
     ]
-    plots.to_array(figure)
+    style.to_array(figure)
     assert len({round(axes.get_position().y0, 2) for axes in figure.axes}) == 1
 
 
 def test_forty_classes_keep_all_names_at_a_readable_size():
-    figure = plots.confusion_matrix(np.eye(40, dtype=int) * 7, [f"class {index}" for index in range(40)])
+    figure = charts.confusion_matrix(np.eye(40, dtype=int) * 7, [f"class {index}" for index in range(40)])
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [f"class {index}" for index in range(40)]
     assert min(label.get_fontsize() for label in axes.get_yticklabels()) >= 7
@@ -84,7 +84,7 @@ def test_forty_classes_keep_all_names_at_a_readable_size():
 
 
 def test_a_thousand_classes_thin_their_names_out():
-    figure = plots.confusion_matrix(np.eye(1000, dtype=int), [str(index) for index in range(1000)])
+    figure = charts.confusion_matrix(np.eye(1000, dtype=int), [str(index) for index in range(1000)])
     assert 20 <= len(figure.axes[0].get_yticklabels()) <= 60
 
 
@@ -93,7 +93,7 @@ def test_a_thousand_classes_thin_their_names_out():
 
 def test_curves_count_epochs_over_phases_and_mark_the_best():
     rows = epochs(3) + epochs(2, "all", best=True)
-    figure = plots.learning_curves(rows)
+    figure = charts.learning_curves(rows)
     loss = figure.axes[0]
     assert loss.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
     assert loss.lines[0].get_ydata().tolist() == pytest.approx([1, 1 / 2, 1 / 3, 1, 1 / 2])
@@ -102,7 +102,7 @@ def test_curves_count_epochs_over_phases_and_mark_the_best():
 
 def test_an_epoch_trained_twice_counts_once_with_its_last_row():
     rows = [*epochs(2), {"phase": "head", "epoch": 2, "training_loss": 7.0, "validation_loss": None}]
-    lines = plots.learning_curves(rows).axes[0].lines
+    lines = charts.learning_curves(rows).axes[0].lines
     assert lines[0].get_ydata().tolist() == [1.0, 7.0]
     np.testing.assert_array_equal(lines[1].get_ydata(), [1.0, np.nan])
 
@@ -111,7 +111,7 @@ def test_an_epoch_trained_twice_counts_once_with_its_last_row():
     "rows", [[], [{}], epochs(1), [{"phase": "head", "epoch": 1, "training_loss": None}]]
 )
 def test_curves_of_hardly_anything(rows):
-    assert plots.to_array(plots.learning_curves(rows)).ndim == 3
+    assert style.to_array(charts.learning_curves(rows)).ndim == 3
 
 
 # --- calibration, ROC, counts ------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ def test_roc_of_one_class_says_why_there_is_none():
 
 
 def test_counts_add_up():
-    figure = plots.class_counts({"training": {"a": 10, "b": 5}, "test": {"b": 2}})
+    figure = charts.class_counts({"training": {"a": 10, "b": 5}, "test": {"b": 2}})
     assert {"10", "7", "a", "b", "training", "test"} <= set(words(figure))
     bars = [container.datavalues.tolist() for container in figure.axes[0].containers]
     assert bars == [[10, 5], [0, 2]]
@@ -171,7 +171,7 @@ def test_grid_shows_every_image_with_its_title():
 
 def test_titles_lie_inside_the_image_and_below_their_image():
     figure = plots.image_grid(images(7), ["first line\nsecond line\nthird"] * 7, columns=3)
-    plots.to_array(figure)
+    style.to_array(figure)
     whole = figure.bbox
     for axes in figure.axes:
         for text in axes.texts:
@@ -201,9 +201,9 @@ def test_mistakes_come_most_confident_first_without_the_right_ones():
         (lambda: plots.mistakes(images(1), ["a"], ["a"], [0.9]), "No mistake among these images."),
         (lambda: plots.image_grid(images(1)[:0]), "There is no image to show."),
         (lambda: plots.heat_maps(images(1)[:0], np.zeros((0, 2, 2))), "There is no image to show."),
-        (lambda: plots.class_counts({}), "There are no images."),
-        (lambda: plots.three_confusions({}, NAMES), "No part of the data was measured."),
-        (lambda: plots.learning_curves([]), "No epoch was finished."),
+        (lambda: charts.class_counts({}), "There are no images."),
+        (lambda: charts.three_confusions({}, NAMES), "No part of the data was measured."),
+        (lambda: charts.learning_curves([]), "No epoch was finished."),
     ],
 )
 def test_nothing_to_draw_is_said(draw, sentence):
@@ -233,12 +233,12 @@ def test_names_of_any_kind_are_drawn_without_a_warning(tmp_path):
     hostile = ("$\\frac{$", "名前\n二", "x" * 300)
     labels, probabilities = answers()
     for figure in (
-        plots.confusion_matrix(np.eye(3, dtype=int), hostile),
+        charts.confusion_matrix(np.eye(3, dtype=int), hostile),
         plots.roc_curves(labels, probabilities, hostile),
         plots.image_grid(images(3), hostile),
-        plots.class_counts({"training": dict.fromkeys(hostile, 3)}),
+        charts.class_counts({"training": dict.fromkeys(hostile, 3)}),
     ):
-        plots.save(figure, tmp_path / "picture.png")
+        style.save(figure, tmp_path / "picture.png")
 
 
 LONG = ("x" * 40,) * 9
@@ -248,28 +248,28 @@ SQUARE = np.eye(4, dtype=int) * 9 + 1
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: plots.three_confusions(dict.fromkeys("abc", SQUARE), ("blade", "gun", "other", "shuriken")),
-        lambda: plots.three_confusions(dict.fromkeys("abc", np.eye(9, dtype=int)), LONG),
-        lambda: plots.confusion_matrix(SQUARE, LONG[:4]),
-        lambda: plots.learning_curves(epochs(3) + epochs(2, "all", best=True)),
+        lambda: charts.three_confusions(dict.fromkeys("abc", SQUARE), ("blade", "gun", "other", "shuriken")),
+        lambda: charts.three_confusions(dict.fromkeys("abc", np.eye(9, dtype=int)), LONG),
+        lambda: charts.confusion_matrix(SQUARE, LONG[:4]),
+        lambda: charts.learning_curves(epochs(3) + epochs(2, "all", best=True)),
         lambda: plots.reliability(*answers(), answers()[1], 1.0),
         lambda: plots.roc_curves(*answers(60, 9), LONG),
-        lambda: plots.class_counts({"training": dict.fromkeys(NAMES, 12345)}),
+        lambda: charts.class_counts({"training": dict.fromkeys(NAMES, 12345)}),
     ],
 )
 def test_nothing_is_cut_off_at_the_border(draw):
-    ink = (plots.to_array(draw()) < 240).any(axis=2)
+    ink = (style.to_array(draw()) < 240).any(axis=2)
     border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
     assert not border.any()
 
 
 def test_save_makes_the_folder_and_to_array_gives_pixels(tmp_path):
-    figure = plots.confusion_matrix(np.eye(3, dtype=int), NAMES)
-    path = plots.save(figure, tmp_path / "new" / "confusion.png")
+    figure = charts.confusion_matrix(np.eye(3, dtype=int), NAMES)
+    path = style.save(figure, tmp_path / "new" / "confusion.png")
     with Image.open(path) as image:
         assert image.size[0] == round(figure.get_size_inches()[0] * 150)
         assert "Software" not in image.info
-    pixels = plots.to_array(figure)
+    pixels = style.to_array(figure)
     assert (pixels.dtype, pixels.shape[2]) == (np.uint8, 3)
     assert pixels.shape[1] == figure.get_size_inches()[0] * 100
     assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 20  # something was drawn
@@ -277,7 +277,7 @@ def test_save_makes_the_folder_and_to_array_gives_pixels(tmp_path):
 
 def test_the_style_is_taken_back_and_pyplot_holds_no_figure():
     before = dict(mpl.rcParams)
-    plots.to_array(plots.image_grid(images(2)))
+    style.to_array(plots.image_grid(images(2)))
     assert dict(mpl.rcParams) == before
     from matplotlib import pyplot as plt
 

@@ -16,10 +16,10 @@ from PIL import Image
 
 from tests.conftest import draw
 from tlkit.data.images.decoding.decode import decode_and_resize
+from tlkit.engine.serving.convert import test_images as sample_images
 from tlkit.engine.serving.saved_model import write_variants
 from tlkit.errors import DataFault, ExportFault, ModelFault
 from tlkit.tasks.classification.classifier import Probabilities
-from tlkit.tasks.classification.serving.export import test_images as sample_images
 from tlkit.tasks.classification.serving.export import to_litert, to_onnx
 from tlkit.tasks.classification.serving.saved_model import Served, check_parity, export_saved_model
 

@@ -13,9 +13,10 @@ import tensorflow as tf
 from tlkit.data.images.batches import decoded
 from tlkit.data.images.sources import PARTS, TEST
 from tlkit.data.images.splits import Split
+from tlkit.engine.reporting import charts
+from tlkit.engine.reporting.style import save
 from tlkit.tasks.classification.metrics import confusion_of
 from tlkit.tasks.classification.reporting import plots
-from tlkit.tasks.classification.reporting.plots import save
 from tlkit.tasks.inspection.grad_cam import heat_maps
 
 SHOWN = 24  # images in a grid
@@ -64,9 +65,9 @@ def draw_figures(
     counts = {part: summary["per_class"] for part, summary in split.summary().items()}
     matrices = {part: confusion_of(measures[part]) for part in PARTS}
     if rows:  # a classical head has no epochs
-        save(plots.learning_curves(rows), folder / "curves.png")
-    save(plots.class_counts(counts), folder / "counts.png")
-    save(plots.three_confusions(matrices, names), folder / "confusion.png")
+        save(charts.learning_curves(rows), folder / "curves.png")
+    save(charts.class_counts(counts), folder / "counts.png")
+    save(charts.three_confusions(matrices, names), folder / "confusion.png")
     if before is not None:
         save(plots.reliability(labels, before[test], after[test], temperature), folder / "reliability.png")
     save(plots.roc_curves(labels, after[test], names), folder / "roc.png")

@@ -1,6 +1,6 @@
-"""Pictures of images: batches as the network sees them, mistakes, heat maps; and, under one name, the charts.
+"""Pictures of images: batches as the network sees them, mistakes, heat maps; and the curves of a classifier.
 
-Every function gives a matplotlib Figure; `save` writes it as PNG, `to_array` makes pixels for TensorBoard.
+Every function gives a matplotlib Figure for `style.save`.
 Images are uint8 RGB `[n, h, w, 3]`, grey in three equal channels where they are X-rays.
 """
 
@@ -17,35 +17,13 @@ from matplotlib.ticker import NullFormatter, PercentFormatter
 from PIL import Image
 
 from tlkit.engine.reporting import style
-from tlkit.engine.reporting.charts import (
-    _MANY,
-    class_counts,
-    confusion_matrix,
-    learning_curves,
-    three_confusions,
-)
-from tlkit.engine.reporting.style import BLUE, COLOURS, GREEN, INK, LINE, MUTED, RED, save, styled, to_array
+from tlkit.engine.reporting.charts import MANY
+from tlkit.engine.reporting.style import BLUE, COLOURS, GREEN, INK, LINE, MUTED, RED, styled
 from tlkit.tasks.classification.calibration import expected_calibration_error, reliability_bins
 from tlkit.tasks.classification.metrics import roc_points
 
 _OVER, _UNDER = "#f3c3a3", "#a9d3ec"
 _CURVES = 8  # ROC curves with a colour and a name
-
-
-__all__ = [
-    "class_counts",
-    "confusion_matrix",
-    "heat_maps",
-    "image_grid",
-    "learning_curves",
-    "mistakes",
-    "overlay",
-    "reliability",
-    "roc_curves",
-    "save",
-    "three_confusions",
-    "to_array",
-]
 
 
 @styled
@@ -270,7 +248,7 @@ def roc_curves(labels: np.ndarray, probabilities: np.ndarray, class_names: Seque
         return style.note("A ROC curve needs images of at least two classes.")
     if len(found) > _CURVES:
         found.sort(key=lambda curve: curve[0])
-    found = found[:_MANY]
+    found = found[:MANY]
     figure = style.blank(4.3, 9.2)
     plain, rare = figure.subplots(1, 2, sharey=True)
     least = 1 / max(len(labels), 10)

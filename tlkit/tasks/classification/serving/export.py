@@ -19,12 +19,16 @@ import tensorflow as tf
 from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.data.images.decoding.decode import resize
 from tlkit.engine.serving.convert import (
+    CHECKED_IMAGES,
     TOLERANCE,
     Images,
     check_absent,
     convert,
+    drawn,
     litert_interpreter,
     onnx_packages,
+    rename,
+    test_images,
     write_labels,
 )
 from tlkit.errors import ModelFault
@@ -35,7 +39,6 @@ from tlkit.tasks.classification.serving.parity import check_parts
 RESIZED_TOLERANCE = (
     1e-3  # with the resize inside, where a pixel on the half of two levels may be one level apart
 )
-CHECKED_IMAGES = 8
 DRAWS = 10
 RULE = (
     "Stretch the upright image to image_size x image_size, each side by itself: where it shrinks average over the "
@@ -77,7 +80,9 @@ def to_onnx(run: Path, file: Path, *, resizes: bool = False) -> dict[str, Any]:
         part.export(str(target), format="onnx", verbose=False)
         graph = onnx.load(str(target))
         onnx.helper.set_model_props(graph, about)
-        _rename_output(graph.graph, "probability")
+        only = graph.graph.output[0]  # the converter calls it "Identity:0"
+        rename(graph.graph, {only.name: "probability"})
+        only.name = "probability"
         onnx.save(graph, str(target))
 
     def answer(target: Path, given: Images) -> np.ndarray:
@@ -178,12 +183,6 @@ def load_classifier(run: Path) -> keras.Model:
         ) from fault
 
 
-def test_images(size: int) -> np.ndarray:
-    """uint8 [8, size, size, 3]: noise from coarse to fine, each in its own colours, always the same."""
-    generator = np.random.default_rng(0)
-    return np.stack([_drawn(generator, number, (size, size)) for number in range(CHECKED_IMAGES)])
-
-
 def images_of_many_sizes(size: int) -> list[np.ndarray]:
     """8 images uint8 [h, w, 3]: sides that shrink, grow and stay, to a square of `size`, in all pairings but one.
 
@@ -195,25 +194,11 @@ def images_of_many_sizes(size: int) -> list[np.ndarray]:
     found = []
     for number, shape in enumerate(shapes[:CHECKED_IMAGES]):
         for seed in range(DRAWS):
-            image = _drawn(np.random.default_rng([number, seed]), number, shape)
+            image = drawn(np.random.default_rng([number, seed]), number, shape)
             if np.array_equal(inside(image[None])[0], resize(tf.constant(image), size)):
                 break
         found.append(image)
     return found
-
-
-def _drawn(generator: np.random.Generator, number: int, shape: tuple[int, int]) -> np.ndarray:
-    cells = generator.integers(0, 256, (2 ** (1 + number % 5), 2 ** (1 + number % 5), 3), np.uint8)
-    return tf.cast(tf.image.resize(cells, shape), tf.uint8).numpy()
-
-
-def _rename_output(graph: Any, name: str) -> None:
-    """Call the only output of an ONNX graph `name`; the converter calls it "Identity:0"."""
-    old = graph.output[0].name
-    for node in graph.node:
-        node.output[:] = [name if output == old else output for output in node.output]
-        node.input[:] = [name if value == old else value for value in node.input]
-    graph.output[0].name = name
 
 
 def _litert_answer(target: Path, given: Images) -> np.ndarray:

@@ -23,10 +23,10 @@ from tlkit.engine.serving.convert import (
     convert,
     litert_interpreter,
     onnx_packages,
+    test_images,
     write_labels,
 )
 from tlkit.errors import ExportFault
-from tlkit.tasks.classification.serving.export import test_images
 from tlkit.tasks.detection.build import AnyDetector
 from tlkit.tasks.detection.predict import Detected, select
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms

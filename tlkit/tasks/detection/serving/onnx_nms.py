@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.engine.serving.convert import rename
 from tlkit.tasks.detection.settings import Detecting
 
 OUTPUTS = ("boxes", "scores", "labels", "count")
@@ -34,7 +35,7 @@ def add_nms(model: Any, size: int, classes: int, anchors: int, detecting: Detect
     whole = onnx.ModelProto()
     whole.CopyFrom(model)
     graph = whole.graph
-    _rename(graph, {name: f"raw_{name}" for name in ("boxes", "scores")})
+    rename(graph, {name: f"raw_{name}" for name in ("boxes", "scores")})
     numbers = _numbers(size, classes, min(detecting.candidates, anchors), detecting)
     graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in numbers.items())
     graph.node.extend(
@@ -52,13 +53,6 @@ def add_nms(model: Any, size: int, classes: int, anchors: int, detecting: Detect
     )
     onnx.checker.check_model(whole)
     return whole
-
-
-def _rename(graph: Any, names: dict[str, str]) -> None:
-    """Give values other names, wherever they are made and used."""
-    for node in graph.node:
-        node.output[:] = [names.get(name, name) for name in node.output]
-        node.input[:] = [names.get(name, name) for name in node.input]
 
 
 def _numbers(size: int, classes: int, candidates: int, detecting: Detecting) -> dict[str, np.ndarray]:
