@@ -1,1 +1,1 @@
-"""Serving for all tasks: SavedModels loaded and asked, and models converted."""
+"""Serving for all tasks: SavedModels written, loaded and asked, and models converted."""

@@ -1,1 +1,1 @@
-"""Training for all tasks: settings, phases, checkpoints, moving average, NaN guard, replays."""
+"""Training for all tasks: settings, fit, progress, checkpoints, moving average, NaN guard, replays."""
