@@ -78,7 +78,7 @@ def time_ours(split: Split, image_size: int, epochs: int, seed: int) -> tuple[fl
 
     from tlkit.engine.training.settings import Fitting, Phase
     from tlkit.tasks.classification.classifier import build_classifier
-    from tlkit.tasks.classification.phases import fit_phases
+    from tlkit.tasks.classification.phases import Learning, fit_phases
 
     phases = [Phase("head", "head", epochs, RATE)]
     took, accuracy = [], 0.0
@@ -94,9 +94,8 @@ def time_ours(split: Split, image_size: int, epochs: int, seed: int) -> tuple[fl
             def fit(run: str = run, model: keras.Model = model, results: list = results) -> None:
                 fitting = Fitting(batch=BATCH, patience=epochs)
                 checkpoints = Path(folder) / run
-                results += fit_phases(
-                    model, split, phases, fitting, checkpoints, backbone="mobilenet", seed=seed
-                )
+                how = Learning(split, fitting, backbone="mobilenet", seed=seed)
+                results += fit_phases(model, how, phases, checkpoints)
 
             took.append(seconds(fit))
             accuracy = results[0].best_accuracy

@@ -206,7 +206,7 @@ def run_ours(split: Split, image_size: int, wanted: float, seed: int) -> Clock:
     from tlkit.engine.training.fit import Watchers
     from tlkit.engine.training.settings import Fitting, Phase
     from tlkit.tasks.classification.classifier import build_classifier
-    from tlkit.tasks.classification.phases import fit_phases
+    from tlkit.tasks.classification.phases import Learning, fit_phases
 
     keras.utils.set_random_seed(seed)
     model, _ = build_classifier("mobilenet", split.images.class_names, image_size, weights=default_weights())
@@ -222,16 +222,8 @@ def run_ours(split: Split, image_size: int, wanted: float, seed: int) -> Clock:
         os.environ["XDG_CACHE_HOME"] = folder
         clock.wanted, clock.began = wanted, time.perf_counter()
         try:
-            fit_phases(
-                model,
-                split,
-                phases,
-                Fitting(),
-                Path(folder),
-                backbone="mobilenet",
-                seed=seed,
-                watchers=Watchers(epoch=told),
-            )
+            how = Learning(split, Fitting(), backbone="mobilenet", seed=seed)
+            fit_phases(model, how, phases, Path(folder), Watchers(epoch=told))
         except Reached:
             pass
         finally:

@@ -20,7 +20,7 @@ from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.errors import RunFailed
 from tlkit.tasks.classification.classifier import Head, build_classifier, head_model, set_temperature
 from tlkit.tasks.classification.fit import Best, fit_phase
-from tlkit.tasks.classification.phases import fit_phases, restore_last
+from tlkit.tasks.classification.phases import Learning, fit_phases, restore_last
 
 BACKBONE, SIZE = "tiny", 32
 
@@ -55,6 +55,10 @@ def tiny_body():
 def model():
     keras.utils.set_random_seed(0)
     return build_classifier(BACKBONE, ("bar", "disc"), SIZE, weights="none", head=Head(dropout=0.3))[0]
+
+
+def learning(split, clip_norm=1.0, **how):
+    return Learning(split, Fitting(batch=6, clip_norm=clip_norm), BACKBONE, **how)
 
 
 def values(variables):
@@ -110,7 +114,7 @@ def test_each_stage_moves_only_its_layers(model, split, tmp_path, stage, moves):
     top = [v for layer in body.layers[edge:] for v in layer.trainable_variables]
     before = {"bottom": values(bottom), "top": values(top)}
     logits = values(model.get_layer("logits").variables)
-    fit_phases(model, split, [Phase(stage, stage, 1, 0.01)], Fitting(batch=6), tmp_path, backbone=BACKBONE)
+    fit_phases(model, learning(split), [Phase(stage, stage, 1, 0.01)], tmp_path)
     restore_last(model, tmp_path, Phase(stage, stage, 1, 0.01))
     moved = {
         name for name, kept in (("bottom", bottom), ("top", top)) if not same(before[name], values(kept))
@@ -124,7 +128,7 @@ def test_batch_normalisation_stays_bit_equal_while_the_backbone_learns(model, sp
     layers = norms(model)
     assert len(layers) == 4
     before = values([v for layer in layers for v in layer.variables])
-    fit_phases(model, split, [Phase(stage, stage, 2, 0.01)], Fitting(batch=6), tmp_path, backbone=BACKBONE)
+    fit_phases(model, learning(split), [Phase(stage, stage, 2, 0.01)], tmp_path)
     restore_last(model, tmp_path, Phase(stage, stage, 2, 0.01))
     assert same(before, values([v for layer in layers for v in layer.variables]))
 
@@ -132,15 +136,7 @@ def test_batch_normalisation_stays_bit_equal_while_the_backbone_learns(model, sp
 def test_batch_normalisation_learns_when_asked(model, split, tmp_path):
     moving = [layer.moving_mean for layer in norms(model)]
     before = values(moving)
-    fit_phases(
-        model,
-        split,
-        [Phase("all", "all", 1, 0.01)],
-        Fitting(batch=6),
-        tmp_path,
-        backbone=BACKBONE,
-        batch_norm=True,
-    )
+    fit_phases(model, learning(split, batch_norm=True), [Phase("all", "all", 1, 0.01)], tmp_path)
     restore_last(model, tmp_path, Phase("all", "all", 1, 0.01))
     assert not same(before, values(moving))
 
@@ -296,17 +292,17 @@ def test_the_head_phase_runs_the_backbone_once_and_then_never(model, split, tmp_
             made.append(self)
 
     monkeypatch.setattr(phases, "Extractor", Counting)
-    how = ([Phase("head", "head", 3, 0.01)], Fitting(batch=6))
-    fit_phases(model, split, *how, tmp_path / "1", backbone=BACKBONE)
-    fit_phases(model, split, *how, tmp_path / "2", backbone=BACKBONE)
+    head = [Phase("head", "head", 3, 0.01)]
+    fit_phases(model, learning(split), head, tmp_path / "1")
+    fit_phases(model, learning(split), head, tmp_path / "2")
     assert [extractor.computed for extractor in made] == [16, 0]  # 12 training and 4 validation images
     views = {"augmentation": Augmentation(flip="horizontal", rotation=20), "views": 3}
-    fit_phases(model, split, *how, tmp_path / "3", backbone=BACKBONE, **views)
+    fit_phases(model, learning(split, **views), head, tmp_path / "3")
     assert made[-1].computed == 24  # two more views of the training images only
 
 
 def test_phases_go_on_from_the_best_and_never_end_worse(model, split, tmp_path):
     phases = [Phase("head", "head", 4, 0.01), Phase("all", "all", 1, 5.0)]  # a rate that ruins everything
-    results = fit_phases(model, split, phases, Fitting(batch=6, clip_norm=0), tmp_path, backbone=BACKBONE)
+    results = fit_phases(model, learning(split, clip_norm=0), phases, tmp_path)
     assert results[1].best_epoch == 0
     assert results[1].best_loss == results[0].best_loss

@@ -14,7 +14,7 @@ from tlkit.engine.training.fit import Watchers
 from tlkit.engine.training.settings import Fitting, Phase
 from tlkit.tasks.classification import refit as refitting
 from tlkit.tasks.classification.fit import PhaseResult
-from tlkit.tasks.classification.phases import fit_phases, restore_last
+from tlkit.tasks.classification.phases import Learning, fit_phases, restore_last
 from tlkit.tasks.classification.refit import Refit, again, joined, refit_phases
 from tlkit.tasks.classification.small_cnn import build_small_cnn
 
@@ -49,13 +49,13 @@ def test_it_learns_what_a_fit_on_both_parts_learns_without_a_look_at_the_test_pa
     how, phase = Fitting(batch=6, patience=99), Phase("refit-all", "all", 3, 0.01)
     told, theirs, ours = [], small(), small()
     parts = tuple("validation" if part == "test" else "training" for part in split.parts)
-    fit_phases(theirs, dataclasses.replace(split, parts=parts), [phase], how, tmp_path / "theirs")
+    fit_phases(theirs, Learning(dataclasses.replace(split, parts=parts), how), [phase], tmp_path / "theirs")
     restore_last(theirs, tmp_path / "theirs", phase)
     for index in split.indices("test"):
         split.images.file(index).unlink()
     watchers = Watchers(epoch=lambda row, counts: told.append((row, counts.size)))
     refits = [Refit(Phase("all", "all", 3, 0.01), 3)]
-    refit_phases(ours, split, refits, how, tmp_path / "ours", watchers=watchers)
+    refit_phases(ours, Learning(split, how), refits, tmp_path / "ours", watchers=watchers)
     assert same(values(theirs.variables), values(ours.variables))
     assert len(joined(split).indices("training")) == 16
     assert [(row["phase"], row["epoch"], row["best"], size) for row, size in told] == [
@@ -70,9 +70,8 @@ def test_the_rate_falls_as_it_was_planned_and_a_stop_leaves_no_trace(split, tmp_
     told, whole, resumed = [], small(), small()
     refit_phases(
         whole,
-        split,
+        Learning(split, how),
         refits,
-        how,
         tmp_path / "whole",
         watchers=Watchers(epoch=lambda row, _: told.append(row)),
     )
@@ -87,11 +86,12 @@ def test_the_rate_falls_as_it_was_planned_and_a_stop_leaves_no_trace(split, tmp_
 
     monkeypatch.setattr(refitting._Refitter, "save", keep_and_stop)
     with pytest.raises(KeyboardInterrupt):
-        refit_phases(small(), split, refits, how, tmp_path / "stopped")
+        refit_phases(small(), Learning(split, how), refits, tmp_path / "stopped")
     monkeypatch.setattr(refitting._Refitter, "save", kept)
-    refit_phases(resumed, split, refits, how, tmp_path / "stopped")
+    refit_phases(resumed, Learning(split, how), refits, tmp_path / "stopped")
     assert same(values(whole.trainable_variables), values(resumed.trainable_variables))
-    refit_phases(again_done := small(), split, refits, how, tmp_path / "stopped")  # nothing is left to do
+    again_done = small()  # nothing is left to do
+    refit_phases(again_done, Learning(split, how), refits, tmp_path / "stopped")
     assert same(values(whole.trainable_variables), values(again_done.trainable_variables))
 
 
@@ -99,9 +99,8 @@ def test_a_rate_that_followed_validation_is_taken_from_the_first_fit(split, tmp_
     how, told = Fitting(batch=8, schedule="plateau"), []
     refit_phases(
         small(),
-        split,
+        Learning(split, how),
         [Refit(Phase("all", "all", 6, 0.01), 3, (0.01, 0.003, 0.003))],
-        how,
         tmp_path,
         watchers=Watchers(epoch=lambda row, _: told.append(row["learning_rate"])),
     )

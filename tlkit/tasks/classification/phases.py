@@ -6,8 +6,9 @@ images go through the whole model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import keras
@@ -35,60 +36,68 @@ def no_progress(_text: str, _total: int) -> AbstractContextManager[Callable[[int
     return nullcontext(lambda _done: None)
 
 
-def fit_phases(
-    model: keras.Model,
-    split: Split,
-    phases: list[Phase],
-    fitting: Fitting,
-    folder: Path,
-    *,
-    backbone: str | None = None,
-    seed: int = 0,
-    augmentation: Augmentation | None = None,
-    views: int = 1,
-    batch_norm: bool = False,
-    watchers: Watchers | None = None,
-    progress: Progress = no_progress,
-) -> list[PhaseResult]:
-    """Fit a classifier phase by phase; each goes on from the best weights so far.
+@dataclass(frozen=True)
+class Learning:
+    """What a classifier learns from and how, whatever the phase.
 
-    Args:
-        model: A classifier of `build_classifier`; it ends with the best weights known.
+    Attributes:
         split: Training images are learned, validation images select.
-        phases: Phases of 0 epochs are left out.
         fitting: Batch, rates, stopping.
-        folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
         backbone: Name of its backbone; None for a network of one piece.
         seed: Of order, augmentation and dropout.
         augmentation: Random changes of training images.
         views: Views of each training image that the head phase learns from: the plain one and views - 1 changed.
         batch_norm: Let batch normalisation learn: for a backbone that starts from random weights.
-        watchers: Who is told of steps and epochs.
         progress: (text, total) -> context with a callable for the number done.
+    """
+
+    split: Split
+    fitting: Fitting
+    backbone: str | None = None
+    seed: int = 0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    views: int = 1
+    batch_norm: bool = False
+    progress: Progress = no_progress
+
+
+def fit_phases(
+    model: keras.Model,
+    learning: Learning,
+    phases: Sequence[Phase],
+    folder: Path,
+    watchers: Watchers | None = None,
+) -> list[PhaseResult]:
+    """Fit a classifier phase by phase; each goes on from the best weights so far.
+
+    Args:
+        model: A classifier of `build_classifier`; it ends with the best weights known.
+        learning: From what and how.
+        phases: Phases of 0 epochs are left out.
+        folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
+        watchers: Who is told of steps and epochs.
 
     Returns:
         One result for each phase that ran. The weights of the very last epoch are in `folder/last.npz` of the
         last phase; see `restore_last`.
     """
     best, results = Best(), []
-    augmentation, paths = augmentation or Augmentation(), split.take(TRAINING).paths
+    names = learning.split.take(TRAINING).paths
     for phase in (phase for phase in phases if phase.epochs):
-        order = Order(split.take(TRAINING).labels, fitting.batch, seed, phase.name, fitting.balance)
-        unfreeze(model, phase.stage, backbone, batch_norm=batch_norm)
-        extract = Extractor(feature_model(model)) if phase.stage == "head" else None
-        fitted, stream = learner(model, extract, split, order, phase, augmentation, views, progress)
-        evaluated = _evaluated(model, extract, split, order, progress)
+        fitted, order, stream, extract = learner(model, learning, phase)
+        evaluated = _evaluated(model, extract, learning)
+        place = folder / phase.name
         results.append(
             fit_phase(
                 fitted,
                 phase,
-                fitting,
+                learning.fitting,
                 order,
                 stream,
                 evaluated,
-                folder / phase.name,
+                place,
                 best,
-                names=paths,
+                names=names,
                 watchers=watchers,
             )
         )
@@ -102,71 +111,54 @@ def restore_last(model: keras.Model, folder: Path, phase: Phase) -> None:
 
 
 def learner(
-    model: keras.Model,
-    extract: Extractor | None,
-    split: Split,
-    order: Order,
-    phase: Phase,
-    augmentation: Augmentation,
-    views: int,
-    progress: Progress = no_progress,
-) -> tuple[keras.Model, Callable[[int], tf.data.Dataset]]:
-    """What a phase fits, and first epoch -> batches of the training part: of cached features for a head, else of images.
+    model: keras.Model, learning: Learning, phase: Phase
+) -> tuple[keras.Model, Order, Callable[[int], tf.data.Dataset], Extractor | None]:
+    """Make a classifier ready for a phase.
 
-    Args:
-        model: A classifier.
-        extract: Of its features, for a head.
-        split: Its training part is learned.
-        order: Of the training images.
-        phase: Stage and epochs.
-        augmentation: Random changes.
-        views: As for `fit_phases`.
-        progress: Told of features.
+    Returns:
+        What is fitted: the head on cached features, or all of it; the order of the training images; first epoch ->
+        their batches; and what extracts the features, for a head.
     """
-    if extract:
-        views = views if augmentation.without_mixing.active else 1
-        stack = _stack(extract, split, TRAINING, order.seed, augmentation, views, progress)
-        return head_model(model), feature_stream(stack, order, phase.epochs, len(split.images.class_names))
+    split, fitting, augmentation = learning.split, learning.fitting, learning.augmentation
     training = split.take(TRAINING)
+    order = Order(training.labels, fitting.batch, learning.seed, phase.name, fitting.balance)
+    unfreeze(model, phase.stage, learning.backbone, batch_norm=learning.batch_norm)
+    if phase.stage == "head":
+        extract = Extractor(feature_model(model))
+        views = learning.views if augmentation.without_mixing.active else 1
+        stack = _stack(extract, learning, TRAINING, augmentation, views)
+        stream = feature_stream(stack, order, phase.epochs, len(split.images.class_names))
+        return head_model(model), order, stream, extract
 
-    def stream(first_epoch: int) -> tf.data.Dataset:
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        size = model.input_shape[1]
         return training_batches(
-            training,
-            order,
-            model.input_shape[1],
-            phase.epochs,
-            first_epoch=first_epoch,
-            augmentation=augmentation,
+            training, order, size, phase.epochs, first_epoch=first_epoch, augmentation=augmentation
         )
 
-    return model, stream
+    return model, order, batches, None
 
 
-def _evaluated(
-    model: keras.Model, extract: Extractor | None, split: Split, order: Order, progress: Progress
-) -> tf.data.Dataset:
+def _evaluated(model: keras.Model, extract: Extractor | None, learning: Learning) -> tf.data.Dataset:
     """Batches of the validation part that select the best epoch of a phase."""
-    validation = split.take(VALIDATION)
+    validation, batch = learning.split.take(VALIDATION), learning.fitting.batch
     if not extract:
-        return plain_batches(validation, model.input_shape[1], order.batch)
-    stack = _stack(extract, split, VALIDATION, order.seed, Augmentation(), 1, progress)
-    return evaluated_features(stack[0], validation.labels, order.batch, len(split.images.class_names))
+        return plain_batches(validation, model.input_shape[1], batch)
+    stack = _stack(extract, learning, VALIDATION, Augmentation(), 1)
+    return evaluated_features(stack[0], validation.labels, batch, len(validation.class_names))
 
 
 def _stack(
-    extract: Extractor,
-    split: Split,
-    part: str,
-    seed: int,
-    augmentation: Augmentation,
-    views: int,
-    progress: Progress,
+    extract: Extractor, learning: Learning, part: str, augmentation: Augmentation, views: int
 ) -> np.ndarray:
     """Features float32 [views, n, d] of a part, from the cache where it has them."""
+    split = learning.split
     chosen = split.indices(part)
     files = [str(split.images.file(i)) for i in chosen]
-    with progress(f"features of {part} images", len(files)) as step:
-        return extract.views(files, [split.sha256[i] for i in chosen], views, augmentation, seed, step)
+    with learning.progress(f"features of {part} images", len(files)) as step:
+        return extract.views(
+            files, [split.sha256[i] for i in chosen], views, augmentation, learning.seed, step
+        )
 
 
 def feature_stream(

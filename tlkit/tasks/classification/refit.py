@@ -13,16 +13,12 @@ from typing import Any
 
 import keras
 
-from tlkit.backbones.feature_model import feature_model, unfreeze
-from tlkit.data.images.augment import Augmentation
-from tlkit.data.images.batches import Order
 from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.data.images.splits import Split
 from tlkit.engine.training.fit import PhaseKeeper, Watchers
-from tlkit.engine.training.settings import Fitting, Phase
+from tlkit.engine.training.settings import Phase
 from tlkit.tasks.classification.fit import Best, PhaseResult, compile_for
-from tlkit.tasks.classification.phases import Progress, learner, no_progress
-from tlkit.tasks.features.extract import Extractor
+from tlkit.tasks.classification.phases import Learning, learner
 
 PREFIX = "refit-"  # of the names of these phases in metrics, folders and seeds
 
@@ -74,58 +70,32 @@ def joined(split: Split) -> Split:
 
 def refit_phases(
     model: keras.Model,
-    split: Split,
+    learning: Learning,
     refits: Sequence[Refit],
-    fitting: Fitting,
     folder: Path,
-    *,
-    backbone: str | None = None,
-    seed: int = 0,
-    augmentation: Augmentation | None = None,
-    views: int = 1,
-    batch_norm: bool = False,
     watchers: Watchers | None = None,
-    progress: Progress = no_progress,
 ) -> None:
     """Fit a classifier on training and validation together; it ends with the weights of the last epoch.
 
     Args:
         model: With the weights that the first fit began with.
-        split: Training and validation are learned; the test part is not looked at.
+        learning: As in the first fit; the test part is not looked at.
         refits: See `again`.
-        fitting: As in the first fit.
         folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
-        backbone: As for `fit_phases`, like all that follow.
-        seed: Of order, augmentation and dropout.
-        augmentation: Random changes.
-        views: Of each image in the head phase.
-        batch_norm: Let batch normalisation learn.
         watchers: Who is told.
-        progress: Who is told of features.
 
     Raises:
         RunFailed: See `fit_phase`.
         UsageFault: The checkpoints were begun with other settings.
     """
-    both = joined(split)
-    images = both.take(TRAINING)
+    both = replace(learning, split=joined(learning.split))
+    images = both.split.take(TRAINING)
     for refit in refits:
         phase = refit.phase
-        order = Order(images.labels, fitting.batch, seed, phase.name, fitting.balance)
-        unfreeze(model, phase.stage, backbone, batch_norm=batch_norm)
-        extract = Extractor(feature_model(model)) if phase.stage == "head" else None
-        changes = augmentation or Augmentation()
-        fitted, stream = learner(model, extract, both, order, phase, changes, views, progress)
-        compile_for(fitted, refit.planned, fitting, order.steps, len(images.class_names))
-        keeper = _Refitter(
-            phase,
-            fitting,
-            order,
-            folder / phase.name,
-            Best(),
-            images.paths,
-            watchers,
-        )
+        fitted, order, stream, _ = learner(model, both, phase)
+        compile_for(fitted, refit.planned, both.fitting, order.steps, len(images.class_names))
+        place = folder / phase.name
+        keeper = _Refitter(phase, both.fitting, order, place, Best(), images.paths, watchers)
         keeper.rates = refit.rates
         keeper.fit(fitted, stream)
 

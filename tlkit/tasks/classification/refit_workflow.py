@@ -17,11 +17,10 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-    from tlkit.data.images.augment import Augmentation
-    from tlkit.data.images.splits import Split
     from tlkit.engine.training.fit import Watchers
-    from tlkit.engine.training.settings import Fitting, Phase
+    from tlkit.engine.training.settings import Phase
     from tlkit.tasks.classification.fit import PhaseResult
+    from tlkit.tasks.classification.phases import Learning
 
 
 class FirstFit(NamedTuple):
@@ -44,28 +43,21 @@ class Plan:
         begun: Weights that it began with.
         phases: Planned.
         results: What they came to.
-        fitting: How they were fitted, with the batch that memory held.
-        augmentation: Random changes.
-        views: Of each image in the head phase.
+        learning: From what and how, with the batch that memory held.
     """
 
     begun: list[np.ndarray]
     phases: Sequence[Phase]
     results: Sequence[PhaseResult]
-    fitting: Fitting
-    augmentation: Augmentation | None
-    views: int
+    learning: Learning
 
 
-def refit_both(
-    run: Run, model: keras.Model, split: Split, plan: Plan, folder: str, watchers: Watchers
-) -> FirstFit:
+def refit_both(run: Run, model: keras.Model, plan: Plan, folder: str, watchers: Watchers) -> FirstFit:
     """Evaluate the first fit on validation, then fit the network anew on training and validation.
 
     Args:
         run: Of the recipe.
         model: With the best weights of the first fit; it ends with those of the second.
-        split: Of both.
         plan: What to do again.
         folder: Of the run's checkpoints.
         watchers: Who is told of epochs.
@@ -75,12 +67,13 @@ def refit_both(
     from tlkit.tasks.classification.evaluate import predict_files
     from tlkit.tasks.classification.refit import PREFIX, again, refit_phases
 
+    split = plan.learning.split
     chosen = split.indices(VALIDATION)
     files = [str(split.images.file(i)) for i in chosen]
     with run.progress("evaluating the first fit", len(files)) as step:
         raw = predict_files(model, files, progress=step)
     temperature = fit_temperature(split.images.labels[chosen], raw)
-    refits = again(plan.phases, plan.results, run.folder.metrics(), plan.fitting.schedule)
+    refits = again(plan.phases, plan.results, run.folder.metrics(), plan.learning.fitting.schedule)
     learned = len(split.indices("training")) + len(chosen)
     epochs = {refit.planned.name: refit.epochs for refit in refits}
     long = ", ".join(f"{name} {count(number, 'epoch')}" for name, number in epochs.items())
@@ -88,21 +81,7 @@ def refit_both(
         f"Refit on training and validation together, {count(learned, 'image')}: {long}, as was best before."
     )
     model.set_weights(plan.begun)
-    network = run.card()["model"]
-    refit_phases(
-        model,
-        split,
-        refits,
-        plan.fitting,
-        run.folder.folder(folder) / PREFIX.rstrip("-"),
-        backbone=network["backbone"],
-        seed=run.seed,
-        augmentation=plan.augmentation,
-        views=plan.views,
-        batch_norm=network["weights"]["kind"] == "none",
-        watchers=watchers,
-        progress=run.progress,
-    )
+    refit_phases(model, plan.learning, refits, run.folder.folder(folder) / PREFIX.rstrip("-"), watchers)
     run.record(refit=refit_card(learned, epochs, temperature))
     return FirstFit(temperature, apply_temperature(raw, temperature))
 

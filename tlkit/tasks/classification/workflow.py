@@ -6,7 +6,7 @@ A recipe names them in order and shows its own knobs; everything that two recipe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,7 +213,8 @@ def fit(
         UsageFault: No phase has an epoch.
         RunFailed: Training diverged.
     """
-    from tlkit.tasks.classification.phases import fit_phases
+    from tlkit.data.images.augment import Augmentation
+    from tlkit.tasks.classification.phases import Learning, fit_phases
 
     wanted = [phase for phase in phases if phase.epochs]
     if not wanted:
@@ -223,25 +224,23 @@ def fit(
     names = [f"{prefix}{phase.name}" for prefix in ("", "refit-") for phase in wanted]
     reporter = Reporter(run, split.digest, names, "validation", split.images.class_names)
     reporter.tensorboard.add_graph(model)
-    used = [fitting]
+    learning = Learning(
+        split,
+        fitting,
+        backbone=network["backbone"],
+        seed=run.seed,
+        augmentation=augmentation or Augmentation(),
+        views=views,
+        batch_norm=network["weights"]["kind"] == "none",
+        progress=run.progress,
+    )
+    used = [learning]
 
     def execute(how: Fitting) -> list[PhaseResult]:
-        used.append(how)
+        used.append(replace(learning, fitting=how))
         _draw_first_batch(run, split, wanted[-1], how, augmentation, model.input_shape[1])
-        return fit_phases(
-            model,
-            split,
-            wanted,
-            how,
-            run.folder.folder(CHECKPOINTS),
-            backbone=network["backbone"],
-            seed=run.seed,
-            augmentation=augmentation,
-            views=views,
-            batch_norm=network["weights"]["kind"] == "none",
-            watchers=reporter.watchers(),
-            progress=run.progress,
-        )
+        place = run.folder.folder(CHECKPOINTS)
+        return fit_phases(model, used[-1], wanted, place, reporter.watchers())
 
     results = halved_if_need_be(run, model, fitting, CHECKPOINTS, execute)
     run.record(phases=[asdict(result) for result in results])
@@ -249,8 +248,8 @@ def fit(
     _save_last(run, model, wanted[-1])
     if not refit:
         return None
-    again = Plan(begun, wanted, results, used[-1], augmentation, views)
-    return refit_both(run, model, split, again, CHECKPOINTS, reporter.watchers())
+    again = Plan(begun, wanted, results, used[-1])
+    return refit_both(run, model, again, CHECKPOINTS, reporter.watchers())
 
 
 def _save_last(run: Run, model: keras.Model, phase: Phase) -> None:

@@ -118,14 +118,12 @@ def fit_detector(
     learner = resized_detector(detector, crop) if crop else detector
     evaluation = Evaluation(detector, validation, fitting.batch, evaluator, learner, most)
     best, results = DetectorBest(), []
-    batches = partial(
-        training_box_batches, training, size=detector.size, augmentation=augmentation, change=change
-    )
+    how: dict[str, Any] = {"size": detector.size, "augmentation": augmentation, "change": change}
+    batches = partial(training_box_batches, training, **how)
     for phase in (phase for phase in phases if phase.epochs):
         order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
         unfreeze_detector(learner, phase.stage, batch_norm=batch_norm)
-        place = Path(folder) / phase.name
-        keeper = _DetectorKeeper(phase, fitting, order, place, best, training.paths, watchers)
+        keeper = _DetectorKeeper(phase, fitting, order, folder / phase.name, best, training.paths, watchers)
         results.append(_fit_phase(learner, keeper, evaluation, batches))
     learner.average = None
     evaluation.take_over()
