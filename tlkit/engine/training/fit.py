@@ -115,7 +115,7 @@ class PhaseKeeper(Keeper):
 
     # --- what a subclass says ---
 
-    def judge(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def evaluate(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """What a row of metrics.jsonl says of an epoch, from 0, before the learning rate and after it."""
         raise NotImplementedError
 
@@ -197,7 +197,7 @@ class PhaseKeeper(Keeper):
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Evaluate the epoch, keep best and last, tell of it, and decide whether to stop."""
         self.check_weights(epoch)
-        values, marks = self.judge(epoch, logs or {})
+        values, marks = self.evaluate(epoch, logs or {})
         seconds = time.monotonic() - self._began
         self.state["epoch"] = epoch + 1
         self.state["seconds"] += seconds

@@ -129,7 +129,7 @@ class ValidationKeeper(PhaseKeeper):
         """Keep the confusion counts of the validation part."""
         self.counts = keras.ops.convert_to_numpy(self._accuracy().counts).astype(int)
 
-    def judge(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def evaluate(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Keep the epoch if it is the best, and lower the rate where several were not."""
         self.check_loss(logs["val_loss"], epoch, " or the precision's range")
         better = logs["val_loss"] < self.best.loss

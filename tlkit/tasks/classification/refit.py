@@ -111,8 +111,8 @@ class _Refitter(PhaseKeeper):
         if self.rates and epoch:
             self.model.optimizer.learning_rate.assign(self.rates[epoch - 1])
 
-    def judge(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """There is nothing to evaluate by."""
+    def evaluate(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """There is nothing to evaluate it on."""
         measured = {f"training_{name}": float(logs[name]) for name in ("loss", "accuracy")}
         return measured, {"best": False}
 

@@ -225,7 +225,7 @@ class _DetectorKeeper(PhaseKeeper):
         """The averaged weights too."""
         return [*super().variables, *self.model.average.variables]
 
-    def evaluator(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def evaluate(self, epoch: int, logs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Score the averaged weights where it is due, and write them down if they are the best."""
         measured = {f"training_{name}": float(value) for name, value in logs.items()}
         if (epoch + 1) % self.fitting.judge_every and epoch + 1 < self.phase.epochs:
