@@ -8,13 +8,11 @@ import shutil
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from tests.tasks.detection.detecting import NAMES, SIZE, average_precision_50, drawn_boxes, tiny_pyramid
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.splits import split_boxes
 from tlkit.engine.training.checkpoints import load_variables
-from tlkit.engine.training.ema import Average
 from tlkit.engine.training.fit import Watchers
 from tlkit.engine.training.settings import Phase
 from tlkit.errors import DataFault, RunFailed
@@ -200,23 +198,6 @@ def test_parts_without_boxes_are_refused(tmp_path):
     )
     with pytest.raises(DataFault, match="validation part of .* has 4 images and no box"):
         fit(small_retinanet(), split_boxes(boxes), tmp_path / "run")
-
-
-def test_the_average_is_the_one_of_a_plain_loop():
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1), keras.layers.BatchNormalization()])
-    average = Average(model, 0.9)
-    kept = values(model.weights)
-    for step in range(1, 200):
-        for weight in model.weights:
-            weight.assign(np.full(weight.shape, step, np.float32))
-        share = min(0.9, (1 + step) / (10 + step))
-        kept = [share * k + (1 - share) * step for k in kept]
-        average.follow(tf.constant(step))
-    for variable, expected in zip(average.variables, kept, strict=True):
-        assert variable.numpy() == pytest.approx(expected, rel=1e-4)
-    with average.in_place():
-        assert values(model.weights)[0] == pytest.approx(kept[0], rel=1e-4)
-    assert (values(model.weights)[0] == 199).all()
 
 
 def test_detections_lie_in_the_pixels_of_each_file(tmp_path):

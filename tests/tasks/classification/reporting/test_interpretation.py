@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tlkit.tasks.classification.reporting.interpretation import percent, verdict
+from tlkit.engine.reporting.html import percent
+from tlkit.tasks.classification.reporting.interpretation import verdict
 
 
 def measured(accuracy=0.9, interval=(0.88, 0.92), n=400, groups=200, ece=0.01, **supports):
