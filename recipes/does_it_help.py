@@ -19,8 +19,8 @@ import click
 import tlkit
 from tlkit.cli.options import classification as choices
 from tlkit.cli.options import synthesis as study_choices
-from tlkit.tasks.studies import few_shot_workflow as benefit
-from tlkit.tasks.studies.few_shot_data import Evidence
+from tlkit.tasks.studies import few_shot_workflow as few_shot
+from tlkit.tasks.studies.study import answer, evaluate
 
 
 @tlkit.recipe(split=True)
@@ -30,14 +30,14 @@ from tlkit.tasks.studies.few_shot_data import Evidence
 def does_it_help(run, source, question, backbone, weights, image_size):
     # Ingredients
     split = tlkit.load_data(run, source)
-    run.stop_if_dry(benefit.plan(split, question))
+    run.stop_if_dry(few_shot.plan(split, question))
 
     # Preparation
     featurizer = tlkit.build_extractor(run, backbone, weights, image_size)
 
     # Cooking
-    evidence = Evidence(run, split, question, featurizer)
-    cells = benefit.answer(run, evidence)
+    study = few_shot.FewShotStudy(run, split, question, featurizer)
+    cells = answer(run, study)
 
     # Tasting
-    benefit.evaluate(run, evidence, cells)
+    evaluate(run, study, cells)

@@ -22,8 +22,9 @@ TABLE = """
     tlkit.cli.anatomy_chapters.prepare_subject       tlkit.tasks.inspection.workflow.build_subject
     tlkit.cli.anatomy_chapters.write_page            tlkit.tasks.inspection.workflow.write_report
     tlkit.cli.benefit_chapters                       tlkit.tasks.studies.few_shot_workflow
-    tlkit.cli.benefit_chapters.Evidence              tlkit.tasks.studies.few_shot_data.Evidence
-    tlkit.cli.benefit_chapters.write_verdict         tlkit.tasks.studies.few_shot_workflow.evaluate
+    tlkit.cli.benefit_chapters.Evidence              tlkit.tasks.studies.few_shot_workflow.FewShotStudy
+    tlkit.cli.benefit_chapters.answer                tlkit.tasks.studies.study.answer
+    tlkit.cli.benefit_chapters.write_verdict         tlkit.tasks.studies.study.evaluate
     tlkit.cli.choices                                tlkit.cli.options.classification
     tlkit.cli.composite_chapters                     tlkit.tasks.compositing.crops_workflow
     tlkit.cli.composite_chapters.write_page          tlkit.tasks.compositing.crops_workflow.write_report

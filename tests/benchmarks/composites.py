@@ -47,9 +47,13 @@ def measure(
 def took(threats: dict[str, list[np.ndarray]], backgrounds: list[np.ndarray], count: int) -> float:
     """Seconds for `count` composites, drawn from a generator and let go."""
     from tlkit.tasks.compositing.composites import composite_threats
+    from tlkit.tasks.compositing.settings import CompositeSettings
 
     def run() -> None:
-        laid = sum(len(one.labels) for one in composite_threats(threats, backgrounds, count=count))
+        laid = sum(
+            len(one.labels)
+            for one in composite_threats(threats, backgrounds, CompositeSettings(empty=0.0), count=count)
+        )
         if laid < count / 2:
             raise RuntimeError(f"{laid} threats in {count} composites: most found no place")
 

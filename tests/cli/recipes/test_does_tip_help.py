@@ -19,11 +19,10 @@ from tlkit.core.console import Console
 from tlkit.core.run import Run
 from tlkit.core.run_folder import RunFolder
 from tlkit.data.boxes.dataset import read_boxes
-from tlkit.tasks.compositing.bag_writer import Superimposing
+from tlkit.tasks.compositing.settings import CompositeSettings
 from tlkit.tasks.studies import composites_workflow as tip_chapters
 from tlkit.tasks.studies import gains as benefit
-from tlkit.tasks.studies.composites_arms import TipQuestion
-from tlkit.tasks.studies.composites_data import TipEvidence
+from tlkit.tasks.studies.composites_data import TipEvidence, TipQuestion
 
 # Bags of two images each: those with a number in SHOWN show a threat on both. Parts by the bag's number.
 BAGS, SHOWN = 20, {0, 1, 2, 3, 4, 5, 12, 13, 16, 17}
@@ -105,9 +104,15 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 def evidence(bags, crops, runs, tmp_path):
     folder = RunFolder.start(tmp_path / "own", "tip")
     run = Run("does-tip-help", folder, {"runs": str(runs)}, Console())
-    how = Superimposing(sides=(0.15, 0.3))
+    how = CompositeSettings(sides=(0.15, 0.3))
     question = TipQuestion(
-        str(crops), ("gan",), (2, 3, 6, 90), ("tip", "fakes+tip"), repeats=2, composites=9, how=how
+        threats=str(crops),
+        fakes=("gan",),
+        numbers=(2, 3, 6, 90),
+        arms=("tip", "fakes+tip"),
+        repeats=2,
+        composites=9,
+        how=how,
     )
     return tip_chapters.load_data(run, str(bags), question)
 
@@ -189,10 +194,10 @@ def test_threats_are_laid_into_any_image_in_the_arm_live_alone(evidence):
     assert live.change("tip", 64) is None
     assert live.change("nothing", 64) is None
     change = live.change("live", 64)
-    assert change.share == 0.3
+    assert change.settings.share == 0.3
     assert change.places == {"GUN": 0, "knife": 1}  # Gun and Knife of the bags; not the fakes
-    assert [len(some) for some in change.wish.held.values()] == [4, 4]
-    assert change.wish.ranges["GUN"] == (0.15, 0.3)
+    assert [len(some) for some in change.crops.values()] == [4, 4]
+    assert change.settings.sides_of("GUN") == (0.15, 0.3)
     plain, alive = (live.of_training(arm, 3, 1).split.sha256 for arm in ("nothing", "live"))
     assert plain == alive  # the same images, and no composites
 
@@ -298,12 +303,12 @@ ASKED = ("--numbers", "0,2", "--arms", "tip", "--repeats", 2, "--composites", 4)
 def test_what_an_earlier_attempt_answered_is_read(bags, crops, runs, tmp_path, monkeypatch, fewer):
     asked = []
 
-    def found(_run, evidence, _training, arm, number, repeat):
+    def found(study, number, arm, repeat):
         """As if a detector had found every object in the arm, and none without."""
         asked.append((number, arm, repeat))
         if len(asked) == 4:
             raise KeyboardInterrupt
-        test = evidence.split.take("test")
+        test = study.test
         rows = [
             [i, *box, 0.9, label]
             for i in range(len(test))
@@ -311,7 +316,7 @@ def test_what_an_earlier_attempt_answered_is_read(bags, crops, runs, tmp_path, m
         ]
         return np.array(rows if arm == "tip" else rows[:0], float).reshape(-1, 7)
 
-    monkeypatch.setattr(tip_chapters, "_found", found)
+    monkeypatch.setattr(tip_chapters.TipStudy, "trained", found)
     own = ("--threats", crops, *ASKED, "--runs", tmp_path)
     CliRunner().invoke(main, ["run", "does-tip-help", *map(str, (bags, *own))])
     resumed = CliRunner().invoke(main, ["resume", "does-tip-help-bags", "--runs", str(tmp_path), "--json"])
@@ -335,7 +340,7 @@ def test_what_an_earlier_attempt_answered_is_read(bags, crops, runs, tmp_path, m
 
 
 def test_that_nothing_was_found_at_all_is_said(bags, crops, tmp_path, monkeypatch, fewer):
-    monkeypatch.setattr(tip_chapters, "_found", lambda *_: np.zeros((0, 7)))
+    monkeypatch.setattr(tip_chapters.TipStudy, "trained", lambda *_: np.zeros((0, 7)))
     done = run_recipe("does-tip-help", bags, "--threats", crops, "--runs", tmp_path, "--numbers", "2,4")
     for number in (2, 4):
         assert f"With {number} real images no arm finds anything" in " ".join(done["verdict"])

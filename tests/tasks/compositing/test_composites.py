@@ -15,8 +15,8 @@ from tlkit.data.xray.transmittance import (
     background_level,
     box_of,
     cut_threat,
+    lay,
     occlusion,
-    place,
     pose,
     transmittance,
 )
@@ -24,6 +24,7 @@ from tlkit.errors import UsageFault
 from tlkit.tasks.compositing import clutter
 from tlkit.tasks.compositing.clutter import composite_crops
 from tlkit.tasks.compositing.composites import composite_threats
+from tlkit.tasks.compositing.settings import CLUTTER, ClutterSettings, CompositeSettings
 
 
 def star(size=90, i0=0.9, inside=0.05, noise=0.0, slope=0.0):
@@ -43,6 +44,11 @@ def bag(height=80, width=120, i0=0.8, seed=0):
     through = 0.4 + 0.3 * ndimage.gaussian_filter(generator.random((height, width)), 6)
     image[8:-8, 8:-8] *= through[8:-8, 8:-8]
     return image.astype(np.float32)
+
+
+def place(threat, background, position=None, i0=None, **posed):
+    """A threat posed and pasted into a background."""
+    return lay(pose(threat, **posed), background, position, i0)
 
 
 # ---- transmittance ----
@@ -224,7 +230,7 @@ def threats():
 
 def test_composites_of_bags_are_products_with_exact_boxes():
     bags = [bag(200, 260, seed=s) for s in range(3)]
-    found = list(composite_threats(threats(), bags, count=20, per_bag=(1, 3), seed=4))
+    found = list(paste(threats(), bags, count=20, per_bag=(1, 3), seed=4))
     assert len(found) == 20
     assert {label for one in found for label in one.labels} == {"blade", "gun"}
     assert {one.bag for one in found} == {0, 1, 2}
@@ -238,34 +244,40 @@ def test_composites_of_bags_are_products_with_exact_boxes():
             assert changed[top, left:right].any()
             assert changed[bottom - 1, left:right].any()
         assert not (changed & ~union).any()
-        assert len(one.boxes) == len(one.labels) == len(one.occlusions) == len(one.threats)
-        assert ((one.occlusions >= 0) & (one.occlusions <= 1)).all()
+        assert len(one.boxes) == len(one.labels) == len(one.threats)
+        assert all(0 <= threat.occlusion <= 1 for threat in one.threats)
         assert all(t.crop < len(threats()[t.label]) for t in one.threats)
+
+
+def paste(threats, bags, *, count, seed=0, objects=None, **settings):
+    """Composites of which none is left empty, where nothing else is said."""
+    settings = CompositeSettings(**{"empty": 0.0, **settings})
+    return composite_threats(threats, bags, settings, count=count, seed=seed, objects=objects)
 
 
 def test_a_composite_depends_on_seed_and_number_only():
     bags = [bag(200, 260)]
-    few = list(composite_threats(threats(), bags, count=3, seed=1))
-    many = list(composite_threats(threats(), bags, count=5, seed=1))
+    few = list(paste(threats(), bags, count=3, seed=1))
+    many = list(paste(threats(), bags, count=5, seed=1))
     for one, other in zip(few, many[:3], strict=True):
         np.testing.assert_array_equal(one.image, other.image)
         assert one.threats == other.threats
-    others = list(composite_threats(threats(), bags, count=3, seed=2))
+    others = list(paste(threats(), bags, count=3, seed=2))
     assert any(a.threats != b.threats for a, b in zip(few, others, strict=True))
 
 
 def test_no_threat_is_laid_where_nobody_could_see_it():
     dark = np.full((200, 260), 0.9, np.float32)
     dark[10:-10, 10:-10] = 0.02
-    assert all(not one.labels for one in composite_threats(threats(), [dark], count=4))
-    empty = next(iter(composite_threats(threats(), [bag(200, 260)], count=1, per_bag=(0, 0))))
+    assert all(not one.labels for one in paste(threats(), [dark], count=4))
+    empty = next(iter(paste(threats(), [bag(200, 260)], count=1, per_bag=(0, 0))))
     assert empty.boxes.shape == (0, 4)
     np.testing.assert_array_equal(empty.image, bag(200, 260))
 
 
 def test_every_bag_is_taken_equally_often_and_some_stay_empty():
     bags = [bag(200, 260, seed=s) for s in range(5)]
-    found = list(composite_threats(threats(), bags, count=40, empty=0.5, seed=2))
+    found = list(paste(threats(), bags, count=40, empty=0.5, seed=2))
     assert [sum(one.bag == number for one in found) for number in range(5)] == [8] * 5
     assert 10 <= sum(not one.labels for one in found) <= 30
     for one in found:
@@ -276,8 +288,8 @@ def test_every_bag_is_taken_equally_often_and_some_stay_empty():
 
 def test_what_lies_in_a_bag_already_goes_on_showing():
     there = np.array([[60, 40, 220, 170]], np.float32)  # most of the bag
-    apart = list(composite_threats(threats(), [bag(200, 260)], count=30, seed=3, objects=[there]))
-    anywhere = list(composite_threats(threats(), [bag(200, 260)], count=30, seed=3))
+    apart = list(paste(threats(), [bag(200, 260)], count=30, seed=3, objects=[there]))
+    anywhere = list(paste(threats(), [bag(200, 260)], count=30, seed=3))
 
     def covered(found):
         window = [one.through[40:170, 60:220] < 1 - SEEN for one in found]
@@ -305,7 +317,7 @@ def test_what_lies_in_a_bag_already_goes_on_showing():
 def test_wishes_for_bags_that_cannot_be_are_refused(changes, words):
     wish = {"threats": threats(), "bags": [bag()], "count": 1, **changes}
     with pytest.raises(UsageFault, match=words):
-        composite_threats(wish.pop("threats"), wish.pop("bags"), **wish)
+        paste(wish.pop("threats"), wish.pop("bags"), **wish)
 
 
 # ---- crops ----
@@ -315,47 +327,43 @@ def test_wishes_for_bags_that_cannot_be_are_refused(changes, words):
 def crops():
     clean = {"blade": [star(60, inside=0.6)[0]], "shuriken": [star(100)[0]]}
     others = [bag(50, 70, seed=s) for s in range(3)]
-    return {
-        kind: composite_crops(clean, others, copies=3, negatives=2, size=64, seed=5, clutter=kind)
-        for kind in clutter.KINDS
-    }
+    return {kind: composite_crops(clean, others, ClutterSettings(3, 2, 64, kind), seed=5) for kind in CLUTTER}
 
 
-@pytest.mark.parametrize("kind", clutter.KINDS)
+@pytest.mark.parametrize("kind", CLUTTER)
 def test_crops_are_counted_labelled_and_traceable(crops, kind):
-    images, labels, recipes = crops[kind]
-    assert labels == ["blade"] * 3 + ["shuriken"] * 3 + ["other"] * 6
-    for image, label, recipe in zip(images, labels, recipes, strict=True):
-        assert image.dtype == np.float32
-        assert max(image.shape) == 64
-        assert 0 <= image.min() < image.max() <= 1
-        assert recipe.threat == (None if label == "other" else (label, 0))
-        assert all(0 <= number < 3 for number in recipe.others)
-        assert recipe.others or recipe.simulated
-        assert bool(recipe.others) or kind != "others"
-        assert recipe.simulated or kind != "simulated"
+    assert [one.label for one in crops[kind]] == ["blade"] * 3 + ["shuriken"] * 3 + ["other"] * 6
+    for one in crops[kind]:
+        assert one.image.dtype == np.float32
+        assert max(one.image.shape) == 64
+        assert 0 <= one.image.min() < one.image.max() <= 1
+        assert one.threat[:2] == ("" if one.label == "other" else one.label, 0)
+        assert all(0 <= number < 3 for number in one.others)
+        assert one.others or one.simulated
+        assert bool(one.others) or kind != "others"
+        assert one.simulated or kind != "simulated"
 
 
 def test_more_copies_only_add_images(crops):
     clean = {"blade": [star(60, inside=0.6)[0]], "shuriken": [star(100)[0]]}
     others = [bag(50, 70, seed=s) for s in range(3)]
-    images, labels, _ = composite_crops(clean, others, copies=1, negatives=0, size=64, seed=5)
-    assert labels == ["blade", "shuriken"]
-    np.testing.assert_array_equal(images[0], crops["both"][0][0])
-    np.testing.assert_array_equal(images[1], crops["both"][0][3])
+    blade, shuriken = composite_crops(clean, others, ClutterSettings(1, 0, 64), seed=5)
+    assert (blade.label, shuriken.label) == ("blade", "shuriken")
+    np.testing.assert_array_equal(blade.image, crops["both"][0].image)
+    np.testing.assert_array_equal(shuriken.image, crops["both"][3].image)
 
 
 def test_clutter_needs_no_other_crops_and_empty_crops_give_nothing():
     clean = {"gun": [star(80)[0], np.full((40, 40), 0.7, np.float32)]}
-    _, labels, recipes = composite_crops(clean, [], copies=6, negatives=0.5, size=48)
-    assert labels == ["gun"] * 6 + ["other"] * 3
-    assert all(recipe.simulated and not recipe.others for recipe in recipes)
-    assert {recipe.threat for recipe in recipes} == {("gun", 0), None}
+    made = composite_crops(clean, [], ClutterSettings(6, 0.5, 48))
+    assert [one.label for one in made] == ["gun"] * 6 + ["other"] * 3
+    assert all(one.simulated and not one.others for one in made)
+    assert {one.threat[:2] for one in made} == {("gun", 0), ("", 0)}
 
 
 def test_a_threat_in_clutter_stays_visible(crops):
-    for recipe in crops["both"][2]:
-        assert recipe.occlusion <= 1 - clutter.LEAST_SEEN + 1e-6
+    for one in crops["both"]:
+        assert one.threat.occlusion <= 1 - clutter.LEAST_SEEN + 1e-6
 
 
 @pytest.mark.parametrize(
@@ -370,7 +378,7 @@ def test_a_threat_in_clutter_stays_visible(crops):
 def test_crops_that_cannot_be_made_are_refused(changes, words):
     wish = {"others": [bag()], **changes}
     with pytest.raises(UsageFault, match=words):
-        composite_crops({"gun": [star()[0]]}, wish.pop("others"), **wish)
+        composite_crops({"gun": [star()[0]]}, wish.pop("others"), ClutterSettings(**wish))
 
 
 @pytest.mark.real

@@ -11,8 +11,9 @@ from tests.data.boxes.test_batches import make_boxes
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.batches import network_boxes, network_frames, training_box_batches
 from tlkit.data.images.batches import Order
-from tlkit.tasks.compositing.composites import hold, wish_for
+from tlkit.tasks.compositing.composites import hold
 from tlkit.tasks.compositing.online import ThreatProjection
+from tlkit.tasks.compositing.settings import CompositeSettings
 
 SIZE = 96
 NAMES = ("bar", "Star")
@@ -32,8 +33,8 @@ def projection(share=1.0, **options) -> ThreatProjection:
     """Of one star and one bar, one or two in an image."""
     colours = options.pop("colours", None)
     threats = {"bar": [hold(crop("bar"))], "star": [hold(crop("star"))]}
-    wish = wish_for(threats, sides={"bar": (0.2, 0.4), "star": (0.15, 0.3)}, **options)
-    return ThreatProjection(wish, NAMES, share, i0=1.0, colours=colours)
+    settings = CompositeSettings(sides=(0.15, 0.4), empty=0.0, share=share, i0=1.0, **options)
+    return ThreatProjection(threats, settings, NAMES, colours)
 
 
 def batch(count=6, seed=0, *, colour=False):

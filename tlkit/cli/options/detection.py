@@ -11,7 +11,7 @@ from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.groups import REQUIRED, Decorator, Numbers, Words, grouped
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
-from tlkit.tasks.compositing.online_workflow import SHARE, Projecting
+from tlkit.tasks.compositing.settings import SHARE, CompositeSettings
 
 Choice = click.Choice
 
@@ -143,10 +143,16 @@ def augmentation(**defaults: Any) -> Decorator:
 
 
 def projecting() -> Decorator:
-    """--paste, --paste-only, --paste-share and the poses of threats as `projecting`, a `Projecting`."""
+    """--paste, --paste-only, --paste-share and the poses of threats as `projecting`, `CompositeSettings`."""
 
     def make(tip: str | None, tip_only: str | None, tip_share: float, **poses: Any) -> Any:
-        return Projecting(tip, tip_only, tip_share, _superimposing(**poses))
+        settings = _composite_settings(source=tip, only=tip_only, share=tip_share, **poses)
+        if tip is None and settings != CompositeSettings():
+            raise UsageFault(
+                "Options of threats pasted in do nothing without --paste.",
+                "Name clean crops with --paste, or leave them out.",
+            )
+        return settings
 
     rows = [
         (
@@ -233,7 +239,7 @@ def windows() -> Decorator:
 
 
 def superimposing() -> Decorator:
-    """--class, --part, --copies, --empty and their like as `how`, a `Superimposing`."""
+    """--class, --part, --copies, --empty and their like as `how`, `CompositeSettings`."""
     share = click.FloatRange(0, 1)
     file = click.Path(path_type=Path)
     rows = [
@@ -248,7 +254,7 @@ def superimposing() -> Decorator:
         ("empty", share, 0.3, "SHARE", "Composites into which nothing is pasted."),
         *_poses(),
     ]
-    return grouped("how", _superimposing, "Composites", rows, {}, {"class": "classes"})
+    return grouped("how", _composite_settings, "Composites", rows, {}, {"class": "classes"})
 
 
 def tip() -> Decorator:
@@ -257,9 +263,9 @@ def tip() -> Decorator:
     keys = [stored_key(name) for name, *_ in poses]
 
     def make(**values: Any) -> Any:
-        from tlkit.tasks.studies.composites_arms import TipQuestion
+        from tlkit.tasks.studies.composites_data import TipQuestion
 
-        return TipQuestion(how=_superimposing(**{key: values.pop(key) for key in keys}), **values)
+        return TipQuestion(how=_composite_settings(**{key: values.pop(key) for key in keys}), **values)
 
     known = ("nothing", "tip", "fakes+tip", "live")
     rows = [
@@ -282,7 +288,7 @@ def tip() -> Decorator:
     return grouped("question", make, "Question", rows, {})
 
 
-def _superimposing(
+def _composite_settings(
     least_threats: int,
     most_threats: int,
     least_side: float | None,
@@ -290,10 +296,8 @@ def _superimposing(
     least_thickness: float,
     largest_thickness: float,
     **values: Any,
-) -> Any:
-    from tlkit.tasks.compositing.bag_writer import Superimposing
-
-    return Superimposing(
+) -> CompositeSettings:
+    return CompositeSettings(
         per_bag=_span("threats", least_threats, most_threats),
         sides=_sides(least_side, largest_side),
         thickness=_span("thickness", least_thickness, largest_thickness),

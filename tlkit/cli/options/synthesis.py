@@ -132,12 +132,12 @@ def sampling() -> Decorator:
 
 
 def question(**defaults: Any) -> Decorator:
-    """--class, --numbers, --arms, --repeats and their like as `question`, a `Question`."""
+    """--class, --numbers, --arms, --repeats and their like as `question`, a `FewShotQuestion`."""
 
     def make(sought: str, size: str, **values: Any) -> Any:
-        from tlkit.tasks.studies.few_shot_data import Question
+        from tlkit.tasks.studies.few_shot_data import FewShotQuestion
 
-        return Question(name=sought, size=int(size), **values)
+        return FewShotQuestion(name=sought, size=int(size), **values)
 
     gans = ("dcgan", "stylegan")
     arms = ("nothing", "flips", *gans, "composites", *(f"{gan}+composites" for gan in gans))
@@ -155,12 +155,8 @@ def question(**defaults: Any) -> Decorator:
 
 
 def clutter() -> Decorator:
-    """--copies, --negatives, --size, --clutter, --negative as `how`, a `Clutter`."""
-
-    def make(**values: Any) -> Any:
-        from tlkit.tasks.compositing.crops_workflow import Clutter
-
-        return Clutter(**values)
+    """--copies, --negatives, --size, --clutter, --negative as `how`, `ClutterSettings`."""
+    from tlkit.tasks.compositing.settings import ClutterSettings
 
     rows = [
         ("copies", click.IntRange(0), 4, "N", "Composites of each clean threat."),
@@ -176,4 +172,4 @@ def clutter() -> Decorator:
         ("negative", str, "other", "CLASS", "Class of the harmless things."),
         ("validation", bool, False, None, "Composites of validation too, to choose by."),
     ]
-    return grouped("how", make, "Composites", rows, {})
+    return grouped("how", ClutterSettings, "Composites", rows, {})

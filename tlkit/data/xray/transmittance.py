@@ -236,44 +236,24 @@ def _blocks(values: np.ndarray, side: int) -> np.ndarray:
     return padded.reshape(padded.shape[0] // side, side, -1, side).mean((1, 3))
 
 
-def place(
-    threat: Threat,
-    background: np.ndarray,
-    *,
-    turn: float = 0.0,
-    scale: float = 1.0,
-    thickness: float = 1.0,
-    position: tuple[float, float] | None = None,
-    flip: bool = False,
-    i0: float | None = None,
-) -> Composite:
-    """Lay a threat into a background: background x transmittance of the threat.
-
-    Args:
-        threat: From `cut_threat`.
-        background: float `[h, w]` in [0, 1].
-        turn: Degrees, counter-clockwise.
-        scale: Factor on the threat's sides.
-        thickness: k of T**k.
-        position: Where its middle comes to lie, x and y in pixels; None is the background's middle. What
-            reaches beyond the border is cut off.
-        flip: Mirror it left to right first.
-        i0: Free beam of the background, for the occlusion; None estimates it.
-
-    Returns:
-        The image with the threat's box, mask and occlusion.
-    """
-    posed = pose(threat, turn=turn, scale=scale, thickness=thickness, flip=flip)
-    return lay(posed, background, position, i0)
-
-
 def lay(
     through: np.ndarray,
     background: np.ndarray,
     position: tuple[float, float] | None = None,
     i0: float | None = None,
 ) -> Composite:
-    """Lay a posed threat (`pose`) into a background; arguments as in `place`."""
+    """Lay a posed threat into a background: background x transmittance of the threat.
+
+    Args:
+        through: From `pose`.
+        background: float `[h, w]` in [0, 1].
+        position: Where its middle comes to lie, x and y in pixels; None is the background's middle. What
+            reaches beyond the border is cut off.
+        i0: Free beam of the background, for the occlusion; None estimates it.
+
+    Returns:
+        The image with the threat's box, mask and occlusion.
+    """
     style = np.ones(background.shape, np.float32)
     x, y = position or (background.shape[1] / 2, background.shape[0] / 2)
     high, wide = through.shape[:2]

@@ -4,100 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from tlkit.core.csv_writer import CsvWriter
+import numpy as np
+
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import Run, check_room
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.formats.writers import annotate
+from tlkit.data.boxes.lazy_images import Backgrounds, with_names
+from tlkit.data.boxes.splits import BoxSplit
+from tlkit.data.boxes.synthetic import COMPOSITES
+from tlkit.data.images.decoding.depth import write_image
 from tlkit.data.images.sources import PARTS, TRAINING
+from tlkit.tasks.compositing.colour import laid_into, palette
+from tlkit.tasks.compositing.composites import POSE, Superimposed, composite_threats
+from tlkit.tasks.compositing.settings import CompositeSettings
+from tlkit.tasks.compositing.threats import Threats
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tlkit.data.boxes.dataset import Boxes
-    from tlkit.data.boxes.lazy_images import Backgrounds
-    from tlkit.data.boxes.splits import BoxSplit
-    from tlkit.data.images.splits import Split
-    from tlkit.tasks.compositing.composites import Held, Superimposed
-
-COLUMNS = ("file", "part", "bag", "i0", "threat", "class", "left", "top", "right", "bottom", "turn", "scale",
-           "thickness", "flip", "occlusion")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Superimposing:
-    """How composites are made: see `composites.composite_threats`.
-
-    Attributes:
-        classes: Of the threats; none: all but `negative`.
-        negative: Class of harmless things, which is never pasted into a bag.
-        part: "training", "validation", "test" or "all": whose threats and bags are used.
-        copies: Composites of each bag.
-        count: Composites in all, instead.
-        empty: Share of them that are left as they are.
-        per_bag: Least and most threats in one.
-        sides: Least and largest longer side, as a share of the bag's; None: as usual for each class.
-        thickness: Least and most k of T**k.
-        i0: Grey level of the free beam in bags, 0..1; None estimates it in each.
-        tint: "bags": in coloured bags threats take the colours of its metal; "none": they are grey.
-        only_empty_bags: Leave bags out that have boxes.
-        bag_group: As --group, for the bags.
-        bag_split: As --split, for the bags.
-    """
-
-    classes: tuple[str, ...] = ()
-    negative: str = "other"
-    part: str = TRAINING
-    copies: int = 1
-    count: int | None = None
-    empty: float = 0.3
-    per_bag: tuple[int, int] = (1, 2)
-    sides: tuple[float, float] | None = None
-    thickness: tuple[float, float] = (0.8, 1.25)
-    i0: float | None = None
-    tint: str = "bags"
-    only_empty_bags: bool = False
-    bag_group: str | None = None
-    bag_split: Path | None = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """The parts that are made."""
-        return PARTS if self.part == "all" else (self.part,)
-
-    @property
-    def poses(self) -> dict[str, Any]:
-        """What threats look like in a composite, for the card of a run that makes no composites of its own."""
-        return {name: getattr(self, name) for name in ("per_bag", "sides", "thickness", "i0", "tint")}
-
-
-class Crop(NamedTuple):
-    """A threat: number in its split, and itself cut out."""
-
-    number: int
-    held: Held
-
-
-@dataclass
-class Threats:
-    """Threats of each part by class, and the split that they are of.
-
-    Attributes:
-        split: Of the crops.
-        crops: Part -> class -> crops.
-        learned: Rows of `trained_on.csv` of the run that made the crops, where one did.
-    """
-
-    split: Split
-    crops: dict[str, dict[str, list[Crop]]] = field(default_factory=dict)
-    learned: list[dict[str, str]] = field(default_factory=list)
-
-    @property
-    def classes(self) -> list[str]:
-        """The classes that have a crop, in their order."""
-        images = self.split.images
-        return [images.class_names[k] for k in sorted(set(images.labels.tolist()))]
+COLUMNS = ("file", "part", "bag", "i0", "threat", "class", "left", "top", "right", "bottom", *POSE)
 
 
 class Maker:
@@ -107,7 +34,7 @@ class Maker:
         run: Who wants them.
         threats: What is pasted in.
         bags: What it is pasted into.
-        how: See `Superimposing`.
+        how: How they are made.
         home: The folder that `composites/` and the tables come into; None: the run's.
         seed: Of the composites; None: the run's.
     """
@@ -117,13 +44,10 @@ class Maker:
         run: Run,
         threats: Threats,
         bags: BoxSplit,
-        how: Superimposing,
+        how: CompositeSettings,
         home: Path | None = None,
         seed: int | None = None,
     ) -> None:
-        from tlkit.data.boxes.lazy_images import with_names
-        from tlkit.data.boxes.synthetic import COMPOSITES
-
         self.run, self.threats, self.split, self.how = run, threats, bags, how
         wanted = list(next(iter(threats.crops.values())))
         self.boxes, self.spelling = with_names(bags.boxes, wanted)
@@ -139,10 +63,6 @@ class Maker:
 
     def make(self, part: str) -> None:
         """Compose and write the images of a part."""
-        from tlkit.data.boxes.lazy_images import Backgrounds
-        from tlkit.tasks.compositing.colour import palette
-        from tlkit.tasks.compositing.composites import composite_threats
-
         indices, number = self._bags(part), self._numbers()[part]
         backgrounds = Backgrounds(self.boxes.take(indices))
         check_room(
@@ -151,17 +71,12 @@ class Maker:
         colours = palette(backgrounds) if self.how.tint == "bags" else None
         if colours is not None:
             self.colours[part] = [round(float(value), 3) for value in colours]
-        crops = self.threats.crops[part]
         stream = composite_threats(
-            {name: [crop.held for crop in some] for name, some in crops.items()},
+            self.threats.crops[part],
             backgrounds,
+            self.how,
             count=number,
-            per_bag=self.how.per_bag,
-            empty=self.how.empty,
             seed=self.seed + PARTS.index(part),
-            sides=None if self.how.sides is None else dict.fromkeys(crops, self.how.sides),
-            thickness=self.how.thickness,
-            i0=self.how.i0,
             objects=backgrounds.boxes.xyxy,
         )
         with self.run.progress(f"composites for {part}", number) as step:
@@ -186,15 +101,11 @@ class Maker:
         self, one: Superimposed, part: str, bag: int, backgrounds: Backgrounds, colours: np.ndarray | None
     ) -> None:
         """Write one image and note what it is made of."""
-        from tlkit.data.images.decoding.depth import write_image
-        from tlkit.tasks.compositing.colour import laid_into
-
         path = f"images/{len(self.entries) + 1:05}.png"
         image = laid_into(backgrounds.levels(one.bag), one.through, colours)
         write_image(self.folder / path, image, backgrounds.bits(one.bag))
         self.entries.append(
-            {"path": path, "part": part, "bag": bag, "boxes": one.boxes, "labels": one.labels}
-            | {"occlusions": one.occlusions}
+            {"path": path, "part": part, "bag": bag, "boxes": one.boxes, "threats": one.threats}
         )
         self.levels.append(one.i0)
         self.used["bag", bag] = part
@@ -205,36 +116,31 @@ class Maker:
         start = (path, part, self.boxes.paths[bag], f"{one.i0:.4g}")
         if not one.threats:
             yield (*start, *[""] * (len(COLUMNS) - len(start)))
-        for pose, box, hidden in zip(
-            one.threats, one.boxes.astype(int).tolist(), one.occlusions, strict=True
-        ):
+        for pose, box in zip(one.threats, one.boxes.astype(int).tolist(), strict=True):
             number = self.threats.crops[part][pose.label][pose.crop].number
             self.used["threat", number] = part
-            figures = (f"{value:.4g}" for value in (pose.turn, pose.scale, pose.thickness))
             name = self.threats.split.images.paths[number]
             label = self.spelling[pose.label]
-            yield (*start, name, label, *box, *figures, int(pose.flip), f"{hidden:.4g}")
+            yield (*start, name, label, *box, *pose.figures, int(pose.flip), f"{pose.occlusion:.4g}")
 
     def finish(self) -> Path:
         """Write the tables; returns the folder of the composites."""
-        from tlkit.data.boxes.formats.writers import annotate
-
         annotate(self._described(), self.folder, "csv")
-        _table(self.home / "composites.csv", COLUMNS, self.rows)
+        write_csv(self.home / "composites.csv", [COLUMNS, *self.rows])
         self._write_trained_on()
         return self.folder
 
     def _described(self) -> Boxes:
         """The composites: what each bag had, then its threats."""
-        import numpy as np
-
         bags = self.boxes.take([entry["bag"] for entry in self.entries])
         new = [entry["boxes"] for entry in self.entries]
         names = self.boxes.class_names
-        labels = [[names.index(self.spelling[name]) for name in entry["labels"]] for entry in self.entries]
+        labels = [
+            [names.index(self.spelling[pose.label]) for pose in entry["threats"]] for entry in self.entries
+        ]
         known = bags.box_columns.get("occlusion", tuple(("",) * len(some) for some in bags.xyxy))
         hidden = tuple(
-            (*own, *(f"{value:.4f}" for value in entry["occlusions"]))
+            (*own, *(f"{pose.occlusion:.4f}" for pose in entry["threats"]))
             for own, entry in zip(known, self.entries, strict=True)
         )
         groups = (self._group(entry["bag"]) for entry in self.entries)
@@ -272,14 +178,14 @@ class Maker:
             label = split.images.class_names[split.images.labels[i]]
             rows.append((split.images.paths[i], split.sha256[i], label, split.groups[i], part, kind))
         header = ("path", "sha256", "label", "group", "part", "kind")
-        _table(self.home / "trained_on.csv", header, rows)
+        write_csv(self.home / "trained_on.csv", [header, *rows])
 
     def facts(self) -> dict[str, Any]:
         """For the card: parts, threats laid, crops and bags used, I0, colours."""
         kinds = Counter(kind for kind, _ in self.used)
         return {
             "parts": dict(Counter(entry["part"] for entry in self.entries)),
-            "laid": sum(len(entry["labels"]) for entry in self.entries),
+            "laid": sum(len(entry["threats"]) for entry in self.entries),
             "crops_used": kinds["threat"],
             "bags_used": kinds["bag"],
             "i0": [min(self.levels), max(self.levels)],
@@ -289,15 +195,6 @@ class Maker:
 
 def _with_none(flags: Sequence[np.ndarray], new: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
     """The flags of what each bag had, then that none of its threats has it."""
-    import numpy as np
-
     return tuple(
         np.concatenate([own, np.zeros(len(some), bool)]) for own, some in zip(flags, new, strict=True)
     )
-
-
-def _table(file: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream)
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,12 @@ from tlkit.engine.training.estimates import untold
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.classification.workflow import load_data
-from tlkit.tasks.compositing.bag_writer import Crop, Maker, Superimposing, Threats
+from tlkit.tasks.compositing.settings import CompositeSettings
+from tlkit.tasks.compositing.threats import Threats, fakes_of, maker_of
 
 if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
-    from tlkit.data.images.splits import Split
 
 SHOWN = 12  # composites in the image
 SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
@@ -28,7 +27,7 @@ SPREAD = (5, 50, 95)  # percentiles of sizes and occlusions in the report
 # --- Ingredients ---
 
 
-def load_threats(run: Run, source: str, how: Superimposing) -> Threats:
+def load_threats(run: Run, source: str, how: CompositeSettings) -> Threats:
     """Split the crops as a classifier would, and cut the threats of the wanted parts out of them.
 
     A run that made images (its name, folder or `synthetic/`) stands for its images, all of them for training.
@@ -49,27 +48,12 @@ def load_threats(run: Run, source: str, how: Superimposing) -> Threats:
         )
     if not run.dry_run:
         for part in how.parts:
-            threats.crops[part] = {name: cut(run, threats.split, part, name) for name in wanted}
+            threats.crops[part] = threats.cut(run, part, wanted)
     run.record(threats=list(wanted))
     return threats
 
 
-def maker_of(source: str, runs: Path) -> Path | None:
-    """The finished run whose images a source means, or None: it is a source like others."""
-    from tlkit.core.run_folder import find_run
-    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
-
-    place = Path(source)
-    if place.name == SYNTHETIC and (place.parent / TRAINED_ON).is_file():
-        return place.parent
-    if place.exists() and not (place / SYNTHETIC).is_dir() and not list(place.glob(f"*/{TRAINED_ON}")):
-        return None
-    if not place.exists() and not (runs / source).is_dir():
-        return None
-    return find_run(source, runs)
-
-
-def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
+def _made(run: Run, source: str, maker: Path, how: CompositeSettings) -> Threats:
     """The images of a synthesising run, in one part."""
     if how.part != TRAINING:
         raise UsageFault(
@@ -84,98 +68,8 @@ def _made(run: Run, source: str, maker: Path, how: Superimposing) -> Threats:
     return threats
 
 
-def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threats, list[dict[str, str]]]:
-    """The images that a synthesising run made, all for training and not yet cut out, and what was left out of them.
-
-    Args:
-        typed: What the person called it.
-        maker: The folder of the finished run.
-        skip_bad: Leave files out that do not open.
-
-    Raises:
-        DataFault: It has none, or does not say what it learned from.
-    """
-    from tlkit.data.images.splits import SYNTHETIC_GROUP
-    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
-
-    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
-        raise DataFault(
-            f"{typed} has no images in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
-        )
-    group = f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}"
-    split, skipped = all_for_training(str(maker / SYNTHETIC), group, skip_bad=skip_bad)
-    with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:
-        return Threats(split, learned=list(csv.DictReader(stream))), skipped
-
-
-def all_for_training(
-    source: str, group: str | None = None, *, skip_bad: bool = False, download: bool = False
-) -> tuple[Split, list[dict[str, str]]]:
-    """Crops of which none is evaluated: all are for training but those that the source itself keeps for another part.
-
-    Args:
-        source: Of the crops.
-        group: Of all of them; None: as the source declares, else each its own.
-        skip_bad: Leave files out that do not open.
-        download: Let `tfds:` fetch.
-
-    Returns:
-        The split, and what was left out as {"path", "reason"}.
-
-    Raises:
-        DataFault: See `read_images` and `openable`; or nothing is left.
-    """
-    from tlkit.data.images.load import openable
-    from tlkit.data.images.sources import read_images
-    from tlkit.data.images.splits import Split, groups_of
-
-    images, seen, skipped = openable(read_images(source, download=download, least=1), skip_bad=skip_bad)
-    kept = [i for i, part in enumerate(images.parts) if part in (None, TRAINING)]
-    if not kept:
-        raise DataFault(f"{source} has no crop in its training part.", "Name crops to learn from.")
-    images, seen = images.take(kept), [seen[i] for i in kept]
-    groups = groups_of(images, seen) if group is None else (group,) * len(images)
-    return Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images)), skipped
-
-
-def cut(run: Run, split: Split, part: str, name: str, largest: int | None = None) -> list[Crop]:
-    """The threats of a class in a part; crops that show nothing are named and left out.
-
-    Args:
-        run: Of the recipe.
-        split: Of the crops.
-        part: Whose threats.
-        name: Of the class.
-        largest: Longer side at which they are kept, pixels; None: as `composites.hold` has it.
-
-    Raises:
-        DataFault: None is left.
-    """
-    from tlkit.data.images.decoding.depth import read_image
-    from tlkit.tasks.compositing.composites import LARGEST_HELD, hold
-
-    label, crops = split.images.class_names.index(name), []
-    chosen = [int(i) for i in split.indices(part) if split.images.labels[i] == label]
-    with run.progress(f"cutting {name} out", len(chosen)) as step:
-        for done, i in enumerate(chosen, 1):
-            held = hold(
-                read_image(split.images.file(i), 1)[..., 0], min(largest or LARGEST_HELD, LARGEST_HELD)
-            )
-            if held is None:
-                run.say(f"Left out: {split.images.paths[i]} shows nothing before its background.")
-            else:
-                crops.append(Crop(i, held))
-            step(done)
-    if not crops:
-        raise DataFault(
-            f"{split.images.source} has no {name} in its {part} part.",
-            "Give more crops, another --group or --hold-out, or leave the class out with --class.",
-        )
-    return crops
-
-
 def load_bags(
-    run: Run, source: str, how: Superimposing, faults: str = "refuse", unlabelled: str = "error"
+    run: Run, source: str, how: CompositeSettings, faults: str = "refuse", unlabelled: str = "error"
 ) -> BoxSplit:
     """Split the bags as a detector would, keep the manifest as `bag_split.csv`, and say what is used.
 
@@ -218,7 +112,7 @@ def load_bags(
     return split
 
 
-def plan(run: Run, how: Superimposing) -> dict[str, Any]:
+def plan(run: Run, how: CompositeSettings) -> dict[str, Any]:
     """What `--dry-run` shows."""
     card = run.card()
     return {
@@ -233,7 +127,7 @@ def plan(run: Run, how: Superimposing) -> dict[str, Any]:
 # --- Cooking ---
 
 
-def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> Boxes:
+def compose(run: Run, threats: Threats, bags: BoxSplit, how: CompositeSettings) -> Boxes:
     """Write `composites/` (a source of boxes), `composites.csv` and `trained_on.csv`.
 
     Returns:
@@ -244,6 +138,7 @@ def compose(run: Run, threats: Threats, bags: BoxSplit, how: Superimposing) -> B
     """
     from tlkit.data.boxes.dataset import read_boxes
     from tlkit.data.boxes.synthetic import COMPOSITES
+    from tlkit.tasks.compositing.bag_writer import Maker
 
     maker = Maker(run, threats, bags, how)
     for part in how.parts:

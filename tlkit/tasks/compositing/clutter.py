@@ -24,9 +24,11 @@ from tlkit.data.xray.projection import extent
 from tlkit.data.xray.surroundings import centrepiece, framed, surroundings
 from tlkit.data.xray.transmittance import Threat
 from tlkit.errors import UsageFault
+from tlkit.tasks.compositing.composites import POSE, Provenance
+from tlkit.tasks.compositing.settings import ClutterSettings
 
 NEGATIVE = "other"
-KINDS = ("others", "simulated", "both")
+COLUMNS = ("file", "threat", "backgrounds", "simulated", *POSE)  # of composites.csv
 SIMULATED, MIXED = 0.85, 0.5  # of "both": share with belongings, and of these the share with other crops too
 CENTRED = 0.6  # share of threat-free images that are framed around a simulated thing
 LEAST_SEEN = 0.35  # mean transmittance of the clutter over a threat: below it nobody could tell
@@ -38,40 +40,30 @@ THREAT_MM = {
 }  # longer side, for the clutter's scale
 
 
-class Recipe(NamedTuple):
-    """What a composite was made of.
+class InClutter(NamedTuple):
+    """Clutter with a threat, or alone.
 
     Attributes:
-        threat: Class and number of the threat's crop, or None.
+        image: float32 `[h, w]` in [0, 1].
+        label: Class of the threat; `NEGATIVE` without one.
+        threat: What it was made of; of `NEGATIVE` nothing that counts.
         others: Numbers of the crops of other matter in its clutter.
         simulated: Whether simulated belongings lie in it.
-        turn: Degrees.
-        scale: Factor on the crop's sides.
-        thickness: k of T**k.
-        flip: Whether it was mirrored.
-        occlusion: See `transmittance.occlusion`.
     """
 
-    threat: tuple[str, int] | None
+    image: np.ndarray
+    label: str
+    threat: Provenance
     others: tuple[int, ...]
     simulated: bool
-    turn: float = 0.0
-    scale: float = 1.0
-    thickness: float = 1.0
-    flip: bool = False
-    occlusion: float = 0.0
 
 
 def composite_crops(
     images_by_class: Mapping[str, Sequence[np.ndarray]],
     others: Sequence[np.ndarray],
-    *,
-    copies: int = 4,
-    negatives: float = 2.0,
-    size: int = 256,
+    settings: ClutterSettings,
     seed: int = 0,
-    clutter: str = "both",
-) -> tuple[list[np.ndarray], list[str], list[Recipe]]:
+) -> list[InClutter]:
     """Set clean threats into clutter, and draw clutter without threats.
 
     Image i of a class depends only on (seed, class, i), so more copies only add images.
@@ -79,44 +71,28 @@ def composite_crops(
     Args:
         images_by_class: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free.
         others: Crops of other matter, the same way; may be empty where the clutter is simulated.
-        copies: Composites of each clean crop; a crop that shows nothing before its background gives none.
-        negatives: Threat-free composites, as a multiple of the number of `others` (of the threats' composites
-            where there are none).
-        size: Longer side of the images, pixels.
+        settings: How many, how large, and what they are set into.
         seed: Another seed is another set.
-        clutter: "others", "simulated" or "both".
 
     Returns:
-        Images float32 `[h, w]` in [0, 1], their labels (`NEGATIVE` without a threat), and what each is made of.
+        The composites of each class in the order of their names, then those without a threat.
 
     Raises:
-        UsageFault: An unknown kind of clutter, or clutter of others without others.
+        UsageFault: Clutter of others without others.
     """
-    _check(clutter, others, copies, negatives, size)
+    if settings.clutter == "others" and not len(others):
+        raise UsageFault("Clutter of others needs crops of other matter.", "Take simulated clutter instead.")
     backgrounds = [compositing.transmittance(image) for image in others]
-    made: list[tuple[np.ndarray, str, Recipe]] = []
+    made: list[InClutter] = []
     for name in sorted(images_by_class):
         for index, image in enumerate(images_by_class[name]):
-            threat = compositing.no_larger(compositing.cut_threat(image), 2 * size)
-            for copy in range(copies if threat.mask.any() else 0):
+            threat = compositing.no_larger(compositing.cut_threat(image), 2 * settings.size)
+            for copy in range(settings.copies if threat.mask.any() else 0):
                 rng = _generator(seed, name, index, copy)
-                made.append(_with_threat(rng, threat, (name, index), backgrounds, size, clutter))
-    count = round(negatives * (len(others) or len(made)))
-    for index in range(count):
-        rng = _generator(seed, NEGATIVE, index, 0)
-        made.append(_without_threat(rng, backgrounds, size, clutter))
-    return [m[0] for m in made], [m[1] for m in made], [m[2] for m in made]
-
-
-def _check(clutter: str, others: Sequence[np.ndarray], copies: int, negatives: float, size: int) -> None:
-    if clutter not in KINDS:
-        raise UsageFault(f"{clutter} is no kind of clutter.", f"There are: {', '.join(KINDS)}.")
-    if clutter == "others" and not len(others):
-        raise UsageFault("Clutter of others needs crops of other matter.", "Take simulated clutter instead.")
-    if copies < 0 or negatives < 0:
-        raise UsageFault(f"{copies} copies and {negatives:g} negatives: neither may be below 0.")
-    if size < 32:
-        raise UsageFault(f"Composites of {size} px are too small.", "Take 32 px or more.")
+                made.append(_with_threat(rng, threat, (name, index), backgrounds, settings))
+    count = round(settings.negatives * (len(others) or len(made)))
+    alone = (_generator(seed, NEGATIVE, index, 0) for index in range(count))
+    return [*made, *(_without_threat(rng, backgrounds, settings) for rng in alone)]
 
 
 def _generator(seed: int, name: str, index: int, copy: int) -> np.random.Generator:
@@ -128,13 +104,12 @@ def _with_threat(
     threat: Threat,
     which: tuple[str, int],
     backgrounds: Sequence[np.ndarray],
-    size: int,
-    clutter: str,
-) -> tuple[np.ndarray, str, Recipe]:
+    settings: ClutterSettings,
+) -> InClutter:
     flip, turn = bool(rng.random() < 0.5), float(rng.uniform(0, 360))
     thickness = float(rng.uniform(0.75, 1.3))
     small = compositing.no_larger(threat, 64)  # its pose says what shape the crop is to have
-    height, width, scale = _canvas(rng, compositing.pose(small, turn=turn, flip=flip).shape, size)
+    height, width, scale = _canvas(rng, compositing.pose(small, turn=turn, flip=flip).shape, settings.size)
     scale *= max(small.mask.shape) / max(threat.mask.shape)
     posed = compositing.pose(threat, turn=turn, scale=scale, thickness=thickness, flip=flip)
     shift = rng.normal(0, 0.05, 2) * (width, height)
@@ -142,36 +117,36 @@ def _with_threat(
     per_mm = max(posed.shape) / THREAT_MM.get(which[0], 120.0)
     mask = compositing.lay(posed, np.ones((height, width), np.float32), middle, 1.0).mask
     behind, used, simulated = _clutter(
-        rng, (height, width), per_mm, backgrounds, clutter, mask, _bearable(posed)
+        rng, (height, width), per_mm, backgrounds, settings.clutter, mask, _bearable(posed)
     )
     behind = _thinned(behind, mask)
     laid = compositing.lay(posed, behind, middle, 1.0)
-    recipe = Recipe(which, used, simulated, turn, scale, thickness, flip, laid.occlusion)
-    return _seen(rng, laid.image), which[0], recipe
+    made_of = Provenance(*which, turn, scale, thickness, flip, laid.occlusion)
+    return InClutter(_seen(rng, laid.image), which[0], made_of, used, simulated)
 
 
 def _without_threat(
-    rng: np.random.Generator, backgrounds: Sequence[np.ndarray], size: int, clutter: str
-) -> tuple[np.ndarray, str, Recipe]:
-    if clutter != "others" and rng.random() < CENTRED:
-        return _around_a_thing(rng, backgrounds, size, clutter)
-    height, width, _ = _canvas(rng, (1, float(np.exp(rng.normal(0, 0.3)))), size)
-    per_mm = size / float(np.exp(rng.uniform(np.log(40), np.log(330))))
-    behind, used, simulated = _clutter(rng, (height, width), per_mm, backgrounds, clutter)
-    return _seen(rng, behind), NEGATIVE, Recipe(None, used, simulated)
+    rng: np.random.Generator, backgrounds: Sequence[np.ndarray], settings: ClutterSettings
+) -> InClutter:
+    if settings.clutter != "others" and rng.random() < CENTRED:
+        return _around_a_thing(rng, backgrounds, settings)
+    height, width, _ = _canvas(rng, (1, float(np.exp(rng.normal(0, 0.3)))), settings.size)
+    per_mm = settings.size / float(np.exp(rng.uniform(np.log(40), np.log(330))))
+    behind, used, simulated = _clutter(rng, (height, width), per_mm, backgrounds, settings.clutter)
+    return InClutter(_seen(rng, behind), NEGATIVE, Provenance(), used, simulated)
 
 
 def _around_a_thing(
-    rng: np.random.Generator, backgrounds: Sequence[np.ndarray], size: int, clutter: str
-) -> tuple[np.ndarray, str, Recipe]:
+    rng: np.random.Generator, backgrounds: Sequence[np.ndarray], settings: ClutterSettings
+) -> InClutter:
     """A harmless thing framed as a threat would be: people cut such crops around things, not at random."""
     things = centrepiece(rng)
     sides = np.maximum(np.ptp(extent(things), axis=0)[::-1], 2.0)  # height and width, mm
-    height, width, per_mm = _canvas(rng, sides.tolist(), size)
+    height, width, per_mm = _canvas(rng, sides.tolist(), settings.size)
     through = framed(rng, things, per_mm)
-    behind, used, _ = _clutter(rng, (height, width), per_mm, backgrounds, clutter)
+    behind, used, _ = _clutter(rng, (height, width), per_mm, backgrounds, settings.clutter)
     image = compositing.lay(through, behind, None, 1.0).image
-    return _seen(rng, image), NEGATIVE, Recipe(None, used, True)
+    return InClutter(_seen(rng, image), NEGATIVE, Provenance(), used, True)
 
 
 def _canvas(rng: np.random.Generator, shape: Sequence[float], size: int) -> tuple[int, int, float]:

@@ -15,6 +15,7 @@ import numpy as np
 from tlkit.data.xray import transmittance as compositing
 from tlkit.data.xray.transmittance import Threat
 from tlkit.errors import UsageFault
+from tlkit.tasks.compositing.settings import CompositeSettings
 
 LARGEST_HELD = 640  # longer side of a threat while it waits, pixels; what is posed smaller need not be larger
 LEAST_SHOWN = (
@@ -23,25 +24,48 @@ LEAST_SHOWN = (
 LEAST_CONTRAST = 0.35  # mean transmittance of the bag over a threat; darker places are tried again
 INSIDE = 0.97  # transmittance from which a place is outside the bag
 PLACES = 12
-SIDES: dict[str, tuple[float, float]] = {  # longer side as a share of the bag's, where nothing else is said
-    "blade": (0.06, 0.14),
-    "gun": (0.18, 0.4),
-    "knife": (0.18, 0.45),
-    "shuriken": (0.1, 0.22),
-}
-ANY_SIDE = (0.08, 0.3)
-Held = tuple[Threat, Threat]  # a threat cut out, at two sizes
+POSE = ("turn", "scale", "thickness", "flip", "occlusion")  # columns of composites.csv
+
+
+class ThreatCrop(NamedTuple):
+    """A threat cut out, at two sizes, so that posing it small costs little.
+
+    Attributes:
+        large: As it is posed large.
+        small: The same, at a quarter of the sides.
+        number: Of its image in the split that it is of.
+    """
+
+    large: Threat
+    small: Threat
+    number: int = 0
 
 
 class Provenance(NamedTuple):
-    """What one threat of a composite was made of: class, number of the crop, and its pose."""
+    """What one threat of a composite was made of.
 
-    label: str
-    crop: int
-    turn: float
-    scale: float
-    thickness: float
-    flip: bool
+    Attributes:
+        label: Its class; empty where there is no threat.
+        crop: Number of the crop in its class.
+        turn: Degrees.
+        scale: Factor on the crop's sides.
+        thickness: k of T**k.
+        flip: Whether it was mirrored.
+        occlusion: See `transmittance.occlusion`; other threats count as other matter.
+    """
+
+    label: str = ""
+    crop: int = 0
+    turn: float = 0.0
+    scale: float = 1.0
+    thickness: float = 1.0
+    flip: bool = False
+    occlusion: float = 0.0
+
+    @property
+    def figures(self) -> tuple[str, str, str]:
+        """Turn, scale and thickness, as `composites.csv` has them."""
+        return f"{self.turn:.4g}", f"{self.scale:.4g}", f"{self.thickness:.4g}"
 
 
 class Superimposed(NamedTuple):
@@ -50,8 +74,6 @@ class Superimposed(NamedTuple):
     Attributes:
         image: float32 `[h, w]` in [0, 1], in the bag's grey levels.
         boxes: float32 `[n, 4]`, left, top, right, bottom, pixels; right and bottom exclusive.
-        labels: `[n]` class names.
-        occlusions: float32 `[n]`, see `transmittance.occlusion`; other threats count as other matter.
         bag: Number of the bag.
         threats: `[n]` provenances.
         through: float32 `[h, w]` in (0, 1], transmittance of all its threats: what the bag was multiplied by.
@@ -60,101 +82,49 @@ class Superimposed(NamedTuple):
 
     image: np.ndarray
     boxes: np.ndarray
-    labels: tuple[str, ...]
-    occlusions: np.ndarray
     bag: int
     threats: tuple[Provenance, ...]
     through: np.ndarray
     i0: float
 
-
-class Wish(NamedTuple):
-    """What all composites of a set have in common; see `wish_for` and `composite_threats`.
-
-    Attributes:
-        held: By class, the threats.
-        ranges: By class, least and largest longer side as a share of the bag's.
-        per_bag: Least and most threats in one.
-        empty: Share of the composites that are left as they are.
-        thickness: Least and most k of T**k.
-    """
-
-    held: dict[str, list[Held]]
-    ranges: dict[str, tuple[float, float]]
-    per_bag: tuple[int, int]
-    empty: float
-    thickness: tuple[float, float]
-
-
-def sides_of(name: str) -> tuple[float, float]:
-    """Least and largest longer side of a class's threats, as a share of the bag's, where nothing else is said."""
-    return SIDES.get(name.casefold(), ANY_SIDE)
-
-
-def wish_for(
-    threats: Mapping[str, Sequence[np.ndarray | Held]],
-    *,
-    per_bag: tuple[int, int] = (1, 2),
-    empty: float = 0.0,
-    sides: Mapping[str, tuple[float, float]] | None = None,
-    thickness: tuple[float, float] = (0.8, 1.25),
-) -> Wish:
-    """What is wanted, checked; arguments as in `composite_threats`.
-
-    Raises:
-        UsageFault: No crops, or ranges that are none.
-    """
-    empty_classes = [name for name, images in threats.items() if not len(images)]
-    if not threats or empty_classes:
-        raise UsageFault(
-            f"There are no crops of {empty_classes[0] if empty_classes else 'any threat'}.",
-            "Give at least one.",
-        )
-    if not 0 <= per_bag[0] <= per_bag[1]:
-        raise UsageFault(f"Composites with {per_bag[0]} to {per_bag[1]} threats each cannot be made.")
-    if not 0 < thickness[0] <= thickness[1]:
-        raise UsageFault(f"A thickness from {thickness[0]:g} to {thickness[1]:g} is no range above 0.")
-    held = {name: [_held(crop) for crop in threats[name]] for name in sorted(threats)}
-    ranges = {name: sides[name] if sides else sides_of(name) for name in held}
-    return Wish(held, ranges, per_bag, empty, thickness)
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """`[n]` class names."""
+        return tuple(threat.label for threat in self.threats)
 
 
 def composite_threats(
-    threats: Mapping[str, Sequence[np.ndarray | Held]],
+    threats: Mapping[str, Sequence[np.ndarray | ThreatCrop]],
     bags: Sequence[np.ndarray],
+    settings: CompositeSettings,
     *,
     count: int,
-    per_bag: tuple[int, int] = (1, 2),
-    empty: float = 0.0,
     seed: int = 0,
-    sides: Mapping[str, tuple[float, float]] | None = None,
-    thickness: tuple[float, float] = (0.8, 1.25),
-    i0: float | None = None,
     objects: Sequence[np.ndarray] | None = None,
 ) -> Iterator[Superimposed]:
-    """Paste threats into bags. Composite i depends only on (seed, i), the crops and the bags.
+    """Paste threats into bags. Composite i depends only on (seed, i), the crops, the bags and the settings.
 
     Args:
         threats: Clean crops by class, float `[h, w]` in [0, 1], bright where the beam is free; or what `hold` makes
             of them.
         bags: Images of bags, the same way; read one at a time, each equally often.
+        settings: Threats in a composite, and their poses.
         count: Composites.
-        per_bag: Least and most threats in one; 0 gives bags as they are.
-        empty: Share of the composites that are left as they are.
         seed: Another seed is another set.
-        sides: By class, least and largest longer side as a share of the bag's; None is `SIDES`, upper and lower case
-            aside.
-        thickness: Least and most k of T**k.
-        i0: Grey level of the free beam in every bag; None estimates it in each.
         objects: For each bag, boxes `[m, 4]` of what it holds already and must go on showing.
 
     Yields:
         The composites. A threat that finds no place where it can be told is left out.
 
     Raises:
-        UsageFault: No crops, no bags, a count below 0, or ranges that are none.
+        UsageFault: No crops, no bags, or a count below 0.
     """
-    wish = wish_for(threats, per_bag=per_bag, empty=empty, sides=sides, thickness=thickness)
+    without = [name for name, images in threats.items() if not len(images)]
+    if not threats or without:
+        raise UsageFault(
+            f"There are no crops of {without[0] if without else 'any threat'}.", "Give at least one."
+        )
+    crops = {name: [_held(crop) for crop in some] for name, some in threats.items()}
     if not len(bags):
         raise UsageFault("There are no bags to paste threats into.", "Give at least one image.")
     if count < 0:
@@ -167,31 +137,33 @@ def composite_threats(
             number = order[index % len(order)]
             bag = np.asarray(bags[number], np.float32)
             if number not in levels:
-                levels[number] = compositing.background_level(bag) if i0 is None else i0
+                levels[number] = compositing.background_level(bag) if settings.i0 is None else settings.i0
             there = objects[number] if objects is not None else np.zeros((0, 4))
-            yield lay_threats(np.random.default_rng([seed, index]), wish, bag, levels[number], there, number)
+            rng = np.random.default_rng([seed, index])
+            yield lay_threats(rng, crops, settings, bag, levels[number], there, number)
 
     return each()
 
 
-def hold(image: np.ndarray, largest: int = LARGEST_HELD) -> Held | None:
-    """Cut a threat out once and keep it at two sizes, so that posing it small costs little.
+def hold(image: np.ndarray, largest: int = LARGEST_HELD, number: int = 0) -> ThreatCrop | None:
+    """Cut a threat out once, however often it is posed.
 
     Args:
         image: float `[h, w]` in [0, 1].
         largest: Longer side at which it is kept, pixels.
+        number: Of its image in the split that it is of.
 
     Returns:
-        Both, the larger first; None where the crop shows nothing before its background.
+        None where the crop shows nothing before its background.
     """
     threat = compositing.cut_threat(image)
     if not threat.mask.any():
         return None
     large = compositing.no_larger(threat, largest)
-    return large, compositing.no_larger(large, max(largest // 4, 1))
+    return ThreatCrop(large, compositing.no_larger(large, max(largest // 4, 1)), number)
 
 
-def _held(crop: np.ndarray | Held) -> Held:
+def _held(crop: np.ndarray | ThreatCrop) -> ThreatCrop:
     held = crop if isinstance(crop, tuple) else hold(crop)
     if held is None:
         raise UsageFault("A threat's crop shows nothing before its background.", "Take it out.")
@@ -199,13 +171,20 @@ def _held(crop: np.ndarray | Held) -> Held:
 
 
 def lay_threats(
-    rng: np.random.Generator, wish: Wish, image: np.ndarray, i0: float, there: np.ndarray, number: int = 0
+    rng: np.random.Generator,
+    crops: Mapping[str, Sequence[ThreatCrop]],
+    settings: CompositeSettings,
+    image: np.ndarray,
+    i0: float,
+    there: np.ndarray,
+    number: int = 0,
 ) -> Superimposed:
     """One composite.
 
     Args:
         rng: Of everything random in it.
-        wish: From `wish_for`.
+        crops: By class, the threats.
+        settings: How many of them, and their poses.
         image: The bag, float `[h, w]` in [0, 1].
         i0: Grey level of its free beam.
         there: Boxes `[m, 4]` of what it holds already and must go on showing.
@@ -213,21 +192,21 @@ def lay_threats(
     """
     layers: list[np.ndarray] = []
     made: list[Provenance] = []
-    wanted = int(rng.integers(wish.per_bag[0], wish.per_bag[1] + 1))
-    if wish.empty and rng.random() < wish.empty:
+    wanted = int(rng.integers(settings.per_bag[0], settings.per_bag[1] + 1))
+    if settings.empty and rng.random() < settings.empty:
         wanted = 0
     for _ in range(wanted):
-        label = str(rng.choice(list(wish.held)))
-        crop = int(rng.integers(len(wish.held[label])))
+        label = str(rng.choice(sorted(crops)))
+        crop = int(rng.integers(len(crops[label])))
         pose = Provenance(
             label,
             crop,
             float(rng.uniform(0, 360)),
-            float(rng.uniform(*wish.ranges[label])) * max(image.shape),
-            float(rng.uniform(*wish.thickness)),
+            float(rng.uniform(*settings.sides_of(label))) * max(image.shape),
+            float(rng.uniform(*settings.thickness)),
             bool(rng.random() < 0.5),
         )
-        through, pose = _posed(wish.held[label][crop], pose)
+        through, pose = _posed(crops[label][crop], pose)
         layer = _laid(rng, through, image / i0, layers, there)
         if layer is not None:
             layers.append(layer)
@@ -235,15 +214,14 @@ def lay_threats(
     return _measured(image, i0, layers, made, number)
 
 
-def _posed(sizes: Held, wanted: Provenance) -> tuple[np.ndarray, Provenance]:
+def _posed(crop: ThreatCrop, wanted: Provenance) -> tuple[np.ndarray, Provenance]:
     """Pose a threat to the wanted longer side in pixels, which stands in `scale`; the scale becomes a factor."""
-    large, small = sizes
-    threat = small if wanted.scale < 0.75 * max(small.mask.shape) else large
+    threat = crop.small if wanted.scale < 0.75 * max(crop.small.mask.shape) else crop.large
     factor = wanted.scale / max(threat.mask.shape)
     through = compositing.pose(
         threat, turn=wanted.turn, scale=factor, thickness=wanted.thickness, flip=wanted.flip
     )
-    return through, wanted._replace(scale=wanted.scale / max(large.mask.shape))
+    return through, wanted._replace(scale=wanted.scale / max(crop.large.mask.shape))
 
 
 def _laid(
@@ -290,24 +268,22 @@ def _measured(
 ) -> Superimposed:
     """Multiply the layers into the image; boxes from each layer's own mask."""
     behind = compositing.transmittance(image, i0)
-    boxes, hidden = [], []
+    boxes, threats = [], []
     for index, layer in enumerate(layers):
         mask = layer <= 1 - compositing.SEEN
         others = behind
         for other in layers[:index] + layers[index + 1 :]:
             others = others * other
         boxes.append(compositing.box_of(mask))
-        hidden.append(compositing.occlusion(mask, others))
+        threats.append(made[index]._replace(occlusion=compositing.occlusion(mask, others)))
     through = np.ones(image.shape, np.float32)
     for layer in layers:
         through = through * layer
     return Superimposed(
         image * through,
         np.array(boxes, np.float32).reshape(-1, 4),
-        tuple(pose.label for pose in made),
-        np.array(hidden, np.float32),
         bag,
-        tuple(made),
+        tuple(threats),
         through,
         float(i0),
     )

@@ -2,38 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import Run, check_room
 from tlkit.core.text import count, some_of
 from tlkit.data.images.sources import PARTS, TRAINING, VALIDATION
 from tlkit.engine.training.estimates import untold
 from tlkit.errors import DataFault
+from tlkit.tasks.compositing.settings import ClutterSettings
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.data.images.splits import Split
-    from tlkit.tasks.compositing.clutter import Recipe
+    from tlkit.tasks.compositing.clutter import InClutter
 
 SHOWN = 8  # of each class in the image
-COLUMNS = ("file", "threat", "backgrounds", "simulated", "turn", "scale", "thickness", "flip", "occlusion")
-
-
-@dataclass(frozen=True)
-class Clutter:
-    """How composites are made: see `clutter.composite_crops`."""
-
-    copies: int
-    negatives: float
-    size: int
-    clutter: str
-    negative: str
-    validation: bool
 
 
 class Crops(NamedTuple):
@@ -57,7 +43,7 @@ def plan(split: Split) -> dict[str, Any]:
     }
 
 
-def read_crops(run: Run, split: Split, how: Clutter) -> dict[str, Crops]:
+def read_crops(run: Run, split: Split, how: ClutterSettings) -> dict[str, Crops]:
     """Read the training part, and validation if asked for, in full size and note which images that is.
 
     Raises:
@@ -95,7 +81,7 @@ def _read(split: Split, chosen: list[int], negative: str, step: Callable[[int], 
 
 
 def compose(
-    run: Run, split: Split, crops: dict[str, Crops], how: Clutter
+    run: Run, split: Split, crops: dict[str, Crops], how: ClutterSettings
 ) -> dict[str, dict[str, list[np.ndarray]]]:
     """Write the composites of each part and `composites.csv`, which names what each was made of.
 
@@ -107,23 +93,31 @@ def compose(
     Raises:
         RunFailed: The disk has no room for them.
     """
+    from tlkit.data.images.decoding.depth import write_image
     from tlkit.data.images.synthetic import FOLDERS
+    from tlkit.tasks.compositing.clutter import COLUMNS, NEGATIVE, composite_crops
 
     wanted = sum(
         how.copies * sum(map(len, some.threats.values())) + round(how.negatives * len(some.others))
         for some in crops.values()
     )
     check_room(run, wanted, wanted * how.size**2)
-    found = {
-        part: _compose_part(run, split, some, how, FOLDERS[part], run.seed + number)
-        for number, (part, some) in enumerate(crops.items())
-    }
-    with (run.folder.path / "composites.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream)
-        writer.writerow(COLUMNS)
-        for _, rows in found.values():
-            writer.writerows(rows)
-    made = {part: images for part, (images, _) in found.items()}
+    rows: list[Sequence[Any]] = [COLUMNS]
+    made: dict[str, dict[str, list[np.ndarray]]] = {}
+    for number, (part, some) in enumerate(crops.items()):
+        own = made[part] = {}
+        for one in composite_crops(
+            {name: [image for _, image in pairs] for name, pairs in some.threats.items()},
+            [image for _, image in some.others],
+            how,
+            run.seed + number,
+        ):
+            name = how.negative if one.label == NEGATIVE else one.label
+            own.setdefault(name, []).append(one.image)
+            folder, file = f"{FOLDERS[part]}/{name}", f"{len(own[name]):05}.png"
+            write_image(run.folder.folder(folder) / file, one.image[..., None])
+            rows.append(_row(split, some, f"{folder}/{file}", one))
+    write_csv(run.folder.path / "composites.csv", rows)
     run.record(
         kind="pictures",
         classes=sorted(made[TRAINING]),
@@ -132,52 +126,12 @@ def compose(
     return made
 
 
-def _compose_part(
-    run: Run, split: Split, crops: Crops, how: Clutter, folder: str, seed: int
-) -> tuple[dict[str, list[np.ndarray]], list[list[Any]]]:
-    """Make and write the composites of a part; returns the images by class, and the rows of composites.csv."""
-    from tlkit.tasks.compositing.clutter import NEGATIVE, composite_crops
-
-    images, labels, recipes = composite_crops(
-        {name: [image for _, image in some] for name, some in crops.threats.items()},
-        [image for _, image in crops.others],
-        copies=how.copies,
-        negatives=how.negatives,
-        size=how.size,
-        seed=seed,
-        clutter=how.clutter,
-    )
-    named = [how.negative if label == NEGATIVE else label for label in labels]
-    files = _write(run, folder, images, named)
-    made: dict[str, list[np.ndarray]] = {}
-    for name, image in zip(named, images, strict=True):
-        made.setdefault(name, []).append(image)
-    rows = [_row(split, crops, *pair) for pair in zip(files, recipes, strict=True)]
-    return made, rows
-
-
-def _write(run: Run, folder: str, images: list[np.ndarray], labels: list[str]) -> list[str]:
-    """Write images by class; returns where, from the run's folder."""
-    from tlkit.data.images.decoding.depth import write_image
-
-    numbers: Counter[str] = Counter()
-    files = []
-    for name, image in zip(labels, images, strict=True):
-        numbers[name] += 1
-        file = run.folder.folder(f"{folder}/{name}") / f"{numbers[name]:05}.png"
-        write_image(file, image[..., None])
-        files.append(f"{folder}/{name}/{file.name}")
-    return files
-
-
-def _row(split: Split, crops: Crops, file: str, recipe: Recipe) -> list[Any]:
-    threat = ""
-    if recipe.threat:
-        name, number = recipe.threat
-        threat = split.images.paths[crops.threats[name][number][0]]
-    behind = " ".join(split.images.paths[crops.others[i][0]] for i in recipe.others)
-    rest = [f"{value:.4g}" for value in (recipe.turn, recipe.scale, recipe.thickness)]
-    return [file, threat, behind, recipe.simulated, *rest, recipe.flip, f"{recipe.occlusion:.4g}"]
+def _row(split: Split, crops: Crops, file: str, one: InClutter) -> list[Any]:
+    """What stands in composites.csv."""
+    made_of, paths = one.threat, split.images.paths
+    threat = paths[crops.threats[made_of.label][made_of.crop][0]] if made_of.label else ""
+    behind = " ".join(paths[crops.others[i][0]] for i in one.others)
+    return [file, threat, behind, one.simulated, *made_of.figures, made_of.flip, f"{made_of.occlusion:.4g}"]
 
 
 def write_report(

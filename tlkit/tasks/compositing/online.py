@@ -20,31 +20,29 @@ from tlkit.data.boxes.batches import Images
 from tlkit.data.images.decoding.depth import LUMA
 from tlkit.data.xray.transmittance import background_level
 from tlkit.tasks.compositing.colour import laid_into
-from tlkit.tasks.compositing.composites import Superimposed, Wish, lay_threats
+from tlkit.tasks.compositing.composites import Superimposed, ThreatCrop, lay_threats
+from tlkit.tasks.compositing.settings import CompositeSettings
 
 
 class ThreatProjection:
     """Pastes threats into a share of the images of a batch.
 
     Args:
-        wish: Threats and their poses.
+        crops: By class, the threats.
+        settings: How many of them, their poses, the share of the images into which they are laid, and `i0`.
         class_names: [k] of the images; a threat's class is one of them, upper and lower case aside.
-        share: Of images into which threats are laid.
-        i0: Grey level of the free beam, 0..1; None estimates it in each image.
         colours: Float32 [3] of `palette`, for images in colour; None: threats are grey.
     """
 
     def __init__(
         self,
-        wish: Wish,
+        crops: Mapping[str, Sequence[ThreatCrop]],
+        settings: CompositeSettings,
         class_names: Sequence[str],
-        share: float,
-        *,
-        i0: float | None = None,
         colours: np.ndarray | None = None,
     ) -> None:
-        self.wish, self.share, self.i0, self.colours = wish, share, i0, colours
-        self.places: Mapping[str, int] = {name: place_of(name, class_names) for name in wish.held}
+        self.crops, self.settings, self.colours = crops, settings, colours
+        self.places: Mapping[str, int] = {name: place_of(name, class_names) for name in crops}
 
     def __call__(
         self, pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
@@ -53,7 +51,7 @@ class ThreatProjection:
         new = tf.numpy_function(
             self.lay, [pixels, xyxy, labels, frames, seed], [tf.uint8, tf.float32, tf.int32], stateful=False
         )
-        most = labels.shape[1] + self.wish.per_bag[1]
+        most = labels.shape[1] + self.settings.per_bag[1]
         shapes = (pixels.shape, [pixels.shape[0], most, 4], [pixels.shape[0], most])
         laid, boxes, kinds = (tf.ensure_shape(one, shape) for one, shape in zip(new, shapes, strict=True))
         return laid, boxes, kinds
@@ -62,13 +60,13 @@ class ThreatProjection:
         self, pixels: np.ndarray, xyxy: np.ndarray, labels: np.ndarray, frames: np.ndarray, seed: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The same with arrays: uint8 [b, s, s, 3], float32 [b, m, 4], int32 [b, m], int32 [b, 4], int32 [2]."""
-        count, room = len(pixels), self.wish.per_bag[1]
+        count, room = len(pixels), self.settings.per_bag[1]
         pixels = pixels.copy()
         boxes = np.full((count, room, 4), PADDING, np.float32)
         kinds = np.full((count, room), PADDING, np.int32)
         for i in range(count):
             rng = np.random.default_rng([*(seed.astype(np.int64) % 2**32).tolist(), i])
-            if rng.random() >= self.share:
+            if rng.random() >= self.settings.share:
                 continue
             left, top, right, bottom = frames[i].tolist()
             window, corner = pixels[i, top:bottom, left:right], np.array([left, top, left, top])
@@ -80,8 +78,8 @@ class ThreatProjection:
 
     def _composite(self, rng: np.random.Generator, window: np.ndarray, there: np.ndarray) -> Superimposed:
         image = (window @ LUMA / 255).astype(np.float32)
-        level = background_level(image) if self.i0 is None else self.i0
-        return lay_threats(rng, self.wish, image, level, there)
+        level = background_level(image) if self.settings.i0 is None else self.settings.i0
+        return lay_threats(rng, self.crops, self.settings, image, level, there)
 
     def _levels(self, window: np.ndarray, one: Superimposed) -> np.ndarray:
         """uint8 `[h, w, 3]`: the image times what the threats let through, in their colours where it has colours."""

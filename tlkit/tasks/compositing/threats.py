@@ -1,11 +1,14 @@
-"""Where threats come from that are pasted into images with boxes: crops, and finished runs that made images.
+"""Threats that are pasted into X-ray images, and where they come from: crops, and finished runs that made images.
 
 None may be, or have learned from, an image that is evaluated; only those of classes that have boxes are taken.
 """
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +17,11 @@ from tlkit.core.text import place_of
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.compositing.bag_writer import Threats
-from tlkit.tasks.compositing.bags_workflow import all_for_training, fakes_of, maker_of
 
 if TYPE_CHECKING:
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.data.images.splits import Split
+    from tlkit.tasks.compositing.composites import ThreatCrop
 
 CUT_OUT = (
     "None of the crops is an image that is evaluated here, by sha256; whether one was cut out of such an image cannot "
@@ -27,67 +29,103 @@ CUT_OUT = (
 )
 
 
-def threats_for(
-    run: Run, split: BoxSplit, typed: str, option: str, manifest: str, only: str | None = None
-) -> Threats:
-    """Crops of a source or of a finished run, whichever is meant; arguments as in `crops_for`."""
-    if maker_of(typed, Path(run.options["runs"])) is None:
-        return crops_for(run, split, typed, option, manifest, only)
-    return fakes_for(run, split, typed, option, manifest, only)
+@dataclass
+class Threats:
+    """Threats of each part by class, and the split that they are of.
+
+    Attributes:
+        split: Of the crops.
+        crops: Part -> class -> crops, once they are cut out.
+        learned: Rows of `trained_on.csv` of the run that made the crops, where one did.
+    """
+
+    split: Split
+    crops: dict[str, dict[str, list[ThreatCrop]]] = field(default_factory=dict)
+    learned: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes that have a crop, in their order."""
+        images = self.split.images
+        return [images.class_names[k] for k in sorted(set(images.labels.tolist()))]
+
+    def cut(
+        self, run: Run, part: str, names: Sequence[str] = (), largest: int | None = None
+    ) -> dict[str, list[ThreatCrop]]:
+        """Cut the threats of a part out, by class; crops that show nothing are named and left out.
+
+        Args:
+            run: Of the recipe.
+            part: Whose threats.
+            names: Of the classes; none: all that have a crop.
+            largest: Longer side at which they are kept, pixels; None: as `composites.hold` has it.
+
+        Raises:
+            DataFault: None is left of a class.
+        """
+        return {name: self._cut_class(run, part, name, largest) for name in names or self.classes}
+
+    def _cut_class(self, run: Run, part: str, name: str, largest: int | None) -> list[ThreatCrop]:
+        from tlkit.data.images.decoding.depth import read_image
+        from tlkit.tasks.compositing.composites import LARGEST_HELD, hold
+
+        images, crops = self.split.images, []
+        label, most = images.class_names.index(name), min(largest or LARGEST_HELD, LARGEST_HELD)
+        chosen = [int(i) for i in self.split.indices(part) if images.labels[i] == label]
+        with run.progress(f"cutting {name} out", len(chosen)) as step:
+            for done, i in enumerate(chosen, 1):
+                crop = hold(read_image(images.file(i), 1)[..., 0], most, i)
+                if crop is None:
+                    run.say(f"Left out: {images.paths[i]} shows nothing before its background.")
+                else:
+                    crops.append(crop)
+                step(done)
+        if not crops:
+            raise DataFault(
+                f"{images.source} has no {name} in its {part} part.",
+                "Give more crops, another --group or --hold-out, or leave the class out with --class.",
+            )
+        return crops
 
 
-def crops_for(
-    run: Run, split: BoxSplit, source: str, option: str, manifest: str, only: str | None = None
+def gather_threats(
+    run: Run, split: BoxSplit, typed: str, option: str, manifest: str, only: str | None = None, *, made: bool
 ) -> Threats:
-    """Describe the crops of the classes that the boxes have, keep their manifest and say what there is; cut none yet.
+    """Describe the threats of the classes that the boxes have, keep their manifest and say what there is; cut none yet.
 
     Args:
         run: Of the recipe.
         split: Images with boxes.
-        source: Of the crops, as typed.
+        typed: A source of crops, or a finished run that made images.
         option: By which it was named.
         manifest: Name of the file.
         only: Regular expression; crops whose path does not have it are left out.
+        made: Whether a run is meant.
 
     Raises:
-        DataFault: None is left, or a crop is an image that is evaluated here.
-        UsageFault: `only` is no regular expression.
-    """
-    crops, _ = all_for_training(source, download=run.split.download)
-    crops = _matching(crops, only, f"{option} {source}")
-    _check_evaluated(crops, split, f"{option} {source}")
-    return _taken(run, split, Threats(crops), source, option, manifest, CUT_OUT)
-
-
-def fakes_for(
-    run: Run, split: BoxSplit, typed: str, option: str, manifest: str, only: str | None = None
-) -> Threats:
-    """The same of the images that a finished run made.
-
-    Raises:
-        DataFault: None is left, or the run learned from an image that is evaluated here.
-        UsageFault: There is no such run.
+        DataFault: None is left; a crop is an image that is evaluated here; or the run learned from one.
+        UsageFault: `only` is no regular expression, or there is no such run.
     """
     from tlkit.core.run_folder import find_run
     from tlkit.data.images.synthetic import check_leak
 
-    maker = find_run(typed, Path(run.options["runs"]))
-    check_leak(split.split, maker, f"{maker.parent.name}/{maker.name}", option=option)
-    made, _ = fakes_of(typed, maker)
-    made.split = _matching(made.split, only, f"{option} {typed}")
-    return _taken(run, split, made, typed, option, manifest)
-
-
-def _taken(
-    run: Run, split: BoxSplit, threats: Threats, typed: str, option: str, manifest: str, note: str = ""
-) -> Threats:
+    named = f"{option} {typed}"
+    if made:
+        maker = find_run(typed, Path(run.options["runs"]))
+        check_leak(split.split, maker, f"{maker.parent.name}/{maker.name}", option=option)
+        threats, _ = fakes_of(typed, maker)
+    else:
+        threats = Threats(all_for_training(typed, download=run.split.download)[0])
+    threats.split = _matching(threats.split, only, named)
+    if not made:
+        _check_evaluated(threats.split, split, named)
     keep_manifest(run, typed, threats.split, manifest)
-    threats.split = of_classes(run, threats.split, split, f"{option} {typed}")
+    threats.split = of_classes(run, threats.split, split, named)
     per_class = threats.split.summary()[TRAINING]["per_class"]
     kinds = ", ".join(f"{number} of {name}" for name, number in per_class.items() if number)
     run.say(f"Threats: {kinds} from {threats.split.images.source}.")
-    if note:
-        run.say(note)
+    if not made:
+        run.say(CUT_OUT)
     return threats
 
 
@@ -142,3 +180,75 @@ def of_classes(run: Run, crops: Split, split: BoxSplit, typed: str) -> Split:
     if other:
         run.say(f"Left out of {typed}: {', '.join(other)}; {boxes.source} has no boxes of that.")
     return crops.only(kept)
+
+
+# --- finished runs, and crops of which none is evaluated ---
+
+
+def maker_of(source: str, runs: Path) -> Path | None:
+    """The finished run whose images a source means, or None: it is a source like others."""
+    from tlkit.core.run_folder import find_run
+    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
+
+    place = Path(source)
+    if place.name == SYNTHETIC and (place.parent / TRAINED_ON).is_file():
+        return place.parent
+    if place.exists() and not (place / SYNTHETIC).is_dir() and not list(place.glob(f"*/{TRAINED_ON}")):
+        return None
+    if not place.exists() and not (runs / source).is_dir():
+        return None
+    return find_run(source, runs)
+
+
+def fakes_of(typed: str, maker: Path, *, skip_bad: bool = False) -> tuple[Threats, list[dict[str, str]]]:
+    """The images that a synthesising run made, all for training and not yet cut out, and what was left out of them.
+
+    Args:
+        typed: What the person called it.
+        maker: The folder of the finished run.
+        skip_bad: Leave files out that do not open.
+
+    Raises:
+        DataFault: It has none, or does not say what it learned from.
+    """
+    from tlkit.data.images.splits import SYNTHETIC_GROUP
+    from tlkit.data.images.synthetic import SYNTHETIC, TRAINED_ON
+
+    if not (maker / SYNTHETIC).is_dir() or not (maker / TRAINED_ON).is_file():
+        raise DataFault(
+            f"{typed} has no images in {SYNTHETIC}/ or no {TRAINED_ON}.", "Name a run that synthesises."
+        )
+    group = f"{SYNTHETIC_GROUP}{maker.parent.name}/{maker.name}"
+    split, skipped = all_for_training(str(maker / SYNTHETIC), group, skip_bad=skip_bad)
+    with (maker / TRAINED_ON).open(newline="", encoding="utf-8") as stream:
+        return Threats(split, learned=list(csv.DictReader(stream))), skipped
+
+
+def all_for_training(
+    source: str, group: str | None = None, *, skip_bad: bool = False, download: bool = False
+) -> tuple[Split, list[dict[str, str]]]:
+    """Crops of which none is evaluated: all are for training but those that the source itself keeps for another part.
+
+    Args:
+        source: Of the crops.
+        group: Of all of them; None: as the source declares, else each its own.
+        skip_bad: Leave files out that do not open.
+        download: Let `tfds:` fetch.
+
+    Returns:
+        The split, and what was left out as {"path", "reason"}.
+
+    Raises:
+        DataFault: See `read_images` and `openable`; or nothing is left.
+    """
+    from tlkit.data.images.load import openable
+    from tlkit.data.images.sources import read_images
+    from tlkit.data.images.splits import Split, groups_of
+
+    images, seen, skipped = openable(read_images(source, download=download, least=1), skip_bad=skip_bad)
+    kept = [i for i, part in enumerate(images.parts) if part in (None, TRAINING)]
+    if not kept:
+        raise DataFault(f"{source} has no crop in its training part.", "Name crops to learn from.")
+    images, seen = images.take(kept), [seen[i] for i in kept]
+    groups = groups_of(images, seen) if group is None else (group,) * len(images)
+    return Split(images, tuple(one.sha256 for one in seen), groups, (TRAINING,) * len(images)), skipped

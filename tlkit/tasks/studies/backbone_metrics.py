@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tlkit.core import bootstrap as intervals
+from tlkit.tasks.studies.gains import sums_by_group
 
 
 def contest_measures(
@@ -42,11 +43,10 @@ def contest_measures(
     chosen = [i for i, name in enumerate(class_names) if name != negative] or list(range(len(class_names)))
     members = np.unique(groups, return_inverse=True)[1]
     truth = labels[:, None] == np.arange(len(class_names))
-    hits, supports, answers = truth & detected, truth, detected
-    scores = intervals.class_scores(*(part.sum(0)[None].astype(float) for part in (hits, supports, answers)))
     count = int(members.max()) + 1
-    sums = [_by_group(part, members, count) for part in (hits, supports, answers)]
-    right = _by_group(np.stack([predicted == labels, np.ones(len(labels), bool)], 1), members, count)
+    sums = [sums_by_group(part, members) for part in (truth & detected, truth, detected)]
+    scores = intervals.class_scores(*(part.sum(0)[None] for part in sums))
+    right = sums_by_group(np.stack([predicted == labels, np.ones(len(labels), bool)], 1), members)
 
     def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
         drawn = intervals.class_scores(*(draws @ part for part in sums))
@@ -67,10 +67,3 @@ def contest_measures(
         for i, name in enumerate(class_names)
     }
     return {"n": len(labels), "groups": count, **values, "intervals": found, "per_class": per_class}
-
-
-def _by_group(rows: np.ndarray, members: np.ndarray, count: int) -> np.ndarray:
-    """Sums of [n, m] over the images of each group: float64 [count, m]."""
-    sums = np.zeros((count, rows.shape[1]))
-    np.add.at(sums, members, rows.astype(float))
-    return sums

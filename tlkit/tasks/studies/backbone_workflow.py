@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import Run
 from tlkit.core.text import count
 from tlkit.engine.training.estimates import untold
@@ -175,8 +175,7 @@ def show_contest(run: Run, split: Split, rows: Rows) -> None:
     header, cells = table_of(rows, list(split.images.class_names))
     marked = best_cells(header, cells)
     folder = run.folder.path
-    with (folder / "table.csv").open("w", newline="", encoding="utf-8") as stream:
-        CsvWriter(stream, safe=run.csv_safe).writerows([header, *cells])
+    write_csv(folder / "table.csv", [header, *cells], safe=run.csv_safe)
     (folder / "table.md").write_text(_markdown(header, cells, marked), encoding="utf-8")
     _draw(run, rows)
     best = max((row for row in rows if row["chosen"]), key=lambda row: row["score"])

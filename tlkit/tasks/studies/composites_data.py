@@ -1,28 +1,133 @@
-"""What the trainings of `does-tip-help` learn from: a few real images, all empty ones, and an arm's composites."""
+"""Composites study's data: the question, what is pasted, and what each training of `does-tip-help` learns from.
+
+Two arms paste threats into the same empty training images, by the code of `composite-threats`: "tip" threat crops,
+"fakes+tip" those and the images that finished runs synthesised. "live" lays threat crops into any training image,
+with a threat or without, other ones at every step.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tlkit.core.run import Run
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
-from tlkit.errors import DataFault
-from tlkit.tasks.compositing.bag_writer import Maker, Threats
-from tlkit.tasks.compositing.bags_workflow import cut
-from tlkit.tasks.compositing.online_workflow import Projecting, Tip
-from tlkit.tasks.studies.composites_arms import ARMS, CROPS, LIVE, Laid, TipQuestion
-from tlkit.tasks.studies.few_shot_data import CELLS
+from tlkit.errors import DataFault, UsageFault
+from tlkit.tasks.compositing.online_workflow import Tip
+from tlkit.tasks.compositing.settings import CompositeSettings
+from tlkit.tasks.compositing.threats import Threats, gather_threats
+from tlkit.tasks.studies.question import NOTHING, Question
+from tlkit.tasks.studies.study import CELLS
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.tasks.compositing.online import ThreatProjection
+
+CROPS, FAKES = "crops", "fakes"
+LIVE = "live"  # threats are pasted into all training images while it learns, and there are no composites
+ARMS = {
+    NOTHING: (),
+    "tip": (CROPS,),
+    "fakes+tip": (CROPS, FAKES),
+    LIVE: (),
+}  # arm -> of what it has composites
+
+
+class Laid(NamedTuple):
+    """Threats of one source.
+
+    Attributes:
+        kind: "crops" or "fakes".
+        name: "crops", or "fakes-1" and so on.
+        threats: Not cut out before they are needed.
+        composites: That are made of them.
+    """
+
+    kind: str
+    name: str
+    threats: Threats
+    composites: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TipQuestion(Question):
+    """What is asked.
+
+    Attributes:
+        threats: Source of the crops, as typed.
+        fakes: Finished runs that made images of threats, as typed.
+        detector: "yolov8" or "retinanet", with its usual anchors.
+        composites: Made of the crops, and as many of all fakes together.
+        live_share: Of the images of the arm "live" that threats are pasted into.
+        how: What threats look like in them.
+    """
+
+    threats: str
+    fakes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = (20, 50)
+    arms: tuple[str, ...] = ("tip",)
+    detector: str = "yolov8"
+    repeats: int = 2
+    composites: int = 200
+    live_share: float = 0.5
+    how: CompositeSettings = field(default_factory=CompositeSettings)
+
+    @property
+    def composing(self) -> set[str]:
+        """Of what composites are made, "crops" or "fakes", for any arm."""
+        return {kind for arm in self.every_arm for kind in ARMS[arm]}
+
+    def check(self) -> None:
+        """Refuse what contradicts itself.
+
+        Raises:
+            UsageFault: Fakes without their arm, the arm without fakes, or nothing to learn at all.
+        """
+        wanted = FAKES in self.composing
+        if wanted and not self.fakes:
+            raise UsageFault(
+                "--arms fakes+tip has no fakes.",
+                "Name a run that synthesises with --generated, or leave it out.",
+            )
+        if self.fakes and not wanted:
+            raise UsageFault(f"--generated {self.fakes[0]} is used by no arm.", "Add fakes+tip to --arms.")
+        if set(self.numbers) == {0} and not self.composing:
+            raise UsageFault("--numbers 0 and no composites leave nothing to learn.", "Add tip to --arms.")
+
+    def facts(self) -> dict[str, Any]:
+        """For the card."""
+        return {**vars(self), "how": self.how.poses}
+
+
+# --- what is pasted in ---
+
+
+def gather(run: Run, split: BoxSplit, question: TipQuestion) -> list[Laid]:
+    """Describe the crops and the fakes of the classes that the boxes have, and keep their manifests; cut none yet.
+
+    Raises:
+        DataFault: None is of such a class; a crop is an image that is evaluated here; a run learned from one.
+        UsageFault: There is no such run.
+    """
+    crops = gather_threats(run, split, question.threats, "--threats", "threats.csv", made=False)
+    found = [Laid(CROPS, CROPS, crops, question.composites)]
+    several = len(question.fakes)
+    for k, typed in enumerate(question.fakes):
+        name = f"{FAKES}-{k + 1}"
+        fakes = gather_threats(run, split, typed, "--generated", f"{name}.csv", made=True)
+        share = question.composites * (k + 1) // several - question.composites * k // several
+        found.append(Laid(FAKES, name, fakes, share))
+    run.record(threats={one.name: one.threats.split.summary()[TRAINING] for one in found})
+    return found
+
+
+# --- what is learned from ---
 
 
 class TipEvidence:
@@ -131,28 +236,24 @@ class TipEvidence:
             return None
         question = self.question
         crops = next(one.threats for one in self.threats if one.kind == CROPS)
-        projecting = Projecting(question.threats, None, question.live_share, question.how)
-        return Tip(self.run, self.split, projecting, crops).change(size)
+        how = replace(question.how, share=question.live_share)
+        return Tip(self.run, self.split, how, crops).change(size)
 
     def composites(self, laid: Laid, repeat: int) -> Path:
         """A folder with `composites/` of some threats: made once a repeat, then read, in any arm and at any number."""
+        from tlkit.tasks.compositing.bag_writer import Maker
+
         home = self.run.folder.folder(CELLS) / f"{laid.name}-{repeat}"
         if not home.is_dir():
             aside = home.with_suffix(".part")
             shutil.rmtree(aside, ignore_errors=True)
             how = replace(self.question.how, count=laid.composites, empty=0.0)
             seed = self.seed(repeat) + 500 * [one.name for one in self.threats].index(laid.name)
-            maker = Maker(self.run, self._cut(laid), self.split.only(self.empty), how, aside, seed)
+            threats = laid.threats
+            if not threats.crops:
+                threats.crops[TRAINING] = threats.cut(self.run, TRAINING)
+            maker = Maker(self.run, threats, self.split.only(self.empty), how, aside, seed)
             maker.make(TRAINING)
             maker.finish()
             aside.replace(home)
         return home
-
-    def _cut(self, laid: Laid) -> Threats:
-        """The threats cut out, once."""
-        threats = laid.threats
-        if not threats.crops:
-            threats.crops[TRAINING] = {
-                name: cut(self.run, threats.split, TRAINING, name) for name in threats.classes
-            }
-        return threats

@@ -1,9 +1,9 @@
-"""The workflow of `does-tip-help`: one detector for each number of real images, arm and repeat, all evaluated alike."""
+"""Composites study, the workflow of `does-tip-help`: a detector for each number, arm and repeat, all evaluated alike."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,16 +19,16 @@ from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.bags_workflow import draw_some
 from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
-from tlkit.tasks.studies.composites_arms import TipQuestion, gather
-from tlkit.tasks.studies.composites_data import TipEvidence
-from tlkit.tasks.studies.few_shot_data import CELLS, computed_once
-from tlkit.tasks.studies.study_report import Telling, write_cells
+from tlkit.tasks.studies import study as studies
+from tlkit.tasks.studies.composites_data import TipEvidence, TipQuestion, gather
+from tlkit.tasks.studies.study import CELLS, Study, Telling, cell_name
 
 if TYPE_CHECKING:
     import numpy as np
 
     from tlkit.data.boxes.augment_settings import BoxAugmentation
     from tlkit.engine.training.settings import Phase
+    from tlkit.tasks.detection.metrics.matching import Detections
     from tlkit.tasks.detection.settings import Detecting, DetectorFitting
     from tlkit.tasks.studies.gains import Cell
 
@@ -138,89 +138,132 @@ def _check_start(run: Run, detector: str, training: Training) -> None:
 # --- Cooking ---
 
 
+class TipStudy(Study):
+    """Detectors, each fitted, chosen on validation and asked once about the test part.
+
+    Args:
+        evidence: What all of them share.
+        training: How each is made.
+    """
+
+    def __init__(self, evidence: TipEvidence, training: Training) -> None:
+        self.run, self.evidence, self.training = evidence.run, evidence, training
+        self.question, self.numbers = evidence.question, evidence.numbers
+        self.detecting = evaluation.enough(evidence.split, training.detecting)
+        self.test = evidence.split.take(TEST)
+
+    def arms(self, number: int) -> tuple[str, ...]:
+        """The arms at a number."""
+        return self.evidence.arms(number)
+
+    def trained(self, number: int, arm: str, repeat: int) -> np.ndarray:
+        """What a detector says of the test part that learned in one arm, as rows.
+
+        Weights, order and augmentation begin from the repeat's seed, whatever was trained before.
+        """
+        run, training = self.run, self.training
+        run.start_tensorflow()
+        import keras
+
+        from tlkit.tasks.detection.evaluate import found_on
+        from tlkit.tasks.detection.fit import fit_detector
+        from tlkit.tasks.studies.detection_gains import as_rows
+
+        run.say(f"{number} real, {arm}, repeat {repeat + 1} of {self.question.repeats}:")
+        seed = self.evidence.seed(repeat)
+        keras.utils.set_random_seed(seed % 2**32)
+        detector = self._detector()
+        split = self.evidence.of_training(arm, number, repeat)
+        checkpoints = run.folder.folder(CELLS) / f"{cell_name(number, arm, repeat)}-checkpoints"
+        this = {"number": number, "arm": arm, "repeat": repeat}
+        names = [phase.name for phase in training.phases]
+        told = Reporter(run, split.digest, names, "detector", measure="AP50", training=this)
+        fit_detector(
+            detector,
+            split,
+            list(training.phases),
+            training.fitting,
+            checkpoints,
+            seed=seed,
+            augmentation=training.augmentation if training.augmentation.active else None,
+            change=self.evidence.change(arm, detector.size),
+            batch_norm=run.card()["model"]["weights"]["kind"] == "none",
+            evaluator=partial(detection.by_precision, most=self.detecting.most),
+            watchers=told.watchers(),
+            draws=self.evidence.draws,
+            most=self.detecting.most,
+        )
+        rows = as_rows(found_on(detector, self.test, self.detecting, training.fitting.batch))
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        return rows
+
+    def _detector(self) -> Any:
+        """A detector that has learned nothing of this split yet."""
+        prepare = {"yolov8": detection.build_yolov8, "retinanet": detection.build_retinanet}
+        how = self.training
+        return prepare[self.evidence.question.detector](
+            self.run,
+            self.evidence.split,
+            how.backbone,
+            how.weights,
+            how.image_size,
+            how.start,
+            how.precision,
+        )
+
+    def evaluated(self, answer: np.ndarray) -> list[Detections]:
+        """Detections of the test part."""
+        from tlkit.tasks.studies.detection_gains import from_rows
+
+        return from_rows(answer, len(self.test))
+
+    def shown(self, answers: Sequence[Sequence[Detections]]) -> str:
+        """AP50, the mean and each repeat's."""
+        from tlkit.tasks.detection.metrics.summary import coco_measures
+
+        reached = [coco_measures(self.test, one, self.detecting.most)["AP50"] or 0.0 for one in answers]
+        each = ", ".join(f"{value:.3f}" for value in reached)
+        return f"AP50 {sum(reached) / len(reached):.3f}  ({each})"
+
+    def measured(self, answers: Mapping[tuple[int, str], Sequence[Sequence[Detections]]]) -> list[Cell]:
+        """AP50 and recall at false alarms of every arm at every number."""
+        from tlkit.tasks.studies.detection_gains import measure_detection_benefit
+
+        groups = self.evidence.split.groups(TEST)
+        return measure_detection_benefit(
+            self.test, groups, answers, seed=self.run.seed, most=self.detecting.most
+        )
+
+    def told(self, cells: Sequence[Cell]) -> Telling:
+        """A sentence for each arm, and what the figures do not say."""
+        from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, evaluated_classes
+        from tlkit.tasks.studies.gains import verdicts
+
+        classes = evaluated_classes(self.test)
+        objects, groups = sum(map(len, self.test.xyxy)), set(self.evidence.split.groups(TEST))
+        said = verdicts(cells, MAIN)
+        if 0 in self.numbers:
+            said.append(
+                "Nothing added and no real image of a threat is nothing to learn from: no such training."
+            )
+        said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(self.evidence))]
+        return Telling(
+            "Does laying threats into bags help a detector?",
+            f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(self.test), 'image')}, "
+            f"{count(len(groups), 'group')}",
+            (MAIN, *SCREENING),
+            tuple(said),
+            {**self.evidence.question.facts(), "detecting": asdict(self.detecting)},
+            notes=tuple(_notes(self.evidence, self.training)),
+            images=tuple(_images(self.run, self.evidence)),
+            further=tuple(f"class {name}" for name in classes),
+        )
+
+
 def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
     """Train and evaluate every arm at every number; what an earlier attempt answered is read, not done again."""
-    from tlkit.tasks.detection.metrics.summary import coco_measures
-    from tlkit.tasks.studies.detection_gains import from_rows, measure_detection_benefit
-
-    test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
-    most = evaluation.say_most(run, evidence.split, training.detecting)
-    answers = {}
-    for number in evidence.numbers:
-        for arm in evidence.arms(number):
-            found = [
-                from_rows(
-                    computed_once(
-                        run,
-                        _name(number, arm, repeat),
-                        partial(_found, run, evidence, training, arm, number, repeat),
-                    ),
-                    len(test),
-                )
-                for repeat in range(evidence.question.repeats)
-            ]
-            answers[number, arm] = found
-            reached = [coco_measures(test, one, most)["AP50"] or 0.0 for one in found]
-            run.say(
-                f"{number:>4} real, {arm:10}  AP50 {sum(reached) / len(reached):.3f}  "
-                f"({', '.join(f'{value:.3f}' for value in reached)})"
-            )
-    return measure_detection_benefit(test, groups, answers, seed=run.seed, most=most)
-
-
-def _name(number: int, arm: str, repeat: int) -> str:
-    return f"{number}-{arm}-{repeat}"
-
-
-def _found(
-    run: Run, evidence: TipEvidence, training: Training, arm: str, number: int, repeat: int
-) -> np.ndarray:
-    """What a detector says of the test part that learned in one arm, as rows: fitted, chosen on validation, asked once.
-
-    Weights, order and augmentation begin from the repeat's seed, whatever was trained before.
-    """
-    run.start_tensorflow()
-    import keras
-
-    from tlkit.tasks.detection.evaluate import found_on
-    from tlkit.tasks.detection.fit import fit_detector
-    from tlkit.tasks.studies.detection_gains import as_rows
-
-    run.say(f"{number} real, {arm}, repeat {repeat + 1} of {evidence.question.repeats}:")
-    keras.utils.set_random_seed(evidence.seed(repeat) % 2**32)
-    prepare = {"yolov8": detection.build_yolov8, "retinanet": detection.build_retinanet}
-    detector = prepare[evidence.question.detector](
-        run,
-        evidence.split,
-        training.backbone,
-        training.weights,
-        training.image_size,
-        training.start,
-        training.precision,
-    )
-    split = evidence.of_training(arm, number, repeat)
-    detecting = evaluation.enough(evidence.split, training.detecting)
-    checkpoints = run.folder.folder(CELLS) / f"{_name(number, arm, repeat)}-checkpoints"
-    names, this = [phase.name for phase in training.phases], {"number": number, "arm": arm, "repeat": repeat}
-    told = Reporter(run, split.digest, names, "detector", measure="AP50", training=this)
-    fit_detector(
-        detector,
-        split,
-        list(training.phases),
-        training.fitting,
-        checkpoints,
-        seed=evidence.seed(repeat),
-        augmentation=training.augmentation if training.augmentation.active else None,
-        change=evidence.change(arm, detector.size),
-        batch_norm=run.card()["model"]["weights"]["kind"] == "none",
-        evaluator=partial(detection.by_precision, most=detecting.most),
-        watchers=told.watchers(),
-        draws=evidence.draws,
-        most=detecting.most,
-    )
-    rows = as_rows(found_on(detector, evidence.split.take(TEST), detecting, training.fitting.batch))
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    return rows
+    evaluation.say_most(run, evidence.split, training.detecting)
+    return studies.answer(run, TipStudy(evidence, training))
 
 
 # --- Tasting and serving ---
@@ -228,34 +271,7 @@ def _found(
 
 def evaluate(run: Run, evidence: TipEvidence, training: Training, cells: Sequence[Cell]) -> None:
     """Write benefit.csv, the curves, the report and the card, and say the verdict."""
-    from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, evaluated_classes
-    from tlkit.tasks.studies.gains import verdicts
-
-    test, question = evidence.split.take(TEST), evidence.question
-    classes = evaluated_classes(test)
-    objects = sum(map(len, test.xyxy))
-    title = (
-        f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(test), 'image')}, "
-        f"{count(len(set(evidence.split.groups(TEST))), 'group')}"
-    )
-    said = verdicts(cells, MAIN)
-    if 0 in evidence.numbers:
-        said.append("Nothing added and no real image of a threat is nothing to learn from: no such training.")
-    said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(evidence))]
-    write_cells(
-        run,
-        cells,
-        Telling(
-            "Does laying threats into bags help a detector?",
-            title,
-            (MAIN, *SCREENING),
-            tuple(said),
-            notes=tuple(_notes(evidence, training)),
-            images=tuple(_images(run, evidence)),
-            further=tuple(f"class {name}" for name in classes),
-        ),
-        {**question.facts(), "detecting": asdict(evaluation.enough(evidence.split, training.detecting))},
-    )
+    studies.evaluate(run, TipStudy(evidence, training), cells)
 
 
 def _blind(cells: Sequence[Cell]) -> list[str]:

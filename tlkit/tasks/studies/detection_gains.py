@@ -15,7 +15,7 @@ from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.coco import COCO_MOST, coco_matches
 from tlkit.tasks.detection.metrics.matching import all_labels, all_scores, ranked
 from tlkit.tasks.detection.metrics.summary import RATES, Matched, resampled_measures
-from tlkit.tasks.studies.gains import Cell, compared, members_and_draws, over_repeats
+from tlkit.tasks.studies.gains import Cell, compare_arms
 
 MAIN = "AP50"
 SCREENING = tuple(f"recall@{rate:g}" for rate in RATES)  # at so many false alarms an image
@@ -39,16 +39,15 @@ def measure_detection_benefit(
         seed: Of the draws.
         most: Detections an image that the detectors give.
     """
-    members, draws = members_and_draws(groups, seed)
     per_class = [f"class {name}" for name in evaluated_classes(truth)]
     wanted = (MAIN, *SCREENING, *per_class)
-    resampled = {}
-    for key, repeats in answers.items():
-        each = [_resampled(truth, found, members, draws, most) for found in repeats]
-        resampled[key] = {
-            name: over_repeats(np.stack([one[name] for one in each], axis=1), seed) for name in wanted
-        }
-    return compared(resampled, {key: len(some) for key, some in answers.items()}, (MAIN, *per_class))
+
+    def scores(found: Sequence[Detections], members: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+        matched = Matched(truth, coco_matches(truth, found, most), ranked(truth, found), members)
+        known = resampled_measures(matched, draws)
+        return {name: known[name] for name in wanted}
+
+    return compare_arms(answers, groups, scores, (MAIN, *per_class), seed)
 
 
 def evaluated_classes(truth: Boxes) -> list[str]:
@@ -56,13 +55,6 @@ def evaluated_classes(truth: Boxes) -> list[str]:
     counting = [labels[~spared] for labels, spared in zip(truth.labels, truth.ignored, strict=True)]
     there = set(np.concatenate(counting).tolist())
     return [name for k, name in enumerate(truth.class_names) if k in there]
-
-
-def _resampled(
-    truth: Boxes, found: Sequence[Detections], members: np.ndarray, draws: np.ndarray, most: int
-) -> dict[str, np.ndarray]:
-    matched = Matched(truth, coco_matches(truth, found, most), ranked(truth, found), members)
-    return resampled_measures(matched, draws)
 
 
 def as_rows(found: Sequence[Detections]) -> np.ndarray:

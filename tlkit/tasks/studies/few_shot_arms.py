@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+import numpy as np
+
+from tlkit.data.images.batches import pixel_batches
+from tlkit.data.images.decoding.depth import channels_of, fitted, read_image, read_images
 from tlkit.data.images.sources import TRAINING
 from tlkit.errors import DataFault
-from tlkit.tasks.studies.few_shot_data import GANS, NOTHING, WITH_CLUTTER, computed_once
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from tlkit.tasks.studies.few_shot_data import Evidence
+from tlkit.tasks.compositing.clutter import InClutter, composite_crops
+from tlkit.tasks.compositing.settings import ClutterSettings
+from tlkit.tasks.features.extract import features_of_images
+from tlkit.tasks.studies.few_shot_data import GANS, WITH_CLUTTER, FewShotEvidence
+from tlkit.tasks.studies.question import NOTHING
+from tlkit.tasks.studies.study import computed_once
+from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
+from tlkit.tasks.synthesis.gan import Gan
+from tlkit.tasks.synthesis.latents import random_latents, sample
+from tlkit.tasks.synthesis.settings import PLAYS
+from tlkit.tasks.synthesis.stylegan import BUILDERS
 
 LOOK = 500  # steps of a GAN from one look, whether its generator has collapsed, to the next
 COPIES = 4  # composites of each real image; of each fake there is one
@@ -31,21 +42,15 @@ class Added(NamedTuple):
     shows: np.ndarray
 
 
-Arm = Callable[["Evidence", "np.ndarray", int], Added]  # evidence, indices of the chosen images, repeat
+Arm = Callable[[FewShotEvidence, np.ndarray, int], Added]  # evidence, indices of the chosen images, repeat
 
 
-def _nothing(evidence: Evidence, _chosen: np.ndarray, _repeat: int) -> Added:
-    import numpy as np
-
+def _nothing(evidence: FewShotEvidence, _chosen: np.ndarray, _repeat: int) -> Added:
     return Added(evidence.features[:0], np.zeros(0, bool))
 
 
-def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
+def _flips(evidence: FewShotEvidence, chosen: np.ndarray, _repeat: int) -> Added:
     """The chosen images mirrored left-right, up-down, and both."""
-    import numpy as np
-
-    from tlkit.data.images.batches import pixel_batches
-
     files = [str(evidence.split.images.file(i)) for i in chosen]
     rows = []
     for batch in pixel_batches(files, evidence.featurizer.image_size):
@@ -58,32 +63,18 @@ def _flips(evidence: Evidence, chosen: np.ndarray, _repeat: int) -> Added:
 # --- GANs ---
 
 
-def _gan(kind: str) -> Arm:
-    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-        """Fakes of a GAN that saw only the chosen images."""
-        from tlkit.tasks.features.extract import features_of_images
-
-        return _shown(features_of_images(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
-
-    return arm
+def _gan(kind: str, evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
+    """Fakes of a GAN that saw only the chosen images."""
+    return _shown(features_of_images(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
 
 
-def _fakes(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+def _fakes(evidence: FewShotEvidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
     """float32 [n, s, s, c]: what the average generator makes after the GAN; played once, then read."""
     name = f"{len(chosen)}-{kind}-{repeat}-fakes"
     return computed_once(evidence.run, name, lambda: _play(evidence, kind, chosen, repeat))
 
 
-def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
-    import tempfile
-
-    from tlkit.data.images.decoding.depth import channels_of, read_images
-    from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
-    from tlkit.tasks.synthesis.gan import Gan
-    from tlkit.tasks.synthesis.latents import random_latents, sample
-    from tlkit.tasks.synthesis.settings import PLAYS
-    from tlkit.tasks.synthesis.stylegan import BUILDERS
-
+def _play(evidence: FewShotEvidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
     run, question, seed = evidence.run, evidence.question, evidence.run.seed * 1000 + repeat
     files = [evidence.split.images.file(i) for i in chosen]
     channels = channels_of(files)
@@ -106,9 +97,8 @@ def _play(evidence: Evidence, kind: str, chosen: np.ndarray, repeat: int) -> np.
 # --- Clutter ---
 
 
-def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
+def _composites(evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
     """The chosen images set into clutter, and the surroundings that all composites share."""
-    from tlkit.data.images.decoding.depth import read_image
 
     def compute() -> np.ndarray:
         crops = [read_image(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
@@ -118,56 +108,41 @@ def _composites(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
     return _joined([_shown(features), surroundings(evidence)])
 
 
-def _gan_in_clutter(kind: str) -> Arm:
-    def arm(evidence: Evidence, chosen: np.ndarray, repeat: int) -> Added:
-        """What `composites` adds, and the fakes set into clutter too."""
-        fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
-        return _joined([_composites(evidence, chosen, repeat), _in_clutter(evidence, fakes, 1, repeat, kind)])
-
-    return arm
+def _gan_in_clutter(kind: str, evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
+    """What `composites` adds, and the fakes set into clutter too."""
+    fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
+    return _joined([_composites(evidence, chosen, repeat), _in_clutter(evidence, fakes, 1, repeat, kind)])
 
 
 def _joined(parts: Sequence[Added]) -> Added:
-    import numpy as np
-
     return Added(*(np.concatenate(some) for some in zip(*parts, strict=True)))
 
 
 def _in_clutter(
-    evidence: Evidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
+    evidence: FewShotEvidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
 ) -> Added:
     """Crops float32 [h, w] of the class, each `copies` times in clutter."""
-    from tlkit.tasks.compositing.clutter import composite_crops
-
     seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
-    images, _, _ = composite_crops(
+    made = composite_crops(
         {evidence.question.name: crops},
         _read_class(evidence, evidence.question.negative),
-        copies=copies,
-        negatives=0,
-        size=evidence.featurizer.image_size,
-        seed=seed,
+        ClutterSettings(copies, negatives=0, size=evidence.featurizer.image_size),
+        seed,
     )
-    return _shown(_features(evidence, images))
+    return _shown(_features(evidence, made))
 
 
 def _shown(features: np.ndarray) -> Added:
     """Features of images that all show the class."""
-    import numpy as np
-
     return Added(features, np.ones(len(features), bool))
 
 
-def surroundings(evidence: Evidence) -> Added:
+def surroundings(evidence: FewShotEvidence) -> Added:
     """Clutter alone and the other threats in clutter: the same for every number and repeat, so made once.
 
     Raises:
         DataFault: There is no class of harmless things.
     """
-    import numpy as np
-
-    from tlkit.tasks.compositing.clutter import composite_crops
-
     question, names = evidence.question, evidence.split.images.class_names
 
     def compute() -> np.ndarray:
@@ -182,40 +157,32 @@ def surroundings(evidence: Evidence) -> Added:
             for name in names
             if name not in (question.name, question.negative)
         }
-        size = evidence.featurizer.image_size
-        images, _, _ = composite_crops(threats, others, copies=1, size=size, seed=evidence.run.seed)
-        return _features(evidence, images)
+        how = ClutterSettings(copies=1, size=evidence.featurizer.image_size)
+        return _features(evidence, composite_crops(threats, others, how, evidence.run.seed))
 
     features = computed_once(evidence.run, "surroundings", compute)
     return Added(features, np.zeros(len(features), bool))
 
 
-def _read_class(evidence: Evidence, name: str) -> list[np.ndarray]:
+def _read_class(evidence: FewShotEvidence, name: str) -> list[np.ndarray]:
     """The training part's images of a class, float32 [h, w] each."""
-    from tlkit.data.images.decoding.depth import read_image
-
     images = evidence.split.images
     chosen = [i for i in evidence.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
     return [read_image(images.file(i), 1)[..., 0] for i in chosen]
 
 
-def _features(evidence: Evidence, images: Sequence[np.ndarray]) -> np.ndarray:
-    import numpy as np
-
-    from tlkit.data.images.decoding.depth import fitted
-    from tlkit.tasks.features.extract import features_of_images
-
+def _features(evidence: FewShotEvidence, made: Sequence[InClutter]) -> np.ndarray:
     size = evidence.featurizer.image_size
-    if not images:
+    if not made:
         return evidence.features[:0]
-    stacked = np.stack([fitted(image[..., None], size, "resize") for image in images])
+    stacked = np.stack([fitted(one.image[..., None], size, "resize") for one in made])
     return features_of_images(evidence.featurizer, stacked)
 
 
 ARMS: dict[str, Arm] = {
     NOTHING: _nothing,
     "flips": _flips,
-    **{kind: _gan(kind) for kind in GANS},
+    **{kind: partial(_gan, kind) for kind in GANS},
     "composites": _composites,
-    **{kind + WITH_CLUTTER: _gan_in_clutter(kind) for kind in GANS},
+    **{kind + WITH_CLUTTER: partial(_gan_in_clutter, kind) for kind in GANS},
 }

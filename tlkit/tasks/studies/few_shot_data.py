@@ -1,22 +1,20 @@
-"""Few-shot study's data: the question, its split and features, and what is computed once."""
+"""Few-shot study's data: the question, its split and features, and which images each training learns from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from tlkit.core.text import some_of
 from tlkit.data.images.sources import TRAINING
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.features.workflow import extract
+from tlkit.tasks.studies.question import Question
+from tlkit.tasks.studies.study import Study
 from tlkit.tasks.synthesis.settings import LEAST_IMAGES
 
-NOTHING = "nothing"
 GANS = ("dcgan", "stylegan")
 WITH_CLUTTER = "+composites"  # fakes of a GAN, and those fakes set into clutter
-CELLS = "cells"  # folder of what is there already, for a run that goes on
-
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,32 +24,17 @@ if TYPE_CHECKING:
     from tlkit.tasks.features.extract import Featurizer
 
 
-def computed_once(run: Run, name: str, compute: Callable[[], np.ndarray]) -> np.ndarray:
-    """An array that the run keeps by name until its end; a kill leaves no half of it."""
-    import numpy as np
-
-    file = run.folder.folder(CELLS) / f"{name}.npy"
-    if not file.is_file():
-        aside = file.with_suffix(".part.npy")
-        np.save(aside, compute())
-        aside.replace(file)
-    return np.load(file, allow_pickle=False)
-
-
 def needs_gan(arm: str) -> bool:
     """Whether a GAN is played for an arm."""
     return arm.removesuffix(WITH_CLUTTER) in GANS
 
 
-@dataclass(frozen=True)
-class Question:
+@dataclass(frozen=True, kw_only=True)
+class FewShotQuestion(Question):
     """What is asked.
 
     Attributes:
         name: Of the class that is to be found.
-        numbers: Of real images of it.
-        arms: What is added; "nothing" is always among them.
-        repeats: Each with other real images.
         samples: Images that a generator adds.
         steps: Of each GAN.
         size: Side of the generated images, pixels.
@@ -59,22 +42,29 @@ class Question:
     """
 
     name: str
-    numbers: tuple[int, ...]
-    arms: tuple[str, ...]
-    repeats: int
     samples: int
     steps: int
     size: int
     negative: str
 
+    def facts(self) -> dict[str, Any]:
+        """For the card."""
+        return {"name": self.name, **asdict(self)}
 
-class Evidence:
-    """What every training of the question shares: the split, its features, and what computes them."""
 
-    def __init__(self, run: Run, split: Split, question: Question, featurizer: Featurizer) -> None:
+class FewShotEvidence(Study):
+    """What every training of the question shares: the split, its features, and what computes them.
+
+    Raises:
+        UsageFault: The split has no such class, or a number is too small for a GAN.
+        DataFault: Training has fewer of it than any number.
+    """
+
+    def __init__(self, run: Run, split: Split, question: FewShotQuestion, featurizer: Featurizer) -> None:
         import numpy as np
 
-        self.run, self.split, self.question, self.featurizer = run, split, question, featurizer
+        self.run, self.split, self.featurizer = run, split, featurizer
+        self.question: FewShotQuestion = question
         names = split.images.class_names
         if question.name not in names:
             raise UsageFault(
@@ -83,13 +73,14 @@ class Evidence:
             )
         self.truth = np.asarray(split.images.labels) == names.index(question.name)
         self.features = extract(run, split, featurizer)
+        self.numbers = self._numbers()
 
     def of(self, part: str, *, shown: bool) -> np.ndarray:
         """int64 [m]: images of a part that show the class, or do not."""
         chosen = self.split.indices(part)
         return chosen[self.truth[chosen] == shown]
 
-    def numbers(self) -> list[int]:
+    def _numbers(self) -> list[int]:
         """The numbers that training has enough images for; the others are named and left out."""
         there = len(self.of(TRAINING, shown=True))
         kept = [number for number in sorted(set(self.question.numbers)) if number <= there]

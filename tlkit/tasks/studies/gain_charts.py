@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import COLOURS, MUTED, styled
-from tlkit.tasks.studies.gains import NOTHING, Cell
+from tlkit.tasks.studies.gains import Cell
+from tlkit.tasks.studies.question import NOTHING
 
 MEASURES = ("recall", "precision", "eta")
 

@@ -7,16 +7,17 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, chapter 13 (perc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from tlkit.core.bootstrap import CONFIDENCE, draw_groups
+from tlkit.core.bootstrap import CONFIDENCE, class_scores, draw_groups
+from tlkit.tasks.studies.question import NOTHING
 
-NOTHING = "nothing"
 RESAMPLES = 1000
 Interval = tuple[float, float]
+Evaluated = TypeVar("Evaluated")
 
 
 class Measured(NamedTuple):
@@ -48,7 +49,7 @@ class Cell(NamedTuple):
 def measure_benefit(
     truth: np.ndarray,
     groups: Sequence[str],
-    answers: Mapping[tuple[int, str], np.ndarray],
+    answers: Mapping[tuple[int, str], Sequence[np.ndarray]],
     *,
     seed: int = 0,
 ) -> list[Cell]:
@@ -59,25 +60,62 @@ def measure_benefit(
     Args:
         truth: bool [n]: which test images show the class; at least one.
         groups: [n] what errs together.
-        answers: (number, arm) -> bool [repeats, n]: which were called so; each number has the arm "nothing".
+        answers: (number, arm) -> for each repeat, bool [n]: which were called so; each number has the arm "nothing".
         seed: Of the draws.
     """
-    members, draws = members_and_draws(groups, seed)
-    resampled = {key: _resampled(truth, members, found, draws, seed) for key, found in answers.items()}
-    return compared(resampled, {key: len(found) for key, found in answers.items()}, ("eta",))
+
+    def scores(found: np.ndarray, members: np.ndarray, draws: np.ndarray) -> dict[str, np.ndarray]:
+        sums = sums_by_group(np.stack([found & truth, truth, found], 1), members)
+        known = class_scores(*(draws @ sums).T)
+        return {name: known[name] for name in ("recall", "precision", "eta")}
+
+    return compare_arms(answers, groups, scores, ("eta",), seed)
 
 
-def members_and_draws(groups: Sequence[str], seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The number of each image's group, int [n], and how often each group counts, float64 [1 + resamples, G].
+def compare_arms(
+    answers: Mapping[tuple[int, str], Sequence[Evaluated]],
+    groups: Sequence[str],
+    scores: Callable[[Evaluated, np.ndarray, np.ndarray], Mapping[str, np.ndarray]],
+    by: Sequence[str],
+    seed: int,
+) -> list[Cell]:
+    """Values, intervals and gains of every arm at every number.
 
-    The first row is all groups as they are.
+    Args:
+        answers: (number, arm) -> for each repeat, what was said of the test images.
+        groups: [n] what errs together.
+        scores: From what was said in a repeat, the number of each image's group, int [n], and how often each group
+            counts, float64 [1 + resamples, G], the first of the data as they are, to measure -> float64
+            [1 + resamples].
+        by: Measures that arms are compared by; the first is the one that verdicts speak of.
+        seed: Of the draws.
     """
     members = np.unique(groups, return_inverse=True)[1]
     count = int(members.max()) + 1
-    return members, np.vstack([np.ones(count), draw_groups(count, RESAMPLES, seed)])
+    draws = np.vstack([np.ones(count), draw_groups(count, RESAMPLES, seed)])
+    resampled = {}
+    for key, repeats in answers.items():
+        each = [scores(one, members, draws) for one in repeats]
+        resampled[key] = {
+            name: _over_repeats(np.stack([one[name] for one in each], axis=1), seed) for name in each[0]
+        }
+    cells = []
+    for (number, arm), values in resampled.items():
+        plain = resampled.get((number, NOTHING))
+        gains = {} if plain is None else {name: _measured(values[name] - plain[name]) for name in by}
+        measures = {name: _measured(some) for name, some in values.items()}
+        cells.append(Cell(number, arm, len(answers[number, arm]), measures, gains))
+    return cells
 
 
-def over_repeats(values: np.ndarray, seed: int) -> np.ndarray:
+def sums_by_group(rows: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Sums of [n, m] over the images of each group: float64 [G, m]."""
+    sums = np.zeros((int(members.max()) + 1, rows.shape[1]))
+    np.add.at(sums, members, rows.astype(float))
+    return sums
+
+
+def _over_repeats(values: np.ndarray, seed: int) -> np.ndarray:
     """Mean over the repeats drawn, float64 [1 + resamples], of [1 + resamples, repeats].
 
     The same repeats are drawn for every arm: repeat r of two arms has the same real images.
@@ -87,51 +125,10 @@ def over_repeats(values: np.ndarray, seed: int) -> np.ndarray:
     return (values * weights).sum(axis=1)
 
 
-def compared(
-    resampled: Mapping[tuple[int, str], Mapping[str, np.ndarray]],
-    repeats: Mapping[tuple[int, str], int],
-    by: Sequence[str],
-) -> list[Cell]:
-    """Values, intervals and gains of every arm at every number.
-
-    Args:
-        resampled: (number, arm) -> measure -> float64 [1 + resamples], the first of the data as they are.
-        repeats: (number, arm) -> trainings.
-        by: Measures that arms are compared by; the first is the one that verdicts speak of.
-    """
-    cells = []
-    for (number, arm), scores in resampled.items():
-        plain = resampled.get((number, NOTHING))
-        gains = {} if plain is None else {name: _measured(scores[name] - plain[name]) for name in by}
-        measures = {name: _measured(values) for name, values in scores.items()}
-        cells.append(Cell(number, arm, repeats[number, arm], measures, gains))
-    return cells
-
-
 def _measured(values: np.ndarray) -> Measured:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(values[1:], [tail, 1 - tail])
     return Measured(float(values[0]), (float(low), float(high)))
-
-
-def _resampled(
-    truth: np.ndarray, members: np.ndarray, found: np.ndarray, draws: np.ndarray, seed: int
-) -> dict[str, np.ndarray]:
-    """Each measure [1 + resamples], averaged over the repeats drawn; the first is of the data as they are."""
-    count = members.max() + 1
-
-    def totals(chosen: np.ndarray) -> np.ndarray:
-        """[1 + resamples, repeats] of bool [repeats, n]."""
-        sums = np.stack([np.bincount(members, weights=row, minlength=count) for row in chosen])
-        return draws @ sums.T
-
-    hits, called = totals(found & truth), totals(found)
-    real = totals(np.broadcast_to(truth, found.shape))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        recall = np.where(real > 0, hits / real, np.nan)
-        precision = np.where(called > 0, hits / called, 0.0)
-    scores = {"recall": recall, "precision": precision, "eta": np.sqrt(recall * precision)}
-    return {name: over_repeats(values, seed) for name, values in scores.items()}
 
 
 def verdicts(cells: Sequence[Cell], measure: str = "eta") -> list[str]:
