@@ -42,12 +42,21 @@ class Standardize(keras.layers.Layer):
         return {"name": self.name, "width": self.width}
 
 
+def squared_distances(features, rows):
+    """Squared Euclidean distances by |x|^2 - 2 x.r + |r|^2: [b, d] and [n, d] -> [b, n]."""
+    squares = ops.sum(rows * rows, axis=1)
+    return (
+        ops.sum(features * features, axis=1)[:, None]
+        - 2 * ops.matmul(features, ops.transpose(rows))
+        + squares
+    )
+
+
 @keras.saving.register_keras_serializable("tlkit")
 class NearestNeighbours(keras.layers.Layer):
     """Log of the smoothed share of votes of the k nearest rows: float64 [b, d] -> float32 [b, classes].
 
-    Squared Euclidean distances by |x|^2 - 2 x.r + |r|^2 in float64, as scikit-learn's brute search; of equally
-    near rows the earlier one votes.
+    Distances are in float64, as in scikit-learn's brute search; of equally near rows the earlier one votes.
 
     Args:
         rows: How many rows are held.
@@ -67,13 +76,7 @@ class NearestNeighbours(keras.layers.Layer):
     def call(self, features):
         """Smoothed log shares."""
         _, _, classes, neighbours = self.shape
-        squares = ops.sum(self.rows * self.rows, axis=1)
-        distances = (
-            ops.sum(features * features, axis=1)[:, None]
-            - 2 * ops.matmul(features, ops.transpose(self.rows))
-            + squares
-        )
-        nearest = ops.top_k(-distances, neighbours)[1]
+        nearest = ops.top_k(-squared_distances(features, self.rows), neighbours)[1]
         votes = ops.sum(ops.take(self.targets, nearest, axis=0), axis=1)
         return ops.cast(ops.log((votes + 0.5) / (neighbours + 0.5 * classes)), "float32")
 
@@ -116,12 +119,7 @@ class SupportVectors(keras.layers.Layer):
 
     def call(self, features):
         """Decision values."""
-        squares = ops.sum(self.vectors * self.vectors, axis=1)
-        distances = (
-            ops.sum(features * features, axis=1)[:, None]
-            - 2 * ops.matmul(features, ops.transpose(self.vectors))
-            + squares
-        )
+        distances = squared_distances(features, self.vectors)
         kernel = ops.exp(-self.gamma * ops.maximum(distances, 0.0))
         return ops.cast(ops.matmul(kernel, self.weights_of) + self.offsets, "float32")
 
