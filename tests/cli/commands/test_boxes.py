@@ -367,9 +367,9 @@ def test_several_runs_on_the_same_images(run, classifier, bags, tmp_path, tlkit_
     for found, _threshold in detectors.values():
         for i in range(3):
             labels, scores, boxes = answered(run, truth.file(i))
-            assert [truth.class_names[k].encode() for k in found.labels[i]] == labels.tolist()
-            assert found.scores[i] == pytest.approx(scores, abs=1e-5)
-            assert found.boxes[i] == pytest.approx(boxes, abs=1e-2)
+            assert [truth.class_names[k].encode() for k in found[i].labels] == labels.tolist()
+            assert found[i].scores == pytest.approx(scores, abs=1e-5)
+            assert found[i].boxes == pytest.approx(boxes, abs=1e-2)
     for arguments, problem in (
         ((run, "--draw", image), "is there already"),
         ((run, "--draw", tmp_path / "side.jpg"), "is no PNG"),
