@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.before_and_after.__main__ import differences, main, renamed
 from tests.before_and_after.cases import CASES, RECIPES, VERBS
+from tests.before_and_after.sides import earlier_options
 from tests.before_and_after.texts import Plain, as_text, page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -114,6 +115,16 @@ def test_differences_are_named_but_for_what_is_renamed(monkeypatch):
     monkeypatch.setattr("tests.before_and_after.__main__.RENAMED", {"game": "GAN", "^gone$": "new"})
     assert differences(before, {**after, "new": "x"}, 9) == []
     assert renamed("a GAN", {}) == "a GAN"
+
+
+def test_a_version_is_asked_by_the_names_of_options_that_it_has(tmp_path):
+    file = tmp_path / "code" / "tlkit" / "cli" / "options" / "earlier.py"
+    assert earlier_options(tmp_path) == {}
+    file.parent.mkdir(parents=True)
+    file.write_text('EARLIER = {"present": "before"}  # present name -> earlier one\n')
+    assert earlier_options(tmp_path) == {"--present": "--before"}
+    said = "Note: --before is called --present now.\nData: 3 images.\n"
+    assert PLAIN.answer(said) == "Data: 3 images."
 
 
 @pytest.mark.slow

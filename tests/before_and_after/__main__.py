@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.before_and_after.cases import CASES
-from tests.before_and_after.sides import Side, code_of, results
+from tests.before_and_after.sides import Side, code_of, earlier_options, results
 from tests.before_and_after.sources import draw_sources
 
 RENAMED: dict[str, str] = {}
@@ -42,9 +42,12 @@ def renamed(text: str, table: Mapping[str, str]) -> str:
     return text
 
 
-def differences(before: Mapping[str, str], after: Mapping[str, str], lines: int) -> list[str]:
+def differences(
+    before: Mapping[str, str], after: Mapping[str, str], lines: int, table: Mapping[str, str] | None = None
+) -> list[str]:
     """What differs, a text each: the name and the first lines of the difference."""
-    before = {renamed(name, RENAMED): renamed(text, RENAMED) for name, text in before.items()}
+    table = RENAMED if table is None else table
+    before = {renamed(name, table): renamed(text, table) for name, text in before.items()}
     found = []
     for name in [*before, *(name for name in after if name not in before)]:
         if name not in before or name not in after:
@@ -85,22 +88,31 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def compare_all(given: argparse.Namespace, out: Path) -> int:
     sources = draw_sources(out)
-    sides = [Side(code_of(side, out)) for side in given.sides]
+    places = [code_of(side, out) for side in given.sides]
+    earlier = [earlier_options(place) for place in places]
+    # An older version has the earlier names only; a newer one is asked by the present ones, as the cases are written
+    sides = [
+        Side(place, {} if own else earlier[1] or earlier[0])
+        for place, own in zip(places, earlier, strict=True)
+    ]
+    called = {rf"(?<![\w-]){old}(?![\w-])": new for new, old in earlier[1].items()}
     codes = set()
     try:
         for name in given.only or CASES:
             before = results(sides[0], name, sources)
             after = results(sides[1], name, sources, afresh=given.afresh)
-            codes.add(compare(name, before, after, given.lines))
+            codes.add(compare(name, before, after, given.lines, {**called, **RENAMED}))
     finally:
         for side in sides:
             side.close()
     return 1 if 1 in codes else max(codes)
 
 
-def compare(name: str, before: Mapping[str, Any], after: Mapping[str, Any], lines: int) -> int:
+def compare(
+    name: str, before: Mapping[str, Any], after: Mapping[str, Any], lines: int, table: Mapping[str, str]
+) -> int:
     """Say in a line whether a case is equal on both sides, and in some more how not; the exit code."""
-    found = differences(before["texts"], after["texts"], lines)
+    found = differences(before["texts"], after["texts"], lines, table)
     odd = [f"{word}: {text}" for word, each in (("BEFORE", before), ("AFTER", after)) for text in each["odd"]]
     took = f"{len(before['texts'])} texts, {before['seconds']:.0f} and {after['seconds']:.0f} s"
     print(f"{name}: {f'{len(found)} DIFFER' if found else 'equal'} ({took})", flush=True)

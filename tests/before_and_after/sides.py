@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import sys
 import tarfile
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +93,25 @@ while line := sys.stdin.readline():
 """
 
 
-class Side:
-    """The commands of one version: each in a process of its own, forked from one that has imported TensorFlow only."""
+def earlier_options(place: Path) -> dict[str, str]:
+    """Present names of options and their earlier ones, as the code of a side lists them; none where it knows of none."""
+    file = place / "code" / "tlkit" / "cli" / "options" / "earlier.py"
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))) if file.is_file() else ():
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "EARLIER":
+            return {f"--{new}": f"--{old}" for new, old in ast.literal_eval(node.value).items()}
+    return {}
 
-    def __init__(self, place: Path) -> None:
-        self.place, self.work = place, place / "work"
+
+class Side:
+    """The commands of one version: each in a process of its own, forked from one that has imported TensorFlow only.
+
+    Args:
+        place: What `code_of` made.
+        options: Names of options that this version calls otherwise, and what it calls them.
+    """
+
+    def __init__(self, place: Path, options: Mapping[str, str]) -> None:
+        self.place, self.work, self.options = place, place / "work", options
         below = [p for p in sys.path if Path(p).name in {"site-packages", "dist-packages"}]
         environment = {
             name: os.environ[name]
@@ -121,7 +137,7 @@ class Side:
     def call(self, folder: Path, asked: Step) -> tuple[int, str, str]:
         """Run a command; its exit code, and what it said on stdout and stderr."""
         files = {name: str(self.place / f"{name}.txt") for name in ("out", "err")}
-        words = [str(word) for word in asked.words]
+        words = [self.options.get(str(word), str(word)) for word in asked.words]
         if words[0] == "python":
             words[1] = str(Path(__file__).with_name(f"{words[1]}.py"))
         question = {"folder": str(folder), "words": words, "stop": asked.stop, **files}

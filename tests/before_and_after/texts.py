@@ -39,6 +39,10 @@ PATTERNS = tuple(
 )
 
 
+# What a version says of an option that it is asked for by its earlier name
+NOTICE = re.compile(r"^Note: --\S+ is called --\S+ now\.\n", re.MULTILINE)
+
+
 class Plain:
     """Texts without times, dates and the places of a side.
 
@@ -74,7 +78,7 @@ class Plain:
 
     def answer(self, text: str) -> str:
         """What a command said: lines that are JSON as JSON."""
-        return "\n".join(self.line(line) for line in without_seconds(text).splitlines())
+        return "\n".join(self.line(line) for line in without_seconds(NOTICE.sub("", text)).splitlines())
 
     def line(self, line: str) -> str:
         if line.startswith(("{", "[")):
@@ -269,9 +273,10 @@ def as_text(file: Path, plain: Plain) -> str:
         ".json": lambda: plain.dump(json.loads(file.read_text("utf-8"))),
         ".jsonl": lambda: "\n".join(plain.dump(json.loads(line)) for line in file.read_text("utf-8").splitlines()),
         **dict.fromkeys((".png", ".jpg", ".gif"), lambda: pixels(file.read_bytes())),
+        ".txt": lambda: plain.text(NOTICE.sub("", file.read_text("utf-8"))),
         ".csv": lambda: table_file(file, plain),
         ".md": lambda: plain.text(without_seconds(file.read_text("utf-8"))),
-        **dict.fromkeys((".txt", ".xml", ".yaml"), lambda: plain.text(file.read_text("utf-8"))),
+        **dict.fromkeys((".xml", ".yaml"), lambda: plain.text(file.read_text("utf-8"))),
     }  # fmt: skip
     if file.name == "recipe.py":
         return "a copy of the recipe"  # whose words are no result
