@@ -33,7 +33,30 @@ from tests.before_and_after.cases import CASES
 from tests.before_and_after.sides import Side, code_of, earlier_options, results
 from tests.before_and_after.sources import draw_sources
 
-RENAMED: dict[str, str] = {}
+_IN = r"(?<![\w\"'/.|-])", r"(?![\w\"'/:.|=-])"  # a word of a sentence: no key, name of a file or column
+RENAMED: dict[str, str] = {
+    "".join((_IN[0], old, _IN[1])): new
+    for old, new in {
+        r"a picture": "an image",
+        r"A picture": "An image",
+        r"pictures": "images",
+        r"picture": "image",
+        r"Pictures": "Images",
+        r"Picture": "Image",
+        r"the critic": "the discriminator",
+        r"critic": "discriminator",
+        r"games?": "GAN",
+        r"judged": "evaluated",
+        r"judging": "evaluating",
+        r"judge": "evaluate",
+        r"Judged": "Evaluated",
+        r"laid in": "pasted in",
+        r"laid into": "pasted into",
+        r"handmade": "handcrafted",
+        r"near copies": "near duplicates",
+        r"dealt out": "split",
+    }.items()
+}
 
 
 def renamed(text: str, table: Mapping[str, str]) -> str:

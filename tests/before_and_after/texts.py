@@ -30,7 +30,7 @@ PATTERNS = tuple(
     (re.compile(pattern, re.MULTILINE), new)
     for pattern, new in (
         (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?([+-]\d\d:\d\d|Z| UTC)?", "DATE"),
-        (rf"\b{_NUMBER} ?(images?|images?|steps?)/s", "RATE"),
+        (rf"\b{_NUMBER} ?(pictures?|images?|steps?)/s", "RATE"),
         (rf"\b{_NUMBER} ?(ms|s|seconds?|minutes?|min|hours?|h)\b", "DURATION"),
         (r"^(\w+ +\d+/\d+ .*?) +\d+\.\d+$", r"\1 TIME"),
         (r"events\.out\.tfevents[.\w-]*", "events"),
