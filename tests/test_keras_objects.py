@@ -59,7 +59,11 @@ def test_every_registered_class_stands_in_the_module():
     assert len(found) >= 28
     listed = {name: getattr(keras_objects, name).__module__ for name in keras_objects.__all__}
     assert listed == found
-    assert {f"tlkit>{name}" for name in found} <= set(keras.saving.get_custom_objects())
+    earlier = {
+        "DcganDiscriminator": "DcganCritic",
+        "StyleDiscriminator": "StyleCritic",
+    }  # as files of before name them
+    assert {f"tlkit>{earlier.get(name, name)}" for name in found} <= set(keras.saving.get_custom_objects())
 
 
 def test_nothing_is_registered_in_another_way():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.fuzzing import images
+from tests.fuzzing import draw_images
 from tests.tasks.classification.serving.test_saved_model import small_classifier
 from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid
 from tlkit.tasks.classification.serving.saved_model import export_saved_model
@@ -63,7 +63,7 @@ def test_a_detector_answers_or_refuses(tmp_path, monkeypatch):
 def test_one_bad_item_fails_its_call_and_the_others_are_as_ever_without_it(folder):
     """Documented in saved_models/README.md. `tlkit predict` then asks one by one, and names the file."""
     answer = tf.saved_model.load(str(folder)).signatures["serving_default"]
-    sound = images()[:4]
+    sound = draw_images()[:4]
     alone = answer(tf.constant(sound))["probability"].numpy()
     for bad in (b"", b"no image", sound[0][:50]):
         for place in range(5):

@@ -6,13 +6,13 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fuzzing import images
+from tests.fuzzing import draw_images
 from tests.properties.test_readers import damaged
 from tlkit.data.images.decoding.decode import decode_and_resize
 from tlkit.data.images.decoding.headers import big, first_numbers, little, numbers, orientation
 from tlkit.data.images.inspection import inspect_file
 
-SOUND = images()
+SOUND = draw_images()
 STRING = tf.TensorSpec([], tf.string)
 WHOLE = tf.TensorSpec([], tf.int32)
 DAMAGES = st.lists(

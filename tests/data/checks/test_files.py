@@ -128,7 +128,7 @@ def test_a_wrong_suffix_is_grave_where_tensorflow_has_to_decode(inside, suffix, 
     (found,) = look_at(file, file.name).findings
     assert (found.kind, found.severity) == ("wrong-extension", severity)
     assert f"{inside} inside" in found.sentence
-    assert found.remedy == f"Rename it to image.{SUFFIX.get(inside, inside.lower()).replace('ppm', 'pgm')}."
+    assert found.remedy == f"Rename it to picture.{SUFFIX.get(inside, inside.lower()).replace('ppm', 'pgm')}."
 
 
 def test_transparency_that_hides_nothing_is_no_fault(tmp_path):

@@ -182,16 +182,16 @@ def test_a_bomb_costs_no_memory(tmp_path):
     code = """if True:
         import json, resource, sys
         from pathlib import Path
-        from tlkit.data.boxes.formats.stated_sizes import picture_sizes
-        from tlkit.data.images.decoding.depth import read_picture
+        from tlkit.data.boxes.formats.stated_sizes import image_sizes
+        from tlkit.data.images.decoding.depth import read_image
         from tlkit.data.checks.files import look_at
         from tlkit.data.images.inspection import inspect_file
         from tlkit.errors import DataFault
         file = Path(sys.argv[1])
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        said = [inspect_file(file).error, picture_sizes([file])[0], look_at(file, file.name).findings[0].kind]
+        said = [inspect_file(file).error, image_sizes([file])[0], look_at(file, file.name).findings[0].kind]
         try:
-            read_picture(file, 1)
+            read_image(file, 1)
         except DataFault as fault:
             said.append(fault.problem)
         print(json.dumps([resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, said]))
