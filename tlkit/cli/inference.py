@@ -34,8 +34,8 @@ def find_images(places: tuple[Path, ...]) -> Files:
     Raises:
         DataFault: One is not there, or a folder has no images.
     """
+    from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
     from tlkit.data.images.readers.folders import images_below
-    from tlkit.data.images.readers.records import IMAGE_SUFFIXES
 
     found: dict[Path, None] = {}
     remarks: list[str] = []

@@ -118,7 +118,7 @@ def evidence(bags, crops, runs, tmp_path):
 
 
 def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
-    training = [i for i, path in enumerate(evidence.split.boxes.paths) if int(path[:2]) < 24]
+    training = [i for i, path in enumerate(evidence.split.images.paths) if int(path[:2]) < 24]
     assert evidence.numbers == (2, 3, 6)  # of 12 with a threat; 90 is left out
     draws = []
     for repeat in range(2):
@@ -128,7 +128,7 @@ def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
         for some in (two, three, six):
             assert some <= set(training)
             assert {i + 1 if i % 2 == 0 else i - 1 for i in some} == some  # both images of every bag
-            assert all(len(evidence.split.boxes.xyxy[i]) for i in some)
+            assert all(len(evidence.split.images.xyxy[i]) for i in some)
         draws.append(six)
     assert draws[0] != draws[1]
     assert evidence.draws == 12 + 6  # what "nothing" has at the largest number: the same for all
@@ -136,14 +136,14 @@ def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
 
 def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(evidence, bags):
     plain, tip, both = (evidence.of_training(arm, 2, 0) for arm in ("nothing", "tip", "fakes+tip"))
-    number = len(plain.boxes)
+    number = len(plain.images)
     assert number == 2 + 12 + 16  # real ones, all empty ones, what is evaluated
     assert (len(tip.boxes), len(both.boxes)) == (number + 9, number + 18)
     for split in (tip, both):
-        assert split.boxes.paths[:number] == plain.boxes.paths
-        assert split.split.parts[:number] == plain.split.parts
-        assert set(split.split.parts[number:]) == {"training"}
-        assert split.boxes.class_names == ("Gun", "Knife")
+        assert split.images.paths[:number] == plain.images.paths
+        assert split.parts[:number] == plain.split.parts
+        assert set(split.parts[number:]) == {"training"}
+        assert split.images.class_names == ("Gun", "Knife")
     kinds = np.concatenate(both.boxes.labels[number + 9 :]).tolist()
     assert set(kinds) == {1}  # the generator made knives only
     assert set(np.concatenate(tip.boxes.labels[number:]).tolist()) == {0, 1}

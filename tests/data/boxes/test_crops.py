@@ -49,13 +49,13 @@ def test_objects_are_in_sight_and_nothing_is_nothing(split):
         assert 0 <= left < right <= WIDE
         assert 0 <= top < bottom <= HIGH
         assert (crop.window == np.rint(crop.window)).all()
-        boxes = split.boxes.xyxy[crop.image]
+        boxes = split.images.xyxy[crop.image]
         overlap = iou(crop.window[None], boxes)[0]
         if crop.label == "other":
             assert (overlap < NOTHING).all()
             beside += (overlap > 0).any()
         else:
-            own = boxes[split.boxes.labels[crop.image] == split.boxes.class_names.index(crop.label)]
+            own = boxes[split.images.labels[crop.image] == split.images.class_names.index(crop.label)]
             assert iou(crop.window[None], own).max() > 0.4
     assert beside > 16  # windows half over an object are learned as nothing too
 
@@ -86,14 +86,14 @@ def test_a_classifier_deals_the_crops_as_their_images(split, tmp_path):
     dealt = split_images(
         images, inspect_files(images.files()), seed=7
     )  # the parts are declared: the seed does not matter
-    theirs = dict(zip(split.split.groups, split.split.parts, strict=True))
+    theirs = dict(zip(split.groups, split.parts, strict=True))
     assert {theirs[group] for group in dealt.groups} == {"training", "validation", "test"}
     assert all(theirs[group] == part for group, part in zip(dealt.groups, dealt.parts, strict=True))
     with (tmp_path / "out" / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     first = next(cut_windows(split, Cutting("nichts", 1)))
     left, top, right, bottom = first.window.astype(int)
-    image = np.asarray(Image.open(split.boxes.file(first.image)))
+    image = np.asarray(Image.open(split.images.file(first.image)))
     crop = np.asarray(Image.open(tmp_path / "out" / rows[0]["path"]))
     assert (crop == image[top:bottom, left:right]).all()  # 16 bits, every level
 
@@ -106,8 +106,8 @@ def test_what_cannot_be_cut_is_told(split, tmp_path):
     with pytest.raises(UsageFault, match="is there already"):
         write_crops(split, tmp_path / "full")
     with pytest.raises(UsageFault, match="lies inside"):
-        write_crops(split, split.boxes.root / "out")
-    empty = split.only(np.flatnonzero([not len(some) for some in split.boxes.xyxy]))
+        write_crops(split, split.images.root / "out")
+    empty = split.only(np.flatnonzero([not len(some) for some in split.images.xyxy]))
     with pytest.raises(DataFault, match="has no boxes to cut out"):
         write_crops(empty, tmp_path / "out")
     assert [place.name for place in tmp_path.iterdir()] == ["full"]  # nothing half-written

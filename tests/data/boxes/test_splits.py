@@ -57,7 +57,7 @@ def test_parts_share_no_group_and_hold_every_stratum(tmp_path):
     boxes = bags(tmp_path / "s", groups=lambda number: f"bag{number // 2}")
     split = split_boxes(boxes, seed=3)
     assert sorted(path for part in PARTS for path in split.take(part).paths) == list(boxes.paths)
-    members = [set(split.groups(part)) for part in PARTS]
+    members = [set(split.groups_in(part)) for part in PARTS]
     assert not set.intersection(*members[:2]) | set.intersection(*members[1:]) | (members[0] & members[2])
     summary = split.summary()
     assert sum(summary[part]["n"] for part in PARTS) == 60
@@ -82,7 +82,7 @@ def test_the_same_seed_the_same_split_and_its_manifest_again(tmp_path):
     file = tmp_path / "split.csv"
     file.write_text("\n".join(lines[:41]) + "\n")
     again = split_boxes(boxes, manifest=file)
-    assert again.boxes.paths == boxes.paths[:40]
+    assert again.images.paths == boxes.paths[:40]
     assert [list(again.indices(part)) for part in PARTS] == [
         [i for i in one.indices(p) if i < 40] for p in PARTS
     ]
@@ -109,7 +109,7 @@ def test_a_file_that_does_not_open_is_refused(tmp_path):
 @pytest.mark.real
 def test_real_bags_of_one_passenger_stay_together(real_data):
     split = split_boxes(read_boxes(real_data / "sixray"), seed=0)
-    members = [set(split.groups(part)) for part in PARTS]
+    members = [set(split.groups_in(part)) for part in PARTS]
     assert not set.intersection(*members[:2]) | set.intersection(*members[1:]) | (members[0] & members[2])
     for part in PARTS:
         assert min(split.summary()[part]["per_class"].values()) >= 12

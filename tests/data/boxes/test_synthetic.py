@@ -56,7 +56,7 @@ def tip(tmp_path, split):
 
 def learn(run: Path, split, rows) -> None:
     lines = [["path", "sha256", "label", "group", "part"]]
-    lines += [[split.boxes.paths[i], split.split.sha256[i], "gun", "g", part] for i, part in rows]
+    lines += [[split.images.paths[i], split.sha256[i], "gun", "g", part] for i, part in rows]
     with (run / "trained_on.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(lines)
 
@@ -74,7 +74,7 @@ def test_composites_join_the_training_part_and_nothing_else(split, tip):
     assert training.class_names == ("gun",)
     for i in range(-3, 0):
         digest = hashlib.sha256(training.file(len(training) + i).read_bytes()).hexdigest()
-        assert digest == joined.split.sha256[i]
+        assert digest == joined.sha256[i]
     for part in ("validation", "test"):
         assert joined.summary()[part] == split.summary()[part]
     assert joined.manifest.startswith(split.manifest)
@@ -86,7 +86,7 @@ def test_what_composites_are_made_of_may_not_be_judged(split, tip, part):
     seen = split.indices(part)[0]
     learn(tip, split, [(seen, "training")])
     with pytest.raises(
-        DataFault, match=f"learned from {split.boxes.paths[seen]}, which is in the {part} part here"
+        DataFault, match=f"learned from {split.images.paths[seen]}, which is in the {part} part here"
     ):
         add_composites(split, [tip])
     learn(tip, split, [(seen, part)])  # composites of other parts, which are not added
@@ -155,6 +155,6 @@ def test_threats_take_the_colours_of_metal_where_other_matter_is_as_dense(tmp_pa
 
 
 def test_names_are_joined_whatever_their_case(split):
-    boxes, spelling = with_names(split.boxes, ("GUN", "star"))
+    boxes, spelling = with_names(split.images, ("GUN", "star"))
     assert boxes.class_names == ("gun", "star")
     assert spelling == {"GUN": "gun", "star": "star"}

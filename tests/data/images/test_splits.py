@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,9 +83,14 @@ def random_images(seed):
     groups[: classes * 4] = [f"own{i}" for i in range(classes * 4)]
     n = len(labels)
     return Images(
-        "random", None, tuple(f"{i:04d}.png" for i in range(n)), labels.astype(np.int32),
-        tuple(f"c{k}" for k in range(classes)), (None,) * n, tuple(groups),
-    )  # fmt: skip
+        source="random",
+        root=Path(),
+        class_names=tuple(f"c{k}" for k in range(classes)),
+        paths=tuple(f"{i:04d}.png" for i in range(n)),
+        labels=labels.astype(np.int32),
+        groups=tuple(groups),
+        parts=(None,) * n,
+    )
 
 
 def inspected(images):
@@ -107,10 +114,10 @@ def test_random_group_layouts_stay_disjoint_and_complete(seed):
 
 def test_a_new_file_moves_no_other_groups_order():
     images = random_images(3)
-    more = Images(
-        "random", None, (*images.paths, "new.png"), np.append(images.labels, 0).astype(np.int32),
-        images.class_names, (*images.parts, None), (*images.groups, "new"),
-    )  # fmt: skip
+    new = replace(
+        images.take([int(np.flatnonzero(images.labels == 0)[0])]), paths=("new.png",), groups=("new",)
+    )
+    more = images.followed_by(new)
     before = split_images(images, inspected(images))
     after = split_images(more, inspected(more))
     moved = sum(a != b for a, b in zip(before.parts, after.parts, strict=False))

@@ -77,7 +77,7 @@ def write_crops(
         UsageFault: The folder is in use or inside the source, or a class of boxes has the name of what is nothing.
         DataFault: There is no box.
     """
-    folder, boxes = Path(folder), split.boxes
+    folder, boxes = Path(folder), split.images
     if cutting.negative.casefold() in (name.casefold() for name in boxes.class_names):
         raise UsageFault(
             f"--negative {cutting.negative} is a class of the boxes.", "Name the crops of nothing otherwise."
@@ -93,7 +93,7 @@ def cut_windows(split: BoxSplit, cutting: Cutting = Cutting(), seed: int = 0) ->
 
     The objects' crops of image i depend on (seed, i) and its boxes alone.
     """
-    boxes = split.boxes
+    boxes = split.images
     sides = np.concatenate([some[:, 2:] - some[:, :2] for some in boxes.xyxy])
     roots = np.sqrt(sides.prod(1))  # pixels, of the area
     for image, (found, labels) in enumerate(zip(boxes.xyxy, boxes.labels, strict=True)):
@@ -151,12 +151,12 @@ def _inside(middle: np.ndarray, shape: np.ndarray, size: np.ndarray) -> np.ndarr
 
 
 def _write(split: BoxSplit, folder: Path, crops: Iterator[Crop]) -> dict[str, int]:
-    images = Backgrounds(split.boxes)
+    images = Backgrounds(split.images)
     rows: list[Sequence[str]] = []
     (folder / "images").mkdir()
     for image, some in groupby(crops, key=lambda crop: crop.image):
         levels, bits = images.levels(image), images.bits(image)
-        part, group = split.split.parts[image], split.split.groups[image]
+        part, group = split.parts[image], split.groups[image]
         for crop in some:
             path = Path("images") / f"{len(rows) + 1:06}.png"
             left, top, right, bottom = crop.window.astype(int)

@@ -1,4 +1,4 @@
-"""Images with boxes: one description of every source that has them, and what boxes can be asked.
+"""Data set of images with boxes: one description of every source that has them, and what boxes can be asked.
 
 A box is float32 left, top, right, bottom in pixels; right and bottom are exclusive, so its width is right - left
 and a box over the whole image is 0, 0, width, height. Everything behind this module knows only this form.
@@ -7,11 +7,10 @@ and a box over the whole image is 0, 0, width, height. Everything behind this mo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,100 +20,68 @@ from tlkit.data.boxes.formats.declared_parts import give_declared_parts, give_pa
 from tlkit.data.boxes.formats.detect import read_annotations
 from tlkit.data.boxes.formats.groups import read_groups
 from tlkit.data.boxes.formats.stated_sizes import Form, image_forms, into_shown
+from tlkit.data.images.dataset import Dataset
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
 UNLABELLED = ("error", "negative", "skip")
+EMPTY = "empty"  # the stratum of images without boxes
 
 
-@dataclass(frozen=True)
-class Boxes:
-    """Images and the boxes on them, in the order of the paths.
+@dataclass(frozen=True, kw_only=True)
+class Boxes(Dataset):
+    """Images with boxes, in the order of the paths: a `Dataset` whose `labels` are [n] int32 [m], one a box.
+
+    `class_names` are in the source's order, else sorted; `remarks` say how images were found and parts declared where
+    that is not plain.
 
     Attributes:
-        source: The SOURCE as the person typed it.
-        root: Folder that the paths are relative to.
-        class_names: [k] names, in the source's order, else sorted.
-        paths: [n] POSIX paths relative to `root`.
         xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
-        labels: [n] int32 [m], indices into `class_names`.
         difficult: [n] bool [m]: single objects that count neither when found nor when missed, as VOC marks them: a
             detection is on one by its intersection over union.
         sizes: [n] (width, height) in pixels.
-        groups: [n] declared group or None; a group never crosses parts.
-        parts: [n] the source's own split or None.
-        columns: Further facts of the images by name, each [n].
         box_columns: Further facts of the boxes by name, such as "occlusion", each [n] of [m] texts.
-        notes: How images were found and parts declared where that is not plain, and what was clipped, dropped, turned
-            or left out, as sentences.
-        layout: The first of these: about the source as it lies there, not about faults.
-        mended: The others, as facts.
+        notes: The remarks, then what was clipped, dropped, turned or left out, as sentences.
+        mended: The latter as facts.
         crowd: [n] bool [m]: boxes around many objects (COCO's iscrowd, Open Images' IsGroupOf), which count neither
             when found nor when missed: a detection is on one by the share of itself that lies inside. Empty: none is.
+        dealt: int32 [n]: what each image was split as, the strata; None: it was not.
     """
 
-    source: str
-    root: Path
-    class_names: tuple[str, ...]
-    paths: tuple[str, ...]
-    xyxy: tuple[np.ndarray, ...]
+    EACH: ClassVar[tuple[str, ...]] = (
+        *Dataset.EACH,
+        "xyxy",
+        "difficult",
+        "sizes",
+        "box_columns",
+        "crowd",
+        "dealt",
+    )
+
     labels: tuple[np.ndarray, ...]
+    xyxy: tuple[np.ndarray, ...]
     difficult: tuple[np.ndarray, ...]
     sizes: tuple[tuple[int, int], ...]
-    groups: tuple[str | None, ...]
-    parts: tuple[str | None, ...]
-    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    layout: tuple[str, ...] = ()
     mended: tuple[Fault, ...] = ()
     crowd: tuple[np.ndarray, ...] = ()
+    dealt: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.crowd:
             object.__setattr__(self, "crowd", tuple(np.zeros(len(some), bool) for some in self.xyxy))
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     @property
     def ignored(self) -> tuple[np.ndarray, ...]:
         """[n] bool [m]: difficult or a crowd; these are neither learned nor counted."""
         return tuple(one | other for one, other in zip(self.difficult, self.crowd, strict=True))
 
-    def file(self, index: int) -> Path:
-        """Where image `index` lies."""
-        return self.root / self.paths[index]
-
-    def files(self) -> list[str]:
-        """Every image's full path, [n]."""
-        return [str(self.root / path) for path in self.paths]
-
-    def take(self, indices: np.ndarray | Sequence[int]) -> Boxes:
-        """The images at `indices`, in that order, with the same classes."""
-        chosen = [int(i) for i in indices]
-
-        def pick(values: Sequence) -> tuple:
-            return tuple(values[i] for i in chosen)
-
-        return Boxes(
-            source=self.source,
-            root=self.root,
-            class_names=self.class_names,
-            paths=pick(self.paths),
-            xyxy=pick(self.xyxy),
-            labels=pick(self.labels),
-            difficult=pick(self.difficult),
-            sizes=pick(self.sizes),
-            groups=pick(self.groups),
-            parts=pick(self.parts),
-            columns={name: pick(values) for name, values in self.columns.items()},
-            box_columns={name: pick(values) for name, values in self.box_columns.items()},
-            notes=self.notes,
-            layout=self.layout,
-            mended=self.mended,
-            crowd=pick(self.crowd),
-        )
+    def followed_by(self, more: Boxes) -> Boxes:
+        """As of any data set; facts of boxes that `more` lacks are blank there."""
+        blank = tuple(("",) * len(some) for some in more.xyxy)
+        facts = {name: more.box_columns.get(name, blank) for name in self.box_columns}
+        return super().followed_by(replace(more, box_columns=facts))
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -122,11 +89,22 @@ class Boxes:
         known = set(box_faults.notes(self.mended))
         return (*box_faults.summary(self.mended), *(note for note in self.notes if note not in known))
 
-    def counts(self) -> dict[str, int]:
-        """Boxes of each class."""
-        every = np.concatenate([*self.labels, np.zeros(0, np.int32)])
-        totals = np.bincount(every, minlength=len(self.class_names)).tolist()
-        return dict(zip(self.class_names, totals, strict=True))
+    @property
+    def strata(self) -> np.ndarray:
+        """int32 [n]: the class on each image, or in its group, that the fewest groups have (see `boxes.splits`)."""
+        if self.dealt is None:
+            raise ValueError("these images were not split")
+        return self.dealt
+
+    @property
+    def strata_names(self) -> tuple[str, ...]:
+        """Names of the classes, and what images without boxes are called."""
+        return (*self.class_names, EMPTY)
+
+    def counted(self) -> dict[str, Any]:
+        """Negative images, boxes, and boxes of each class."""
+        every = self.summary()
+        return {name: every[name] for name in ("negative", "boxes", "per_class")}
 
     def summary(self) -> dict:
         """Counts for card.json: images, negative images, boxes, difficult ones, crowds, boxes of each class."""
@@ -317,7 +295,7 @@ def _boxes(
             name: tuple(tuple(r.extras.get(name, "") for r in some) for some in records) for name in extras
         },
         notes=(*annotations.notes, *box_faults.notes(mended)),
-        layout=tuple(annotations.notes),
+        remarks=tuple(annotations.notes),
         mended=tuple(mended),
         crowd=tuple(np.array([r.crowd for r in some], bool) for some in records),
     )

@@ -108,4 +108,4 @@ def with_names(boxes: Boxes, names: Sequence[str]) -> tuple[Boxes, dict[str, str
     known = {name.casefold(): name for name in boxes.class_names}
     spelling = {name: known.setdefault(name.casefold(), name) for name in names}
     added = sorted(set(spelling.values()) - set(boxes.class_names))
-    return replace(boxes, class_names=(*boxes.class_names, *added)), spelling
+    return replace(boxes, class_names=(*boxes.class_names, *added), dealt=None), spelling

@@ -6,7 +6,6 @@ be worth nothing, so both are compared before anything is learned.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from tlkit.core.files import hashes_of
 from tlkit.core.text import count, place_of
-from tlkit.data.boxes.dataset import Boxes, read_boxes
-from tlkit.data.boxes.splits import EMPTY, BoxSplit, strata
-from tlkit.data.images.inspection import inspect_files
-from tlkit.data.images.sources import TRAINING
-from tlkit.data.images.splits import SYNTHETIC_GROUP
-from tlkit.data.images.synthetic import check_leak
+from tlkit.data.boxes.dataset import EMPTY, Boxes, read_boxes
+from tlkit.data.boxes.splits import BoxSplit, strata
+from tlkit.data.images.dataset import TRAINING
+from tlkit.data.images.synthetic import add_made, check_leak
 from tlkit.errors import DataFault
 
 COMPOSITES = "composites"  # the folder of images and boxes.csv in a run
@@ -41,55 +39,26 @@ def add_composites(split: BoxSplit, runs: Sequence[Path]) -> tuple[BoxSplit, dic
         DataFault: A run has no composites for training, does not say what it is made of, is made of an image that is
             evaluated here, or has a class that the split does not have.
     """
-    added: dict[str, dict[str, int]] = {}
-    for run in runs:
-        name = f"{run.parent.name}/{run.name}"
-        if not (run / COMPOSITES / "boxes.csv").is_file():
-            raise DataFault(
-                f"--synthetic {name} has no {COMPOSITES}/ with boxes.", "Name a run of composite-threats."
-            )
-        check_leak(split.split, run, name, BAG_SPLIT)
-        split, added[name] = _joined(split, run, name)
-    return split, added
+    return add_made(split, runs, _made)
 
 
-def _joined(split: BoxSplit, run: Path, name: str) -> tuple[BoxSplit, dict[str, int]]:
-    more = read_boxes(run / COMPOSITES)
-    more = more.take([i for i, part in enumerate(more.parts) if part in (None, TRAINING)])
-    if not len(more):
+def _made(split: BoxSplit, run: Path, name: str) -> tuple[Boxes, list[str], dict[str, int]]:
+    """The composites of a run for training, for `add_made`."""
+    if not (run / COMPOSITES / "boxes.csv").is_file():
+        raise DataFault(
+            f"--synthetic {name} has no {COMPOSITES}/ with boxes.", "Name a run of composite-threats."
+        )
+    check_leak(split, run, name, BAG_SPLIT)
+    made = read_boxes(run / COMPOSITES)
+    made = made.take([i for i, part in enumerate(made.parts) if part in (None, TRAINING)])
+    if not len(made):
         raise DataFault(
             f"--synthetic {name} has no composites for training.", "Make some with --part training."
         )
-    more = _renamed(more, split.boxes, name)
-    seen = inspect_files(more.files())
-    group = (f"{SYNTHETIC_GROUP}{name}",) * len(more)
-    # From the source's folder, so that a manifest names both kinds of images in one way.
-    paths = tuple(Path(os.path.relpath(file, split.boxes.root)).as_posix() for file in more.files())
-    images = split.split.images
-    empty = images.class_names.index(EMPTY)
-    kinds = strata(more)
-    kinds = np.where(kinds == len(more.class_names), empty, kinds).astype(np.int32)
-    extended = replace(
-        images,
-        paths=(*images.paths, *paths),
-        labels=np.concatenate([images.labels, kinds]),
-        parts=(*images.parts, *[TRAINING] * len(more)),
-        groups=(*images.groups, *group),
-        columns={column: (*values, *[""] * len(more)) for column, values in images.columns.items()},
-    )
-    joined = replace(
-        split.split,
-        images=extended,
-        sha256=(*split.split.sha256, *(one.sha256 for one in seen)),
-        groups=(*split.split.groups, *group),
-        parts=(*split.split.parts, *[TRAINING] * len(more)),
-    )
-    numbers = {"pictures": len(more), EMPTY: sum(not len(some) for some in more.xyxy)}
-    per_class = Counter(more.class_names[k] for some in more.labels for k in some.tolist())
-    return BoxSplit(_together(split.boxes, replace(more, paths=paths)), joined), {
-        **numbers,
-        **dict(sorted(per_class.items())),
-    }
+    made = _renamed(made, split.images, name)
+    per_class = Counter(made.class_names[k] for some in made.labels for k in some.tolist())
+    numbers = {"pictures": len(made), EMPTY: made.summary()["negative"], **dict(sorted(per_class.items()))}
+    return replace(made, dealt=strata(made)), hashes_of(made.files()), numbers
 
 
 def _renamed(more: Boxes, boxes: Boxes, name: str) -> Boxes:
@@ -110,27 +79,6 @@ def _renamed(more: Boxes, boxes: Boxes, name: str) -> Boxes:
     place = np.array([places[label] for label in more.class_names], np.int32)
     labels = tuple(place[some].astype(np.int32) for some in more.labels)
     return replace(more, class_names=boxes.class_names, labels=labels)
-
-
-def _together(boxes: Boxes, more: Boxes) -> Boxes:
-    """Both one after the other, `more` with paths from the root of `boxes`; columns are those of `boxes`."""
-    number = len(more)
-    blank = tuple(("",) * len(some) for some in more.xyxy)
-    return replace(
-        boxes,
-        paths=(*boxes.paths, *more.paths),
-        xyxy=(*boxes.xyxy, *more.xyxy),
-        labels=(*boxes.labels, *more.labels),
-        difficult=(*boxes.difficult, *more.difficult),
-        crowd=(*boxes.crowd, *more.crowd),
-        sizes=(*boxes.sizes, *more.sizes),
-        groups=(*boxes.groups, *more.groups),
-        parts=(*boxes.parts, *more.parts),
-        columns={name: (*values, *[""] * number) for name, values in boxes.columns.items()},
-        box_columns={
-            name: (*values, *more.box_columns.get(name, blank)) for name, values in boxes.box_columns.items()
-        },
-    )
 
 
 def say_composites(added: dict[str, dict[str, int]]) -> list[str]:

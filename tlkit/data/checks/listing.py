@@ -20,10 +20,11 @@ from tlkit.data.boxes.formats.detect import formats_in
 from tlkit.data.boxes.formats.tables import header_of, is_box_table
 from tlkit.data.boxes.formats.unsupported import stranger_in
 from tlkit.data.boxes.sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
+from tlkit.data.images.dataset import TRAINING, Images, Row, describe
 from tlkit.data.images.findings import ERROR, KINDS, Finding, finding
 from tlkit.data.images.names import twin_names
 from tlkit.data.images.readers.folders import images_below, read_class_folders
-from tlkit.data.images.readers.records import TRAINING, Images, Row, describe, is_image
+from tlkit.data.images.readers.image_files import is_image
 from tlkit.data.images.readers.tables import read_image_table
 from tlkit.data.images.sources import read_images
 from tlkit.errors import DataFault
@@ -171,7 +172,7 @@ def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
         boxes = examine_boxes(source, unlabelled="negative").boxes
     findings = [_box_finding(fault, found) for fault in faults]
     findings += [finding(one.kind, one.path, f"{one}: {one.done}.") for one in found.remarks]
-    findings += [finding("layout", source, note) for note in boxes.layout]
+    findings += [finding("layout", source, note) for note in boxes.remarks]
     learned = boxes.xyxy
     if TRAINING in boxes.parts:
         learned = tuple(

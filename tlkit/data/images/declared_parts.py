@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tlkit.core.text import count
-from tlkit.data.images.sources import TEST, VALIDATION
+from tlkit.data.images.dataset import TEST, VALIDATION
 
 
 def unnamed_notes(source: str, paths: Sequence[str], parts: Sequence[str | None]) -> list[str]:

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from tlkit.core.text import count
+from tlkit.data.images.dataset import TRAINING, Dataset
 from tlkit.data.images.inspection import Inspection
 from tlkit.data.images.near_duplicates import near_duplicates
-from tlkit.data.images.sources import TRAINING, Images
 from tlkit.errors import DataFault
 
 
 def crossing_notes(
-    images: Images, hashes: Sequence[str], groups: Sequence[str], parts: Sequence[str], *, allow: bool
+    images: Dataset, hashes: Sequence[str], groups: Sequence[str], parts: Sequence[str], *, allow: bool
 ) -> list[str]:
     """Refuse images or groups that cross parts, or, where that is allowed, say so.
 
@@ -44,7 +44,7 @@ def _crossing(keys: Sequence[str], sides: Sequence[str] | np.ndarray) -> list[tu
 
 
 def near_duplicate_notes(
-    images: Images, inspections: Sequence[Inspection], groups: Sequence[str], parts: Sequence[str]
+    images: Dataset, inspections: Sequence[Inspection], groups: Sequence[str], parts: Sequence[str]
 ) -> list[str]:
     """A sentence about evaluated images that look like copies of training images of another group."""
     thumbnails = np.stack([inspection.thumbnail for inspection in inspections])
@@ -61,9 +61,9 @@ def near_duplicate_notes(
     ]
 
 
-def label_conflict_notes(images: Images, hashes: Sequence[str]) -> list[str]:
+def label_conflict_notes(images: Dataset, hashes: Sequence[str]) -> list[str]:
     """A sentence about equal files with different labels."""
-    odd = _crossing(hashes, images.labels)
+    odd = _crossing(hashes, images.strata)
     if not odd:
         return []
     one, two = odd[0]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from tlkit.core.text import count, listed
+from tlkit.data.images.dataset import PARTS, TEST, TRAINING, VALIDATION, AnySet, Dataset
 from tlkit.data.images.small_class_choice import FOLD, OPTION, OTHER, REFUSE, read_choice
-from tlkit.data.images.sources import PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
 SHOWN = 5  # classes in a sentence
 
 
 @dataclass(frozen=True)
-class Settled:
+class Settled(Generic[AnySet]):
     """What became of small classes.
 
     Attributes:
@@ -28,7 +28,7 @@ class Settled:
         notes: A sentence for the person and the report, if there was something to do.
     """
 
-    images: Images
+    images: AnySet
     kept: np.ndarray
     card: dict[str, Any]
     notes: tuple[str, ...] = ()
@@ -113,13 +113,13 @@ def too_small(
 
 
 def settle_small_classes(
-    images: Images,
+    images: AnySet,
     groups: Sequence[str],
     choice: str,
     shares: Sequence[float],
     *,
     listed_parts: bool = False,
-) -> Settled:
+) -> Settled[AnySet]:
     """Do with small classes as --small-classes says.
 
     Args:
@@ -141,8 +141,8 @@ def settle_small_classes(
     parts: Sequence[str | None] = (None,) * len(images) if listed_parts else images.parts
     small: dict[int, int] = {}
     if listed_parts:
-        small = dict.fromkeys(set(range(len(images.class_names))) - set(images.labels.tolist()), 0)
-    while more := _more_small(images.labels, groups, parts, shares, small, fold=how == FOLD):
+        small = dict.fromkeys(set(range(len(images.class_names))) - set(images.strata.tolist()), 0)
+    while more := _more_small(images.strata, groups, parts, shares, small, fold=how == FOLD):
         small |= more
     if not small:
         return Settled(images, everything, {})
@@ -151,7 +151,7 @@ def settle_small_classes(
     return _settled(images, dict(sorted(small.items())), how, into)
 
 
-def settle_as_learned(images: Images, card: dict[str, Any]) -> Settled:
+def settle_as_learned(images: AnySet, card: dict[str, Any]) -> Settled[AnySet]:
     """Do with the small classes of a run, in whatever source they stand, as the run did.
 
     Args:
@@ -183,7 +183,7 @@ def _more_small(
 
 
 def _check_folded(
-    images: Images,
+    images: Dataset,
     groups: Sequence[str],
     parts: Sequence[str | None],
     shares: Sequence[float],
@@ -196,7 +196,7 @@ def _check_folded(
             f"{images.source} has a class {taken} already; {OPTION} fold would mix small classes with it.",
             f"Name another: {OPTION} fold:small, for example, or {OPTION} leave-out.",
         )
-    now = np.where(np.isin(images.labels, list(gone)), -1, images.labels)
+    now = np.where(np.isin(images.strata, list(gone)), -1, images.strata)
     small = small_classes(now, groups, parts, shares)
     if -1 in small:
         fault = too_small([into], {0: small[-1]}, parts, shares, option=False)
@@ -206,18 +206,18 @@ def _check_folded(
         )
 
 
-def _settled(images: Images, small: dict[int, int], how: str, into: str) -> Settled:
+def _settled(images: AnySet, small: dict[int, int], how: str, into: str) -> Settled[AnySet]:
     """The images without small classes, or with these as one."""
     names = images.class_names
     rest = [name for label, name in enumerate(names) if label not in small]
     renamed = tuple(sorted({*rest, into})) if how == FOLD else tuple(rest)
     place = {name: k for k, name in enumerate(renamed)}
     new = [place.get(into if label in small else name, -1) for label, name in enumerate(names)]
-    labels = np.array(new, np.int32)[images.labels]
+    labels = np.array(new, np.int32)[images.strata]
     kept = (
-        np.flatnonzero(labels >= 0) if how == FOLD else np.flatnonzero(~np.isin(images.labels, list(small)))
+        np.flatnonzero(labels >= 0) if how == FOLD else np.flatnonzero(~np.isin(images.strata, list(small)))
     )
-    sizes = np.bincount(images.labels, minlength=len(names))
+    sizes = np.bincount(images.strata, minlength=len(names))
     card = {
         "how": how,
         "into": into if how == FOLD else None,

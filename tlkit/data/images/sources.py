@@ -17,12 +17,7 @@ import numpy as np
 from tlkit.core.files import cache_folder, folder_written_once
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import did_you_mean
-from tlkit.data.images.findings import ERROR, Finding
-from tlkit.data.images.names import label_faults, twin_names
-from tlkit.data.images.readers.folders import read_class_folders
-from tlkit.data.images.readers.gdxray import contest_images
-from tlkit.data.images.readers.records import (
-    IMAGE_SUFFIXES,
+from tlkit.data.images.dataset import (
     PART_NAMES,
     PARTS,
     TEST,
@@ -32,6 +27,11 @@ from tlkit.data.images.readers.records import (
     Row,
     describe,
 )
+from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
+from tlkit.data.images.findings import ERROR, Finding
+from tlkit.data.images.names import label_faults, twin_names
+from tlkit.data.images.readers.folders import read_class_folders
+from tlkit.data.images.readers.gdxray import contest_images
 from tlkit.data.images.readers.tables import read_image_table
 from tlkit.data.images.readers.tfds import prepared_csv
 from tlkit.errors import DataFault, UsageFault

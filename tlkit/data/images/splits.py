@@ -17,17 +17,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.core.paths import is_text
 from tlkit.core.text import count
+from tlkit.data.images.dataset import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, AnySet, Dataset
 from tlkit.data.images.declared_parts import split_note, unnamed_notes
 from tlkit.data.images.inspection import Inspection
 from tlkit.data.images.leaks import crossing_notes, label_conflict_notes, near_duplicate_notes
-from tlkit.data.images.small_class_choice import REFUSE
 from tlkit.data.images.small_classes import (
     groups_by_class,
     settle_small_classes,
@@ -35,7 +35,6 @@ from tlkit.data.images.small_classes import (
     to_split,
     too_small,
 )
-from tlkit.data.images.sources import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, Images
 from tlkit.errors import DataFault, UsageFault
 
 SHARES = (0.6, 0.2, 0.2)
@@ -44,11 +43,11 @@ SYNTHETIC_GROUP = "synthetic:"  # begins the group of images that another run ma
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Generic[AnySet]):
     """Which part every image belongs to, and why.
 
     Attributes:
-        images: The images, [n].
+        images: The images, [n], with their labels or their boxes.
         sha256: [n] content hashes in hex.
         groups: [n] names of the groups.
         parts: [n] "training", "validation" or "test".
@@ -56,7 +55,7 @@ class Split:
         small_classes: What was folded or left out, as in `small_classes.Settled.card`.
     """
 
-    images: Images
+    images: AnySet
     sha256: tuple[str, ...]
     groups: tuple[str, ...]
     parts: tuple[str, ...]
@@ -67,11 +66,19 @@ class Split:
         """int64 [m]: the images of `part`, in the order of their paths."""
         return np.flatnonzero(np.array(self.parts) == part)
 
-    def take(self, part: str) -> Images:
+    def take(self, part: str) -> AnySet:
         """The images of `part`."""
         return self.images.take(self.indices(part))
 
-    def only(self, indices: np.ndarray | Sequence[int]) -> Split:
+    def groups_in(self, part: str) -> tuple[str, ...]:
+        """The group of every image of `part`: what intervals are drawn over."""
+        return tuple(self.groups[i] for i in self.indices(part))
+
+    def stratum(self, index: int) -> str:
+        """What image `index` was split as: the class that its line of the manifest names."""
+        return self.images.strata_names[self.images.strata[index]]
+
+    def only(self, indices: np.ndarray | Sequence[int]) -> Split[AnySet]:
         """The images at `indices`, in that order, each in its part."""
         chosen = [int(i) for i in indices]
         return replace(
@@ -85,7 +92,7 @@ class Split:
     @cached_property
     def manifest(self) -> str:
         """The text of `split.csv`."""
-        names = (self.images.class_names[label] for label in self.images.labels)
+        names = map(self.stratum, range(len(self.images)))
         rows = zip(self.images.paths, self.sha256, names, self.groups, self.parts, strict=True)
         return "".join(map(_csv_line, (("path", "sha256", "label", "group", "part"), *rows)))
 
@@ -95,16 +102,10 @@ class Split:
         return hashlib.sha256(self.manifest.encode()).hexdigest()
 
     def summary(self) -> dict:
-        """Counts for card.json: part -> n, groups, per_class."""
-        return {part: self._part_summary(part) for part in PARTS}
-
-    def _part_summary(self, part: str) -> dict:
-        chosen = self.indices(part)
-        counts = np.bincount(self.images.labels[chosen], minlength=len(self.images.class_names))
+        """Counts for card.json: part -> n, groups, per_class; of images with boxes also negative and boxes."""
         return {
-            "n": len(chosen),
-            "groups": len({self.groups[i] for i in chosen}),
-            "per_class": dict(zip(self.images.class_names, counts.tolist(), strict=True)),
+            part: {"n": len(some), "groups": len(set(self.groups_in(part))), **some.counted()}
+            for part, some in ((part, self.take(part)) for part in PARTS)
         }
 
 
@@ -116,7 +117,7 @@ def _csv_line(cells: Iterable[str]) -> str:
 
 
 def split_images(
-    images: Images,
+    images: AnySet,
     inspections: list[Inspection],
     *,
     seed: int = 0,
@@ -126,11 +127,11 @@ def split_images(
     allow_leak: bool = False,
     shares: tuple[float, float, float] = SHARES,
     small: str | None = None,
-) -> Split:
+) -> Split[AnySet]:
     """Give every image a part.
 
     Args:
-        images: The images; their own parts are honoured and checked.
+        images: The images; their own parts are honoured and checked, and groups of one stratum split together.
         inspections: What was seen in each file, [n].
         seed: Splits the groups differently.
         group: Regular expression on the path (its first capture, else the whole match), or a column's name.
@@ -138,7 +139,7 @@ def split_images(
         hold_out: COLUMN=VALUE, or a regular expression on the path: the images that it fits are the test part.
         allow_leak: Let exact copies and groups cross declared parts; the report says so.
         shares: Wanted shares of training, validation and test.
-        small: What --small-classes got; None: there is no such option, and small classes are refused.
+        small: What --small-classes got, of labelled images; None: no such option, and small classes are refused.
 
     Raises:
         DataFault: Parts share an image or a group, a class has too few groups, the manifest does not fit, or a path
@@ -146,7 +147,7 @@ def split_images(
         UsageFault: `group` is no regular expression.
     """
     _check_paths(images)
-    notes = list(images.remarks)
+    notes = list(images.told)
     declared = declared_groups(images, group)
     if manifest is not None:
         images, inspections, declared, left = _by_manifest(images, inspections, declared, manifest)
@@ -154,23 +155,25 @@ def split_images(
     if hold_out is not None:
         images = _held_out(images, hold_out)
     groups = joined_groups(tuple(inspection.sha256 for inspection in inspections), declared)
-    settled = settle_small_classes(images, groups, small or REFUSE, shares, listed_parts=manifest is not None)
-    images, notes = settled.images, [*notes, *settled.notes]
-    inspections, groups = [inspections[i] for i in settled.kept], tuple(groups[i] for i in settled.kept)
+    card: dict[str, Any] = {}
+    if small is not None:
+        settled = settle_small_classes(images, groups, small, shares, listed_parts=manifest is not None)
+        images, card, notes = settled.images, settled.card, [*notes, *settled.notes]
+        inspections, groups = [inspections[i] for i in settled.kept], tuple(groups[i] for i in settled.kept)
     hashes = tuple(inspection.sha256 for inspection in inspections)
-    if few := small_classes(images.labels, groups, images.parts, shares):
-        raise too_small(images.class_names, few, images.parts, shares, option=small is not None)
+    if few := small_classes(images.strata, groups, images.parts, shares):
+        raise too_small(images.strata_names, few, images.parts, shares, option=small is not None)
     if any(images.parts):
         parts, said = _own_parts(images, groups, seed, shares)
         notes += said if hold_out is None else []  # which is not what the source declares
         notes += crossing_notes(images, hashes, groups, parts, allow=allow_leak)
     else:
-        parts = _dealt(images, groups, seed, shares)
+        parts = _dealt(images.strata, groups, seed, shares)
     notes += near_duplicate_notes(images, inspections, groups, parts) + label_conflict_notes(images, hashes)
-    return Split(images, hashes, groups, tuple(parts), tuple(notes), settled.card)
+    return Split(images, hashes, groups, tuple(parts), tuple(notes), card)
 
 
-def _check_paths(images: Images) -> None:
+def _check_paths(images: Dataset) -> None:
     """Refuse names of files that no manifest, report or board can hold."""
     path = next((path for path in images.paths if not is_text(path)), None)
     if path is not None:
@@ -180,7 +183,7 @@ def _check_paths(images: Images) -> None:
         raise DataFault(f"{path!a} has a name that is no UTF-8.", remedy)
 
 
-def _held_out(images: Images, hold_out: str) -> Images:
+def _held_out(images: AnySet, hold_out: str) -> AnySet:
     """The same images, with those that fit as the test part and all others for training and validation."""
     column, _, value = hold_out.partition("=")
     if column in images.columns:
@@ -208,7 +211,9 @@ def is_declared(group: str | None) -> bool:
     return bool(group) and not _CONTENT.fullmatch(str(group))
 
 
-def groups_of(images: Images, inspections: list[Inspection], group: str | None = None) -> tuple[str, ...]:
+def groups_of(
+    images: Dataset, inspections: Sequence[Inspection], group: str | None = None
+) -> tuple[str, ...]:
     """The group of every image, [n], as a split would make them.
 
     Args:
@@ -224,7 +229,7 @@ def groups_of(images: Images, inspections: list[Inspection], group: str | None =
     )
 
 
-def declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]:
+def declared_groups(images: Dataset, group: str | None) -> tuple[str | None, ...]:
     """The groups that the source or `--group` declares, [n]; None for an image without.
 
     Raises:
@@ -240,7 +245,7 @@ def declared_groups(images: Images, group: str | None) -> tuple[str | None, ...]
     return tuple(_match(pattern, path, group) for path in images.paths)
 
 
-def _compiled(option: str, text: str, images: Images) -> re.Pattern[str]:
+def _compiled(option: str, text: str, images: Dataset) -> re.Pattern[str]:
     try:
         return re.compile(text)
     except re.error as fault:
@@ -282,10 +287,10 @@ def joined_groups(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> 
 # --- splitting ---
 
 
-def _dealt(images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
+def _dealt(labels: np.ndarray, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]) -> list[str]:
     """Split whole groups, class by class, in the order of sha256(seed + group)."""
     part_of: dict[str, str] = {}
-    for names in groups_by_class(images.labels, groups).values():
+    for names in groups_by_class(labels, groups).values():
         ordered = sorted(names, key=lambda name: hashlib.sha256(f"{seed}{name}".encode()).digest())
         part_of.update(_split_class(ordered, names, shares))
     return [part_of[group] for group in groups]
@@ -307,7 +312,7 @@ def _split_class(ordered: list[str], sizes: Counter[str], shares: tuple[float, .
 
 
 def _own_parts(
-    images: Images, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]
+    images: Dataset, groups: tuple[str, ...], seed: int, shares: tuple[float, ...]
 ) -> tuple[list[str], list[str]]:
     """The source's parts, and sentences about what it leaves open: a part that it lacks is taken from training."""
     if TRAINING not in images.parts:
@@ -318,7 +323,7 @@ def _own_parts(
     if not lacking:
         return parts, notes
     inside, wanted = to_split(images.parts, shares)
-    dealt = _dealt(images.take(inside), tuple(groups[i] for i in inside), seed, wanted)
+    dealt = _dealt(images.strata[inside], tuple(groups[i] for i in inside), seed, wanted)
     for index, part in zip(inside, dealt, strict=True):
         parts[index] = part
     return parts, [*notes, split_note(images.source, lacking, Counter(dealt), len(inside), seed)]
@@ -357,8 +362,8 @@ def read_manifest(file: Path) -> dict[str, dict[str, str]]:
 
 
 def _by_manifest(
-    images: Images, inspections: list[Inspection], declared: tuple[str | None, ...], file: Path
-) -> tuple[Images, list[Inspection], tuple[str | None, ...], list[str]]:
+    images: AnySet, inspections: list[Inspection], declared: tuple[str | None, ...], file: Path
+) -> tuple[AnySet, list[Inspection], tuple[str | None, ...], list[str]]:
     """Only the images that the manifest lists, with its parts and groups."""
     rows = read_manifest(file)
     absent = sorted(set(rows) - set(images.paths))

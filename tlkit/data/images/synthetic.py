@@ -13,7 +13,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +21,9 @@ import numpy as np
 
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.core.text import count, did_you_mean, some_of
+from tlkit.data.images.dataset import TEST, TRAINING, VALIDATION, AnySet, Images
 from tlkit.data.images.inspection import inspect_files
-from tlkit.data.images.readers.records import is_image
-from tlkit.data.images.sources import TEST, TRAINING, VALIDATION, Images
+from tlkit.data.images.readers.image_files import is_image
 from tlkit.data.images.splits import SYNTHETIC_GROUP, Split
 from tlkit.errors import DataFault
 
@@ -45,14 +45,13 @@ def write_trained_on(
         indices: Which of them are learned from; their part is training.
         chosen_by: Those whose synthetic images are for validation.
     """
-    names = split.images.class_names
     with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
         writer = CsvWriter(stream)
         writer.writerow(("path", "sha256", "label", "group", "part"))
         for part, some in ((TRAINING, indices), (VALIDATION, chosen_by)):
             for i in some:
-                label = names[split.images.labels[i]]
-                writer.writerow((split.images.paths[i], split.sha256[i], label, split.groups[i], part))
+                path, label = split.images.paths[i], split.stratum(i)
+                writer.writerow((path, split.sha256[i], label, split.groups[i], part))
 
 
 def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:
@@ -69,11 +68,42 @@ def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, 
         DataFault: A run has no synthetic images, does not say what it learned from, learned from an image that
             is evaluated here, or has a class that the split does not have.
     """
+    return add_made(split, runs, _made)
+
+
+def add_made(
+    split: Split[AnySet],
+    runs: Sequence[Path],
+    made_by: Callable[[Split[AnySet], Path, str], tuple[AnySet, Sequence[str], dict[str, int]]],
+) -> tuple[Split[AnySet], dict[str, dict[str, int]]]:
+    """The same split with what runs have made.
+
+    Args:
+        split: Of real images.
+        runs: Folders of finished runs.
+        made_by: Split, run and its name -> images with the classes of the split, each in the part that it joins; their
+            hashes; and their number by kind. It refuses what must not join.
+
+    Returns:
+        The split, and for each run the numbers.
+    """
     added: dict[str, dict[str, int]] = {}
     for run in runs:
-        name = f"{run.parent.name}/{run.name}"
-        check_leak(split, run, name)
-        split, added[name] = _joined(split, run, name)
+        name, images = f"{run.parent.name}/{run.name}", split.images
+        made, hashes, added[name] = made_by(split, run, name)
+        group = (f"{SYNTHETIC_GROUP}{name}",) * len(made)
+        parts = tuple(part or TRAINING for part in made.parts)
+        # From the source's folder, so that a manifest names both kinds of images in one way.
+        paths = tuple(Path(os.path.relpath(file, images.root)).as_posix() for file in made.files())
+        split = replace(
+            split,
+            images=images.followed_by(
+                replace(made, root=images.root, paths=paths, groups=group, parts=parts)
+            ),
+            sha256=(*split.sha256, *hashes),
+            groups=(*split.groups, *group),
+            parts=(*split.parts, *parts),
+        )
     return split, added
 
 
@@ -177,8 +207,10 @@ def _refuse_evaluated(split: Split, file: Path, who: str, manifest: Path) -> Non
         )
 
 
-def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
-    images, root = split.images, split.images.root
+def _made(split: Split[Images], run: Path, name: str) -> tuple[Images, list[str], dict[str, int]]:
+    """The synthetic images of a run, for `add_made`."""
+    check_leak(split, run, name)
+    names = split.images.class_names
     found = [
         (file, part)
         for part, folder in FOLDERS.items()
@@ -189,30 +221,23 @@ def _joined(split: Split, run: Path, name: str) -> tuple[Split, dict[str, int]]:
         raise DataFault(
             f"--synthetic {name} has no images in {SYNTHETIC}/.", "Name a run that made synthetic images."
         )
-    files, parts = [file for file, _ in found], [part for _, part in found]
-    _check_classes(name, {file.parent.name for file in files}, images)
+    files, parts = zip(*found, strict=True)
+    _check_classes(name, {file.parent.name for file in files}, split.images)
     seen = inspect_files(files)
     for file, inspection in zip(files, seen, strict=True):
         if inspection.error:
             raise DataFault(f"{file} {inspection.error}.", "Make the synthetic images again.")
-    labels = [images.class_names.index(file.parent.name) for file in files]
-    extended = replace(
-        images,
-        # From the source's folder, so that a manifest names both kinds of images in one way.
-        paths=(*images.paths, *(Path(os.path.relpath(file, root)).as_posix() for file in files)),
-        labels=np.concatenate([images.labels, np.array(labels, np.int32)]),
-        parts=(*images.parts, *parts),
-        groups=(*images.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
-        columns={column: (*values, *[""] * len(files)) for column, values in images.columns.items()},
+    made = Images(
+        source=name,
+        root=run,
+        class_names=names,
+        paths=tuple(file.relative_to(run).as_posix() for file in files),
+        labels=np.array([names.index(file.parent.name) for file in files], np.int32),
+        groups=(None,) * len(files),
+        parts=parts,
     )
-    joined = replace(
-        split,
-        images=extended,
-        sha256=(*split.sha256, *(inspection.sha256 for inspection in seen)),
-        groups=(*split.groups, *[f"{SYNTHETIC_GROUP}{name}"] * len(files)),
-        parts=(*split.parts, *parts),
-    )
-    return joined, dict(Counter(_kind(file, part) for file, part in found))
+    kinds = Counter(_kind(file, part) for file, part in found)
+    return made, [inspection.sha256 for inspection in seen], dict(kinds)
 
 
 def _check_classes(name: str, classes: set[str], images: Images) -> None:

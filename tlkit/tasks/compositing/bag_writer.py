@@ -50,7 +50,7 @@ class Maker:
     ) -> None:
         self.run, self.threats, self.split, self.how = run, threats, bags, how
         wanted = list(next(iter(threats.crops.values())))
-        self.boxes, self.spelling = with_names(bags.boxes, wanted)
+        self.boxes, self.spelling = with_names(bags.images, wanted)
         self.home = home or run.folder.path
         self.seed = run.seed if seed is None else seed
         self.folder = self.home / COMPOSITES
@@ -163,20 +163,20 @@ class Maker:
 
     def _group(self, bag: int) -> str:
         """What keeps all composites of a bag together: its declared group, else the bag."""
-        group = self.split.split.groups[bag]
+        group = self.split.groups[bag]
         return self.boxes.paths[bag] if group.startswith("#") else group
 
     def _write_trained_on(self) -> None:
         """Path, sha256, label, group, part and kind of every image that is in a composite."""
-        splits = {"threat": self.threats.split, "bag": self.split.split}
+        splits = {"threat": self.threats.split, "bag": self.split}
         rows = [
             (row["path"], row["sha256"], row["label"], row["group"], TRAINING, "learned from")
             for row in self.threats.learned
         ]
         for (kind, i), part in sorted(self.used.items()):
             split = splits[kind]
-            label = split.images.class_names[split.images.labels[i]]
-            rows.append((split.images.paths[i], split.sha256[i], label, split.groups[i], part, kind))
+            path, label = split.images.paths[i], split.stratum(i)
+            rows.append((path, split.sha256[i], label, split.groups[i], part, kind))
         header = ("path", "sha256", "label", "group", "part", "kind")
         write_csv(self.home / "trained_on.csv", [header, *rows])
 

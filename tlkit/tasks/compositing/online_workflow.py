@@ -53,7 +53,7 @@ class Tip:
         return ThreatProjection(
             crops,
             replace(settings, empty=0.0),
-            self.split.boxes.class_names,
+            self.split.images.class_names,
             palette(training) if settings.tint == "bags" else None,
         )
 

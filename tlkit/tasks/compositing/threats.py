@@ -112,7 +112,7 @@ def gather_threats(
     named = f"{option} {typed}"
     if made:
         maker = find_run(typed, Path(run.options["runs"]))
-        check_leak(split.split, maker, f"{maker.parent.name}/{maker.name}", option=option)
+        check_leak(split, maker, f"{maker.parent.name}/{maker.name}", option=option)
         threats, _ = fakes_of(typed, maker)
     else:
         threats = Threats(all_for_training(typed, download=run.split.download)[0])
@@ -147,7 +147,7 @@ def _matching(crops: Split, only: str | None, typed: str) -> Split:
 def _check_evaluated(crops: Split, split: BoxSplit, typed: str) -> None:
     evaluated = {
         digest: part
-        for digest, part in zip(split.split.sha256, split.split.parts, strict=True)
+        for digest, part in zip(split.sha256, split.parts, strict=True)
         if part in (VALIDATION, TEST)
     }
     met = [i for i, digest in enumerate(crops.sha256) if digest in evaluated]
@@ -155,7 +155,7 @@ def _check_evaluated(crops: Split, split: BoxSplit, typed: str) -> None:
         more = f" (and {len(met) - 1} more)" if len(met) > 1 else ""
         raise DataFault(
             f"{typed} has {crops.images.paths[met[0]]}, which is in the {evaluated[crops.sha256[met[0]]]} part "
-            f"of {split.boxes.source}{more}.",
+            f"of {split.images.source}{more}.",
             "Take it out of the crops, or split the images with another --split or --seed.",
         )
 
@@ -166,7 +166,7 @@ def of_classes(run: Run, crops: Split, split: BoxSplit, typed: str) -> Split:
     Raises:
         DataFault: None is left.
     """
-    boxes = split.boxes
+    boxes = split.images
     known = [name for name, number in boxes.counts().items() if number]
     names = crops.images.class_names
     other = [name for name in names if place_of(name, known) < 0]

@@ -94,7 +94,7 @@ def evaluate_test(
     measures = detection_measures(
         test,
         found,
-        groups=split.groups(TEST),
+        groups=split.groups_in(TEST),
         seed=run.seed,
         score_threshold=threshold,
         most=detecting.most,

@@ -70,7 +70,7 @@ def load_data(
     place = source if whole else drawn_or_sample(run, source)
     boxes = wanted(read_boxes(place, faults=faults, unlabelled=unlabelled), options.pop("reading"))
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
-    keep_manifest(run, source, split.split)
+    keep_manifest(run, source, split)
     parts = split.summary()
     warnings = [*split.warnings, *_doubtful_classes(split)]
     run.record(
@@ -88,9 +88,9 @@ def load_data(
         return split
     sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
     empty = sum(parts[part]["negative"] for part in PARTS)
-    boxes_in_all = sum(map(len, split.boxes.xyxy))
+    boxes_in_all = sum(map(len, split.images.xyxy))
     run.say(
-        f"Data: {count(len(split.boxes), 'image')}, {empty} of them empty, with {boxes_in_all} boxes of "
+        f"Data: {count(len(split.images), 'image')}, {empty} of them empty, with {boxes_in_all} boxes of "
         f"{', '.join(boxes.class_names)}; {sizes}."
     )
     for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
@@ -100,7 +100,7 @@ def load_data(
 
 def _doubtful_classes(split: BoxSplit) -> list[str]:
     """What `tlkit check` says too of classes without boxes, or without any to learn from."""
-    learned, every = split.take(TRAINING).counts(), split.boxes.counts()
+    learned, every = split.take(TRAINING).counts(), split.images.counts()
     unlearned = [name for name, number in learned.items() if every[name] and not number]
     return [
         *(f"{name} has no boxes." for name, number in every.items() if not number),
@@ -116,7 +116,7 @@ def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
     """
     from tlkit.data.boxes.sizes import tiny_boxes
 
-    training, source = split.take(TRAINING), split.boxes.source
+    training, source = split.take(TRAINING), split.images.source
     if not any(map(len, training.xyxy)):
         raise DataFault(
             f"{source} has no box in its training part.", "Give images with boxes, or another --seed."
@@ -176,7 +176,7 @@ def build_retinanet(
     for sentence in covered.sentences():
         run.say(sentence)
     weights = "none" if start else weights
-    names = split.boxes.class_names
+    names = split.images.class_names
     detector, origin = build.build_retinanet(names, size, backbone, weights, anchors=anchors)
     facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
@@ -216,7 +216,7 @@ def build_yolov8(
     from tlkit.tasks.detection import build
 
     set_precision(run.environment, precision, run.say)
-    names = split.boxes.class_names
+    names = split.images.class_names
     detector, origin = build.build_yolov8(names, size, backbone, "none" if start else weights)
     _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
     return detector
@@ -243,7 +243,7 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
     name = f"{folder.parent.name}/{folder.name}"
     if not (folder / "model.keras").is_file():
         raise UsageFault(f"--warm-start {name} has no model.keras.", "Name a finished run of a detector.")
-    check_start(split.split, folder, name)
+    check_start(split, folder, name)
     came = start_from(detector, folder / "model.keras")
     its = read_card(folder)
     if came.fresh:

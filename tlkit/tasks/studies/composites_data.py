@@ -154,7 +154,7 @@ class TipEvidence:
 
         self.run, self.split, self.question, self.threats = run, split, question, threats
         training = split.indices(TRAINING)
-        has = np.array([len(some) > 0 for some in split.boxes.xyxy])[training]
+        has = np.array([len(some) > 0 for some in split.images.xyxy])[training]
         self.shown, self.empty = training[has], training[~has]
         self._check()
         self.numbers = self._numbers()
@@ -164,7 +164,7 @@ class TipEvidence:
     def _check(self) -> None:
         from tlkit.tasks.studies.detection_gains import evaluated_classes
 
-        source = self.split.boxes.source
+        source = self.split.images.source
         if not len(self.empty):
             raise DataFault(
                 f"{source} has no empty image in its training part to paste threats into.",
@@ -203,7 +203,7 @@ class TipEvidence:
         """
         import numpy as np
 
-        groups = [self.split.split.groups[i] for i in self.shown]
+        groups = [self.split.groups[i] for i in self.shown]
         names = sorted(set(groups))
         order = np.random.default_rng([self.run.seed, repeat]).permutation(len(names))
         place = {name: int(k) for name, k in zip(names, order, strict=True)}

@@ -81,7 +81,7 @@ def load_data(
 
 def _few_groups(evidence: TipEvidence) -> list[str]:
     """A sentence where the bootstrap has too little to draw from, else none."""
-    test, groups = evidence.split.take(TEST), evidence.split.groups(TEST)
+    test, groups = evidence.split.take(TEST), evidence.split.groups_in(TEST)
     objects = {group for group, some in zip(groups, test.xyxy, strict=True) if len(some)}
     if len(objects) >= FEW_GROUPS:
         return []

@@ -621,8 +621,8 @@ def said_of(source):
     """The notes of a source, which check says too."""
     boxes = read_boxes(source)
     check = check_source(str(source))
-    assert [f.sentence for f in check.findings if f.kind == "layout"] == list(boxes.layout)
-    return boxes.layout
+    assert [f.sentence for f in check.findings if f.kind == "layout"] == list(boxes.remarks)
+    return boxes.remarks
 
 
 def test_what_is_found_elsewhere_is_said(tmp_path):
@@ -679,10 +679,10 @@ def test_a_part_that_is_not_declared_is_dealt_out_of_training_by_group_and_said(
     write(top / "ImageSets/Main/trainval.txt", "".join(f"{i // 2:03d}_{i % 2}\n" for i in range(14)))
     write(top / "ImageSets/Main/test.txt", "".join(f"{i // 2:03d}_{i % 2}\n" for i in range(14, 20)))
     split = split_boxes(read_boxes(top), group=r"(\d+)_", seed=3)
-    test = {path for path, part in zip(split.boxes.paths, split.split.parts, strict=True) if part == "test"}
+    test = {path for path, part in zip(split.images.paths, split.parts, strict=True) if part == "test"}
     assert test == {f"{i:03d}_{j}.jpg" for i in (7, 8, 9) for j in (0, 1)}
     assert [len(split.indices(part)) for part in ("training", "validation")] == [10, 4]
-    assert not set(split.groups("training")) & set(split.groups("validation"))
+    assert not set(split.groups_in("training")) & set(split.groups_in("validation"))
     (note,) = [warning for warning in split.warnings if "declares" in warning]
     assert note == (
         f"{top} declares no validation part: of its 14 training images 4 for validation are set aside, by group, "
@@ -701,7 +701,7 @@ def test_images_that_a_split_does_not_name_are_training_and_said(tmp_path):
     write(tmp_path / "data.yaml", f"train: images/a\nval: images/b\ntest: images/c\n{NAMES}")
     boxes = read_boxes(tmp_path)
     split = split_boxes(boxes)
-    assert Counter(split.split.parts) == {"training": 7, "validation": 2, "test": 2}
+    assert Counter(split.parts) == {"training": 7, "validation": 2, "test": 2}
     said = f"1 image of {tmp_path} is in no declared part, such as more/10.jpg: it counts as training."
     assert said in split.warnings
     assert "undeclared-part" in {found.kind for found in check_source(str(tmp_path)).findings}

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from tlkit.core.paths import inner_path, is_text
-from tlkit.data.images.readers.records import is_image
-from tlkit.data.images.sources import IMAGE_SUFFIXES
+from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
+from tlkit.data.images.readers.image_files import is_image
 from tlkit.errors import DataFault, shortened
 
 # What is done where an annotation has no one meaning: of a box left out alone the object would be background.

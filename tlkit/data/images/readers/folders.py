@@ -17,15 +17,9 @@ from typing import NamedTuple
 
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import count, listed
+from tlkit.data.images.dataset import PART_NAMES, TRAINING, Row
 from tlkit.data.images.findings import Finding, finding
-from tlkit.data.images.readers.records import (
-    PART_NAMES,
-    TRAINING,
-    Row,
-    is_hidden_image,
-    is_image,
-    why_not_read,
-)
+from tlkit.data.images.readers.image_files import is_hidden_image, is_image, why_not_read
 
 LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what a system leaves, beside names that begin with a dot
 # What stands beside the name of a part in names of folders: training_set, test-images, seg_train.
@@ -104,7 +98,7 @@ class Below(NamedTuple):
 
 
 def images_below(root: Path) -> Below:
-    """All images below a folder, whatever their class: by the rule that class folders are read by (`records`)."""
+    """All images below a folder, whatever their class: by the rule that class folders are read by (`image_files`)."""
     findings: list[Finding] = []
     walk = _Walk(root, PLAIN, findings)
     return Below(walk.images(root), findings, walk.passed_over())

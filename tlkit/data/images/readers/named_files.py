@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from tlkit.core.paths import inner_path
 from tlkit.core.text import listed
-from tlkit.data.images.readers.records import IMAGE_SUFFIXES
+from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
 
 
 class Unusable(Exception):

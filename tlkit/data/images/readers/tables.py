@@ -15,10 +15,10 @@ from pathlib import Path
 from tlkit.core.csv_writer import is_safe_cell
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import count, did_you_mean, listed
+from tlkit.data.images.dataset import PART_NAMES, TEST, TRAINING, VALIDATION, Row
 from tlkit.data.images.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.images.readers.csv_tables import Table, read_table
 from tlkit.data.images.readers.named_files import NamedFiles, Unusable
-from tlkit.data.images.readers.records import PART_NAMES, TEST, TRAINING, VALIDATION, Row
 from tlkit.errors import DataFault
 
 # Names of columns in the order in which they are believed; all in lower case, words joined by "_".

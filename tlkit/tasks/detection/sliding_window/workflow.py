@@ -63,7 +63,7 @@ def build_windows(
     from tlkit.tasks.detection.sliding_window.detector import build_window_detector
 
     model = load_classifier(place, classifier)
-    detector, facts = build_window_detector(model, split.boxes.class_names, negative, windows)
+    detector, facts = build_window_detector(model, split.images.class_names, negative, windows)
     name = f"{place.parent.name}/{place.name}"
     _record(run, detector, name, place, windows, facts)
     how = "convolutionally" if facts["convolutional"] else "cut out in batches"
@@ -110,7 +110,7 @@ def _check_unseen(split: BoxSplit, place: Path, typed: str) -> None:
         return
     with file.open(newline="", encoding="utf-8") as stream:
         learned = {row.get("sha256") for row in csv.DictReader(stream) if row.get("part") != TEST}
-    for path, digest, part in zip(split.boxes.paths, split.split.sha256, split.split.parts, strict=True):
+    for path, digest, part in zip(split.images.paths, split.sha256, split.parts, strict=True):
         if digest in learned and part != TRAINING:
             raise DataFault(
                 f"--classifier {typed} learned from {path}, which is in the {part} part here.",
