@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlkit.data.boxes.dataset import Boxes, clip_boxes, difference, intersections, iou, paired_iou, read_boxes
-from tlkit.data.boxes.formats.writers import write_boxes
+from tlkit.data.boxes.dataset import Boxes, clip_boxes, intersections, iou, paired_iou, read_boxes
+from tlkit.data.boxes.formats.writers import difference, write_boxes
 
 FORMS = ("coco", "voc", "yolo", "csv")
 SIZES = ((1, 1), (7, 300), (641, 479))

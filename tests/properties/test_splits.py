@@ -12,8 +12,8 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
+from tlkit.data.images.dataset import PARTS, Found, Row
 from tlkit.data.images.inspection import Inspection
-from tlkit.data.images.sources import PARTS, Row, describe
 from tlkit.data.images.splits import SHARES, split_images
 from tlkit.errors import DataFault
 
@@ -50,7 +50,7 @@ def images_of(layout, names=str):
         Row(f"{label}/{i:03}.png", f"c{label}", None, None if group is None else names(group))
         for i, (label, group, _) in enumerate(layout)
     ]
-    images = describe("drawn", Path("nowhere"), rows, sorted({row.label for row in rows}))
+    images = Found(rows, sorted({row.label for row in rows})).images("drawn", Path("nowhere"))
     order = sorted(range(len(rows)), key=lambda i: rows[i].path)
     return images, [seen(layout[i][2]) for i in order]
 

@@ -7,7 +7,8 @@ import json
 import pytest
 from PIL import Image
 
-from tlkit.data.boxes.dataset import difference, read_boxes
+from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.boxes.formats.writers import difference
 
 
 @pytest.fixture

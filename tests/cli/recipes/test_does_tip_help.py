@@ -138,15 +138,15 @@ def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(evid
     plain, tip, both = (evidence.of_training(arm, 2, 0) for arm in ("nothing", "tip", "fakes+tip"))
     number = len(plain.images)
     assert number == 2 + 12 + 16  # real ones, all empty ones, what is evaluated
-    assert (len(tip.boxes), len(both.boxes)) == (number + 9, number + 18)
+    assert (len(tip.images), len(both.images)) == (number + 9, number + 18)
     for split in (tip, both):
         assert split.images.paths[:number] == plain.images.paths
-        assert split.parts[:number] == plain.split.parts
+        assert split.parts[:number] == plain.parts
         assert set(split.parts[number:]) == {"training"}
         assert split.images.class_names == ("Gun", "Knife")
-    kinds = np.concatenate(both.boxes.labels[number + 9 :]).tolist()
+    kinds = np.concatenate(both.images.labels[number + 9 :]).tolist()
     assert set(kinds) == {1}  # the generator made knives only
-    assert set(np.concatenate(tip.boxes.labels[number:]).tolist()) == {0, 1}
+    assert set(np.concatenate(tip.images.labels[number:]).tolist()) == {0, 1}
     for name in ("crops-0", "fakes-1-0"):
         check_composites(evidence.run.folder.path / "cells" / name, read_boxes(bags))
 
@@ -182,8 +182,8 @@ def test_composites_are_made_once_a_repeat_and_differ_between_repeats(evidence):
     stamp = (home / "composites.csv").stat().st_mtime_ns
     again, other = evidence.of_training("tip", 6, 0), evidence.of_training("tip", 6, 1)
     assert (home / "composites.csv").stat().st_mtime_ns == stamp
-    assert first.split.sha256[-9:] == again.split.sha256[-9:]
-    assert not set(again.split.sha256[-9:]) & set(other.split.sha256[-9:])
+    assert first.sha256[-9:] == again.sha256[-9:]
+    assert not set(again.sha256[-9:]) & set(other.sha256[-9:])
 
 
 def test_threats_are_laid_into_any_image_in_the_arm_live_alone(evidence):
@@ -198,7 +198,7 @@ def test_threats_are_laid_into_any_image_in_the_arm_live_alone(evidence):
     assert change.places == {"GUN": 0, "knife": 1}  # Gun and Knife of the bags; not the fakes
     assert [len(some) for some in change.crops.values()] == [4, 4]
     assert change.settings.sides_of("GUN") == (0.15, 0.3)
-    plain, alive = (live.of_training(arm, 3, 1).split.sha256 for arm in ("nothing", "live"))
+    plain, alive = (live.of_training(arm, 3, 1).sha256 for arm in ("nothing", "live"))
     assert plain == alive  # the same images, and no composites
 
 

@@ -1,1 +1,1 @@
-"""Images with boxes: the data set, faults, splits, batches, augmentation, crops."""
+"""Images with boxes, a part of the data set: reading, faults, splits, batches, augmentation, crops."""

@@ -6,7 +6,6 @@ boxes go to the network's square and back. Training and the exported model decod
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -18,10 +17,9 @@ from tlkit.data.boxes.augment import GREY, IGNORED, PADDING, augment_boxes
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.boxes.sizes import LEAST_SIDE, new_sides, placement
-from tlkit.data.images.batches import MEMORY, Order
-from tlkit.data.images.decoding.decode import JPEG_START, decode, read_file
+from tlkit.data.images.batches import MEMORY, Order, file_reader, pixels_by_index
+from tlkit.data.images.decoding.decode import JPEG_START, decode
 from tlkit.data.images.decoding.headers import equal, first_numbers, orientation
-from tlkit.data.images.decoding.pixel_limit import most_pixels
 
 Images = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
 Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Images]
@@ -188,7 +186,7 @@ def training_box_batches(
     """
     if augmentation:
         augmentation.check(size)
-    pixels_of = _reader(boxes, size, memory)
+    pixels_of = _pixels_of(boxes, size, memory)
     every_xyxy, every_labels = (tf.constant(values) for values in network_boxes(boxes, size))
     every_frame = tf.constant(network_frames(boxes, size))
     changes = augmentation if augmentation and augmentation.active else None
@@ -212,7 +210,7 @@ def training_box_batches(
 
 def plain_box_batches(boxes: Boxes, size: int, batch: int = 8, memory: int = MEMORY) -> tf.data.Dataset:
     """The same in the order of the paths, nothing changed, once."""
-    pixels_of = _reader(boxes, size, memory)
+    pixels_of = _pixels_of(boxes, size, memory)
     xyxy, labels = (tf.constant(values) for values in network_boxes(boxes, size))
 
     def read(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
@@ -229,32 +227,11 @@ def _map(data: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
     return data.map(plain, num_parallel_calls=2, deterministic=True)
 
 
-def _read_one(size: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second."""
-    return _traced(size, most_pixels())
-
-
-@functools.cache
-def _traced(size: int, _most: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`_read_one` under a limit in pixels, which stands in the graph."""
-    signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(
-        lambda file: read_letterboxed(read_file(file), size).pixels,
-        input_signature=signature,
-        autograph=False,
+def _pixels_of(boxes: Boxes, size: int, memory: int) -> Callable[[tf.Tensor], tf.Tensor]:
+    return pixels_by_index(
+        boxes.files(), file_reader(_letterboxed_pixels, size, autograph=False), size, memory
     )
 
 
-def _reader(boxes: Boxes, size: int, memory: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From indices [b] to pixels uint8 [b, s, s, 3]."""
-    read = _read_one(size)
-    files = tf.constant(boxes.files())
-    if len(boxes) * size**2 * 3 <= memory:
-        data = tf.data.Dataset.from_tensor_slices(files)
-        data = _map(data, read)
-        pixels = tf.constant(np.stack(list(data.as_numpy_iterator())))
-        return lambda chosen: tf.gather(pixels, chosen)
-    spec = tf.TensorSpec([size, size, 3], tf.uint8)
-    return lambda chosen: tf.map_fn(
-        read, tf.gather(files, chosen), fn_output_signature=spec, parallel_iterations=8
-    )
+def _letterboxed_pixels(contents: tf.Tensor, size: int) -> tf.Tensor:
+    return read_letterboxed(contents, size).pixels

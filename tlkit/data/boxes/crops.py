@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.data.boxes.dataset import iou
 from tlkit.data.boxes.formats.writers import new_folder
 from tlkit.data.boxes.lazy_images import Backgrounds
@@ -162,6 +162,5 @@ def _write(split: BoxSplit, folder: Path, crops: Iterator[Crop]) -> dict[str, in
             left, top, right, bottom = crop.window.astype(int)
             write_image(folder / path, levels[top:bottom, left:right], bits)
             rows.append((path.as_posix(), crop.label, part, group))
-    with (folder / LABELS).open("w", newline="", encoding="utf-8") as stream:
-        CsvWriter(stream).writerows([("path", "label", "split", "group"), *rows])
+    write_csv(folder / LABELS, [("path", "label", "split", "group"), *rows])
     return dict(sorted(Counter(label for _, label, *_ in rows).items()))

@@ -7,6 +7,7 @@ and a box over the whole image is 0, 0, width, height. Everything behind this mo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -116,6 +117,32 @@ class Boxes(Dataset):
             "crowd": int(sum(flags.sum() for flags in self.crowd)),
             "per_class": self.counts(),
         }
+
+
+def without_any(
+    source: str, root: Path, paths: Sequence[str], sizes: Sequence[tuple[int, int]] | None = None
+) -> Boxes:
+    """Images without any box, of no class.
+
+    Args:
+        source: As typed.
+        root: Folder that the paths are relative to.
+        paths: [n].
+        sizes: [n] width and height in pixels; None: unknown, which is said as 0, 0.
+    """
+    number = len(paths)
+    return Boxes(
+        source=source,
+        root=root,
+        class_names=(),
+        paths=tuple(paths),
+        xyxy=(np.zeros((0, 4), np.float32),) * number,
+        labels=(np.zeros(0, np.int32),) * number,
+        difficult=(np.zeros(0, bool),) * number,
+        sizes=tuple(sizes or ((0, 0),) * number),
+        groups=(None,) * number,
+        parts=(None,) * number,
+    )
 
 
 def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = "error") -> Boxes:
@@ -364,15 +391,3 @@ def reading_order(xyxy: np.ndarray) -> np.ndarray:
     """int64 `[m]`: from top to bottom, then left to right, then small to large."""
     boxes = np.asarray(xyxy).reshape(-1, 4)
     return np.lexsort((areas(boxes), boxes[:, 0], boxes[:, 1]))
-
-
-def difference(one: Boxes, other: Boxes) -> str | None:
-    """The first thing in which two descriptions differ, in words; None if they say the same, source and root aside."""
-    for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
-        if getattr(one, name) != getattr(other, name):
-            return f"{name} differ"
-    for name in ("xyxy", "labels", "difficult", "crowd"):
-        for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
-            if not np.array_equal(first, second):
-                return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"
-    return None

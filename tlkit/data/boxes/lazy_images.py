@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.data.boxes.dataset import Boxes, read_boxes
-from tlkit.data.boxes.formats.annotations import images_below
+from tlkit.data.boxes.dataset import Boxes, read_boxes, without_any
 from tlkit.data.boxes.formats.detect import formats_in
 from tlkit.data.boxes.formats.stated_sizes import image_sizes
 from tlkit.data.boxes.formats.unsupported import stranger_in
 from tlkit.data.images.decoding.depth import LUMA, channels_of, image_bits, read_image
+from tlkit.data.images.readers.image_files import images_below
 from tlkit.errors import DataFault
 
 
@@ -45,19 +45,7 @@ def _empty(source: str, folder: Path, paths: list[str]) -> Boxes:
     for path, size in zip(paths, sizes, strict=True):
         if isinstance(size, str):
             raise DataFault(f"{folder / path} {size}.", "Take it out, or save it again as PNG or JPEG.")
-    number = len(paths)
-    return Boxes(
-        source=source,
-        root=folder,
-        class_names=(),
-        paths=tuple(paths),
-        xyxy=(np.zeros((0, 4), np.float32),) * number,
-        labels=(np.zeros(0, np.int32),) * number,
-        difficult=(np.zeros(0, bool),) * number,
-        sizes=tuple(size for size in sizes if not isinstance(size, str)),
-        groups=(None,) * number,
-        parts=(None,) * number,
-    )
+    return without_any(source, folder, paths, [size for size in sizes if not isinstance(size, str)])
 
 
 def without_boxes(boxes: Boxes) -> Boxes:

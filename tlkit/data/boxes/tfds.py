@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter
-from tlkit.core.files import cache_folder, folder_written_once
+from tlkit.core.csv_writer import write_csv
 from tlkit.data.boxes.formats.stated_sizes import image_sizes
-from tlkit.data.images.readers import tfds as catalogue
+from tlkit.data.images.readers.tfds import SPLITS, examples, write_file, written_set
 from tlkit.errors import DataFault
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "difficult", "crowd", "split")
@@ -28,23 +26,12 @@ def prepared_folder(name: str) -> Path:
     Raises:
         DataFault: It is not prepared, or has no images with boxes.
     """
+    remedy = "Prepare it with tensorflow-datasets (tfds build), or copy its prepared folder there."
     # Once it was "tfds-boxes", where crowds stood as difficult objects.
-    folder = cache_folder() / "tfds-boxes-2" / re.sub(r"[^\w.-]", "-", name)
-    if folder.is_dir():
-        return folder
-    prepared = catalogue.prepared_folder(name)
-    if prepared is None:
-        raise DataFault(
-            f"tfds:{name} is not prepared on this machine (looked in {catalogue.data_folder()}).",
-            "Prepare it with tensorflow-datasets (tfds build), or copy its prepared folder there.",
-        )
-    builder = catalogue.opened(prepared)
-    return folder_written_once(folder, lambda aside: _write(name, builder, aside))
+    return written_set(name, "tfds-boxes-2", _write, remedy)
 
 
 def _write(name: str, builder: Any, folder: Path) -> None:
-    import tensorflow_datasets as tfds
-
     features = dict(builder.info.features or {})
     objects = dict(getattr(features.get("objects"), "feature", None) or {})
     if "image" not in features or not {"bbox", "label"} <= set(objects):
@@ -53,29 +40,19 @@ def _write(name: str, builder: Any, folder: Path) -> None:
             "Choose a detection set, such as tfds:voc/2007.",
         )
     rows: list[tuple] = []
-    for split in builder.info.splits:
-        data = builder.as_dataset(
-            split=split, decoders={"image": tfds.decode.SkipDecoding()}, shuffle_files=False
-        )
-        for number, example in enumerate(data.as_numpy_iterator()):
-            contents = example["image"]
-            suffix = ".jpg" if contents[:2] == b"\xff\xd8" else ".png"
-            path = folder / split / f"{number:06d}{suffix}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(contents)
-            part = split if split in catalogue.SPLITS else ""
-            rows += _rows(path, folder, example["objects"], objects["label"].int2str, part)
+    for split, number, example in examples(builder):
+        path = write_file(folder, f"{split}/{number:06d}", example["image"])
+        part = split if split in SPLITS else ""
+        rows += _rows(folder, path, example["objects"], objects["label"].int2str, part)
     (folder / "classes.txt").write_text("".join(f"{n}\n" for n in objects["label"].names), encoding="utf-8")
-    with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as stream:
-        CsvWriter(stream).writerows([HEADER, *rows])
+    write_csv(folder / "boxes.csv", [HEADER, *rows])
 
 
-def _rows(path: Path, folder: Path, objects: dict, name_of: Any, part: str) -> Iterator[tuple]:
+def _rows(folder: Path, image: str, objects: dict, name_of: Any, part: str) -> Iterator[tuple]:
     """Rows of boxes.csv; tensorflow-datasets has top, left, bottom, right as shares of the sides."""
-    image = path.relative_to(folder).as_posix()
-    size = image_sizes([path])[0]
+    size = image_sizes([folder / image])[0]
     if isinstance(size, str):
-        raise DataFault(f"{path.name} of the prepared set {size}.", "Prepare the set again.")
+        raise DataFault(f"{Path(image).name} of the prepared set {size}.", "Prepare the set again.")
     if not len(objects["label"]):
         yield (image, *[""] * 7, part)
     shares = np.asarray(objects["bbox"], np.float64)[:, [1, 0, 3, 2]]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.core.reading import PLAIN, Reading
+from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.checks.datasets import (
     class_faults,
     copy_faults,
@@ -22,12 +23,14 @@ from tlkit.data.checks.datasets import (
     near_duplicate_faults,
     part_faults,
 )
-from tlkit.data.checks.files import Look, look_at_files
-from tlkit.data.checks.listing import Listing, list_source
+from tlkit.data.checks.files import look_at_files
+from tlkit.data.checks.listing import list_source
+from tlkit.data.images.dataset import TRAINING, Dataset
 from tlkit.data.images.findings import ERROR, WARNING, Finding, about_boxes, ordered
+from tlkit.data.images.inspection import Inspection
 from tlkit.data.images.names import label_faults, name_faults
 from tlkit.data.images.small_classes import small_classes, too_small
-from tlkit.data.images.sources import TRAINING
+from tlkit.data.images.sources import Listed
 from tlkit.data.images.splits import SHARES, declared_groups, joined_groups
 from tlkit.errors import DataFault
 
@@ -97,7 +100,8 @@ def check_source(
         UsageFault: The source has an unknown prefix, or `group` is no regular expression.
     """
     listing = list_source(source, unlabelled=unlabelled, reading=reading)
-    images = listing.images
+    images, boxed = listing.images, isinstance(listing.images, Boxes)
+    labels = ("",) * len(images) if boxed else tuple(name for (name,) in images.objects())
     groups = declared_groups(images, group)
     looks, thumbnails = look_at_files(images.root, images.paths, workers, begin(len(images)))
     hashes = tuple(look.sha256 for look in looks)
@@ -109,40 +113,40 @@ def check_source(
         *(found for look in looks for found in look.findings),
         *name_faults(images.paths),
         *label_faults(images.class_names),
-        *_set_faults(listing, looks, thumbnails, groups, sides),
+        *_set_faults(listing, looks, thumbnails, labels, groups, sides),
     ]
     return Check(
         source=source,
         root=images.root,
-        form=listing.form,
+        form="boxes" if boxed else "classes",
         paths=images.paths,
         sha256=hashes,
-        labels=_labels(listing),
-        counts=dict.fromkeys(images.class_names, 0) | Counter(n for some in listing.objects for n in some),
+        labels=labels,
+        counts=images.counts(),
         parts=dict(Counter(side for side in sides if side)),
-        findings=ordered(map(about_boxes, findings) if listing.form == "boxes" else findings),
+        findings=ordered(map(about_boxes, findings) if boxed else findings),
         remarks=images.remarks,
     )
 
 
 def _set_faults(
-    listing: Listing,
-    looks: list[Look],
+    listing: Listed,
+    looks: list[Inspection],
     thumbnails: np.ndarray,
+    labels: tuple[str, ...],
     groups: tuple[str | None, ...],
     sides: tuple[str | None, ...],
 ) -> list[Finding]:
     images = listing.images
-    hashes, labels = [look.sha256 for look in looks], _labels(listing)
+    hashes = [look.sha256 for look in looks]
     keys = [
         group or look.sha256 or path for group, look, path in zip(groups, looks, images.paths, strict=True)
     ]
-    opened = [look.thumbnail is not None for look in looks]
-    small = _small(listing, looks, groups) if listing.form == "classes" else {}
+    opened = [look.error is None for look in looks]
+    boxed = isinstance(images, Boxes)
+    small = {} if boxed else _small(images, looks, groups)
     return [
-        *class_faults(
-            images.class_names, listing.objects, keys, sides, boxes=listing.form == "boxes", small=small
-        ),
+        *class_faults(images.class_names, images.objects(), keys, sides, boxes=boxed, small=small),
         *part_faults([part for part, used in zip(images.parts, listing.used, strict=False) if used]),
         *group_faults(images.paths, groups, sides),
         *copy_faults(images.paths, hashes, labels, sides),
@@ -150,20 +154,13 @@ def _set_faults(
     ]
 
 
-def _small(listing: Listing, looks: list[Look], groups: tuple[str | None, ...]) -> dict[str, DataFault]:
+def _small(images: Dataset, looks: list[Inspection], groups: tuple[str | None, ...]) -> dict[str, DataFault]:
     """Why training refuses classes with too few groups, by their names."""
-    images = listing.images
-    used = listing.used or (True,) * len(images)
-    kept = [i for i, look in enumerate(looks) if look.sha256 and used[i]]
+    kept = [i for i, look in enumerate(looks) if look.sha256]
     joined = joined_groups(tuple(looks[i].sha256 for i in kept), tuple(groups[i] for i in kept))
     parts, names = [images.parts[i] for i in kept], images.class_names
-    found = small_classes(images.labels[kept], joined, parts, SHARES)
+    found = small_classes(images.strata[kept], joined, parts, SHARES)
     return {names[k]: too_small(names, {k: n}, parts, SHARES, option=True) for k, n in found.items()}
-
-
-def _labels(listing: Listing) -> tuple[str, ...]:
-    names = listing.images.class_names
-    return tuple(names[label] if label >= 0 else "" for label in listing.images.labels)
 
 
 def _parts(

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from tlkit.core.text import count
+from tlkit.data.images.dataset import PARTS, TRAINING
 from tlkit.data.images.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.images.near_duplicates import TURNS, NearCopy, families, linked_copies
-from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import DataFault
 
 FEW = 10  # different images of a class: fewer leave one or two to be evaluated on

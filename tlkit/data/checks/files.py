@@ -11,7 +11,7 @@ import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,7 +29,7 @@ from tlkit.data.images.decoding.formats import (
 from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import TooManyPixels
 from tlkit.data.images.findings import ERROR, Finding, finding
-from tlkit.data.images.inspection import THUMBNAIL, load_reduced, reason, thumbnail_of
+from tlkit.data.images.inspection import BLANK, Inspection, load_reduced, reason, thumbnail_of
 
 TURNS = {
     2: "mirrored",
@@ -48,24 +48,9 @@ TONE, TWO_TONES = 7, 0.98  # levels that count as one tone; the share of pixels 
 NARROW = 8192  # 13 of 16 bits: becomes 0 to 31 of 255
 
 
-@dataclass(frozen=True)
-class Look:
-    """What is known of one file.
-
-    Attributes:
-        sha256: In hex; empty if it cannot be read.
-        thumbnail: uint8 [32, 32], or None if it does not open.
-        findings: What is wrong with it.
-    """
-
-    sha256: str
-    thumbnail: np.ndarray | None
-    findings: tuple[Finding, ...]
-
-
 def look_at_files(
     root: Path, paths: Sequence[str], workers: int = 2, step: Callable[[int], None] = lambda _done: None
-) -> tuple[list[Look], np.ndarray]:
+) -> tuple[list[Inspection], np.ndarray]:
     """Look at every file, in parallel (hashing and decoding release the interpreter's lock).
 
     Args:
@@ -77,24 +62,20 @@ def look_at_files(
     Returns:
         [n] looks, and their thumbnails uint8 [n, 32, 32]; black for what does not open.
     """
-    looks: list[Look] = []
-    thumbnails = np.zeros((len(paths), THUMBNAIL, THUMBNAIL), np.uint8)
+    looks: list[Inspection] = []
+    thumbnails = np.zeros((len(paths), *BLANK.shape), np.uint8)
     # Filters belong to the process, so they are set once around the threads: Pillow warns of odd metadata.
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")
         for start in range(0, len(paths), SLICE):
             for look in pool.map(lambda path: look_at(root / path, path), paths[start : start + SLICE]):
-                place = len(looks)
-                if look.thumbnail is not None:  # all in one array, so that nobody copies them again
-                    thumbnails[place] = look.thumbnail
-                    looks.append(replace(look, thumbnail=thumbnails[place]))
-                else:
-                    looks.append(look)
+                thumbnails[len(looks)] = look.thumbnail  # all in one array, so that nobody copies them again
+                looks.append(replace(look, thumbnail=thumbnails[len(looks)]))
                 step(len(looks))
     return looks, thumbnails
 
 
-def look_at(file: Path, path: str) -> Look:
+def look_at(file: Path, path: str) -> Inspection:
     """Look at one file; a fault is described, not raised.
 
     Args:
@@ -103,14 +84,17 @@ def look_at(file: Path, path: str) -> Look:
     """
     try:
         if fault := _closed(file, path):
-            return Look("", None, (fault,))
+            return Inspection("", fault.sentence, BLANK, (fault,))
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
             thumbnail, findings = _opened(stream, path)
     except OSError as error:
-        return Look("", None, (finding("unreadable", path, error.strerror or str(error)),))
-    return Look(digest, thumbnail, tuple(findings))
+        fault = finding("unreadable", path, error.strerror or str(error))
+        return Inspection("", fault.sentence, BLANK, (fault,))
+    if thumbnail is None:
+        return Inspection(digest, findings[0].sentence, BLANK, tuple(findings))
+    return Inspection(digest, None, thumbnail, tuple(findings))
 
 
 def _closed(file: Path, path: str) -> Finding | None:

@@ -20,8 +20,8 @@ import numpy as np
 
 from tlkit.data.checks.check import Check
 from tlkit.data.checks.predictions import Prediction, read_predictions
+from tlkit.data.images.dataset import TRAINING
 from tlkit.data.images.findings import Finding, finding
-from tlkit.data.images.sources import TRAINING
 from tlkit.data.images.splits import read_manifest
 from tlkit.errors import DataFault, UsageFault
 

@@ -1,58 +1,34 @@
-"""What lies in a SOURCE, faults included: every image with its label, and what stands in the way.
+"""Listing of a SOURCE, faults included: every image with its labels or boxes, and what stands in the way.
 
-`read_images` stops at the first fault, as a recipe must. A check wants all of them, so here a fault is a finding
-and the rest is listed all the same. On a source without faults both list the same images; a test says so.
+`read_images` and `read_boxes` raise the first of the findings, as a recipe must; a check wants all of them.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from tlkit.core.reading import PLAIN, Reading
-from tlkit.data.boxes.dataset import Boxes, Examined, examine_boxes
+from tlkit.data.boxes.dataset import Boxes, Examined, examine_boxes, without_any
 from tlkit.data.boxes.faults import OF_ALL
 from tlkit.data.boxes.formats.annotations import Fault
 from tlkit.data.boxes.formats.detect import formats_in
 from tlkit.data.boxes.formats.tables import header_of, is_box_table
 from tlkit.data.boxes.formats.unsupported import stranger_in
 from tlkit.data.boxes.sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
-from tlkit.data.images.dataset import TRAINING, Images, Row, describe
+from tlkit.data.images.dataset import TRAINING
 from tlkit.data.images.findings import ERROR, KINDS, Finding, finding
-from tlkit.data.images.names import twin_names
-from tlkit.data.images.readers.folders import images_below, read_class_folders
+from tlkit.data.images.readers.folders import images_below
 from tlkit.data.images.readers.image_files import is_image
-from tlkit.data.images.readers.tables import read_image_table
-from tlkit.data.images.sources import read_images
+from tlkit.data.images.sources import Listed, list_images
 from tlkit.errors import DataFault
 
 # One of these makes a table one of boxes.
 BOX_COLUMNS = frozenset(("left", "xmin", "x_min", "x1", "bbox", "region_shape_attributes"))
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The images of a source as they lie there.
-
-    Attributes:
-        images: The images; of a source of boxes every label is -1.
-        objects: [n] the classes on each image: its label, or the class of each of its boxes.
-        form: "classes" or "boxes".
-        findings: What stood in the way.
-        used: [n] whether recipes would read the image; empty: all.
-    """
-
-    images: Images
-    objects: tuple[tuple[str, ...], ...]
-    form: str
-    findings: tuple[Finding, ...]
-    used: tuple[bool, ...] = ()
-
-
-def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PLAIN) -> Listing:
+def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PLAIN) -> Listed:
     """List the images of a SOURCE.
 
     Args:
@@ -66,24 +42,8 @@ def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PL
     """
     if _has_boxes(source):
         return _list_boxes(source, unlabelled, reading)
-    if source.lower().endswith(".csv") and Path(source).is_file():
-        return _list_csv(source, Path(source), reading)
-    if ":" not in source and Path(source).is_dir():
-        return _list_folder(source, Path(source), reading)
-    return _list_elsewhere(source, unlabelled)
-
-
-def _listed(images: Images, findings: list[Finding]) -> Listing:
-    twins = twin_names(images.paths)
-    findings = [*findings, *([twins] if twins else [])]
-    objects = tuple((images.class_names[label],) for label in images.labels)
-    return Listing(images, objects, "classes", tuple(findings))
-
-
-def _list_elsewhere(source: str, unlabelled: str) -> Listing:
-    """Built-in and prepared sets; a name that means nothing is told here too."""
     try:
-        return _listed(read_images(source, least=1), [])
+        return list_images(source, reading=reading)
     except DataFault as fault:
         if not source.startswith("tfds:"):
             raise
@@ -91,33 +51,6 @@ def _list_elsewhere(source: str, unlabelled: str) -> Listing:
             return _list_boxes(source, unlabelled, PLAIN)
         except DataFault:
             raise fault from None
-
-
-# --- folders ---
-
-
-def _list_folder(source: str, root: Path, reading: Reading) -> Listing:
-    found = read_class_folders(source, root, reading)
-    if not found.names:
-        return _listed(read_images(source, reading=reading), found.findings)  # which says why not
-    findings = [*found.findings]
-    if found.loose:
-        findings.append(finding("no-classes", source))
-    return _listed(describe(source, root, found.rows, found.names, remarks=found.remarks), findings)
-
-
-# --- CSV ---
-
-
-def _list_csv(source: str, file: Path, reading: Reading) -> Listing:
-    table = read_image_table(source, file, reading)
-    if not table.rows:
-        raise DataFault(table.findings[0].sentence, table.findings[0].remedy)
-    images = describe(source, file.parent, table.rows, table.names, table.columns, table.remarks)
-    return _listed(images, table.findings)
-
-
-# --- boxes ---
 
 
 def _has_boxes(source: str) -> bool:
@@ -141,7 +74,7 @@ def _has_classes(root: Path) -> bool:
     return sum(any(map(is_image, folder.iterdir())) for folder in folders) > 1
 
 
-def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
+def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listed[Boxes]:
     place = Path(source)
     boxes: Boxes | None = None
     findings: list[Finding] = []
@@ -152,15 +85,17 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listing:
             raise
         findings = [*findings, finding("annotations", source, fault.problem, remedy=fault.remedy)]
     root = boxes.root if boxes else place if place.is_dir() else place.parent
-    paths = list(boxes.paths) if boxes else []
+    known = boxes or without_any(source, root, ())
+    others: list[str] = []
     if place.is_dir():  # all its images, also those that no annotation names or that do not open
         below = images_below(root)
-        paths = sorted({*paths, *below.paths})
+        others = sorted({*below.paths} - {*known.paths})
         findings += [fault for fault in below.findings if fault.kind != "ignored-file"]
-    images, objects = _described(source, root, [path for path in paths if reading.wants(path)], boxes)
-    known = set(boxes.paths) if boxes else set()
-    told = tuple(found for found in findings if found.kind != "unreadable-image")
-    return Listing(images, objects, "boxes", told, tuple(path in known for path in images.paths))
+    every = known.followed_by(without_any(source, root, others))
+    wanted = sorted((path, i) for i, path in enumerate(every.paths) if reading.wants(path))
+    images = replace(every.take([i for _, i in wanted]), remarks=())  # which are findings
+    told = [found for found in findings if found.kind != "unreadable-image"]
+    return Listed(images, told, used=tuple(i < len(known) for _, i in wanted))
 
 
 def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
@@ -196,25 +131,3 @@ def _box_finding(fault: Fault, found: Examined) -> Finding:
     if remedy and found.doubt:
         remedy = f"{found.hint}{OF_ALL}"
     return finding(fault.kind, fault.where, f"{fault}.", remedy=remedy)
-
-
-def _described(
-    source: str, root: Path, paths: list[str], boxes: Boxes | None
-) -> tuple[Images, tuple[tuple[str, ...], ...]]:
-    """Images of boxes as images without labels, and the classes of their boxes."""
-    known = {path: i for i, path in enumerate(boxes.paths)} if boxes else {}
-    names, columns = (boxes.class_names, boxes.columns) if boxes else ((), {})
-
-    def row(path: str) -> Row:
-        i = known.get(path)
-        if boxes is None or i is None:
-            return Row(path, "", None, None, ("",) * len(columns))
-        return Row(path, "", boxes.parts[i], boxes.groups[i], tuple(values[i] for values in columns.values()))
-
-    def classes_on(path: str) -> tuple[str, ...]:
-        i = known.get(path)
-        return () if boxes is None or i is None else tuple(names[label] for label in boxes.labels[i])
-
-    images = describe(source, root, [row(path) for path in paths], [""], tuple(columns))
-    images = replace(images, labels=np.full(len(paths), -1, np.int32), class_names=tuple(names))
-    return images, tuple(map(classes_on, images.paths))

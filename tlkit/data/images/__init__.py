@@ -1,1 +1,1 @@
-"""Labelled images: sources, decoding, splits, leaks, batches, augmentation."""
+"""Data set and labelled images: sources, findings, decoding, splits, leaks, batches, augmentation."""

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from tlkit.core.seeds import fold
 from tlkit.data.images.augment import Augmentation, Augmenter
+from tlkit.data.images.dataset import Images
 from tlkit.data.images.decoding.decode import decode_and_resize, read_file
 from tlkit.data.images.decoding.pixel_limit import most_pixels
-from tlkit.data.images.sources import Images
 from tlkit.errors import DataFault
 
+Reader = Callable[[tf.Tensor], tf.Tensor]
 MEMORY = 512 * 1024 * 1024  # bytes; decoded images of a part up to this size stay in memory
 
 
@@ -120,7 +121,7 @@ def training_batches(
     """
     labels, classes = tf.constant(images.labels), len(images.class_names)
     augmenter = Augmenter(augmentation, image_size) if augmentation and augmentation.active else None
-    pixels_of = _reader(images, image_size, memory)
+    pixels_of = pixels_by_index(images.files(), _read_one(image_size), image_size, memory)
 
     def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
         targets = tf.one_hot(tf.gather(labels, chosen), classes)
@@ -133,17 +134,26 @@ def training_batches(
     return weighted(data.map(change), images.labels, classes, order.balance).prefetch(2)
 
 
-def _reader(images: Images, image_size: int, memory: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """From indices [b] to pixels uint8 [b, s, s, 3]."""
-    if _bytes(images, image_size) <= memory:
-        pixels = tf.constant(decoded(images, image_size))
+def pixels_by_index(files: list[str], read: Reader, size: int, memory: int) -> Reader:
+    """From indices [b] to pixels uint8 [b, s, s, 3]: of files decoded once, or of files of a batch read in turn.
+
+    Args:
+        files: [n].
+        read: From one file to uint8 [s, s, 3].
+        size: s.
+        memory: Bytes; images that fit into so many are decoded once.
+    """
+    if _bytes(files, size) <= memory:
+        pixels = tf.constant(_decoded(files, read, size))
         return lambda chosen: tf.gather(pixels, chosen)
-    files = tf.constant(images.files())
-    return lambda chosen: _read_many(tf.gather(files, chosen), image_size)
+    every, spec = tf.constant(files), tf.TensorSpec([size, size, 3], tf.uint8)
+    return lambda chosen: tf.map_fn(
+        read, tf.gather(every, chosen), fn_output_signature=spec, parallel_iterations=8
+    )
 
 
-def _bytes(images: Images, image_size: int) -> int:
-    return len(images) * image_size**2 * 3
+def _bytes(files: list[str], size: int) -> int:
+    return len(files) * size**2 * 3
 
 
 def decoded(images: Images, image_size: int) -> np.ndarray:
@@ -152,20 +162,23 @@ def decoded(images: Images, image_size: int) -> np.ndarray:
     Raises:
         DataFault: A file that passed the look does not decode after all; it is named.
     """
-    pixels = np.empty((len(images), image_size, image_size, 3), np.uint8)
+    return _decoded(images.files(), _read_one(image_size), image_size)
+
+
+def _decoded(files: list[str], read: Reader, size: int) -> np.ndarray:
+    pixels = np.empty((len(files), size, size, 3), np.uint8)
     done = 0
     try:
-        for batch in pixel_batches(images.files(), image_size):
+        for batch in _in_order(files, read):
             pixels[done : done + len(batch)] = batch.numpy()
             done += len(batch)
     except tf.errors.InvalidArgumentError:
-        raise _undecodable(images.files(), image_size) from None
+        raise _undecodable(files, read) from None
     return pixels
 
 
-def _undecodable(files: list[str], image_size: int) -> DataFault:
+def _undecodable(files: list[str], read: Reader) -> DataFault:
     """The first file that the decoder refuses, as a fault that names it."""
-    read = _read_one(image_size)
     for file in files:
         try:
             read(tf.constant(file))
@@ -185,7 +198,7 @@ def weighted(data: tf.data.Dataset, labels: np.ndarray, classes: int, balance: s
 def plain_batches(images: Images, image_size: int, batch: int = 32, memory: int = MEMORY) -> tf.data.Dataset:
     """uint8 [b, s, s, 3] and one-hot float32 [b, k] in the order of the paths, nothing changed."""
     targets = tf.data.Dataset.from_tensor_slices(tf.one_hot(images.labels, len(images.class_names)))
-    if _bytes(images, image_size) <= memory:
+    if _bytes(images.files(), image_size) <= memory:
         pixels = tf.data.Dataset.from_tensor_slices(decoded(images, image_size)).batch(batch)
     else:
         pixels = pixel_batches(images.files(), image_size, batch)
@@ -194,26 +207,38 @@ def plain_batches(images: Images, image_size: int, batch: int = 32, memory: int 
 
 def pixel_batches(files: list[str], image_size: int, batch: int = 32) -> tf.data.Dataset:
     """uint8 [b, s, s, 3] of files, in order."""
+    return _in_order(files, _read_one(image_size), batch)
+
+
+def _in_order(files: list[str], read: Reader, batch: int = 32) -> tf.data.Dataset:
     data = tf.data.Dataset.from_tensor_slices(
         tf.constant(files, tf.string)
     )  # strings, even if there are none
-    data = data.map(_read_one(image_size), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    data = data.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return data.batch(batch).prefetch(2)
 
 
-def _read_one(image_size: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second."""
-    return _traced(image_size, most_pixels())
+def _read_one(image_size: int) -> Reader:
+    return file_reader(decode_and_resize, image_size)
+
+
+def file_reader(
+    decode: Callable[[tf.Tensor, int], tf.Tensor], size: int, *, autograph: bool = True
+) -> Reader:
+    """File -> uint8 [s, s, 3]; one function for all pipelines, because tracing the decoder takes half a second.
+
+    Args:
+        decode: From the bytes of a file and s.
+        size: s.
+        autograph: Whether `decode` has statements that TensorFlow is to rewrite.
+    """
+    return _traced(decode, size, autograph, most_pixels())
 
 
 @functools.cache
-def _traced(image_size: int, _most: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """`_read_one` under a limit in pixels, which stands in the graph."""
+def _traced(decode: Callable, size: int, autograph: bool, _most: int) -> Reader:
+    """`file_reader` under a limit in pixels, which stands in the graph."""
     signature = [tf.TensorSpec([], tf.string)]
-    return tf.function(lambda file: decode_and_resize(read_file(file), image_size), input_signature=signature)
-
-
-def _read_many(files: tf.Tensor, image_size: int) -> tf.Tensor:
-    """uint8 [b, s, s, 3]; the files of one batch in turn, batches side by side."""
-    spec = tf.TensorSpec([image_size, image_size, 3], tf.uint8)
-    return tf.map_fn(_read_one(image_size), files, fn_output_signature=spec, parallel_iterations=8)
+    return tf.function(
+        lambda file: decode(read_file(file), size), input_signature=signature, autograph=autograph
+    )

@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
+from tlkit.data.images.findings import Finding
+
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 PARTS = (TRAINING, VALIDATION, TEST)
 PART_NAMES = {
@@ -91,6 +93,10 @@ class Dataset:
         totals = np.bincount(every, minlength=len(self.class_names)).tolist()
         return dict(zip(self.class_names, totals, strict=True))
 
+    def objects(self) -> list[tuple[str, ...]]:
+        """[n] the classes on each image: its own, or that of each of its boxes."""
+        return [tuple(self.class_names[k] for k in np.atleast_1d(labels)) for labels in self.labels]
+
     def counted(self) -> dict[str, Any]:
         """What card.json says of a part beside its numbers of images and groups."""
         return {"per_class": self.counts()}
@@ -155,34 +161,38 @@ class Row:
     others: tuple[str, ...] = ()
 
 
-def describe(
-    source: str,
-    root: Path,
-    rows: Sequence[Row],
-    names: Sequence[str],
-    columns: tuple[str, ...] = (),
-    remarks: Sequence[str] = (),
-) -> Images:
-    """The images of rows, in the order of their paths.
+@dataclass
+class Found:
+    """What a reader of labelled images found, whatever is wrong with it.
 
-    Args:
-        source: As typed.
-        root: Folder that the rows' paths are relative to.
-        rows: One for each image.
-        names: Sorted names of the classes.
+    Attributes:
+        rows: The images that can be used.
+        names: Sorted names of the classes; of a folder also those that have no image.
+        findings: What stands in the way, and what is left out.
+        remarks: How the source was understood, where that is not plain, in sentences.
         columns: Names of the rows' `others`.
-        remarks: As in `Images`.
+        loose: They lie in no class folders: one class, named after the folder.
     """
-    rows = sorted(rows, key=lambda row: row.path)
-    index = {name: i for i, name in enumerate(names)}
-    return Images(
-        source=source,
-        root=root,
-        paths=tuple(row.path for row in rows),
-        labels=np.array([index[row.label] for row in rows], np.int32),
-        class_names=tuple(names),
-        parts=tuple(row.part for row in rows),
-        groups=tuple(row.group for row in rows),
-        columns={name: tuple(row.others[i] for row in rows) for i, name in enumerate(columns)},
-        remarks=tuple(remarks),
-    )
+
+    rows: list[Row] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    loose: bool = False
+
+    def images(self, source: str, root: Path) -> Images:
+        """The images, in the order of their paths, which are relative to `root`; `source` as typed."""
+        rows = sorted(self.rows, key=lambda row: row.path)
+        index = {name: i for i, name in enumerate(self.names)}
+        return Images(
+            source=source,
+            root=root,
+            paths=tuple(row.path for row in rows),
+            labels=np.array([index[row.label] for row in rows], np.int32),
+            class_names=tuple(self.names),
+            parts=tuple(row.part for row in rows),
+            groups=tuple(row.group for row in rows),
+            columns={name: tuple(row.others[i] for row in rows) for i, name in enumerate(self.columns)},
+            remarks=tuple(self.remarks),
+        )

@@ -19,17 +19,27 @@ from PIL import Image, ImageOps
 
 from tlkit.data.images.decoding.formats import black_level, deep_levels, refusal
 from tlkit.data.images.decoding.opening import open_image
+from tlkit.data.images.findings import Finding
 
 THUMBNAIL = 32  # pixels a side
+BLANK = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is known of one file: sha256 in hex, why it cannot be used (or None), uint8 [32, 32] thumbnail."""
+    """What is known of one file.
+
+    Attributes:
+        sha256: In hex; empty if it cannot be read.
+        error: Why it cannot be used, or None.
+        thumbnail: uint8 [32, 32]; black for what does not open.
+        findings: What is wrong with it, where it was checked (`checks.files`) and not only opened.
+    """
 
     sha256: str
     error: str | None
     thumbnail: np.ndarray
+    findings: tuple[Finding, ...] = ()
 
 
 def inspect_files(files: Sequence[str | Path], workers: int = 4) -> list[Inspection]:
@@ -43,21 +53,19 @@ def inspect_file(file: str | Path) -> Inspection:
     try:
         contents = Path(file).read_bytes()
     except OSError as fault:
-        blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
-        return Inspection("", f"cannot be read ({fault.strerror})", blank)
+        return Inspection("", f"cannot be read ({fault.strerror})", BLANK)
     return inspect_contents(contents, Path(file).name)
 
 
 def inspect_contents(contents: bytes, name: str = "") -> Inspection:
     """`inspect_file` for the contents of a file; `name` says by its suffix who decodes it."""
-    blank = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
     digest = hashlib.sha256(contents).hexdigest()
     if not contents:
-        return Inspection(digest, "is empty (0 bytes)", blank)
+        return Inspection(digest, "is empty (0 bytes)", BLANK)
     try:
         return Inspection(digest, None, _thumbnail(contents, name))
     except Exception as fault:  # noqa: BLE001 - Pillow's decoders raise what they like on hostile bytes
-        return Inspection(digest, reason(fault), blank)
+        return Inspection(digest, reason(fault), BLANK)
 
 
 def _thumbnail(contents: bytes, name: str) -> np.ndarray:

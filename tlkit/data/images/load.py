@@ -8,9 +8,10 @@ from pathlib import Path
 
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import count
+from tlkit.data.images.dataset import Images
 from tlkit.data.images.inspection import Inspection, inspect_files
 from tlkit.data.images.small_class_choice import REFUSE
-from tlkit.data.images.sources import Images, read_images
+from tlkit.data.images.sources import read_images
 from tlkit.data.images.splits import Split, split_images
 from tlkit.data.images.synthetic import add_synthetic
 from tlkit.errors import DataFault

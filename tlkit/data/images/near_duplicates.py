@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tlkit.data.images.families import family_of
+
 COEFFICIENTS = 8  # a side: 8 x 8 of the 32 x 32 cosine coefficients
 BLOCK, TILE = 256, 1024  # images compared with so many others at a time
 CHUNK = 1024  # pairs whose whole thumbnails are compared at a time, 4 MiB a side
@@ -114,19 +116,10 @@ def linked_copies(
 
 def families(links: list[NearCopy]) -> list[list[NearCopy]]:
     """The links, one list a family."""
-    home: dict[int, int] = {}
-
-    def find(index: int) -> int:
-        while home.setdefault(index, index) != index:
-            index = home[index]
-        return index
-
-    for link in links:
-        one, other = sorted((find(link.one), find(link.other)))
-        home[other] = one
+    family = family_of(link[:2] for link in links)
     found: dict[int, list[NearCopy]] = {}
     for link in links:
-        found.setdefault(find(link.one), []).append(link)
+        found.setdefault(family[link.one], []).append(link)
     return list(found.values())
 
 

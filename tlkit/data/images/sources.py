@@ -11,8 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-
-import numpy as np
+from typing import Generic, NamedTuple
 
 from tlkit.core.files import cache_folder, folder_written_once
 from tlkit.core.reading import PLAIN, Reading
@@ -23,12 +22,13 @@ from tlkit.data.images.dataset import (
     TEST,
     TRAINING,
     VALIDATION,
+    AnySet,
+    Found,
     Images,
     Row,
-    describe,
 )
 from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
-from tlkit.data.images.findings import ERROR, Finding
+from tlkit.data.images.findings import ERROR, Finding, finding
 from tlkit.data.images.names import label_faults, twin_names
 from tlkit.data.images.readers.folders import read_class_folders
 from tlkit.data.images.readers.gdxray import contest_images
@@ -44,17 +44,56 @@ __all__ = [
     "TRAINING",
     "VALIDATION",
     "Images",
-    "Row",
-    "describe",
-    "missing_folder",
+    "list_images",
     "read_images",
-    "refuse_first",
 ]
 
 BUILT_IN = ("xray:crops",)
 REFUSED = frozenset(  # by training
     ("mixed-layout", "no-classes", "csv-row", "missing-file", "listed-twice", "label-spelling")
 )
+
+
+class Listed(NamedTuple, Generic[AnySet]):
+    """The images of a source as they lie there.
+
+    Attributes:
+        images: All that can be listed, with labels or with boxes.
+        findings: What stands in the way, and what is left out.
+        loose: They lie in no class folders: one class, named after the folder.
+        used: [n] whether recipes would read the image; empty: all.
+    """
+
+    images: AnySet
+    findings: list[Finding]
+    loose: bool = False
+    used: tuple[bool, ...] = ()
+
+
+def list_images(source: str, *, download: bool = False, reading: Reading = PLAIN) -> Listed[Images]:
+    """List the images of a SOURCE with all that is wrong with it, of which `read_images` raises the first.
+
+    Args:
+        source: As for `read_images`.
+        download: As for `read_images`.
+        reading: As for `read_images`.
+
+    Raises:
+        DataFault: The source is missing, or nothing in it can be listed.
+        UsageFault: The source has a prefix that is unknown.
+    """
+    if source.startswith("tfds:"):
+        listed = _in_table(source, prepared_csv(source.removeprefix("tfds:"), download=download), PLAIN)
+    elif source.startswith("xray:"):
+        listed = _in_table(source, _built_in(source), PLAIN)
+    elif source.startswith("gdxray:"):
+        listed = _in_gdxray(source)
+    elif source.lower().endswith(".csv"):
+        listed = _in_table(source, Path(source), reading)
+    else:
+        listed = _in_folder(source, Path(source), reading)
+    twins = twin_names(listed.images.paths)
+    return listed._replace(findings=[*listed.findings, twins]) if twins else listed
 
 
 def read_images(source: str, *, download: bool = False, least: int = 2, reading: Reading = PLAIN) -> Images:
@@ -74,35 +113,20 @@ def read_images(source: str, *, download: bool = False, least: int = 2, reading:
             table cannot be used.
         UsageFault: The source has a prefix that is unknown.
     """
-    if source.startswith("tfds:"):
-        file = prepared_csv(source.removeprefix("tfds:"), download=download)
-        images = _read_csv(source, file, PLAIN)
-    elif source.startswith("xray:"):
-        images = _read_built_in(source)
-    elif source.startswith("gdxray:"):
-        images = _read_gdxray(source)
-    elif source.lower().endswith(".csv"):
-        images = _read_csv(source, Path(source), reading)
-    else:
-        images = _read_folder(source, Path(source), reading, loose=least == 1)
-    _check_classes(images, least)
-    twins = twin_names(images.paths)
-    return replace(images, remarks=(*images.remarks, f"{twins.sentence} {twins.remedy}")) if twins else images
-
-
-def refuse_first(findings: Iterable[Finding], names: Iterable[str]) -> None:
-    """Refuse what training cannot use.
-
-    Args:
-        findings: Of a reader.
-        names: Of the classes; two that a person reads as one are refused too.
-
-    Raises:
-        DataFault: The first of them.
-    """
-    for found in (*findings, *label_faults(names)):
-        if found.severity == ERROR and found.kind in REFUSED:
+    images, findings, loose, _ = list_images(source, download=download, reading=reading)
+    if loose and least > 1:
+        name = Path(source).name
+        raise DataFault(
+            f"{source} has images but no class folders.",
+            f"Put each class in its own folder ({name}/gun/{images.paths[0]}, {name}/blade/2.png).",
+        )
+    for found in (*findings, *label_faults(images.class_names)):
+        if found.severity == ERROR and found.kind in REFUSED and not loose:
             raise DataFault(found.sentence, found.remedy)
+    _check_labels_trained(images)
+    _check_classes(images, least)
+    twins = [f"{found.sentence} {found.remedy}" for found in findings if found.kind == "twin-names"]
+    return replace(images, remarks=(*images.remarks, *twins))
 
 
 def _check_classes(images: Images, least: int) -> None:
@@ -112,8 +136,7 @@ def _check_classes(images: Images, least: int) -> None:
             f"{images.source} has one class only ({one}); a classifier needs at least two.",
             "Add a folder with images of something else, for example other/.",
         )
-    counts = np.bincount(images.labels, minlength=len(images.class_names))
-    empty = [name for name, count in zip(images.class_names, counts, strict=True) if count == 0]
+    empty = [name for name, count in images.counts().items() if count == 0]
     if empty:
         raise DataFault(
             f"Class {empty[0]} of {images.source} has no images.",
@@ -121,34 +144,14 @@ def _check_classes(images: Images, least: int) -> None:
         )
 
 
-# --- folders ---
-
-
-def _read_folder(source: str, root: Path, reading: Reading, *, loose: bool = False) -> Images:
-    if not root.is_dir():
-        raise missing_folder(source, root)
-    found = read_class_folders(source, root, reading)
-    if found.loose and not loose:
-        first = found.rows[0].path
-        raise DataFault(
-            f"{source} has images but no class folders.",
-            f"Put each class in its own folder ({root.name}/gun/{first}, {root.name}/blade/2.png).",
-        )
-    if not found.names:
-        raise DataFault(
-            f"{source} has no class folders and no images.",
-            f"Make one folder for each class and put its images inside ({root.name}/gun/1.png).",
-        )
-    refuse_first(found.findings, found.names)
-    _check_labels_trained(source, found.rows, found.names)
-    return describe(source, root, found.rows, found.names, remarks=found.remarks)
-
-
-def _check_labels_trained(source: str, rows: list[Row], names: list[str]) -> None:
+def _check_labels_trained(images: Images) -> None:
     """A class that is evaluated must have been learned, where the source says what is learned."""
-    trained = {row.label for row in rows if row.part == TRAINING}
+    source, names = images.source, images.class_names
+    labelled = list(zip(images.labels.tolist(), images.parts, strict=True))
+    present = {part: {names[k] for k, own in labelled if own == part} for part in PARTS}
+    trained = present[TRAINING]
     for part in (VALIDATION, TEST):
-        unknown = sorted({row.label for row in rows if row.part == part} - trained)
+        unknown = sorted(present[part] - trained)
         if unknown and trained:
             hint = did_you_mean(unknown[0], trained)
             raise DataFault(
@@ -163,7 +166,23 @@ def _check_labels_trained(source: str, rows: list[Row], names: list[str]) -> Non
         )
 
 
-def missing_folder(source: str, path: Path) -> DataFault:
+# --- what a source can be ---
+
+
+def _in_folder(source: str, root: Path, reading: Reading) -> Listed[Images]:
+    if not root.is_dir():
+        raise _missing_folder(source, root)
+    found = read_class_folders(source, root, reading)
+    if not found.names:
+        raise DataFault(
+            f"{source} has no class folders and no images.",
+            f"Make one folder for each class and put its images inside ({root.name}/gun/1.png).",
+        )
+    loose = [finding("no-classes", source)] if found.loose else []
+    return Listed(found.images(source, root), [*found.findings, *loose], found.loose)
+
+
+def _missing_folder(source: str, path: Path) -> DataFault:
     """Why a folder that was typed cannot be read, with what may have been meant."""
     if path.is_file():
         return DataFault(
@@ -178,29 +197,25 @@ def missing_folder(source: str, path: Path) -> DataFault:
     )
 
 
-# --- CSV ---
+def _in_table(source: str, file: Path, reading: Reading) -> Listed[Images]:
+    """Rows of a table of images; paths are relative to the folder of the file."""
+    found = read_image_table(source, file, reading)
+    if not found.rows and found.findings:
+        raise DataFault(found.findings[0].sentence, found.findings[0].remedy)
+    return Listed(found.images(source, file.parent), found.findings)
 
 
-def _read_csv(source: str, file: Path, reading: Reading) -> Images:
-    """Rows of a table of images; paths are relative to the CSV file's folder."""
-    table = read_image_table(source, file, reading)
-    refuse_first(table.findings, table.names)
-    _check_labels_trained(source, table.rows, table.names)
-    return describe(source, file.parent, table.rows, table.names, table.columns, table.remarks)
-
-
-# --- sources that are written into the cache first ---
-
-
-def _read_built_in(source: str) -> Images:
+def _built_in(source: str) -> Path:
+    """The table of a set that is written into the cache first."""
     if source not in BUILT_IN:
         raise UsageFault(f"Source {source} is unknown.", f"The built-in set is {BUILT_IN[0]}.")
     xray = import_module("tlkit.data.xray.crops")  # SciPy takes its time, and other sources do without
     folder = folder_written_once(cache_folder() / "xray" / f"crops-{xray.VERSION}", xray.write_crops)
-    return replace(_read_csv(source, folder / "images.csv", PLAIN), source=source)
+    return folder / "images.csv"
 
 
-def _read_gdxray(source: str) -> Images:
+def _in_gdxray(source: str) -> Listed[Images]:
     root = Path(source.removeprefix("gdxray:"))
     rows = [Row(path, label, part, None, (series,)) for path, label, part, series in contest_images(root)]
-    return describe(source, root, rows, sorted({row.label for row in rows}), ("series",))
+    found = Found(rows, sorted({row.label for row in rows}), columns=("series",))
+    return Listed(found.images(source, root), [])

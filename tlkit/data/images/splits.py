@@ -13,7 +13,7 @@ import io
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ from tlkit.core.paths import is_text
 from tlkit.core.text import count
 from tlkit.data.images.dataset import PART_NAMES, PARTS, TEST, TRAINING, VALIDATION, AnySet, Dataset
 from tlkit.data.images.declared_parts import split_note, unnamed_notes
+from tlkit.data.images.families import family_of
 from tlkit.data.images.inspection import Inspection
 from tlkit.data.images.leaks import crossing_notes, label_conflict_notes, near_duplicate_notes
 from tlkit.data.images.small_classes import (
@@ -92,9 +93,12 @@ class Split(Generic[AnySet]):
     @cached_property
     def manifest(self) -> str:
         """The text of `split.csv`."""
-        names = map(self.stratum, range(len(self.images)))
-        rows = zip(self.images.paths, self.sha256, names, self.groups, self.parts, strict=True)
-        return "".join(map(_csv_line, (("path", "sha256", "label", "group", "part"), *rows)))
+        names = self.images.strata_names
+        labels = (names[k] for k in self.images.strata)
+        rows = zip(self.images.paths, self.sha256, labels, self.groups, self.parts, strict=True)
+        stream = io.StringIO()
+        CsvWriter(stream).writerows([("path", "sha256", "label", "group", "part"), *rows])
+        return stream.getvalue()
 
     @property
     def digest(self) -> str:
@@ -107,13 +111,6 @@ class Split(Generic[AnySet]):
             part: {"n": len(some), "groups": len(set(self.groups_in(part))), **some.counted()}
             for part, some in ((part, self.take(part)) for part in PARTS)
         }
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    """One line of CSV."""
-    stream = io.StringIO()
-    CsvWriter(stream).writerow(cells)
-    return stream.getvalue()
 
 
 def split_images(
@@ -267,21 +264,16 @@ def _match(pattern: re.Pattern[str], path: str, group: str) -> str:
 
 
 def joined_groups(hashes: tuple[str, ...], declared: tuple[str | None, ...]) -> tuple[str, ...]:
-    """Groups that also hold equal files together: union of declared group and content hash."""
-    leader: dict[str, str] = {}
+    """Groups that also hold equal files together: union of declared group and content hash.
 
-    def find(name: str) -> str:
-        while leader.setdefault(name, name) != name:
-            name = leader[name]
-        return name
-
-    keys = []
-    for digest, name in zip(hashes, declared, strict=True):
-        content, key = f"#{digest[:16]}", name or f"#{digest[:16]}"
-        keys.append(key)
-        one, other = sorted((find(key), find(content)), key=lambda k: (bool(_CONTENT.fullmatch(k)), k))
-        leader[other] = one
-    return tuple(find(key) for key in keys)
+    It is called as the first, in the alphabet, of the declared groups that are joined so.
+    """
+    contents = [f"#{digest[:16]}" for digest in hashes]
+    pairs = [(name, content) for name, content in zip(declared, contents, strict=True) if name]
+    family, names = family_of(pairs), dict[int, str]()
+    for name in sorted(family, key=lambda k: (bool(_CONTENT.fullmatch(k)), k)):
+        names.setdefault(family[name], name)
+    return tuple(names[family[content]] if content in family else content for content in contents)
 
 
 # --- splitting ---

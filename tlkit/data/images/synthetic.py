@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import CsvWriter, write_csv
 from tlkit.core.text import count, did_you_mean, some_of
 from tlkit.data.images.dataset import TEST, TRAINING, VALIDATION, AnySet, Images
 from tlkit.data.images.inspection import inspect_files
@@ -45,13 +45,12 @@ def write_trained_on(
         indices: Which of them are learned from; their part is training.
         chosen_by: Those whose synthetic images are for validation.
     """
-    with (folder / TRAINED_ON).open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream)
-        writer.writerow(("path", "sha256", "label", "group", "part"))
-        for part, some in ((TRAINING, indices), (VALIDATION, chosen_by)):
-            for i in some:
-                path, label = split.images.paths[i], split.stratum(i)
-                writer.writerow((path, split.sha256[i], label, split.groups[i], part))
+    rows = (
+        (split.images.paths[i], split.sha256[i], split.stratum(i), split.groups[i], part)
+        for part, some in ((TRAINING, indices), (VALIDATION, chosen_by))
+        for i in some
+    )
+    write_csv(folder / TRAINED_ON, [("path", "sha256", "label", "group", "part"), *rows])
 
 
 def add_synthetic(split: Split, runs: Sequence[Path]) -> tuple[Split, dict[str, dict[str, int]]]:

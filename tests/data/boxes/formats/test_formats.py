@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.data.boxes.dataset import difference, read_boxes
-from tlkit.data.boxes.formats.writers import coco_box, write_boxes, yolo_box
+from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.boxes.formats.writers import coco_box, difference, write_boxes, yolo_box
 from tlkit.data.boxes.formats.yolo import _corners, label_place, yaml_names
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
@@ -241,7 +241,6 @@ def test_a_folder_without_boxes_names_what_is_known(tmp_path):
 
 def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
     """Against a builder of the same form as tensorflow-datasets' own."""
-    from tlkit.data.boxes import tfds as box_catalogue
 
     names = ["gun", "knife"]
     labels = SimpleNamespace(int2str=names.__getitem__, names=names)
@@ -270,10 +269,14 @@ def test_a_prepared_set_with_boxes(tmp_path, monkeypatch):
 
     info = SimpleNamespace(features={"image": None, "objects": columns}, splits=["train", "test"])
     builder = SimpleNamespace(info=info, as_dataset=as_dataset)
-    fake = SimpleNamespace(decode=SimpleNamespace(SkipDecoding=lambda: None))
+    fake = SimpleNamespace(
+        decode=SimpleNamespace(SkipDecoding=lambda: None), builder_from_directory=lambda _folder: builder
+    )
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
-    monkeypatch.setattr(box_catalogue.catalogue, "prepared_folder", lambda _name: tmp_path)
-    monkeypatch.setattr(box_catalogue.catalogue, "opened", lambda _folder: builder)
+    prepared = tmp_path / "data" / "ours" / "1" / "1.0.0" / "dataset_info.json"
+    prepared.parent.mkdir(parents=True)
+    prepared.touch()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     boxes = read_boxes("tfds:ours/1")
     assert rows(boxes) == {"test/000000.png": [], "train/000000.png": [("knife", [10, 20, 50, 40])]}

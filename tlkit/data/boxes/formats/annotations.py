@@ -7,15 +7,11 @@ Every format becomes `Annotations`. Coordinates are kept as float64 until the si
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tlkit.core.paths import inner_path, is_text
-from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
-from tlkit.data.images.readers.image_files import is_image
 from tlkit.errors import DataFault, shortened
 
 # What is done where an annotation has no one meaning: of a box left out alone the object would be background.
@@ -133,9 +129,33 @@ class Annotations:
         image.spoiled = True
         self.faults.append(Fault(kind, where, what, WHOLE, image.path))
 
+    def takes(self, image: Annotated, where: str, name: str, lacking: str) -> bool:
+        """Whether a class can be a box's; else its image is spoiled: it is empty, or not in the source's list."""
+        if name and (self.class_names is None or name in self.class_names):
+            return True
+        self.spoil(image, "unknown-class", where, f"class {name} is not in classes.txt" if name else lacking)
+        return False
+
     def missing_image(self, where: str, what: str) -> None:
         """Note an annotation whose image is not there."""
         self.faults.append(Fault("missing-image", where, what, "left out"))
+
+    def set_root(self, folder: Path, prefix: str) -> None:
+        """Make paths relative to a folder of the source that holds all images.
+
+        Args:
+            folder: The source, to which they are relative now.
+            prefix: The folder, POSIX; "" for the source itself.
+        """
+        self.root = folder / prefix if prefix else folder
+        if not prefix:
+            return
+        start = f"{prefix}/"
+        for image in self.images:
+            image.path = image.path.removeprefix(start)
+        self.unlabelled = [path.removeprefix(start) for path in self.unlabelled if path.startswith(start)]
+        self.parts = {path.removeprefix(start): part for path, part in self.parts.items()}
+        self.faults = [fault._replace(path=fault.path.removeprefix(start)) for fault in self.faults]
 
 
 def safe_path(where: str, text: str) -> str:
@@ -161,43 +181,6 @@ def safe_path(where: str, text: str) -> str:
 def is_hidden(path: Path) -> bool:
     """Whether a relative path has a piece that begins with a dot."""
     return any(piece.startswith(".") for piece in path.parts)
-
-
-def files_below(folder: Path) -> tuple[list[str], list[str]]:
-    """POSIX paths of the files below a folder, relative to it and sorted, and of the links there.
-
-    Hidden files and folders are passed over. A link to a file is among both; a linked folder is not entered.
-    """
-    files: list[str] = []
-    links: list[str] = []
-    waiting = [""]
-    while waiting:
-        above = waiting.pop()
-        try:
-            entries = list(os.scandir(folder / above))
-        except OSError:  # locked, or gone; tlkit check names it
-            continue
-        for entry in entries:
-            path = f"{above}{entry.name}"
-            if entry.name.startswith("."):
-                continue
-            if entry.is_symlink():
-                links.append(path)
-            if entry.is_dir(follow_symlinks=False):
-                waiting.append(f"{path}/")
-            elif entry.is_file():
-                files.append(path)
-    return sorted(files, key=lambda path: path.split("/")), sorted(links)
-
-
-def is_named_image(path: str) -> bool:
-    """Whether a file's name is that of an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
-
-
-def images_below(folder: Path) -> Iterator[str]:
-    """POSIX paths of the images below a folder, relative to it, sorted; hidden ones are passed over."""
-    return (path for path in files_below(folder)[0] if is_image(folder / path))
 
 
 def read_text(file: Path, most: int = 64_000_000) -> str:
@@ -262,6 +245,12 @@ def number(text: object) -> float:
         return float("nan")
 
 
+def stated_size(width: object, height: object) -> tuple[int, int] | None:
+    """Width and height that an annotation states, in pixels; None where one is no side of an image."""
+    sides = number(width), number(height)
+    return (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
+
+
 def truth(text: object) -> bool:
     """Whether a flag is set: 1, true, yes; not 0, empty, false."""
     return str(text or "").strip().lower() not in {"", "0", "0.0", "false", "no", "none"}
@@ -277,6 +266,12 @@ def name_list(file: Path) -> tuple[str, ...]:
     if not names:
         raise DataFault(f"{file} names no class.", "Write one name a line, or remove the file.")
     return checked_names(str(file), names)
+
+
+def listed_names(folder: Path) -> tuple[str, ...] | None:
+    """The names in a folder's classes.txt; None where it has none."""
+    file = folder / "classes.txt"
+    return name_list(file) if file.is_file() else None
 
 
 def checked_names(where: str, names: list[str]) -> tuple[str, ...]:

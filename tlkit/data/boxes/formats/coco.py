@@ -17,10 +17,10 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
-    is_hidden,
     number,
     read_json,
     read_text,
+    stated_size,
     truth,
 )
 from tlkit.data.boxes.formats.declared_parts import part_named, part_of_file, settled
@@ -30,7 +30,6 @@ from tlkit.data.boxes.formats.image_finder import (
     checked_name,
     files_like,
     is_label_folder,
-    set_root,
     tail,
 )
 from tlkit.data.boxes.formats.outlines import NO_BOX, around_coco
@@ -53,8 +52,7 @@ PLACES = ("*.json", "annotations/*.json", "*/*.json", "*/annotations/*.json", "*
 def coco_files(folder: Path) -> list[Path]:
     """The annotation files of a folder: at its top, in annotations/, or one in each of its folders."""
     for pattern in PLACES:
-        seen = [file for file in files_like(folder, pattern) if not is_hidden(file.relative_to(folder))]
-        files = [file for file in seen if is_coco(file) and _complete(file)]
+        files = [file for file in files_like(folder, pattern) if is_coco(file) and _complete(file)]
         boxes = [file for file in files if file.name.startswith("instances")] or files
         if boxes:
             return boxes
@@ -105,7 +103,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     known = {image.path for image in found.images} | finder.doubtful
     found.unlabelled = sorted({path for path in found.unlabelled if path not in known})
     finder.tell(found)
-    set_root(found, folder, next(iter(bases)) if len(files) == 1 else "")
+    found.set_root(folder, next(iter(bases)) if len(files) == 1 else "")
     return found
 
 
@@ -283,7 +281,7 @@ def _images(
                 known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}"
             )
         else:
-            size = (_whole(_get(entry, "width")), _whole(_get(entry, "height")))
+            size = stated_size(_get(entry, "width"), _get(entry, "height"))
             known[path] = Annotated(path, where, size=size, part=part)
             found.images.append(known[path])
         _check_identity(found, where, known[path], identity, images)
@@ -305,11 +303,6 @@ def _check_identity(
         found.spoil(image, "image-id", where, f"{what}, and nobody can tell whose box is whose")
         if other:
             found.spoil(other, "image-id", where, f"{other.path} has the id {identity} of {image.path} too")
-
-
-def _whole(value: Any) -> int:
-    value = number(value)
-    return int(value) if 0 < value < 1e9 else 0
 
 
 def _add_annotations(

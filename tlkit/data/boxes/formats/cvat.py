@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number
+from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number, stated_size
 from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to
 from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_turned
 from tlkit.data.boxes.formats.voc import parsed_xml
-from tlkit.data.images.sources import PART_NAMES
+from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
 
 MOST_CVAT = 512_000_000  # bytes
@@ -67,10 +67,7 @@ def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         where = file.relative_to(folder).as_posix()
         for element in root.iterfind("image"):
             _add_image(found, finder, where, known, element)
-    found.images = list(known.values())
-    doubtful = finder.doubtful | known.keys()
-    found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
-    finder.tell(found)
+    finder.close(found, known.values(), whole=whole)
     used = {record.name for image in found.images for record in image.records}
     found.class_names = tuple(dict.fromkeys(names)) if used <= set(names) and names else None
     return found
@@ -89,22 +86,14 @@ def _add_image(
     if path in known:
         found.spoil(known[path], "duplicate", where, f"{path} is listed twice, first as {known[path].where}")
         return
-    sides = [number(element.get(side)) for side in ("width", "height")]
-    size = (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
+    size = stated_size(element.get("width"), element.get("height"))
     image = known[path] = Annotated(path, where, size=size, part=part)
     objects = [child for child in element if child.tag in OBJECTS]
     for index, child in enumerate(objects, 1):
         place, name = f"{where} {child.tag} {index}", child.get("label", "").strip()
-        if not name:
-            found.spoil(image, "unknown-class", place, "it has no label")
-            continue
-        corners = _corners(child)
-        image.add(Record(place, name, corners, False, _facts(child), _written(child)))
-
-
-def _corners(child: Element) -> Corners:
-    reader = SHAPES.get(child.tag)
-    return reader(child) if reader else NO_BOX
+        if found.takes(image, place, name, "it has no label"):
+            corners = SHAPES.get(child.tag, lambda _: NO_BOX)(child)
+            image.add(Record(place, name, corners, False, _facts(child), _written(child)))
 
 
 def _numbers(child: Element, *keys: str) -> list[float]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tlkit.core.text import count
 from tlkit.data.boxes.formats.annotations import Annotations
-from tlkit.data.images.sources import PART_NAMES, PARTS, TRAINING
+from tlkit.data.images.dataset import PART_NAMES, PARTS, TRAINING
 from tlkit.errors import DataFault
 
 TRAINVAL = "trainval"  # training and validation in one list, as VOC and COCO publish it
@@ -25,6 +25,18 @@ def part_named(folder: str) -> str | None:
     if match is None:
         return None
     return TRAINING if match[1].lower() == TRAINVAL else PART_NAMES[match[1].lower()]
+
+
+def part_said(where: str, text: str | None) -> str | None:
+    """The part that a cell of a table names; None for an empty one.
+
+    Raises:
+        DataFault: It names none; `where` is the file and the line.
+    """
+    split = (text or "").lower()
+    if split and split not in PART_NAMES:
+        raise DataFault(f"{where}: split {split} is unknown.", "Use training, validation or test.")
+    return PART_NAMES.get(split)
 
 
 def part_of_path(path: str) -> str | None:

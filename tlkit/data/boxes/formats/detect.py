@@ -111,8 +111,7 @@ def _open_images_tables(folder: Path) -> list[Path]:
 def _tables(folder: Path, patterns: Sequence[str], fits: Callable[[Path], bool]) -> list[Path]:
     """The tables of the first pattern that has any which fit."""
     for pattern in patterns:
-        seen = [file for file in files_like(folder, pattern) if not is_hidden(file.relative_to(folder))]
-        if tables := [file for file in seen if fits(file)]:
+        if tables := [file for file in files_like(folder, pattern) if fits(file)]:
             return tables
     return []
 

@@ -8,11 +8,11 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
-    images_below,
-    name_list,
+    listed_names,
     number,
     read_text,
 )
+from tlkit.data.images.readers.image_files import images_below
 
 SERIES_CLASSES = {
     "C": "defect",
@@ -44,9 +44,8 @@ def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> lis
         digits = name.rsplit(".", 1)[0].rsplit("_", 1)[-1]
         if digits.isdecimal() and "/" not in name:
             frames[int(digits)] = prefix + name
-    names = file.parent / "classes.txt"
     series = file.resolve().parent.name
-    name = name_list(names)[0] if names.is_file() else SERIES_CLASSES.get(series[:1].upper(), "object")
+    name = (listed_names(file.parent) or (SERIES_CLASSES.get(series[:1].upper(), "object"),))[0]
     images: dict[int, Annotated] = {}
     for line, text in enumerate(read_text(file).splitlines(), 1):
         cells = [number(cell) for cell in text.replace(",", " ").split()]

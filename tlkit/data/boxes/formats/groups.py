@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tlkit.data.boxes.formats.annotations import Annotated, Annotations
+from tlkit.data.boxes.formats.declared_parts import part_said
 from tlkit.data.boxes.formats.tables import table
-from tlkit.data.images.sources import PART_NAMES
 from tlkit.errors import DataFault
 
 GROUPS = "groups.csv"
@@ -45,9 +45,6 @@ def read_groups(place: Path, annotations: Annotations) -> None:
 
 
 def _give(image: Annotated, where: str, row: dict[str, str]) -> None:
-    split = (row.get("split") or row.get("part") or "").lower()
-    if split and split not in PART_NAMES:
-        raise DataFault(f"{where}: split {split} is unknown.", "Use training, validation or test.")
     image.group = row.get("group") or image.group
-    image.part = PART_NAMES.get(split, image.part)
+    image.part = part_said(where, row.get("split") or row.get("part")) or image.part
     image.columns.update({name: value for name, value in row.items() if name not in KNOWN})

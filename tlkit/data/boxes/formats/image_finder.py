@@ -17,13 +17,13 @@ from typing import NamedTuple
 from tlkit.core.paths import is_text
 from tlkit.core.text import count
 from tlkit.data.boxes.formats.annotations import (
+    Annotated,
     Annotations,
-    files_below,
     is_hidden,
-    is_named_image,
     safe_path,
 )
 from tlkit.data.boxes.formats.declared_parts import part_of_path
+from tlkit.data.images.readers.image_files import files_below, is_named_image
 from tlkit.errors import DataFault
 
 IMAGE_FOLDERS = ("images", "jpegimages", "imgs", "img", "pictures", "data")  # as tools call them, in any case
@@ -280,6 +280,22 @@ class Finder:
             return f"{said} is no path inside the source, and no image in it is called so"
         return f"{said} does not exist"
 
+    def close(self, found: Annotations, images: Iterable[Annotated], *, whole: bool) -> None:
+        """End a reading: what it found, and what lies in the folder beside that.
+
+        Args:
+            found: Gets its images, its unlabelled ones and notes.
+            images: Those that are annotated.
+            whole: Images that no annotation names are unlabelled.
+
+        Raises:
+            DataFault: As for `tell`.
+        """
+        found.images = list(images)
+        known = {image.path for image in found.images} | self.doubtful
+        found.unlabelled = [path for path in self.images if path not in known] if whole else []
+        self.tell(found)
+
     def tell(self, found: Annotations) -> None:
         """Note which names were found elsewhere than they say, one sentence an annotation file.
 
@@ -353,9 +369,10 @@ def near_to(folder: str) -> list[str]:
 
 
 def files_like(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder that fit a pattern whose letters stand for both cases, sorted."""
+    """The files of a folder that fit a pattern whose letters stand for both cases, sorted; hidden ones are none."""
     either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
-    return [file for file in sorted(folder.glob(either)) if file.is_file()]
+    files = (file for file in sorted(folder.glob(either)) if file.is_file())
+    return [file for file in files if not is_hidden(file.relative_to(folder))]
 
 
 def folders_above(path: str) -> Iterator[str]:
@@ -375,22 +392,3 @@ def _leads_out(link: Path, top: Path) -> bool:
 def _is_in(name: str, link: str) -> bool:
     """Whether a name would be found through a link: its last piece, or one of its folders."""
     return PurePosixPath(link).name in tail(name)
-
-
-def set_root(found: Annotations, folder: Path, prefix: str) -> None:
-    """Make paths relative to a folder of the source that holds all images.
-
-    Args:
-        found: Changed in place; its paths are relative to `folder`.
-        folder: The source.
-        prefix: The folder, POSIX; "" for the source itself.
-    """
-    found.root = folder / prefix if prefix else folder
-    if not prefix:
-        return
-    start = f"{prefix}/"
-    for image in found.images:
-        image.path = image.path.removeprefix(start)
-    found.unlabelled = [path.removeprefix(start) for path in found.unlabelled if path.startswith(start)]
-    found.parts = {path.removeprefix(start): part for path, part in found.parts.items()}
-    found.faults = [fault._replace(path=fault.path.removeprefix(start)) for fault in found.faults]

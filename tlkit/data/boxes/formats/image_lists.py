@@ -15,7 +15,7 @@ from tlkit.data.boxes.formats.annotations import Annotations, read_text
 from tlkit.data.boxes.formats.data_yaml import yaml_texts
 from tlkit.data.boxes.formats.declared_parts import absent_note, settled
 from tlkit.data.boxes.formats.image_finder import Finder, Index, files_like, tail
-from tlkit.data.images.sources import PART_NAMES
+from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
 
 KEYS = ("train", "val", "valid", "validation", "test")

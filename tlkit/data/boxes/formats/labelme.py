@@ -18,15 +18,16 @@ from tlkit.data.boxes.formats.annotations import (
     Annotations,
     Record,
     ends_of,
-    is_hidden,
-    name_list,
+    listed_names,
     number,
     read_json,
+    stated_size,
     truth,
 )
 from tlkit.data.boxes.formats.declared_parts import part_of_path
 from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to, without_suffix
 from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around_pairs
+from tlkit.data.images.readers.image_files import files_below
 
 MOST_JSON = 256_000_000  # bytes; labelme may put the whole image into its file
 AROUND = frozenset(("rectangle", "polygon", "rotation"))
@@ -34,7 +35,7 @@ AROUND = frozenset(("rectangle", "polygon", "rotation"))
 
 def labelme_files(folder: Path) -> list[Path]:
     """Labelme's files below a folder; none where the first JSON files are something else."""
-    files = [file for file in sorted(folder.rglob("*.json")) if not is_hidden(file.relative_to(folder))]
+    files = [folder / path for path in files_below(folder)[0] if path.endswith(".json")]
     return files if any(_is_labelme(file) for file in files[:3]) else []
 
 
@@ -54,17 +55,13 @@ def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations
     Raises:
         DataFault: A file is no JSON.
     """
-    names = folder / "classes.txt"
-    found = Annotations("labelme", folder, [], name_list(names) if names.is_file() else None)
+    found = Annotations("labelme", folder, [], listed_names(folder))
     finder, known = Finder(folder), dict[str, Annotated]()
     for file in files:
         data = read_json(file, MOST_JSON)
         if isinstance(data, dict) and isinstance(data.get("shapes"), list):
             _add_image(found, finder, file, known, data)
-    found.images = list(known.values())
-    doubtful = finder.doubtful | known.keys()
-    found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
-    finder.tell(found)
+    finder.close(found, known.values(), whole=whole)
     return found
 
 
@@ -78,16 +75,13 @@ def _add_image(
     if path in known:
         found.spoil(known[path], "duplicate", where, f"{path} is annotated in {known[path].where} too")
         return
-    sides = [number(data.get(key)) for key in ("imageWidth", "imageHeight")]
-    size = (int(sides[0]), int(sides[1])) if all(0 < side < 1e9 for side in sides) else None
+    size = stated_size(data.get("imageWidth"), data.get("imageHeight"))
     image = known[path] = Annotated(path, where, size=size)
     for index, shape in enumerate(data["shapes"], 1):
         place = f"{where} shape {index}"
         label = shape.get("label") if isinstance(shape, dict) else None
         name = label.strip() if isinstance(label, str) else ""
-        if not name or (found.class_names is not None and name not in found.class_names):
-            what = f"class {name} is not in classes.txt" if name else "it has no label"
-            found.spoil(image, "unknown-class", place, what)
+        if not found.takes(image, place, name, "it has no label"):
             continue
         kind = str(shape.get("shape_type") or "polygon")
         written = f"of a {kind} {json.dumps(shape.get('points'))[:60]}"

@@ -11,14 +11,15 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
-    name_list,
+    listed_names,
     number,
     read_text,
+    stated_size,
     truth,
 )
-from tlkit.data.boxes.formats.declared_parts import part_of_file, settled
+from tlkit.data.boxes.formats.declared_parts import part_of_file, part_said, settled
 from tlkit.data.boxes.formats.image_finder import Finder, checked_name, files_like, near_to, neighbours
-from tlkit.data.images.sources import PART_NAMES
+from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
 
 CORNERS = ("left", "top", "right", "bottom")
@@ -168,18 +169,15 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
     """
     finder = Finder(file.parent)
     found = _read_table(file, finder)
-    known = {image.path for image in found.images} | finder.doubtful
-    found.unlabelled = [path for path in finder.images if path not in known] if whole else []
-    finder.tell(found)
+    finder.close(found, found.images, whole=whole)
     return found
 
 
 def _read_table(file: Path, finder: Finder, part: str | None = None) -> Annotations:
     """The rows of one table; its images lie below the finder's folder, those of its part where names say one."""
     columns = _checked_columns(file)
-    names = file.parent / "classes.txt"
     form = "boxes.csv" if file.name == "boxes.csv" else "table"
-    found = Annotations(form, finder.folder, [], name_list(names) if names.is_file() else None)
+    found = Annotations(form, finder.folder, [], listed_names(file.parent))
     found.written = ",".join(_numbers(columns))
     images: dict[str, Annotated] = {}
     paths: dict[str, str | None] = {}
@@ -225,10 +223,7 @@ def read_tables(files: list[Path], folder: Path) -> Annotations:
             first = images.setdefault(image.path, image)
             if first is not image:
                 found.spoil(first, "duplicate", image.where, f"{image.path} is listed in {first.where} too")
-    found.images = list(images.values())
-    known = images.keys() | finder.doubtful
-    found.unlabelled = [path for path in finder.images if path not in known]
-    finder.tell(found)
+    finder.close(found, images.values(), whole=True)
     return found
 
 
@@ -241,9 +236,7 @@ def _add_row(
     _state_size(found, image, where, row, columns)
     if not any(cells) and not name:
         return
-    if not name or (found.class_names is not None and name not in found.class_names):
-        what = f"class {name} is not in classes.txt" if name else "the box has no class"
-        found.spoil(image, "unknown-class", where, what)
+    if not found.takes(image, where, name, "the box has no class"):
         return
     left, top, right, bottom = map(number, cells)
     if "right" not in columns:
@@ -261,14 +254,14 @@ def _state_size(
     """Take the size of the image from its row, where the columns are not the sides of the box."""
     if not {"image_width", "image_height"} <= columns.keys():
         return
-    stated = [number(row[columns[side]]) for side in ("image_width", "image_height")]
-    if not all(0 < side < 1e9 for side in stated):
+    stated = [row[columns[side]] for side in ("image_width", "image_height")]
+    size = stated_size(*stated)
+    if size is None:
         return
     if "right" in columns:
         left, top, right, bottom = (number(row[columns[key]]) for key in CORNERS)
-        if abs(right - left - stated[0]) <= 1 and abs(bottom - top - stated[1]) <= 1:
+        if abs(right - left - number(stated[0])) <= 1 and abs(bottom - top - number(stated[1])) <= 1:
             return  # the box's own sides
-    size = int(stated[0]), int(stated[1])
     if image.size not in {None, size}:
         found.spoil(
             image, "image-size", where, f"says {size[0]}x{size[1]}, and {image.where} says another size"
@@ -278,10 +271,8 @@ def _state_size(
 
 def _image_facts(image: Annotated, where: str, row: dict[str, str]) -> None:
     """Group and part, which every row of an image must agree on."""
-    split = (row.get("split") or row.get("part") or row.get("subset") or "").lower()
-    if split and split not in PART_NAMES:
-        raise DataFault(f"{where}: split {split} is unknown.", "Use training, validation or test.")
-    group, part = row.get("group") or None, PART_NAMES.get(split)
+    part = part_said(where, row.get("split") or row.get("part") or row.get("subset"))
+    group = row.get("group") or None
     for what, known, value in (("group", image.group, group), ("split", image.part, part)):
         if known and value and known != value:
             raise DataFault(f"{where}: {image.path} has {what} {known} and {value}.", "Give it one.")
@@ -327,11 +318,8 @@ def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotat
                 )
         if part:
             listed.setdefault(part, []).extend(path for path in paths.values() if path)
-    found.images = list(images.values())
-    known = images.keys() | finder.doubtful
-    found.unlabelled = [path for path in finder.images if path not in known] if whole else []
     found.parts, _ = settled(f"{folder.name}'s tables", listed, twice=False)
-    finder.tell(found)
+    finder.close(found, images.values(), whole=whole)
     return found
 
 
@@ -362,8 +350,7 @@ def _add_open_images_box(
 ) -> None:
     left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
     name = row.get("LabelName", "")
-    if not name:
-        found.spoil(image, "unknown-class", where, "the box has no LabelName")
+    if not found.takes(image, where, name, "the box has no LabelName"):
         return
     corners, group = (left, top, right, bottom), truth(row.get("IsGroupOf"))
     image.add(Record(where, readable.get(name, name), corners, crowd=group))

@@ -82,10 +82,7 @@ def read_via(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
                 paths[region.image] = finder.take(found, file.name, row, region.image, match)
             if path := paths[region.image]:
                 _add(found, known.setdefault(path, Annotated(path, region.where)), region, column)
-    found.images = list(known.values())
-    doubtful = finder.doubtful | known.keys()
-    found.unlabelled = [path for path in finder.images if path not in doubtful] if whole else []
-    finder.tell(found)
+    finder.close(found, known.values(), whole=whole)
     return found
 
 
@@ -147,8 +144,7 @@ def _add(found: Annotations, image: Annotated, region: Region, column: str) -> N
         chosen = [str(name) for name, ticked in value.items() if ticked]
         value = chosen[0] if len(chosen) == 1 else ""
     name = str(value).strip() if isinstance(value, (str, int)) else ""
-    if not name:
-        found.spoil(image, "unknown-class", region.where, f"it has no {column}")
+    if not found.takes(image, region.where, name, f"it has no {column}"):
         return
     facts = {
         key: str(fact)

@@ -18,10 +18,10 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
-    files_below,
-    name_list,
+    listed_names,
     number,
     read_text,
+    stated_size,
     truth,
 )
 from tlkit.data.boxes.formats.declared_parts import absent_note, part_of_path, settled
@@ -32,13 +32,14 @@ from tlkit.data.boxes.formats.image_finder import (
     is_image_folder,
     is_label_folder,
     neighbours,
-    set_root,
     tail,
     without_suffix,
 )
 from tlkit.data.boxes.formats.image_lists import declare_bare_lists
 from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_turned
-from tlkit.data.images.sources import IMAGE_SUFFIXES, PART_NAMES
+from tlkit.data.images.dataset import PART_NAMES
+from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
+from tlkit.data.images.readers.image_files import files_below
 from tlkit.errors import DataFault
 
 MASKS = ("SegmentationClass", "SegmentationObject")  # images of VOC's data sets that are no images
@@ -135,8 +136,7 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no XML, or an image name leaves the folder.
     """
-    names = folder / "classes.txt"
-    found = Annotations("VOC", folder, [], name_list(names) if names.is_file() else None)
+    found = Annotations("VOC", folder, [], listed_names(folder))
     finder = Finder(folder)
     for file in files:
         where = file.relative_to(folder).as_posix()
@@ -147,12 +147,10 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         if path is not None:
             found.images.append(_image(found, where, path, element))
     _merge_repeated(found)
-    known = {image.path for image in found.images} | finder.doubtful
-    left = [path for path in finder.images if path not in known and not set(MASKS) & set(path.split("/"))]
-    found.unlabelled = left if whole else []
-    finder.tell(found)
+    finder.close(found, found.images, whole=whole)
+    found.unlabelled = [path for path in found.unlabelled if not set(MASKS) & set(path.split("/"))]
     _declare_lists(found, finder)
-    set_root(found, folder, _root(found))
+    found.set_root(folder, _root(found))
     return found
 
 
@@ -215,8 +213,7 @@ def _root(found: Annotations) -> str:
 
 
 def _image(found: Annotations, where: str, path: str, element: Element) -> Annotated:
-    width, height = (number(element.findtext(f"size/{side}")) for side in ("width", "height"))
-    size = (int(width), int(height)) if width > 0 and height > 0 and width + height < 1e9 else None
+    size = stated_size(element.findtext("size/width"), element.findtext("size/height"))
     image = Annotated(path, where, size=size)
     first = 1.0 if COUNTED_FROM_ONE.fullmatch((element.findtext("source/database") or "").strip()) else 0.0
     for index, entry in enumerate(element.iterfind("object"), 1):
@@ -225,10 +222,7 @@ def _image(found: Annotations, where: str, path: str, element: Element) -> Annot
         name = names[0] if names else ""
         if len(names) > 1:
             found.spoil(image, "unknown-class", place, f"it has the names {' and '.join(names)}")
-        elif not name or (found.class_names is not None and name not in found.class_names):
-            what = f"class {name} is not in classes.txt" if name else "it has no name"
-            found.spoil(image, "unknown-class", place, what)
-        else:
+        elif found.takes(image, place, name, "it has no name"):
             corners, written = _corners(entry, first)
             difficult, crowd = (
                 truth(entry.findtext(key)) for key in ("difficult", "crowd")

@@ -18,13 +18,13 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import CsvWriter, write_csv
 from tlkit.core.files import check_new_folder, folder_aside
-from tlkit.data.boxes.dataset import Boxes, difference, read_boxes
+from tlkit.data.boxes.dataset import Boxes, read_boxes
 from tlkit.data.boxes.formats.annotations import number
 from tlkit.data.boxes.formats.coco import is_outline_area
 from tlkit.data.boxes.formats.yolo import EXACT, label_place
-from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
+from tlkit.data.images.dataset import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
 FLAGS = ("difficult", "crowd")  # columns of tables
@@ -62,6 +62,18 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
         if unlike:
             raise RunFailed(f"{boxes.source} does not survive as {form}: {unlike}.", "Please report this.")
     return folder
+
+
+def difference(one: Boxes, other: Boxes) -> str | None:
+    """The first thing in which two descriptions differ, in words; None if they say the same, source and root aside."""
+    for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
+        if getattr(one, name) != getattr(other, name):
+            return f"{name} differ"
+    for name in ("xyxy", "labels", "difficult", "crowd"):
+        for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
+            if not np.array_equal(first, second):
+                return f"{name} of {path} differ: {first.tolist()} and {second.tolist()}"
+    return None
 
 
 @contextmanager
@@ -115,13 +127,6 @@ def _place_images(boxes: Boxes, folder: Path, *, link: bool) -> None:
             ) from None
 
 
-def _write_table(file: Path, header: Sequence[str], rows: Iterator[Sequence] | list[Sequence]) -> None:
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = CsvWriter(stream)
-        writer.writerow(header)
-        writer.writerows(rows)
-
-
 def _write_names(boxes: Boxes, folder: Path) -> None:
     lines = "".join(f"{name}\n" for name in boxes.class_names)
     (folder / "classes.txt").write_text(lines, encoding="utf-8")
@@ -135,7 +140,7 @@ def _write_groups(boxes: Boxes, folder: Path) -> None:
         (path, group or "", part or "", *(values[i] for values in boxes.columns.values()))
         for i, (path, group, part) in enumerate(zip(boxes.paths, boxes.groups, boxes.parts, strict=True))
     )
-    _write_table(folder / "groups.csv", ("image", "group", "split", *boxes.columns), rows)
+    write_csv(folder / "groups.csv", [("image", "group", "split", *boxes.columns), *rows])
 
 
 def _texts(box: np.ndarray) -> list[str]:
@@ -149,7 +154,7 @@ def _texts(box: np.ndarray) -> list[str]:
 def _write_csv(boxes: Boxes, folder: Path) -> None:
     _write_names(boxes, folder)
     header = ("image", "left", "top", "right", "bottom", "class", *FLAGS, *boxes.box_columns)
-    _write_table(folder / "boxes.csv", header, _csv_rows(boxes))
+    write_csv(folder / "boxes.csv", [header, *_csv_rows(boxes)])
 
 
 def _csv_rows(boxes: Boxes) -> Iterator[Sequence]:
@@ -275,7 +280,7 @@ def _write_yolo(boxes: Boxes, folder: Path) -> None:
             for i, path in enumerate(boxes.paths)
             for j in range(len(boxes.xyxy[i]))
         )
-        _write_table(folder / "attributes.csv", ("image", "box", *FLAGS, *boxes.box_columns), rows)
+        write_csv(folder / "attributes.csv", [("image", "box", *FLAGS, *boxes.box_columns), *rows])
 
 
 def _write_lists(boxes: Boxes, folder: Path) -> str:

@@ -20,9 +20,6 @@ from tlkit.data.boxes.formats.annotations import (
     Annotations,
     Record,
     checked_names,
-    files_below,
-    is_hidden,
-    is_named_image,
     name_list,
     number,
     read_text,
@@ -37,12 +34,12 @@ from tlkit.data.boxes.formats.image_finder import (
     files_like,
     folders_above,
     neighbours,
-    set_root,
     without_suffix,
 )
 from tlkit.data.boxes.formats.image_lists import declare_parts
 from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around
 from tlkit.data.boxes.formats.tables import table
+from tlkit.data.images.readers.image_files import files_below, is_named_image
 from tlkit.errors import DataFault
 
 NAME_FILES = (
@@ -111,7 +108,6 @@ def names_files(folder: Path) -> list[Path]:
     """The files that could name the classes: data.yaml, obj.names, classes.txt or their like, the nearest only."""
     for patterns in NAME_FILES:
         seen = [file for pattern in patterns for file in files_like(folder, pattern)]
-        seen = [file for file in seen if not is_hidden(file.relative_to(folder))]
         if found := [f for f in seen if f.suffix.lower() not in YAML or "names:" in read_text(f)]:
             return found
     return []
@@ -170,12 +166,10 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
         image = Annotated(path, place)
         lines.add(image, file, place, attributes.get(path.removeprefix(f"{prefix}/"), {}))
         found.images.append(image)
-    without = [path for path in finder.images if path not in labels and path not in finder.doubtful]
-    found.unlabelled = without if whole else []
     found.doubt = lines.doubt
-    finder.tell(found)
+    finder.close(found, found.images, whole=whole)
     declare_parts(found, finder, source)
-    set_root(found, folder, prefix)
+    found.set_root(folder, prefix)
     return found
 
 

@@ -1,1 +1,1 @@
-"""Readers of labelled images: class folders, CSV tables, tensorflow-datasets, GDXray."""
+"""Readers of labelled images: files below a folder, class folders, CSV tables, tensorflow-datasets, GDXray."""

@@ -11,13 +11,12 @@ import os
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import count, listed
-from tlkit.data.images.dataset import PART_NAMES, TRAINING, Row
+from tlkit.data.images.dataset import PART_NAMES, TRAINING, Found, Row
 from tlkit.data.images.findings import Finding, finding
 from tlkit.data.images.readers.image_files import is_hidden_image, is_image, why_not_read
 
@@ -30,26 +29,7 @@ DEEPEST_WRAPPING = 4
 LOST = ("unreadable", "symlink-loop", "broken-link")  # what is there and cannot be had
 
 
-@dataclass
-class ClassFolders:
-    """What lies in a folder of class folders.
-
-    Attributes:
-        rows: Its images.
-        names: Sorted names of the classes; also of those that have no image.
-        findings: What is left out and what stands in the way.
-        remarks: How the layout was understood, where more than one folder deep; for people.
-        loose: It has images and no class folders.
-    """
-
-    rows: list[Row] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    loose: bool = False
-
-
-def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> ClassFolders:
+def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> Found:
     """List the images of a folder by class.
 
     Args:
@@ -57,7 +37,7 @@ def read_class_folders(source: str, root: Path, reading: Reading = PLAIN) -> Cla
         root: The folder.
         reading: Which of its images are wanted.
     """
-    found = ClassFolders()
+    found = Found()
     walk = _Walk(root, reading, found.findings)
     top = _unwrapped(walk, found)
     folders = [folder for folder in walk.folders(top) if not walk.is_left_out(folder)]
@@ -131,7 +111,7 @@ def part_folders(names: Sequence[str]) -> dict[str, str]:
 # --- layouts ---
 
 
-def _unwrapped(walk: _Walk, found: ClassFolders) -> Path:
+def _unwrapped(walk: _Walk, found: Found) -> Path:
     """The folder whose folders are the classes or parts: lone folders without images of their own only wrap them."""
     top = walk.root
     for _ in range(DEEPEST_WRAPPING):
@@ -147,7 +127,7 @@ def _unwrapped(walk: _Walk, found: ClassFolders) -> Path:
     return top
 
 
-def _take(walk: _Walk, folder: Path, part: str | None, found: ClassFolders) -> None:
+def _take(walk: _Walk, folder: Path, part: str | None, found: Found) -> None:
     """The class folders in a folder, as rows."""
     spelled: dict[str, list[str]] = {}
     for label in walk.folders(folder):
@@ -163,7 +143,7 @@ def _take(walk: _Walk, folder: Path, part: str | None, found: ClassFolders) -> N
             found.remarks.append(f"{len(folders)} folders are named {name}, stored in two ways: one class.")
 
 
-def _take_loose(walk: _Walk, top: Path, found: ClassFolders) -> None:
+def _take_loose(walk: _Walk, top: Path, found: Found) -> None:
     """Images without class folders: one class, named after the folder, for recipes that imitate it."""
     images = [walk.name(path) for path in walk.loose(top)]
     found.loose = bool(images)
@@ -174,9 +154,7 @@ def _take_loose(walk: _Walk, top: Path, found: ClassFolders) -> None:
     found.remarks += walk.remarks(top)
 
 
-def _mixed(
-    source: str, walk: _Walk, split: dict[Path, str], classes: list[Path], found: ClassFolders
-) -> None:
+def _mixed(source: str, walk: _Walk, split: dict[Path, str], classes: list[Path], found: Found) -> None:
     """Folders of parts and of classes side by side: nobody can tell what belongs where."""
     some = [folder.name for folder in classes if walk.images(folder)]
     plain = [folder for folder in split if not walk.folders(folder)]
@@ -198,7 +176,7 @@ def _mixed(
         found.rows += [Row(path, name) for path in walk.images(folder)]
 
 
-def _unlabelled_parts(walk: _Walk, split: dict[Path, str], found: ClassFolders) -> None:
+def _unlabelled_parts(walk: _Walk, split: dict[Path, str], found: Found) -> None:
     """Parts that hold images without class folders: they cannot be learned or evaluated by."""
     for folder, part in split.items():
         loose = walk.loose(folder)

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tlkit.data.images.readers.image_files import files_below
 from tlkit.errors import DataFault
 
 
@@ -55,9 +56,9 @@ def contest_images(folder: Path) -> list[tuple[str, str, str, str]]:
     if not folder.is_dir():
         raise DataFault(f"gdxray:{folder} does not exist.", "Give the folder that GDXray was unpacked into.")
     found = {
-        (match[1].upper(), int(match[2])): file.relative_to(folder).as_posix()
-        for file in sorted(folder.rglob("B*_*.*"))
-        if (match := _IMAGE.fullmatch(file.name))
+        (match[1].upper(), int(match[2])): path
+        for path in files_below(folder)[0]
+        if (match := _IMAGE.fullmatch(path.rpartition("/")[2]))
     }
     rows = []
     for stretch in CONTEST:

@@ -1,8 +1,10 @@
-"""Image files of a folder: which of its files are taken for images, and why others are not."""
+"""Image files of a folder: all that lie below it, which are taken for images, and why others are not."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
 
@@ -57,3 +59,40 @@ def why_not_read(file: Path) -> str:
     if begins_like_an_image(file):
         return "it is an image, but its suffix names none"
     return "it is no image"
+
+
+def files_below(folder: Path) -> tuple[list[str], list[str]]:
+    """POSIX paths of the files below a folder, relative to it and sorted, and of the links there.
+
+    Hidden files and folders are passed over. A link to a file is among both; a linked folder is not entered.
+    """
+    files: list[str] = []
+    links: list[str] = []
+    waiting = [""]
+    while waiting:
+        above = waiting.pop()
+        try:
+            entries = list(os.scandir(folder / above))
+        except OSError:  # locked, or gone; tlkit check names it
+            continue
+        for entry in entries:
+            path = f"{above}{entry.name}"
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink():
+                links.append(path)
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(f"{path}/")
+            elif entry.is_file():
+                files.append(path)
+    return sorted(files, key=lambda path: path.split("/")), sorted(links)
+
+
+def is_named_image(path: str) -> bool:
+    """Whether a file's name is that of an image."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def images_below(folder: Path) -> Iterator[str]:
+    """POSIX paths of the images below a folder, relative to it, sorted; hidden ones are passed over."""
+    return (path for path in files_below(folder)[0] if is_image(folder / path))

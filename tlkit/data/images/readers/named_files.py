@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from tlkit.core.paths import inner_path
 from tlkit.core.text import listed
-from tlkit.data.images.decoding.formats import IMAGE_SUFFIXES
+from tlkit.data.images.readers.image_files import files_below, is_named_image
 
 
 class Unusable(Exception):
@@ -94,9 +94,7 @@ class NamedFiles:
 
     @cached_property
     def _all(self) -> list[str]:
-        below = sorted(self._folder.rglob("*"))
-        inner = [path.relative_to(self._folder) for path in below if path.suffix.lower() in IMAGE_SUFFIXES]
-        return [path.as_posix() for path in inner if not any(part.startswith(".") for part in path.parts)]
+        return [path for path in files_below(self._folder)[0] if is_named_image(path)]
 
     @cached_property
     def _names(self) -> dict[str, list[str]]:

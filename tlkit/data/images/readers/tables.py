@@ -15,7 +15,7 @@ from pathlib import Path
 from tlkit.core.csv_writer import is_safe_cell
 from tlkit.core.reading import PLAIN, Reading
 from tlkit.core.text import count, did_you_mean, listed
-from tlkit.data.images.dataset import PART_NAMES, TEST, TRAINING, VALIDATION, Row
+from tlkit.data.images.dataset import PART_NAMES, TEST, TRAINING, VALIDATION, Found, Row
 from tlkit.data.images.findings import ERROR, WARNING, Finding, finding
 from tlkit.data.images.readers.csv_tables import Table, read_table
 from tlkit.data.images.readers.named_files import NamedFiles, Unusable
@@ -90,7 +90,7 @@ class Columns:
     others: tuple[str, ...] = ()
 
 
-def read_image_table(source: str, file: Path, reading: Reading = PLAIN) -> ImageTable:
+def read_image_table(source: str, file: Path, reading: Reading = PLAIN) -> Found:
     """Read a table of labelled images.
 
     Args:
@@ -102,7 +102,20 @@ def read_image_table(source: str, file: Path, reading: Reading = PLAIN) -> Image
         DataFault: It is missing, no text, has no line, or nothing says which column is which.
     """
     table = read_table(source, file)
-    return ImageTable(table, _columns(table, reading), reading)
+    columns = _columns(table, reading)
+    found = _Lines(table, columns, reading).found()
+    wanted = [row for row in found.rows if reading.wants(row.path)]
+    unwanted, found.rows = len(found.rows) - len(wanted), wanted
+    found.names = sorted({row.label for row in wanted})
+    found.remarks = _understood(columns)
+    safe = [name for name in found.names if is_safe_cell(name)]
+    if safe:
+        found.remarks.append(
+            f"Class {safe[0]} begins with an apostrophe, as --csv-safe writes names: it is kept as part of the name."
+        )
+    if unwanted:
+        found.remarks.append(f"Left out by --include or --exclude: {count(unwanted, 'image')}.")
+    return found
 
 
 # --- which column is which ---
@@ -178,42 +191,24 @@ def _label_column(
 # --- lines ---
 
 
-class ImageTable:
-    """A table whose columns are known: rows of images, and what is wrong with the other lines.
-
-    Attributes:
-        columns: Names of the further columns that the rows keep.
-        rows: The lines that can be used and are wanted.
-        names: Sorted names of the classes.
-        remarks: How the table was understood, where a person may want to know.
-        findings: One for each line that cannot, in the order of the file, then files that are listed twice.
-    """
+class _Lines:
+    """The lines of a table whose columns are known."""
 
     def __init__(self, table: Table, columns: Columns, reading: Reading) -> None:
         self._table, self._columns, self._files = table, columns, NamedFiles(table.folder, reading.suffix)
-        self.columns = columns.others
-        self.rows: list[Row] = []
-        self.findings: list[Finding] = list(table.findings)
-        for line, cells in table.lines:
+
+    def found(self) -> Found:
+        """Rows of images; findings on lines that are none, in the order of the file, then on files that stand twice."""
+        found = Found(findings=list(self._table.findings), columns=self._columns.others)
+        for line, cells in self._table.lines:
             try:
-                self.rows.append(self._row(cells))
+                found.rows.append(self._row(cells))
             except Unusable as fault:
-                where = cells[columns.path] or f"{Path(table.source).name} line {line}"
-                why = f"{table.source} line {line}{fault.why}"
-                self.findings.append(finding(fault.kind, where, why, remedy=fault.remedy))
-        self.findings += self._listed_twice()
-        unwanted = len(self.rows)
-        self.rows = [row for row in self.rows if reading.wants(row.path)]
-        unwanted -= len(self.rows)
-        self.names = sorted({row.label for row in self.rows})
-        self.remarks = _understood(columns)
-        safe = [name for name in self.names if is_safe_cell(name)]
-        if safe:
-            self.remarks.append(
-                f"Class {safe[0]} begins with an apostrophe, as --csv-safe writes names: it is kept as part of the name."
-            )
-        if unwanted:
-            self.remarks.append(f"Left out by --include or --exclude: {count(unwanted, 'image')}.")
+                where = cells[self._columns.path] or f"{Path(self._table.source).name} line {line}"
+                why = f"{self._table.source} line {line}{fault.why}"
+                found.findings.append(finding(fault.kind, where, why, remedy=fault.remedy))
+        found.findings += self._listed_twice()
+        return found
 
     def _listed_twice(self) -> Iterator[Finding]:
         """Paths that several lines name: a warning, an error where their labels differ."""

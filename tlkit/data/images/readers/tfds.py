@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tlkit.core.csv_writer import CsvWriter
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.files import cache_folder, folder_written_once
 from tlkit.errors import DataFault
 
+JPEG = b"\xff\xd8"
 SPLITS = ("train", "validation", "test")  # other splits of a set carry no promise about leaks
 
 
@@ -28,34 +30,73 @@ def prepared_csv(name: str, *, download: bool = False) -> Path:
     Raises:
         DataFault: Not prepared and `download` is off; not downloadable; or no image with a class label.
     """
-    folder = cache_folder() / "tfds" / re.sub(r"[^\w.-]", "-", name)
+    remedy = (
+        f"Fetch it once with tlkit run fine-tune tfds:{name} --download; every command reads it from then on."
+    )
+    return written_set(name, "tfds", _write, remedy, download=download) / "images.csv"
+
+
+def written_set(
+    name: str, place: str, write: Callable[[str, Any, Path], None], remedy: str, *, download: bool = False
+) -> Path:
+    """The folder of the cache into which a set was written, now or before.
+
+    Args:
+        name: As for `prepared_csv`.
+        place: Folder of the cache.
+        write: Gets the name, the builder and the folder to fill.
+        remedy: What to do where the set is not prepared.
+        download: As for `prepared_csv`.
+
+    Raises:
+        DataFault: As for `prepared_csv`.
+    """
+    folder = cache_folder() / place / re.sub(r"[^\w.-]", "-", name)
     if not folder.is_dir():
-        prepared = prepared_folder(name)
+        prepared = _prepared_folder(name)
         if prepared is None and not download:
             raise DataFault(
-                f"tfds:{name} is not prepared on this machine (looked in {data_folder()}).",
-                f"Fetch it once with tlkit run fine-tune tfds:{name} --download; every command reads it from then on.",
+                f"tfds:{name} is not prepared on this machine (looked in {_data_folder()}).", remedy
             )
-        builder = _downloaded(name) if prepared is None else opened(prepared)
-        folder_written_once(folder, lambda aside: _write(name, builder, aside))
-    return folder / "images.csv"
+        builder = _downloaded(name) if prepared is None else _opened(prepared)
+        folder_written_once(folder, lambda aside: write(name, builder, aside))
+    return folder
 
 
-def data_folder() -> Path:
+def examples(builder: Any) -> Iterator[tuple[str, int, dict[str, Any]]]:
+    """Split, number in it and features of every example; images as the bytes of their files."""
+    import tensorflow_datasets as tfds
+
+    for split in builder.info.splits:
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        data = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        for number, example in enumerate(data.as_numpy_iterator()):
+            yield split, number, example
+
+
+def write_file(folder: Path, stem: str, contents: bytes) -> str:
+    """Write an image below a folder, with the suffix of its format; its path there."""
+    path = f"{stem}{'.jpg' if contents[:2] == JPEG else '.png'}"
+    (folder / path).parent.mkdir(exist_ok=True)
+    (folder / path).write_bytes(contents)
+    return path
+
+
+def _data_folder() -> Path:
     """Where tensorflow-datasets keeps what it has prepared."""
     return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
 
 
-def prepared_folder(name: str) -> Path | None:
+def _prepared_folder(name: str) -> Path | None:
     """The newest prepared version: the folder with a `dataset_info.json`."""
     path, _, version = name.partition(":")
-    above = data_folder() / path
+    above = _data_folder() / path
     found = [info.parent for info in above.glob(f"{version or '*'}/dataset_info.json")]
     found += [] if version else [info.parent for info in above.glob("*/*/dataset_info.json")]
     return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)], default=None)
 
 
-def opened(folder: Path) -> Any:
+def _opened(folder: Path) -> Any:
     """The builder of a prepared folder."""
     import tensorflow_datasets as tfds
 
@@ -73,7 +114,7 @@ def _downloaded(name: str) -> Any:
         raise DataFault(
             f"tfds:{name} could not be downloaded: {first[:200]}",
             "Check the name and the network, or prepare the set elsewhere and copy its folder into "
-            f"{data_folder()}.",
+            f"{_data_folder()}.",
         ) from None
     return builder
 
@@ -88,21 +129,9 @@ def _write(name: str, builder: Any, folder: Path) -> None:
             "Choose an image classification set, such as tfds:tf_flowers.",
         )
     rows = [("path", "label", "split")]
-    decoders = {"image": tfds.decode.SkipDecoding()}
     several = len(builder.info.splits) > 1
-    for split in builder.info.splits:
-        data = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        for number, example in enumerate(data.as_numpy_iterator()):
-            contents = example["image"]
-            label = re.sub(r"[/\\]", "-", features["label"].int2str(int(example["label"])))
-            path = folder / label / f"{split}-{number:06d}{_suffix(contents)}"
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(contents)
-            part = split if several and split in SPLITS else ""
-            rows.append((path.relative_to(folder).as_posix(), label, part))
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as stream:
-        CsvWriter(stream).writerows(rows)
-
-
-def _suffix(contents: bytes) -> str:
-    return ".jpg" if contents[:2] == b"\xff\xd8" else ".png"
+    for split, number, example in examples(builder):
+        label = re.sub(r"[/\\]", "-", features["label"].int2str(int(example["label"])))
+        path = write_file(folder, f"{label}/{split}-{number:06d}", example["image"])
+        rows.append((path, label, split if several and split in SPLITS else ""))
+    write_csv(folder / "images.csv", rows)
