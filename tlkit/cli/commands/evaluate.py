@@ -186,14 +186,14 @@ def labels_of(path: Path, classes: tuple[str, ...], images: Images) -> np.ndarra
 def _evaluate_detector(
     path: Path, card: dict[str, Any], source: str, options: dict[str, Any], batch: int
 ) -> dict[str, Any]:
-    from tlkit.data.boxes.splits import box_groups
     from tlkit.data.images.inspection import inspect_files
+    from tlkit.data.images.splits import groups_of
     from tlkit.tasks.detection.evaluate_workflow import measure_run, own_options, read_as_run, with_classes
 
     boxes = read_as_run(card, source, options["faults"], options["unlabelled"])
     boxes, dropped = with_classes(boxes, path, card.get("classes") or (), drop=options["unknown"] == "drop")
     inspections = inspect_files(boxes.files())
-    groups = box_groups(boxes, inspections, options["group"] or own_options(card, source).get("group"))
+    groups = groups_of(boxes, inspections, options["group"] or own_options(card, source).get("group"))
     kept, excluded = left_to_evaluate(path, source, inspections, groups)
     facts = {**excluded, "dropped": dropped, "notes": list(boxes.notes), "told": list(boxes.told)}
     return {**facts, **measure_run(path, card, boxes.take(kept), tuple(groups[i] for i in kept), batch)}

@@ -7,7 +7,6 @@ reads files. TensorFlow is imported only for `tfds:`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter, write_csv
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.text import count, did_you_mean, some_of
 from tlkit.data.images.dataset import TEST, TRAINING, VALIDATION, AnySet, Images
 from tlkit.data.images.inspection import inspect_files

@@ -229,7 +229,7 @@ class TipStudy(Study):
         """AP50 and recall at false alarms of every arm at every number."""
         from tlkit.tasks.studies.detection_gains import measure_detection_benefit
 
-        groups = self.evidence.split.groups(TEST)
+        groups = self.evidence.split.groups_in(TEST)
         return measure_detection_benefit(
             self.test, groups, answers, seed=self.run.seed, most=self.detecting.most
         )
@@ -240,7 +240,7 @@ class TipStudy(Study):
         from tlkit.tasks.studies.gains import verdicts
 
         classes = evaluated_classes(self.test)
-        objects, groups = sum(map(len, self.test.xyxy)), set(self.evidence.split.groups(TEST))
+        objects, groups = sum(map(len, self.test.xyxy)), set(self.evidence.split.groups_in(TEST))
         said = verdicts(cells, MAIN)
         if 0 in self.numbers:
             said.append(

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlkit.core.text import did_you_mean
-from tlkit.data.boxes.formats.annotations import Annotations, is_hidden
+from tlkit.data.boxes.formats.annotations import Annotations
 from tlkit.data.boxes.formats.coco import coco_files, folder_of, read_coco
 from tlkit.data.boxes.formats.cvat import cvat_files, is_cvat, read_cvat
 from tlkit.data.boxes.formats.gdxray import read_gdxray

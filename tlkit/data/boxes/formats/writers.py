@@ -18,7 +18,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from tlkit.core.csv_writer import CsvWriter, write_csv
+from tlkit.core.csv_writer import write_csv
 from tlkit.core.files import check_new_folder, folder_aside
 from tlkit.data.boxes.dataset import Boxes, read_boxes
 from tlkit.data.boxes.formats.annotations import number

@@ -52,7 +52,10 @@ def draw_first_batch(
     pixels, truth = next(iter(batches))
     labels = [np.asarray(one) for one in truth["classes"]]
     figure = labelled_batch(
-        pixels.numpy(), [np.asarray(one) for one in truth["boxes"]], labels, writable(split.boxes.class_names)
+        pixels.numpy(),
+        [np.asarray(one) for one in truth["boxes"]],
+        labels,
+        writable(split.images.class_names),
     )
     save(figure, run.folder.folder("pictures") / "batch.png")
 
