@@ -105,6 +105,7 @@ def test_events_are_told_by_tag_step_and_value(tmp_path):
 
 
 def test_differences_are_named_but_for_what_is_renamed(monkeypatch):
+    monkeypatch.setattr("tests.before_and_after.__main__.RENAMED", {})
     before, after = {"1 run": "a game\nof 3", "gone": "x"}, {"1 run": "a GAN\nof 3", "new": "y"}
     found = differences(before, after, 9)
     assert found == [

@@ -129,8 +129,8 @@ def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, m
     assert seen["detector"].compute_dtype == "bfloat16"
     assert {v.dtype for v in seen["detector"].trainable_variables} == {"float32"}
     change = seen["change"]
-    assert change.places == {"GUN": seen["split"].boxes.class_names.index("gun")}
-    assert len(change.wish.held["GUN"]) == 4  # no baggage
+    assert change.places == {"GUN": seen["split"].images.class_names.index("gun")}
+    assert len(change.crops["GUN"]) == 4  # no baggage
     assert change.wish.ranges["GUN"] == (0.2, 0.4)
     assert max(max(large.mask.shape) for large, _ in change.wish.held["GUN"]) <= 2 * 0.4 * 64 + 2
     folder = next((tmp_path).glob("*/unfinished-*"))

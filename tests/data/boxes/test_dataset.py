@@ -9,13 +9,13 @@ from PIL import Image
 from tlkit.data.boxes.dataset import (
     areas,
     clip_boxes,
-    difference,
     find_faults,
     intersections,
     iou,
     read_boxes,
     reading_order,
 )
+from tlkit.data.boxes.formats.writers import difference
 from tlkit.errors import DataFault, UsageFault
 
 

@@ -30,16 +30,16 @@ def draw_images(labels: list[list[int]]) -> Boxes:
     """Images with a box of each of these classes, all in other places."""
     number = len(labels)
     return Boxes(
-        "made",
-        Path(),
-        ("gun", "knife", "star"),
-        tuple(f"{i}.png" for i in range(number)),
-        tuple(np.concatenate([BOX + 40 * j for j in range(len(own))] or [NONE]) for own in labels),
-        tuple(np.array(own, np.int32) for own in labels),
-        tuple(np.zeros(len(own), bool) for own in labels),
-        ((200, 200),) * number,
-        (None,) * number,
-        (None,) * number,
+        source="made",
+        root=Path(),
+        class_names=("gun", "knife", "star"),
+        paths=tuple(f"{i}.png" for i in range(number)),
+        xyxy=tuple(np.concatenate([BOX + 40 * j for j in range(len(own))] or [NONE]) for own in labels),
+        labels=tuple(np.array(own, np.int32) for own in labels),
+        difficult=tuple(np.zeros(len(own), bool) for own in labels),
+        sizes=((200, 200),) * number,
+        groups=(None,) * number,
+        parts=(None,) * number,
     )
 
 

@@ -220,9 +220,9 @@ def test_a_command_holds_the_limit_of_the_run_it_asks():
     assert most_pixels() == MOST_PIXELS
 
 
-@pytest.mark.parametrize("module", [images, box_batches])
-def test_a_graph_is_traced_anew_under_another_limit(module):
-    usual = module._read_one(8)
-    assert module._read_one(8) is usual
+@pytest.mark.parametrize("decode", [decode_and_resize, box_batches._letterboxed_pixels])
+def test_a_graph_is_traced_anew_under_another_limit(decode):
+    usual = images.file_reader(decode, 8, autograph=False)
+    assert images.file_reader(decode, 8, autograph=False) is usual
     with pixel_limit(399):
-        assert module._read_one(8) is not usual
+        assert images.file_reader(decode, 8, autograph=False) is not usual
