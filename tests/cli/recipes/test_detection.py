@@ -131,8 +131,8 @@ def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, m
     change = seen["change"]
     assert change.places == {"GUN": seen["split"].images.class_names.index("gun")}
     assert len(change.crops["GUN"]) == 4  # no baggage
-    assert change.wish.ranges["GUN"] == (0.2, 0.4)
-    assert max(max(large.mask.shape) for large, _ in change.wish.held["GUN"]) <= 2 * 0.4 * 64 + 2
+    assert change.settings.sides_of("GUN") == (0.2, 0.4)
+    assert max(max(large.mask.shape) for large, *_ in change.crops["GUN"]) <= 2 * 0.4 * 64 + 2
     folder = next((tmp_path).glob("*/unfinished-*"))
     assert (folder / "pictures" / "batch.png").stat().st_size > 0
     with (folder / "tip.csv").open(newline="") as stream:
