@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def needs_gan(arm: str) -> bool:
-    """Whether a GAN is played for an arm."""
+    """Whether a GAN is trained for an arm."""
     return arm.removesuffix(WITH_CLUTTER) in GANS
 
 

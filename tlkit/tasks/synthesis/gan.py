@@ -1,4 +1,4 @@
-"""The GAN of two networks: one compiled step in which the discriminator and the generator both learn.
+"""GAN: one compiled step in which the discriminator and the generator both learn.
 
 Everything random in a step (latents, noise, style mixing, augmentation) follows from (seed, step), so the values of
 the variables and the step's number are all that is needed to go on bit for bit.

@@ -214,7 +214,7 @@ def build_gan(
         run: Of the recipe.
         subject: What is imitated.
         kind: "dcgan" or "stylegan".
-        play: How the GAN is played.
+        play: How the GAN is trained.
         width: Channels of the widest layers; None: the network's own.
         latent: Size of the latent vector; None: the network's own.
         precision: "float32", "bfloat16" or "float16".
