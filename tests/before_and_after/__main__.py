@@ -33,7 +33,10 @@ from tests.before_and_after.cases import CASES
 from tests.before_and_after.sides import Side, code_of, earlier_options, results
 from tests.before_and_after.sources import draw_sources
 
-_IN = r"(?<![\w\"'/.|-])", r"(?![\w\"'/:.|=-])"  # a word of a sentence: no key, name of a file or column
+_IN = (
+    r"(?<![#\w\"'/.|-])",
+    r"(?![\w\"'/|=-]|\.\w|\":)",
+)  # a word of a sentence: no key, name of a file or column
 RENAMED: dict[str, str] = {
     "".join((_IN[0], old, _IN[1])): new
     for old, new in {
@@ -55,6 +58,9 @@ RENAMED: dict[str, str] = {
         r"handmade": "handcrafted",
         r"near copies": "near duplicates",
         r"dealt out": "split",
+        r"Cook a recipe": "Run a recipe",
+        r"Lay threats": "Paste threats",
+        r"a evaluated": "an evaluated",
     }.items()
 }
 
