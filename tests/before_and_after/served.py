@@ -43,7 +43,10 @@ def questions(name: str, specs: dict[str, Any]) -> dict[str, Any] | None:
 def told(value: Any) -> str:
     array = value.numpy()
     flat = array.ravel().tolist()
-    shown = flat if len(flat) <= 40 else hashlib.sha256(array.tobytes()).hexdigest()[:16]
+    content = (
+        repr(flat).encode() if array.dtype == object else array.tobytes()
+    )  # of objects: not their addresses
+    shown = flat if len(flat) <= 40 else hashlib.sha256(content).hexdigest()[:16]
     return f"{array.dtype} {list(array.shape)} {shown}"
 
 
