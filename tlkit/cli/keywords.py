@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from tlkit.cli.options.earlier import renamed_options
 from tlkit.errors import UsageFault
 
 WITHOUT_MEANING = ("help", "json")  # the answer of a call is a value
@@ -50,28 +51,33 @@ def _words(command: click.Command, key: str, value: Any) -> list[str]:
     typed = f"--{key.replace('_', '-')}"
     if key in WITHOUT_MEANING:
         raise UsageFault(f"{typed} is for the command line.", "Leave it out: the answer here is a value.")
+    present = renamed_options(command).get(typed, typed)
     options = [o for o in command.params if isinstance(o, click.Option)]
-    option = next((o for o in options if typed in (*o.opts, *o.secondary_opts)), None)
+    option = next((o for o in options if present in (*o.opts, *o.secondary_opts)), None)
     if option is None:  # click says what was meant
         return [typed]
     if value is None:
         return []
+    if option.is_flag and not isinstance(value, bool):
+        raise UsageFault(f"{typed} is a switch; here stands {value!r}.", "Give True or False.")
+    return option_words(option, typed, value)
+
+
+def option_words(option: click.Option, flag: str, value: Any) -> list[str]:
+    """An option with its value, as a person types it.
+
+    Args:
+        option: Of a command.
+        flag: The name to use. Of a switch where both yes and no have a name, False is that of the other.
+        value: Not None; several values as click makes them of words, or as a list.
+    """
     if option.is_flag:
-        return _switch(option, typed, value)
+        return [flag] if value else list(option.secondary_opts if flag in option.opts else option.opts)[:1]
     several = isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike)
     values = [_text(one) for one in value] if several else [_text(value)]
     if option.multiple:
-        return [word for one in values for word in (typed, one)]
-    return [typed, *values] if option.nargs > 1 else [typed, ",".join(values)]
-
-
-def _switch(option: click.Option, typed: str, value: Any) -> list[str]:
-    """The words of an option without a value; where both yes and no have a name, no is that of the other."""
-    if not isinstance(value, bool):
-        raise UsageFault(f"{typed} is a switch; here stands {value!r}.", "Give True or False.")
-    if value:
-        return [typed]
-    return list(option.secondary_opts if typed in option.opts else option.opts)[:1]
+        return [word for one in values for word in (flag, one)]
+    return [flag, *values] if option.nargs > 1 else [flag, ",".join(values) if values else "none"]
 
 
 def _text(value: Any) -> str:

@@ -23,6 +23,7 @@ import click
 
 from tlkit.cli.execute import execute
 from tlkit.cli.help import SectionedCommand
+from tlkit.cli.keywords import option_words
 from tlkit.cli.options.shared import reading_of, run_options, split_options
 from tlkit.core.console import Console
 from tlkit.core.device import check_device
@@ -130,16 +131,13 @@ class RecipeCommand(SectionedCommand):
             as_json: Whether the result is printed as JSON.
             verbose: Whether third parties may talk.
         """
-        ctx = click.Context(self)
         stored = settings["options"]
         if unknown := self.unknown(stored):
             raise UsageFault(
                 f"{folder.path} was started with {', '.join(unknown)}, which this version does not have.",
                 f"Start it anew without: {self.line(folder.path, settings)}",
             )
-        options = {
-            str(p.name): p.type_cast_value(ctx, stored[p.name]) for p in self.params if p.name in stored
-        }
+        options = self.read(stored)
         check_device(options["device"])
         run = self._run(folder, options, settings["created"], resumed=True, verbose=verbose)
         run.console.log(f"{_now()}  resumed")
@@ -152,21 +150,30 @@ class RecipeCommand(SectionedCommand):
             path: Folder of the run, whose copy of the recipe is taken.
             settings: Its options.json; options that the recipe does not have are left out.
         """
-        ctx = click.Context(self)
+        ctx, options = click.Context(self), self.read(settings["options"])
         words = ["tlkit", "run", str((path / "recipe.py").resolve())]
         for parameter in self.params:
-            stored = settings["options"].get(parameter.name)
-            if stored is None or (stored is False and not parameter.secondary_opts):
+            value, usual = options.get(str(parameter.name)), parameter.default
+            if value is None or (value is False and not parameter.secondary_opts):
                 continue
-            value = parameter.type_cast_value(ctx, stored)
-            usual = parameter.default
-            if not isinstance(usual, str | bool | int | float | tuple) or value != parameter.type_cast_value(
-                ctx, usual
-            ):
-                words += _typed(parameter, value)
+            if isinstance(usual, str | bool | int | float | tuple):
+                usual = parameter.type_cast_value(ctx, usual)
+            if value == usual:
+                continue
+            if isinstance(parameter, click.Option):
+                words += option_words(parameter, parameter.opts[0], value)
+            else:
+                words += [str(one) for one in (value if isinstance(value, tuple) else (value,))]
         line = shlex.join(words)
         home = settings["working_folder"]
         return line if Path(home) == Path.cwd() else f"cd {shlex.quote(home)} && {line}"
+
+    def read(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Options of an options.json as click makes them of words; those that the recipe does not have are left out."""
+        ctx, known = click.Context(self), {str(parameter.name): parameter for parameter in self.params}
+        return {
+            name: known[name].type_cast_value(ctx, value) for name, value in stored.items() if name in known
+        }
 
     def unknown(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Those of a run's stored options that the recipe does not have (any more)."""
@@ -215,20 +222,6 @@ class RecipeCommand(SectionedCommand):
         }
         folder.write_json("options.json", settings)
         return settings
-
-
-def _typed(parameter: click.Parameter, value: Any) -> list[str]:
-    """An option or an argument with its value, as a person types it."""
-    if isinstance(parameter, click.Argument):
-        return [str(one) for one in (value if isinstance(value, tuple) else (value,))]
-    if isinstance(value, bool):
-        return [parameter.opts[0] if value else parameter.secondary_opts[0]]
-    flag = parameter.opts[0]
-    if parameter.multiple:  # type: ignore[attr-defined]
-        return [word for one in value for word in (flag, str(one))]
-    if isinstance(value, tuple) and parameter.nargs == 1:  # words or numbers with commas
-        return [flag, ",".join(map(str, value)) or "none"]
-    return [flag, *map(str, value)] if isinstance(value, tuple) else [flag, str(value)]
 
 
 def _checked(name: str | None) -> str | None:

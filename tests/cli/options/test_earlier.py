@@ -7,6 +7,7 @@ import click
 import pytest
 
 from tlkit.cli.help import SectionedCommand
+from tlkit.cli.keywords import context_of
 from tlkit.cli.main import VERBS
 from tlkit.cli.options.earlier import EARLIER, present_names, stored_key
 from tlkit.cli.recipe_files import load_recipe, read_recipe
@@ -70,6 +71,14 @@ def test_words_of_a_command_line(commands, capsys):
     ]
     assert present_names(tune, ["--most", "9", "--moreover"]) == ["--most", "9", "--moreover"]  # it has none
     assert capsys.readouterr().err == ""
+
+
+def test_a_keyword_by_the_earlier_name_is_the_option(commands, capsys):
+    detect = commands["detect_retinanet"]
+    with context_of(detect, "x", ["bags"], {"more": ("a", "b"), "most": 9, "tip_share": 0.5}) as context:
+        assert (context.params["more"], context.params["most"]) == (("a", "b"), 9)
+        assert context.params["source"] == "bags"
+    assert len(capsys.readouterr().err.splitlines()) == 3
 
 
 def test_a_recipe_runs_by_the_earlier_name(tlkit_command, make_folder, tmp_path, monkeypatch):

@@ -139,11 +139,7 @@ def _run_again(
 ) -> Path:
     """Run the recipe with stored options as `tlkit run` would; what it prints on stdout is kept back."""
     ctx = click.Context(command, info_name=str(command.name))
-    known = {str(p.name): p for p in command.params}
-    options = {
-        name: known[name].type_cast_value(ctx, value) for name, value in stored.items() if name in known
-    }
-    ctx.params = {**options, "as_json": as_json, "verbose": verbose, "dry_run": False}
+    ctx.params = {**command.read(stored), "as_json": as_json, "verbose": verbose, "dry_run": False}
     ctx.meta["tlkit.command"] = f"tlkit repeat {path}"
 
     def execute(run: Run, function: Callable[[], object]) -> Ending:

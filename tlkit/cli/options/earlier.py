@@ -41,17 +41,22 @@ def stored_key(name: str) -> str:
     return EARLIER.get(name, name).replace("-", "_")
 
 
+def renamed_options(command: click.Command) -> dict[str, str]:
+    """From each earlier name to the present one, both with dashes, of options that a command has.
+
+    A name that the command has itself is none of them.
+    """
+    known = {name for parameter in command.params for name in parameter.opts}
+    pairs = ((f"--{old}", f"--{new}") for new, old in EARLIER.items())
+    return {old: new for old, new in pairs if new in known and old not in known}
+
+
 def present_names(command: click.Command, args: Sequence[str]) -> list[str]:
     """Words of a command line with present names of options for earlier ones, each said once.
 
     A name that the command has itself stays as it is; so does all behind `--`.
     """
-    known = {name for parameter in command.params for name in parameter.opts}
-    changes = {
-        f"--{old}": f"--{new}"
-        for new, old in EARLIER.items()
-        if f"--{new}" in known and f"--{old}" not in known
-    }
+    changes = renamed_options(command)
     end = args.index("--") if "--" in args else len(args)
     words, said = [], set()
     for place, word in enumerate(args):
