@@ -110,8 +110,17 @@ def test_evaluations_are_what_they_were(name, here, answers):
     now = call(*question("evaluate", name))
     measured = [key for key, value in before.items() if isinstance(value, int | float)]
     assert {"n", "groups"} < set(measured)
+    allowed = dict.fromkeys(measured, 10 * TOLERANCE)
+    if "auc" in measured and not SAME:
+        allowed["auc"] += one_pair(before)
     for key in measured:
-        assert now[key] == pytest.approx(before[key], abs=10 * TOLERANCE), key
+        assert now[key] == pytest.approx(before[key], abs=allowed[key]), key
+
+
+def one_pair(before):
+    """What one pair of images weighs in the mean area under the curves: two that are 1e-7 apart may change their order."""
+    n, classes = before["n"], len(before["per_class"])
+    return classes / n / (n - n / classes) / classes  # as many images of each class
 
 
 @pytest.mark.parametrize(
