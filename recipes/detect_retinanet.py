@@ -56,9 +56,8 @@ def detect_retinanet(
     tip = projection.load_threats(run, split, projecting)
 
     # Preparation
-    detector = detection.build_retinanet(
-        run, split, backbone, weights, image_size, start, precision, propose=propose_anchors
-    )
+    network = (backbone, weights, image_size, start, precision)
+    detector = detection.build_detector(run, split, *network, kind="retinanet", propose=propose_anchors)
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]

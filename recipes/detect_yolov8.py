@@ -54,7 +54,8 @@ def detect_yolov8(
     tip = projection.load_threats(run, split, projecting)
 
     # Preparation
-    detector = detection.build_yolov8(run, split, backbone, weights, image_size, start, precision)
+    network = (backbone, weights, image_size, start, precision)
+    detector = detection.build_detector(run, split, *network, kind="yolov8")
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]

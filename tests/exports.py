@@ -27,7 +27,7 @@ from tlkit.tasks.classification.heads import HEADS, fit_head, settings_of
 from tlkit.tasks.classification.serving.saved_model import export_saved_model
 from tlkit.tasks.classification.small_cnn import build_small_cnn
 from tlkit.tasks.detection.anchors import Anchors
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.serving.saved_model import export_detector
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
 from tlkit.tasks.detection.sliding_window.settings import Windows
@@ -77,13 +77,13 @@ def windows(way: str, folder: Path) -> None:
 def retinanet(precision: str, backbone: str, folder: Path) -> None:
     """The detector of detect-retinanet."""
     with precise(precision):
-        export_detector(build_retinanet(NAMES, 64, backbone, "none", width=16, depth=1, anchors=Anchors(14.0))[0], folder)  # fmt: skip
+        export_detector(build_detector("retinanet", NAMES, 64, backbone, "none", width=16, depth=1, anchors=Anchors(14.0))[0], folder)  # fmt: skip
 
 
 def yolov8(precision: str, backbone: str, folder: Path) -> None:
     """The detector of detect-yolov8."""
     with precise(precision):
-        export_detector(build_yolov8(NAMES, 64, backbone)[0], folder)
+        export_detector(build_detector("yolov8", NAMES, 64, backbone)[0], folder)
 
 
 def generator(build: Callable, channels: int, classes: int, precision: str, folder: Path) -> None:

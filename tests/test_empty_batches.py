@@ -94,7 +94,9 @@ def detector():
     patch = pytest.MonkeyPatch()
     patch.setattr(retinanet, "build_pyramid", tiny_pyramid)
     keras.utils.set_random_seed(1)
-    yield detectors.build_retinanet(NAMES, 64, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    yield detectors.build_detector(
+        "retinanet", NAMES, 64, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0)
+    )[0]
     patch.undo()
 
 

@@ -19,7 +19,7 @@ from tlkit.engine.training.settings import Head
 from tlkit.tasks.classification.classifier import build_classifier
 from tlkit.tasks.classification.heads import HEADS, fit_head, settings_of
 from tlkit.tasks.classification.small_cnn import build_small_cnn
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
 from tlkit.tasks.detection.sliding_window.settings import Windows
 from tlkit.tasks.synthesis.dcgan import build_dcgan
@@ -111,10 +111,10 @@ def detectors():
     """A RetinaNet on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
     yield (
         "retinanet",
-        build_retinanet(NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
+        build_detector("retinanet", NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
         [images(64)],
     )
-    yield "yolov8", build_yolov8(NAMES, 64)[0], [images(64)]
+    yield "yolov8", build_detector("yolov8", NAMES, 64, "yolov8-xs", "none")[0], [images(64)]
     windows = Windows(96, (0.2, 0.5), 2, step=0.5)
     made, _ = build_window_detector(colour_classifier(), ("green", "red"), "other", windows)
     yield "windows", made, [images(96)]

@@ -17,7 +17,7 @@ from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid
 from tlkit.tasks.classification.serving.saved_model import export_saved_model
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
-from tlkit.tasks.detection.build import build_retinanet
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.serving.saved_model import export_detector
 from tlkit.tasks.detection.settings import Detecting
 
@@ -53,7 +53,9 @@ def test_a_classifier_answers_or_refuses(count, folder):
 def test_a_detector_answers_or_refuses(tmp_path, monkeypatch):
     for module in (retinanet, yolov8):
         monkeypatch.setattr(module, "build_pyramid", tiny_pyramid)
-    detector = build_retinanet(NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    detector = build_detector(
+        "retinanet", NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0)
+    )[0]
     export_detector(detector, tmp_path / "1", Detecting(threshold=0.001, overlap=0.5, most=6))
     found, said = ask(tmp_path / "1", 1000, 3600)
     assert set(found) == {"answered", "refused"}, said

@@ -11,57 +11,31 @@ along, so `import tlkit` leaves it out; nothing in tlkit imports it. Keras must 
 
 from __future__ import annotations
 
-from tlkit.backbones.fitted_layers import NearestNeighbours, Standardize, SupportVectors
-from tlkit.backbones.layers import (
-    ChannelShuffle,
-    GroupedConvolution,
-    HalvingAverage,
-    LocalResponseNormalization,
-)
-from tlkit.backbones.preprocessing import Preprocess
-from tlkit.tasks.classification.classifier import Probabilities
-from tlkit.tasks.classification.fit import ConfusionAccuracy
-from tlkit.tasks.detection.retinanet import RetinaNetDetector
-from tlkit.tasks.detection.retinanet_layers import FeaturePyramid, Tower
-from tlkit.tasks.detection.sliding_window.detector import WindowDetector
-from tlkit.tasks.detection.yolov8 import YoloDetector
-from tlkit.tasks.synthesis.dcgan import DcganDiscriminator, DcganGenerator, PixelNorm, UpConvolution
-from tlkit.tasks.synthesis.stylegan import Mapping, StyleDiscriminator, StyleGenerator, Synthesis
-from tlkit.tasks.synthesis.stylegan_layers import (
-    EqualisedConvolution,
-    EqualisedDense,
-    MinibatchDeviation,
-    ModulatedConvolution,
-    StyledLayer,
-)
+from importlib import import_module
 
-__all__ = [
-    "ChannelShuffle",
-    "ConfusionAccuracy",
-    "DcganDiscriminator",
-    "DcganGenerator",
-    "EqualisedConvolution",
-    "EqualisedDense",
-    "FeaturePyramid",
-    "GroupedConvolution",
-    "HalvingAverage",
-    "LocalResponseNormalization",
-    "Mapping",
-    "MinibatchDeviation",
-    "ModulatedConvolution",
-    "NearestNeighbours",
-    "PixelNorm",
-    "Preprocess",
-    "Probabilities",
-    "RetinaNetDetector",
-    "Standardize",
-    "StyleDiscriminator",
-    "StyleGenerator",
-    "StyledLayer",
-    "SupportVectors",
-    "Synthesis",
-    "Tower",
-    "UpConvolution",
-    "WindowDetector",
-    "YoloDetector",
-]
+import keras
+
+from tlkit.tasks.detection.table import DETECTORS
+
+_MODULES = (
+    "backbones.fitted_layers",
+    "backbones.layers",
+    "backbones.preprocessing",
+    "tasks.classification.classifier",
+    "tasks.classification.fit",
+    "tasks.detection.retinanet_layers",
+    "tasks.detection.sliding_window.detector",
+    *(f"tasks.detection.{row.module}" for row in DETECTORS.values()),
+    "tasks.synthesis.dcgan",
+    "tasks.synthesis.stylegan",
+    "tasks.synthesis.stylegan_layers",
+)
+# every class by its own name: `tlkit.keras_objects.Preprocess`
+_OBJECTS = {
+    name: thing
+    for module in (import_module(f"tlkit.{place}") for place in _MODULES)
+    for name, thing in vars(module).items()
+    if isinstance(thing, type) and keras.saving.get_registered_name(thing).startswith("tlkit>")
+}
+globals().update(_OBJECTS)
+__all__ = sorted(_OBJECTS)  # noqa: PLE0605

@@ -110,10 +110,10 @@ def our_detector(size: int) -> Any:
     import keras
 
     from tlkit.engine.training.adam import FusedAdam
-    from tlkit.tasks.detection.build import build_yolov8
+    from tlkit.tasks.detection.build import build_detector
 
     keras.utils.set_random_seed(0)
-    detector = build_yolov8(NAMES, size, "yolov8-xs", "none")[0]
+    detector = build_detector("yolov8", NAMES, size, "yolov8-xs", "none")[0]
     detector.compile(FusedAdam(1e-3, global_clipnorm=10.0))
     return detector
 

@@ -16,7 +16,7 @@ from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.assignment import by_alignment, by_overlap, pairwise_iou
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8, load_detector, unfreeze_detector
+from tlkit.tasks.detection.build import build_detector, load_detector, unfreeze_detector
 from tlkit.tasks.detection.losses import complete_iou, distribution, focal, smooth_l1
 from tlkit.tasks.detection.predict import check_detecting, select
 from tlkit.tasks.detection.settings import UNSET, Detecting
@@ -43,10 +43,10 @@ def made():
         patch.setattr(module, "build_pyramid", tiny_pyramid)
     keras.utils.set_random_seed(0)
     yield {
-        "retinanet": build_retinanet(NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(16.0))[
-            0
-        ],
-        "yolov8": build_yolov8(NAMES, SIZE, "tiny")[0],
+        "retinanet": build_detector(
+            "retinanet", NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(16.0)
+        )[0],
+        "yolov8": build_detector("yolov8", NAMES, SIZE, "tiny")[0],
     }
     patch.undo()
 
@@ -408,8 +408,7 @@ def test_mixed_precision_computes_losses_and_boxes_in_float32(kind, monkeypatch)
     before = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
-        build = build_retinanet if kind == "retinanet" else build_yolov8
-        detector = build(NAMES, SIZE, "tiny", "none")[0]
+        detector = build_detector(kind, NAMES, SIZE, "tiny", "none")[0]
         raw = detector(IMAGES)
         found = parts(detector, SOMETHING)
         boxes, scores = detector.decode(raw)
@@ -431,15 +430,15 @@ def test_momentum_of_batch_normalisation_suits_short_trainings(made):
 @pytest.mark.parametrize(("size", "near"), [(100, 96), (40, 64), (300, 288)])
 def test_sizes_that_do_not_suit_are_refused(size, near):
     with pytest.raises(UsageFault, match=f"--image-size {size} does not suit") as caught:
-        build_retinanet(NAMES, size, "efficientnet-lite0", "none")
+        build_detector("retinanet", NAMES, size, "efficientnet-lite0", "none")
     assert str(near) in caught.value.remedy
 
 
 def test_class_names_must_differ():
     with pytest.raises(UsageFault, match="different class names"):
-        build_yolov8(("a", "a"), SIZE)
+        build_detector("yolov8", ("a", "a"), SIZE)
     with pytest.raises(UsageFault, match="different class names"):
-        build_retinanet((), SIZE)
+        build_detector("retinanet", (), SIZE)
 
 
 @pytest.fixture
@@ -451,12 +450,12 @@ def _real_pyramids(monkeypatch):
 @pytest.mark.usefixtures("_real_pyramids")
 def test_the_published_darknet_weights_are_not_pretended():
     with pytest.raises(ModelFault, match="--weights imagenet cannot be had for yolov8-xs"):
-        build_yolov8(NAMES, SIZE, weights="imagenet")
+        build_detector("yolov8", NAMES, SIZE, "yolov8-xs", "imagenet")
 
 
 @pytest.mark.usefixtures("_real_pyramids")
 def test_thawing_a_darknet_by_stages():
-    detector = build_yolov8(NAMES, SIZE)[0]
+    detector = build_detector("yolov8", NAMES, SIZE, "yolov8-xs", "none")[0]
     body = detector.backbone.get_layer("backbone")
     counts = {}
     for stage in ("head", "top", "all"):

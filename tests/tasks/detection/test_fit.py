@@ -18,7 +18,7 @@ from tlkit.engine.training.settings import Phase
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors, propose_anchors
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.fit import Evaluation, fit_detector
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import Detecting, DetectorFitting
@@ -40,7 +40,9 @@ def split(tmp_path_factory):
 
 def small_retinanet(seed=0):
     keras.utils.set_random_seed(seed)
-    return build_retinanet(NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    return build_detector("retinanet", NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[
+        0
+    ]
 
 
 def values(variables):
@@ -130,7 +132,9 @@ def larger(tmp_path_factory):
 
 def larger_retinanet(seed):
     keras.utils.set_random_seed(seed)
-    return build_retinanet(NAMES, 160, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    return build_detector("retinanet", NAMES, 160, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[
+        0
+    ]
 
 
 CROPS = {"epochs": 2, "augmentation": BoxAugmentation(crop=128, flip="both")}
@@ -232,7 +236,7 @@ def test_a_bad_file_is_named_or_skipped(tmp_path):
 @pytest.mark.slow
 def test_yolo_learns_in_a_few_steps(split, tmp_path):
     keras.utils.set_random_seed(0)
-    detector = build_yolov8(NAMES, SIZE, "tiny")[0]
+    detector = build_detector("yolov8", NAMES, SIZE, "tiny")[0]
     _, rows = fit(detector, split, tmp_path, epochs=12)
     losses = [row["training_loss"] for row in rows]  # they rise first: what fits better is asked more
     assert losses[-1] < 0.8 * max(losses)
@@ -249,9 +253,11 @@ def test_drawn_images_are_learned_by_heart(kind, tmp_path):
     keras.utils.set_random_seed(0)
     if kind == "retinanet":
         anchors = propose_anchors(own, SIZE)
-        detector = build_retinanet(NAMES, SIZE, "tiny", "none", width=48, depth=2, anchors=anchors)[0]
+        detector = build_detector(
+            "retinanet", NAMES, SIZE, "tiny", "none", width=48, depth=2, anchors=anchors
+        )[0]
     else:
-        detector = build_yolov8(NAMES, SIZE, "tiny")[0]
+        detector = build_detector("yolov8", NAMES, SIZE, "tiny")[0]
     fitting = DetectorFitting(batch=8, ema=0.95, judge_every=100, patience=99)
     phases = [Phase("all", "all", 100, 4e-3)]
     fit_detector(detector, split_boxes(boxes), phases, fitting, tmp_path / "run", batch_norm=True)

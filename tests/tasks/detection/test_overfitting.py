@@ -13,7 +13,7 @@ import pytest
 from tlkit.data.boxes.dataset import read_boxes
 from tlkit.data.xray.bags import write_bags
 from tlkit.engine.training.settings import Phase
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.fit import EVALUATED, fit_detector
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.detection.predict import Finder
@@ -37,14 +37,14 @@ def eight(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("build", "backbone", "weights"),
-    [(build_yolov8, "yolov8-xs", "none"), (build_retinanet, "efficientnet-lite0", "imagenet")],
+    ("kind", "backbone", "weights"),
+    [("yolov8", "yolov8-xs", "none"), ("retinanet", "efficientnet-lite0", "imagenet")],
 )
-def test_eight_bags_are_learned_by_heart(build, backbone, weights, eight, tmp_path):
+def test_eight_bags_are_learned_by_heart(kind, backbone, weights, eight, tmp_path):
     assert len(eight) == 8
     assert sum(map(len, eight.xyxy)) >= 8
     keras.utils.set_random_seed(0)
-    detector, _ = build(eight.class_names, SIZE, backbone, weights)
+    detector, _ = build_detector(kind, eight.class_names, SIZE, backbone, weights)
 
     def evaluator(found, boxes):
         return {"AP50": coco_measures(boxes, found)["AP50"] or 0.0}

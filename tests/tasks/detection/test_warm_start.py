@@ -10,8 +10,8 @@ from tests.tasks.detection.detecting import SIZE, tiny_pyramid
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
-from tlkit.tasks.detection.build import build_retinanet, build_yolov8
-from tlkit.tasks.detection.warm_start import class_variables, start_from
+from tlkit.tasks.detection.build import build_detector
+from tlkit.tasks.detection.warm_start import start_from
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
 OLD, NEW = ("gun", "knife", "blade"), ("Knife", "razor", "gun")  # razor is new, blade is forgotten
@@ -28,9 +28,13 @@ def tiny():
 def build(kind, names, seed, **options):
     keras.utils.set_random_seed(seed)
     if kind == "yolov8":
-        return build_yolov8(names, SIZE, "tiny")[0]
+        return build_detector("yolov8", names, SIZE, "tiny")[0]
     options = {"width": 16, "depth": 1, "anchors": Anchors(16.0), **options}
-    return build_retinanet(names, SIZE, "tiny", "none", **options)[0]
+    return build_detector("retinanet", names, SIZE, "tiny", "none", **options)[0]
+
+
+def class_variables(detector):
+    return [variable for variable, _ in detector.class_columns()]
 
 
 @pytest.fixture(params=["retinanet", "yolov8"], scope="module")

@@ -12,6 +12,7 @@ from tlkit.cli.options.groups import REQUIRED, Decorator, Numbers, Words, groupe
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.settings import SHARE, CompositeSettings
+from tlkit.tasks.detection.table import DETECTORS
 
 Choice = click.Choice
 
@@ -272,7 +273,7 @@ def tip() -> Decorator:
         ("threats", str, REQUIRED, "SOURCE", "Threat crops that are pasted into empty training images."),
         ("generated", str, (), "RUN", "Finished run that made images of threats; may be repeated."),
         ("numbers", Numbers(0), "20,50", "N,N", "Real images with a threat, with commas; 0: none."),
-        ("detector", Choice(["yolov8", "retinanet"]), "yolov8", None, "What learns in every arm."),
+        ("detector", Choice(list(DETECTORS)), "yolov8", None, "What learns in every arm."),
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
         ("repeats", click.IntRange(1), 2, "N", "Each with other real images, composites and seed."),
         ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),

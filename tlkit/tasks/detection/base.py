@@ -1,4 +1,11 @@
-"""What both kinds of detector share: how they are compiled, fitted, saved and loaded, whatever their graph is.
+"""The contract of detectors: what each gives, and how all are compiled, fitted, saved and loaded.
+
+    pixels uint8 [b, s, s, 3] -> call -> raw -> decode -> boxes [b, a, 4], scores [b, a, k]
+                                         raw, true boxes, labels -> loss_parts -> scalars by name
+
+`raw` is whatever a detector's own `decode` and `loss_parts` take: maps of one stage, or the maps and proposals of the
+first of two, whose second stage then runs inside both. Everything else of tlkit (recipes, fitting, export, --warm-start,
+compare, studies) asks for nothing but what stands here, and knows no list of kinds.
 
 KerasCV's own losses, metrics and configurations are passed over: they fail under mixed precision, cannot be logged
 one by one, and cannot be loaded with a backbone of keras.applications.
@@ -6,39 +13,133 @@ one by one, and cannot be loaded with a backbone of keras.applications.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tlkit.backbones.pyramids import check_side
 from tlkit.tasks.detection.assignment import IGNORED, Targets
+
+if TYPE_CHECKING:
+    from keras import Model as _Network
+
+    from tlkit.backbones.table import WeightsOrigin
+
+else:
+    _Network = object  # the class behind the mixin is the `keras.Model`
 
 MOMENTUM = 0.9  # of batch normalisation: with KerasCV's 0.97 and 0.99 statistics lag behind a short training
 
 
-class Detector:
-    """What both kinds share; a mixin before the KerasCV class.
+class Design(NamedTuple):
+    """What a detector takes from the training images and from its recipe's options.
+
+    Attributes:
+        own: Arguments of `own_settings`, such as anchors.
+        facts: For the card, beside network, backbone and weights.
+        says: Sentences for the user.
+    """
+
+    own: dict[str, Any]
+    facts: Mapping[str, Any] = {}
+    says: tuple[str, ...] = ()
+
+
+class Detector(_Network):
+    """What all kinds share; a mixin before `keras.Model`, or before a KerasCV class.
 
     Attributes:
         class_names: [k].
         size: Side of the square input, pixels.
-        kind: "retinanet" or "yolov8".
-        settings: The arguments that it was built from, without weights; JSON.
+        kind: Its key in `table.DETECTORS`.
+        settings: The arguments that it was built from, without weights; JSON. `class_names`, `size` and `backbone`
+            stand in those of every kind.
+        backbone: Pixels -> maps; a layer "backbone" of it holds what was trained before.
+        any_size: Whether the same weights serve images of any side, so that a smaller network can learn crops.
+        seed: Of what a step draws (sizes, samples of proposals); with the optimiser's step it says which.
     """
 
     kind = ""
+    any_size: ClassVar[bool] = True
     class_names: tuple[str, ...]
     size: int
     settings: dict[str, Any]
+    backbone: keras.Model
+    seed: tuple[int, int] = (0, 0)
+
+    # --- what each kind gives ---
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], weights: str = "none") -> tuple[Self, WeightsOrigin]:
+        """Build from settings, and say where the backbone's weights ("imagenet", "none" or a file) come from."""
+        raise NotImplementedError
+
+    @classmethod
+    def own_settings(cls, *_size: Any, **own: Any) -> dict[str, Any]:
+        """(side of the input in pixels, the kind's own arguments) -> its own settings, with its defaults; JSON."""
+        return own
+
+    @classmethod
+    def design(cls, *_given: Any, **options: Any) -> Design:
+        """(training images with boxes, side in pixels, what it starts from) and options -> what they come to.
+
+        Args:
+            _given: `Boxes` that are learned; the side of the square input; what the card says of the model that this
+                one starts from, a mapping, None without `--warm-start`.
+            options: Of the recipe, beside those that all have.
+
+        Raises:
+            UsageFault: The options do not go together.
+        """
+        return Design(options)
+
+    @classmethod
+    def check_side(cls, size: int) -> None:
+        """Raise where the input cannot have this side.
+
+        Raises:
+            UsageFault: It is too small, or no multiple of the coarsest stride.
+        """
+        check_side(size)
+
+    def decode(self, raw: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """Raw -> boxes float32 [b, a, 4] in pixels of the square, and scores float32 [b, a, k], 0..1."""
+        raise NotImplementedError
+
+    def loss_parts(self, raw: Any, xyxy: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Scalars by name, "class" among them, whose sum is learned.
+
+        Args:
+            raw: What the network gives in training.
+            xyxy: float32 [b, m, 4], pixels of the square.
+            labels: int32 [b, m]: class, -1 padding, -2 ignored.
+        """
+        raise NotImplementedError
+
+    def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
+        """The kernels and biases that predict classes, for `--warm-start`.
+
+        Returns:
+            Of each the variable, and int [places, k]: which columns of its last axis belong to which class.
+        """
+        raise NotImplementedError
+
+    def learned(self, x: tf.Tensor, y: dict[str, tf.Tensor]) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """What a step learns from a batch: the batch itself, or, say, the same in another size."""
+        return x, y
+
+    # --- what all have ---
 
     def _begin(self, settings: dict[str, Any]) -> None:
-        """After KerasCV's constructor: keep what it was built from."""
+        """After the constructor of the network: keep what it was built from."""
         self.settings = settings
         self.class_names = tuple(settings["class_names"])
         self.size = int(settings["size"])
         self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "box_loss", "class_loss")}
-        network: Any = self  # a keras.Model too, by the class behind this one
-        for layer in network._flatten_layers():
+        for layer in self._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
 
@@ -46,12 +147,11 @@ class Detector:
 
     average: Any = None  # of weights (training/ema.py), while it is fitted
 
-    def train_step(self, *args) -> dict:
+    def train_step(self, data: Any) -> dict:
         """One step, after which the average follows."""
-        logs = super().train_step(*args)  # type: ignore[misc]
+        logs = super().train_step(self.learned(*data))
         if self.average is not None:
-            network: Any = self
-            self.average.follow(network.optimizer.iterations)
+            self.average.follow(self.optimizer.iterations)
         return logs
 
     def compile(self, optimizer="adam", **options) -> None:
@@ -60,8 +160,7 @@ class Detector:
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Scalar: the sum of `loss_parts`; remembered for the logs."""
-        network: Any = self
-        parts = network.loss_parts(y_pred, y["boxes"], y["classes"])
+        parts = self.loss_parts(y_pred, y["boxes"], y["classes"])
         total = tf.add_n(list(parts.values()))
         box = total - parts["class"]
         for name, value in (("loss", total), ("box_loss", box), ("class_loss", parts["class"])):
@@ -89,14 +188,12 @@ class Detector:
 
     def get_config(self) -> dict:
         """What it was built from."""
-        network: Any = self
-        return {**self.settings, "name": network.name}
+        return {**self.settings, "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None) -> Any:  # noqa: ARG003
         """The same detector with random weights."""
-        kind: Any = cls
-        return kind.of({key: value for key, value in config.items() if key != "name"})[0]
+        return cls.of({key: value for key, value in config.items() if key != "name"})[0]
 
 
 def counted(targets: Targets) -> tf.Tensor:

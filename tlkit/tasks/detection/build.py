@@ -1,89 +1,46 @@
-"""Detectors: KerasCV's RetinaNet and YOLOv8 with what they get wrong put right.
+"""Detectors of every kind: built by name, loaded, resized, and thawed by phases.
 
     pixels uint8 [b, s, s, 3] -> preprocessing -> backbone -> maps -> heads -> raw -> decode -> boxes, scores
 
-The graphs are KerasCV's (retinanet.py, yolov8.py); targets, losses and decoding are ours (assignment.py,
-losses.py). Boxes are left, top, right, bottom in pixels of the square input.
+The graphs of RetinaNet and YOLOv8 are KerasCV's, with what they get wrong put right; targets, losses and decoding are
+ours (assignment.py, losses.py). Boxes are left, top, right, bottom in pixels of the square input.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tlkit.backbones.pyramids import check_side, unfreeze_pyramid
+from tlkit.backbones.pyramids import unfreeze_pyramid
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.errors import ModelFault, UsageFault
-from tlkit.tasks.detection.anchors import Anchors, with_levels
-from tlkit.tasks.detection.retinanet import RetinaNetDetector
+from tlkit.tasks.detection.base import Detector
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
-from tlkit.tasks.detection.yolov8 import YoloDetector
-
-AnyDetector = RetinaNetDetector | YoloDetector
-
+from tlkit.tasks.detection.table import DETECTORS, detector_class
 
 # --- building ---------------------------------------------------------------------------------------
 
 
-def build_retinanet(
+def build_detector(
+    kind: str,
     class_names: Sequence[str],
     size: int,
     backbone: str = "efficientnet-lite0",
     weights: str = "imagenet",
-    *,
-    anchors: Anchors | None = None,
-    width: int = 96,
-    depth: int = 3,
-) -> tuple[RetinaNetDetector, WeightsOrigin]:
-    """A RetinaNet on any backbone that has a pyramid.
+    **own: Any,
+) -> tuple[Detector, WeightsOrigin]:
+    """A detector on its own network or on any backbone that has a pyramid.
 
     Args:
-        class_names: [k].
-        size: Side of the square input, pixels, a multiple of 32.
-        backbone: A name of `pyramid_names`.
-        weights: Of the backbone: "imagenet", "none" or a file.
-        anchors: Where it starts from; strides larger than the image are left out.
-        width: Channels of the pyramid and the heads; 256 in the paper, which on a CPU takes four times as long.
-        depth: Convolutions in a head before its prediction; 4 in the paper, 3 in KerasCV.
-
-    Returns:
-        The detector and where the backbone's weights come from.
-
-    Raises:
-        UsageFault, ModelFault: See `build_pyramid`.
-    """
-    check_side(size)
-    settings = {
-        "class_names": _checked(class_names),
-        "size": int(size),
-        "backbone": backbone,
-        "anchors": asdict(with_levels(anchors or Anchors(), size)),
-        "width": int(width),
-        "depth": int(depth),
-    }
-    return RetinaNetDetector.of(json.loads(json.dumps(settings)), weights)
-
-
-def build_yolov8(
-    class_names: Sequence[str],
-    size: int,
-    backbone: str = "yolov8-xs",
-    weights: str = "none",
-    *,
-    depth: int = 1,
-) -> tuple[YoloDetector, WeightsOrigin]:
-    """A YOLOv8 on its own CSPDarkNet or on any backbone that has a pyramid.
-
-    Args:
+        kind: A key of `table.DETECTORS`.
         class_names: [k].
         size: Side of the square input, pixels, a multiple of 32.
         backbone: A name of `pyramid_names`; "yolov8-xs" to "yolov8-l" have random weights only.
         weights: Of the backbone: "imagenet", "none" or a file.
-        depth: Bottlenecks in each block of the pyramid: 1 for xs and s, 2 for m, 3 for l.
+        own: Arguments of the kind's `own_settings`, such as the anchors of a RetinaNet.
 
     Returns:
         The detector and where the backbone's weights come from.
@@ -91,9 +48,15 @@ def build_yolov8(
     Raises:
         UsageFault, ModelFault: See `build_pyramid`.
     """
-    names = _checked(class_names)
-    settings = {"class_names": names, "size": int(size), "backbone": backbone, "depth": int(depth)}
-    return YoloDetector.of(settings, weights)
+    detector = detector_class(kind)
+    detector.check_side(size)
+    settings = {
+        "class_names": _checked(class_names),
+        "size": int(size),
+        "backbone": backbone,
+        **detector.own_settings(size, **own),
+    }
+    return detector.of(json.loads(json.dumps(settings)), weights)
 
 
 def _checked(class_names: Sequence[str]) -> list[str]:
@@ -103,42 +66,49 @@ def _checked(class_names: Sequence[str]) -> list[str]:
     return names
 
 
-def load_detector(file: Path | str) -> AnyDetector:
+def load_detector(file: Path | str) -> Detector:
     """Load what `detector.save(...)` wrote.
 
     Raises:
         ModelFault: The file cannot be read or is no detector.
     """
+    for kind in DETECTORS:  # so that Keras knows its layers
+        detector_class(kind)
     try:
         model: Any = read_model(file)
     except ValueError as fault:
         raise ModelFault(
             f"{file} cannot be read as a detector: {fault}.", "Name a finished run of a detector."
         ) from fault
-    if not isinstance(model, RetinaNetDetector | YoloDetector | WindowDetector):
+    if not isinstance(model, Detector | WindowDetector):
         raise ModelFault(f"{file} holds a model that is no detector.", "Name a finished run of a detector.")
     return model
 
 
-def resized_detector(detector: AnyDetector, size: int) -> AnyDetector:
+def resized_detector(detector: Detector, size: int) -> Detector:
     """The same network for images of another side, with a copy of the weights, which do not depend on it.
 
     Raises:
-        UsageFault: The side is no multiple of 32, or too small.
+        UsageFault: The side is no multiple of 32, or too small; or the detector fits one size only.
     """
-    check_side(size)
+    if not detector.any_size:
+        raise UsageFault(
+            f"--crop {size} does not suit a {detector.kind}, whose weights fit images of {detector.size} pixels only.",
+            "Leave --crop out.",
+        )
+    detector.check_side(size)
     other, _ = type(detector).of({**detector.settings, "size": int(size)})
     copy_weights(detector, other)
     return other
 
 
-def copy_weights(source: AnyDetector, target: AnyDetector) -> None:
+def copy_weights(source: Detector, target: Detector) -> None:
     """Give a detector the weights of another of the same settings but for the size."""
     for new, old in zip(target.weights, source.weights, strict=True):
         new.assign(old)
 
 
-def unfreeze_detector(detector: AnyDetector, stage: str, *, batch_norm: bool = False) -> None:
+def unfreeze_detector(detector: Detector, stage: str, *, batch_norm: bool = False) -> None:
     """Choose which layers of the backbone learn ("head": none; "top"; "all"); pyramid and heads always do.
 
     Args:

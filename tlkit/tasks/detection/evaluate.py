@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tlkit.data.boxes.dataset import Boxes
-from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.build import Detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import LEAST_SCORE, Detecting
@@ -19,7 +19,7 @@ _AT_ONCE = 256  # images between two moves of a progress bar
 
 
 def found_on(
-    detector: AnyDetector,
+    detector: Detector,
     boxes: Boxes,
     detecting: Detecting | None = None,
     batch: int = 8,

@@ -26,7 +26,7 @@ from tlkit.engine.training.ema import Average
 from tlkit.engine.training.fit import PhaseKeeper, Watchers, rate_of
 from tlkit.engine.training.settings import Phase
 from tlkit.errors import DataFault
-from tlkit.tasks.detection.build import AnyDetector, copy_weights, resized_detector, unfreeze_detector
+from tlkit.tasks.detection.build import Detector, copy_weights, resized_detector, unfreeze_detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Detected, original, select
 from tlkit.tasks.detection.settings import LEAST_SCORE, USUAL_MOST, Detecting, DetectorFitting
@@ -70,7 +70,7 @@ class DetectorResult:
 
 
 def fit_detector(
-    detector: AnyDetector,
+    detector: Detector,
     split: BoxSplit,
     phases: list[Phase],
     fitting: DetectorFitting,
@@ -131,7 +131,7 @@ def fit_detector(
 
 
 def _fit_phase(
-    detector: AnyDetector,
+    detector: Detector,
     keeper: _DetectorKeeper,
     evaluation: Evaluation,
     batches: Callable[..., tf.data.Dataset],
@@ -155,7 +155,7 @@ def _check_parts(training: Boxes, validation: Boxes) -> None:
             )
 
 
-def _compile(detector: AnyDetector, phase: Phase, fitting: DetectorFitting, steps: int) -> None:
+def _compile(detector: Detector, phase: Phase, fitting: DetectorFitting, steps: int) -> None:
     """A fresh optimiser for a phase of `steps` steps an epoch."""
     rate = rate_of(phase, steps, fitting.schedule, fitting.warmup)
     optimizer = FusedAdam(
@@ -179,11 +179,11 @@ class Evaluation:
 
     def __init__(
         self,
-        detector: AnyDetector,
+        detector: Detector,
         boxes: Boxes,
         batch: int,
         evaluator: Evaluator | None,
-        learner: AnyDetector | None = None,
+        learner: Detector | None = None,
         most: int = USUAL_MOST,
     ) -> None:
         self.detector, self.boxes, self.evaluator = detector, boxes, evaluator

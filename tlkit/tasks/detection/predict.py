@@ -18,7 +18,7 @@ from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.images.decoding.decode import read_contents
 from tlkit.data.images.inspection import inspect_file
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.build import Detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.settings import Detecting
 
@@ -80,7 +80,7 @@ class Finder:
         detecting: What counts as a detection.
     """
 
-    def __init__(self, detector: AnyDetector, detecting: Detecting | None = None) -> None:
+    def __init__(self, detector: Detector, detecting: Detecting | None = None) -> None:
         self.detector, self.detecting = detector, detecting or Detecting()
         check_detecting(self.detecting)
         size = detector.size

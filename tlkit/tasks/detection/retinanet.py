@@ -5,17 +5,22 @@ Source: Lin 2017 (Focal loss for dense object detection).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras_cv import models as keras_cv_models
 
 from tlkit.backbones.pyramids import build_pyramid
 from tlkit.backbones.table import WeightsOrigin
-from tlkit.tasks.detection.anchors import Anchors
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.errors import UsageFault
+from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors, with_levels
 from tlkit.tasks.detection.assignment import by_overlap
-from tlkit.tasks.detection.base import Detector, counted
+from tlkit.tasks.detection.base import Design, Detector, counted
 from tlkit.tasks.detection.losses import focal, smooth_l1
 from tlkit.tasks.detection.retinanet_layers import PRIOR, FeaturePyramid, Tower
 
@@ -25,9 +30,10 @@ LARGEST_DELTA = 4.0  # of log side: a box is at most e^4 times its anchor, so th
 
 @keras.saving.register_keras_serializable("tlkit")
 class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
-    """RetinaNet (Lin 2017): anchors at five strides, focal loss. Made by `build_retinanet`."""
+    """RetinaNet (Lin 2017): anchors at five strides, focal loss. Made by `build_detector`."""
 
     kind = "retinanet"
+    backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
         anchors = Anchors.of(settings["anchors"])
@@ -51,6 +57,47 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
         """Build from settings."""
         pyramid, origin = build_pyramid(settings["backbone"], settings["size"], weights)
         return cls(pyramid, settings), origin
+
+    @classmethod
+    def own_settings(
+        cls, size: int, anchors: Anchors | None = None, width: int = 96, depth: int = 3
+    ) -> dict[str, Any]:
+        """Anchors, and how large pyramid and heads are.
+
+        Args:
+            size: Side of the square input, pixels.
+            anchors: Where it starts from; strides larger than the image are left out.
+            width: Channels of the pyramid and the heads; 256 in the paper, which on a CPU takes four times as long.
+            depth: Convolutions in a head before its prediction; 4 in the paper, 3 in KerasCV.
+        """
+        return {"anchors": asdict(with_levels(anchors or Anchors(), size)), "width": width, "depth": depth}
+
+    @classmethod
+    def design(
+        cls, training: Boxes, size: int, started: Mapping[str, Any] | None, propose: bool = False
+    ) -> Design:
+        """Anchors: those of the detector that this one starts from, the usual ones, or such as fit the boxes.
+
+        Args:
+            training: Images that are learned.
+            size: Side of the square input, pixels.
+            started: See `Detector.design`.
+            propose: Take anchors that fit the training boxes.
+
+        Raises:
+            UsageFault: Other anchors are asked for than the detector has that this one starts from.
+        """
+        if propose and started is not None:
+            raise UsageFault(
+                "--propose-anchors does not go with --warm-start, whose weights belong to the anchors they learned by.",
+                "Leave one of the two out.",
+            )
+        anchors = propose_anchors(training, size) if propose else Anchors()
+        if started and started.get("anchors"):
+            anchors = Anchors.of(started["anchors"])
+        covered = coverage(training, anchors, size)
+        facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
+        return Design({"anchors": anchors}, facts, tuple(covered.sentences()))
 
     def call(self, inputs, training=None, mask=None):
         """Pixels [b, s, s, 3] -> raw; KerasCV wants them under a name."""
@@ -82,6 +129,11 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
         classes = focal(logits, tf.one_hot(targets.labels, logits.shape[-1])) * counted(targets)
         boxes = smooth_l1(tf.cast(raw["box"], tf.float32), deltas_of(anchors, targets.xyxy)) * targets.score
         return {"class": tf.reduce_sum(classes) / objects, "box": tf.reduce_sum(boxes) / objects}
+
+    def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
+        """Of the prediction's kernel and bias: anchors times classes."""
+        columns = np.arange(self.anchors.each * len(self.class_names)).reshape(self.anchors.each, -1)
+        return [(variable, columns) for variable in self.classification_head.prediction.weights]
 
 
 class _NoEncoder:

@@ -10,14 +10,7 @@ import numpy as np
 
 from tlkit.core.text import place_of
 from tlkit.errors import UsageFault
-from tlkit.tasks.detection.build import AnyDetector, load_detector
-
-_ALIKE = (
-    "backbone",
-    "depth",
-    "width",
-    "anchors",
-)  # settings that decide how many weights there are, and which
+from tlkit.tasks.detection.build import Detector, load_detector
 
 
 @dataclass(frozen=True)
@@ -33,7 +26,7 @@ class Start:
     fresh: tuple[str, ...]
 
 
-def start_from(detector: AnyDetector, file: Path) -> Start:
+def start_from(detector: Detector, file: Path) -> Start:
     """Give a detector the weights of a saved one; classes are matched by name, whatever their case.
 
     Args:
@@ -46,12 +39,13 @@ def start_from(detector: AnyDetector, file: Path) -> Start:
     """
     other = load_detector(file)
     _check_alike(detector, other, file)
-    predictions = {id(v): w for v, w in zip(class_variables(detector), class_variables(other), strict=True)}
     pairs = [(k, place_of(name, other.class_names)) for k, name in enumerate(detector.class_names)]
     matched = {mine: its for mine, its in pairs if its >= 0}
+    of_classes = {id(variable): columns for variable, columns in detector.class_columns()}
+    its_columns = {id(variable): columns for variable, columns in other.class_columns()}
     for mine, its in zip(detector.weights, other.weights, strict=True):
-        source = predictions.get(id(mine))
-        mine.assign(its if source is None else _by_class(mine, source, matched, detector, other))
+        columns = of_classes.get(id(mine))
+        mine.assign(its if columns is None else _by_class(mine, columns, its, its_columns[id(its)], matched))
     names = detector.class_names
     return Start(
         tuple(n for k, n in enumerate(names) if k in matched),
@@ -59,36 +53,32 @@ def start_from(detector: AnyDetector, file: Path) -> Start:
     )
 
 
-def class_variables(detector: AnyDetector) -> list[keras.Variable]:
-    """Kernels and biases of what predicts classes; the last axis is places times classes."""
-    if detector.kind == "retinanet":
-        return list(detector.classification_head.prediction.weights)
-    heads = (detector.get_layer(f"yolo_v8_head_{number}_class_3_conv") for number in (1, 2, 3))
-    return [variable for head in heads for variable in head.weights]
-
-
 def _by_class(
     mine: keras.Variable,
+    columns: np.ndarray,
     its: keras.Variable,
+    its_columns: np.ndarray,
     matched: dict[int, int],
-    detector: AnyDetector,
-    other: AnyDetector,
 ) -> np.ndarray:
-    """The variable [..., places * k] with the columns of the classes that both know taken over."""
-    columns, given = (
-        np.array(keras.ops.convert_to_numpy(v)).reshape((*v.shape[:-1], -1, len(d.class_names)))
-        for v, d in ((mine, detector), (its, other))
-    )
+    """The variable with all columns of the other but those of classes that the other does not know."""
+    value, given = (np.array(keras.ops.convert_to_numpy(v)) for v in (mine, its))
+    value[..., _others(columns, value)] = given[..., _others(its_columns, given)]
     for here, there in matched.items():
-        columns[..., here] = given[..., there]
-    return columns.reshape(mine.shape)
+        value[..., columns[:, here]] = given[..., its_columns[:, there]]
+    return value
 
 
-def _check_alike(detector: AnyDetector, other: AnyDetector, file: Path) -> None:
+def _others(columns: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """Which columns of the last axis belong to no class: boxes and objectness, in order."""
+    return np.setdiff1d(np.arange(value.shape[-1]), columns)
+
+
+def _check_alike(detector: Detector, other: Detector, file: Path) -> None:
     remedy = "Start from a run of the same recipe with the same network, or leave --warm-start out."
     if detector.kind != other.kind:
         raise UsageFault(f"--warm-start {file.parent} is a {other.kind}; this is a {detector.kind}.", remedy)
-    for name in _ALIKE:
+    sizes = () if detector.any_size else ("size",)
+    for name in (*sizes, *(name for name in detector.settings if name not in ("class_names", "size"))):
         mine, its = detector.settings.get(name), other.settings.get(name)
         if mine != its:
             raise UsageFault(f"--warm-start {file.parent} has {name} {its}; this one has {mine}.", remedy)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.engine.training.settings import Phase
-    from tlkit.tasks.detection.anchors import Anchors
     from tlkit.tasks.detection.settings import Detecting, DetectorFitting, OnlineComposites
 
 PARITY_IMAGES = 8
@@ -130,7 +129,7 @@ def look_at_training(run: Run, split: BoxSplit, size: int) -> None:
 # --- Preparation ---
 
 
-def build_retinanet(
+def build_detector(
     run: Run,
     split: BoxSplit,
     backbone: str,
@@ -139,9 +138,10 @@ def build_retinanet(
     start: str | None = None,
     precision: str = "float32",
     *,
-    propose: bool = False,
+    kind: str,
+    **options: Any,
 ) -> keras.Model:
-    """Start TensorFlow, say how well anchors cover the training boxes, and build a RetinaNet.
+    """Start TensorFlow and build a detector, with what it takes from the training boxes (anchors, say).
 
     Args:
         run: Of the recipe.
@@ -151,75 +151,56 @@ def build_retinanet(
         size: Side of the network's square input, pixels.
         start: A finished run of this recipe to take all weights and the anchors from; `weights` does not count then.
         precision: "float32", "bfloat16" or "float16"; weights, losses and boxes are float32 in all.
-        propose: Take anchors that fit the training boxes instead of the usual ones.
+        kind: A key of `DETECTORS`.
+        options: Of its `design`.
 
     Raises:
         UsageFault, ModelFault: Backbone, size or weights do not fit; or other anchors are asked for than `start` has.
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
-    if propose and start:
-        raise UsageFault(
-            f"--propose-anchors does not go with --warm-start {start}, whose weights belong to its anchors.",
-            "Leave one of the two out.",
-        )
     run.start_tensorflow()
     from tlkit.tasks.detection import build
-    from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors
+    from tlkit.tasks.detection.table import detector_class
 
     set_precision(run.environment, precision, run.say)
     look_at_training(run, split, size)
-    training = split.take(TRAINING)
-    anchors = propose_anchors(training, size) if propose else Anchors()
-    if start:
-        anchors = _anchors_of(run, start) or anchors
-    covered = coverage(training, anchors, size)
-    for sentence in covered.sentences():
+    design = detector_class(kind).design(split.take(TRAINING), size, _model_of(run, start), **options)
+    for sentence in design.says:
         run.say(sentence)
-    weights = "none" if start else weights
     names = split.images.class_names
-    detector, origin = build.build_retinanet(names, size, backbone, weights, anchors=anchors)
-    facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
-    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, facts)
+    detector, origin = build.build_detector(
+        kind, names, size, backbone, "none" if start else weights, **design.own
+    )
+    origin = _started(run, split, detector, start) or origin
+    run.record(
+        kind="detector",
+        model={
+            "network": detector.kind,
+            "backbone": backbone,
+            "weights": asdict(origin),
+            "image_size": detector.size,
+            "precision": detector.dtype_policy.name,
+            "parameters": detector.count_params(),
+            **design.facts,
+        },
+    )
+    run.say(f"Weights: {origin.sentence}.")
     return detector
 
 
-def _anchors_of(run: Run, start: str) -> Anchors | None:
-    """The anchors of a finished RetinaNet; None if it is something else, which `_started` refuses.
+build_retinanet = partial(build_detector, kind="retinanet")  # the names that recipes of earlier runs use
+build_yolov8 = partial(build_detector, kind="yolov8")
+
+
+def _model_of(run: Run, start: str | None) -> dict[str, Any] | None:
+    """What the card of a finished run says of its model; None without one.
 
     Raises:
         UsageFault: There is no such run.
     """
     from tlkit.core.run_folder import find_run, read_card
-    from tlkit.tasks.detection.anchors import Anchors
 
-    stored = read_card(find_run(start, Path(run.options["runs"]))).get("model", {}).get("anchors")
-    return Anchors.of(stored) if stored else None
-
-
-def build_yolov8(
-    run: Run,
-    split: BoxSplit,
-    backbone: str,
-    weights: str,
-    size: int,
-    start: str | None = None,
-    precision: str = "float32",
-) -> keras.Model:
-    """Start TensorFlow and build a YOLOv8, which needs no anchors; see `build_retinanet`.
-
-    Raises:
-        UsageFault, ModelFault: Backbone, size or weights do not fit.
-        RunFailed: The device is absent, or float16 is wanted without a GPU.
-    """
-    look_at_training(run, split, size)
-    run.start_tensorflow()
-    from tlkit.tasks.detection import build
-
-    set_precision(run.environment, precision, run.say)
-    names = split.images.class_names
-    detector, origin = build.build_yolov8(names, size, backbone, "none" if start else weights)
-    _record_detector(run, detector, backbone, _started(run, split, detector, start) or origin, {})
-    return detector
+    return read_card(find_run(start, Path(run.options["runs"]))).get("model", {}) if start else None
 
 
 def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None) -> WeightsOrigin | None:
@@ -250,24 +231,6 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
         run.say(f"New to {name}: {', '.join(came.fresh)}; all else starts from its weights.")
     source = f"of the run {name}, with its {', '.join(came.kept) or 'features, no class in common'}"
     return WeightsOrigin(its["model"]["weights"]["kind"], source, sha256_of(folder / "model.keras"))
-
-
-def _record_detector(
-    run: Run, detector: keras.Model, backbone: str, origin: Any, facts: dict[str, Any]
-) -> None:
-    run.record(
-        kind="detector",
-        model={
-            "network": detector.kind,
-            "backbone": backbone,
-            "weights": asdict(origin),
-            "image_size": detector.size,
-            "precision": detector.dtype_policy.name,
-            "parameters": detector.count_params(),
-            **facts,
-        },
-    )
-    run.say(f"Weights: {origin.sentence}.")
 
 
 def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = None) -> dict[str, Any]:

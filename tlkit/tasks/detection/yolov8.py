@@ -28,9 +28,10 @@ WEIGHTS = {"box": 7.5, "class": 0.5, "distribution": 1.5}
 
 @keras.saving.register_keras_serializable("tlkit")
 class YoloDetector(Detector, keras_cv_models.YOLOV8Detector):
-    """YOLOv8 (Jocher 2023): places without anchors, task-aligned assignment. Made by `build_yolov8`."""
+    """YOLOv8 (Jocher 2023): places without anchors, task-aligned assignment. Made by `build_detector`."""
 
     kind = "yolov8"
+    backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
         super().__init__(
@@ -50,6 +51,11 @@ class YoloDetector(Detector, keras_cv_models.YOLOV8Detector):
         limits = None if settings["backbone"].startswith("yolov8") else LIMITS
         pyramid, origin = build_pyramid(settings["backbone"], settings["size"], weights, limits=limits)
         return cls(pyramid, settings), origin
+
+    @classmethod
+    def own_settings(cls, size: int, depth: int = 1) -> dict[str, Any]:  # noqa: ARG003
+        """How deep the blocks of the pyramid are: 1 bottleneck for xs and s, 2 for m, 3 for l."""
+        return {"depth": depth}
 
     def _start_head(self) -> None:
         """Let the heads give logits, and start from a prior of few objects, which KerasCV leaves out.
@@ -97,6 +103,12 @@ class YoloDetector(Detector, keras_cv_models.YOLOV8Detector):
             "distribution": tf.reduce_sum(tf.reduce_mean(distribution(bins, sides), -1) * targets.score),
         }
         return {name: WEIGHTS[name] * value / objects for name, value in losses.items()}
+
+    def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
+        """Of the three heads' kernels and biases: a column a class."""
+        heads = (self.get_layer(f"yolo_v8_head_{number}_class_3_conv") for number in (1, 2, 3))
+        columns = np.arange(len(self.class_names))[None]
+        return [(variable, columns) for head in heads for variable in head.weights]
 
 
 def _bins(raw: dict[str, tf.Tensor]) -> tf.Tensor:

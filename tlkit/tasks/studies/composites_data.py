@@ -62,7 +62,7 @@ class TipQuestion(Question):
     Attributes:
         threats: Source of the crops, as typed.
         fakes: Finished runs that made images of threats, as typed.
-        detector: "yolov8" or "retinanet", with its usual anchors.
+        detector: A key of `DETECTORS`, with its usual anchors.
         composites: Made of the crops, and as many of all fakes together.
         live_share: Of the images of the arm "live" that threats are pasted into.
         how: What threats look like in them.

@@ -199,9 +199,8 @@ class TipStudy(Study):
 
     def _detector(self) -> Any:
         """A detector that has learned nothing of this split yet."""
-        prepare = {"yolov8": detection.build_yolov8, "retinanet": detection.build_retinanet}
         how = self.training
-        return prepare[self.evidence.question.detector](
+        return detection.build_detector(
             self.run,
             self.evidence.split,
             how.backbone,
@@ -209,6 +208,7 @@ class TipStudy(Study):
             how.image_size,
             how.start,
             how.precision,
+            kind=self.evidence.question.detector,
         )
 
     def evaluated(self, answer: np.ndarray) -> list[Detections]:

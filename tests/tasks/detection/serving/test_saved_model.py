@@ -17,7 +17,7 @@ from tlkit.engine.serving.convert import litert_interpreter
 from tlkit.errors import DataFault, ExportFault, ModelFault
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
-from tlkit.tasks.detection.build import build_retinanet
+from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.predict import Finder, select
 from tlkit.tasks.detection.serving.export import detector_to_litert, detector_to_onnx
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
@@ -39,7 +39,9 @@ def detector():
     for module in (retinanet, yolov8):
         patch.setattr(module, "build_pyramid", tiny_pyramid)
     keras.utils.set_random_seed(1)
-    made = build_retinanet(NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[0]
+    made = build_detector("retinanet", NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[
+        0
+    ]
     for head, spread in (("class_head", 1.0), ("box_head", 0.5)):
         kernel = made.get_layer(head).prediction.kernel
         kernel.assign(np.random.default_rng(0).normal(0, spread, kernel.shape).astype(np.float32))

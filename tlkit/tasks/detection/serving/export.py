@@ -27,10 +27,11 @@ from tlkit.engine.serving.convert import (
     write_labels,
 )
 from tlkit.errors import ExportFault
-from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.build import Detector
 from tlkit.tasks.detection.predict import Detected, select
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
 from tlkit.tasks.detection.settings import Detecting
+from tlkit.tasks.detection.sliding_window.detector import WindowDetector
 
 TOLERANCE = 1e-3  # largest difference allowed to the Keras model, in scores and in boxes / size
 
@@ -42,7 +43,7 @@ LETTERBOX = (
 
 
 def detector_to_onnx(
-    detector: AnyDetector, file: Path, detecting: Detecting | None = None, *, nms: bool = False
+    detector: Detector, file: Path, detecting: Detecting | None = None, *, nms: bool = False
 ) -> dict[str, Any]:
     """Write a detector as ONNX; any batch size.
 
@@ -98,7 +99,7 @@ def _raw(target: Path) -> Path:
     return target.with_suffix(".raw.onnx")
 
 
-def _about(detector: AnyDetector, how: Detecting, nms: bool) -> dict[str, str]:
+def _about(detector: Detector, how: Detecting, nms: bool) -> dict[str, str]:
     return {
         "classes": json.dumps(detector.class_names, ensure_ascii=False),
         "image_size": str(detector.size),
@@ -130,9 +131,7 @@ def _check_nms(expected: Detected, actual: list[np.ndarray], size: int) -> None:
             raise ExportFault("Its suppression of duplicates differs from TensorFlow's.", "Leave --nms out.")
 
 
-def detector_to_litert(
-    detector: AnyDetector, file: Path, detecting: Detecting | None = None
-) -> dict[str, Any]:
+def detector_to_litert(detector: Detector, file: Path, detecting: Detecting | None = None) -> dict[str, Any]:
     """Write a detector as LiteRT for one image at a time, and its class names beside it in NAME.labels.txt.
 
     Args, Returns, Raises: As `detector_to_onnx`, without metadata (`detecting` is not used); `labels` is the second
@@ -160,13 +159,13 @@ def detector_to_litert(
     return {**checked, "labels": str(labels)}
 
 
-def _network(detector: AnyDetector, batch: int | None) -> tuple[Any, tf.TensorSpec]:
+def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]:
     """Pixels -> boxes and scores, as a graph, and what it takes.
 
     Raises:
         ExportFault: It moves a classifier over the image, for which neither runtime has the operations.
     """
-    if detector.kind == "window":
+    if isinstance(detector, WindowDetector):
         raise ExportFault(
             "A classifier that is moved over images cannot be written as ONNX or LiteRT: resizing by area and "
             "windows of any number have no operation there.",
@@ -181,7 +180,7 @@ def _network(detector: AnyDetector, batch: int | None) -> tuple[Any, tf.TensorSp
     return tf.function(outputs, input_signature=[spec], autograph=False), spec
 
 
-def _answered(detector: AnyDetector, network: Callable) -> tuple[np.ndarray, np.ndarray]:
+def _answered(detector: Detector, network: Callable) -> tuple[np.ndarray, np.ndarray]:
     """Test images and what the Keras model says of each."""
     images = test_images(detector.size)
     answers = [network(tf.constant(image[None])) for image in images]
@@ -189,12 +188,12 @@ def _answered(detector: AnyDetector, network: Callable) -> tuple[np.ndarray, np.
     return images, _joined(detector, boxes, scores)
 
 
-def _joined(detector: AnyDetector, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
+def _joined(detector: Detector, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """One array to compare: float [n, a, 4 + k], boxes as shares of the square."""
     return np.concatenate([boxes / detector.size, scores], axis=-1)
 
 
-def _litert_answer(detector: AnyDetector, target: Path, images: np.ndarray) -> np.ndarray:
+def _litert_answer(detector: Detector, target: Path, images: np.ndarray) -> np.ndarray:
     """By name: LiteRT numbers outputs in an order of its own."""
     ask = litert_interpreter(target).get_signature_runner()
     rows = [ask(images=image[None]) for image in images]

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tlkit.data.boxes.batches import Letterboxed, letterbox, to_original
 from tlkit.engine.serving.saved_model import Loaded, Service, in_all_forms
 from tlkit.engine.serving.signatures import unless_empty
-from tlkit.tasks.detection.build import AnyDetector
+from tlkit.tasks.detection.build import Detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Detected, Finder, check_detecting
 from tlkit.tasks.detection.settings import Detecting
@@ -33,7 +33,7 @@ class DetectorService(Service):
         detecting: What counts as a detection.
     """
 
-    def __init__(self, detector: AnyDetector, detecting: Detecting | None = None) -> None:
+    def __init__(self, detector: Detector, detecting: Detecting | None = None) -> None:
         super().__init__(detector, detector.class_names)
         check_detecting(detecting or Detecting())
         self._size = detector.size
@@ -69,7 +69,7 @@ class DetectorService(Service):
         return {"boxes": boxes, "scores": found.scores, "labels": names, "count": found.count}
 
 
-def export_detector(detector: AnyDetector, folder: Path, detecting: Detecting | None = None) -> None:
+def export_detector(detector: Detector, folder: Path, detecting: Detecting | None = None) -> None:
     """Write a detector as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` (bytes of files), `instances` (the same for row-wise REST), `pixels` (uint8 of any
@@ -106,7 +106,7 @@ class ServedDetector(Loaded[Detections]):
 
 
 def check_detector_parity(
-    detector: AnyDetector, folder: Path, paths: Sequence[Path], detecting: Detecting | None = None
+    detector: Detector, folder: Path, paths: Sequence[Path], detecting: Detecting | None = None
 ) -> dict[str, Any]:
     """Compare the Keras model with the SavedModel on disk, both starting from files.
 
