@@ -155,11 +155,11 @@ def kill_one_after_the_other(recipe, source, folder, seconds):
     return True
 
 
-def check_same(whole, resumed):
+def check_same(whole, resumed, *, images=True):
     assert first_difference(whole, resumed) is None
     check_board(resumed)
     assert points_of_board(resumed) == points_of_board(whole)
-    assert images_of_board(resumed) == images_of_board(whole)
+    assert not images or images_of_board(resumed) == images_of_board(whole)
     assert not list(resumed.parent.glob("unfinished-*"))
 
 
@@ -175,8 +175,17 @@ def test_a_run_killed_again_and_again_ends_bit_for_bit(recipe, shapes, bags, unk
     check_same(whole, folder / "runs" / recipe / "1")
 
 
+def damage_board(folder):
+    first, *others = sorted(folder.rglob("*tfevents*"))
+    assert others
+    first.unlink()
+    for file in others:
+        os.truncate(file, file.stat().st_size - 30)
+
+
 def test_a_run_killed_within_a_checkpoint_goes_on_bit_for_bit(shapes, tmp_path, tlkit_command):
-    """The short one of the twenty: the best of the second epoch is written aside, and not yet renamed."""
+    """The short one of the twenty: the best of the second epoch is written aside, and not yet renamed; and the machine
+    that went down has lost the ends of the event files and one of them whole: of its points none is missing, for metrics.jsonl has them too."""
     name, *options = RECIPES["cnn"]
     arguments = ["run", name, shapes, "--name", "cnn", *options]
     assert tlkit_command(*arguments, "--runs", tmp_path / "whole").code == 0
@@ -184,8 +193,9 @@ def test_a_run_killed_within_a_checkpoint_goes_on_bit_for_bit(shapes, tmp_path, 
     assert code == -signal.SIGKILL, err
     unfinished = tmp_path / "killed" / "cnn" / "unfinished-1"
     assert list((unfinished / "checkpoints").rglob(".*.npz-*"))  # written aside
+    damage_board(unfinished / "tensorboard")
     assert tlkit_command("resume", unfinished).code == 0
-    check_same(tmp_path / "whole" / "cnn" / "1", tmp_path / "killed" / "cnn" / "1")
+    check_same(tmp_path / "whole" / "cnn" / "1", tmp_path / "killed" / "cnn" / "1", images=False)
 
 
 # --- exact points, in this process ---
