@@ -65,3 +65,40 @@ def test_the_corpus_is_refused_by_every_verb_as_the_table_says(finished, photos,
         except tf.errors.InvalidArgumentError:
             refused += 1
     assert row("serving_default", len(SERVED), refused) in table
+
+
+def test_the_corpus_is_refused_by_every_verb_of_boxes(finished_detector, bags, tmp_path, tlkit_command):
+    table = (ROOT / "saved_models" / "README.md").read_text(encoding="utf-8")
+    whole = shutil.copytree(bags, tmp_path / "whole")
+    for name, contents in BOMBS.items():
+        (whole / name).write_bytes(contents)
+        with (whole / "boxes.csv").open("a") as stream:
+            stream.write(f"{name},2,2,20,20,gun\n")
+    kinds = {one["kind"]: one["count"] for one in tlkit_command("check", whole, "--json").json["kinds"]}
+    assert row("tlkit check BOXES", len(BOMBS), kinds["decompression-bomb"]) in table
+    answer = tlkit_command("predict", finished_detector["run"], whole, "--skip-bad", "--json").json
+    assert row("tlkit predict DETECTOR", len(BOMBS), len(answer["skipped"])) in table
+    one = tmp_path / "one"
+    verbs = {
+        "tlkit evaluate DETECTOR": ("evaluate", finished_detector["run"], one),
+        "tlkit run detect-retinanet": (
+            "run",
+            "detect-retinanet",
+            one,
+            "--dry-run",
+            "--runs",
+            tmp_path / "runs",
+        ),
+        "tlkit convert": ("convert", one, tmp_path / "converted", "--to", "coco"),
+    }
+    refused = dict.fromkeys(verbs, 0)
+    for name, contents in BOMBS.items():
+        shutil.copytree(bags, one, dirs_exist_ok=True)
+        (one / name).write_bytes(contents)
+        (one / "boxes.csv").write_text((bags / "boxes.csv").read_text() + f"{name},2,2,20,20,gun\n")
+        for verb, words in verbs.items():
+            said = tlkit_command(*words)
+            refused[verb] += said.code == 3 and name in said.err
+        (one / name).unlink()
+    for verb, number in refused.items():
+        assert row(verb, len(BOMBS), number) in table
