@@ -40,9 +40,9 @@ def palette(backgrounds: Backgrounds) -> np.ndarray | None:
 
 def _ratios(pixels: np.ndarray) -> np.ndarray:
     """Attenuation of each channel over that of the luma, float32 [m, 3], of the dense ones of [n, 3] levels."""
-    free = np.percentile(pixels, 99, axis=0)
+    free = np.percentile(pixels, 99, axis=0)  # I0 of each channel
     through = np.clip(pixels / np.maximum(free, DARKEST), DARKEST, 1)
-    depth = -np.log(through @ LUMA)
+    depth = -np.log(through @ LUMA)  # attenuation, -log T
     dense = (depth > DENSE[0]) & (depth < DENSE[1])
     return (-np.log(through[dense]) / depth[dense, None]).astype(np.float32)
 
@@ -60,4 +60,4 @@ def laid_into(levels: np.ndarray, through: np.ndarray, colours: np.ndarray | Non
     """
     if levels.shape[2] == 1 or colours is None:
         return levels * through[..., None]
-    return levels * through[..., None] ** colours
+    return levels * through[..., None] ** colours  # T_c = T^(e_c): attenuations of the channels in one proportion

@@ -201,9 +201,9 @@ def lay_threats(
         pose = Provenance(
             label,
             crop,
-            float(rng.uniform(0, 360)),
+            float(rng.uniform(0, 360)),  # degrees: a bag has no up
             float(rng.uniform(*settings.sides_of(label))) * max(image.shape),
-            float(rng.uniform(*settings.thickness)),
+            float(rng.uniform(*settings.thickness)),  # k of T^k: k times the matter in the beam
             bool(rng.random() < 0.5),
         )
         through, pose = _posed(crops[label][crop], pose)
@@ -216,6 +216,7 @@ def lay_threats(
 
 def _posed(crop: ThreatCrop, wanted: Provenance) -> tuple[np.ndarray, Provenance]:
     """Pose a threat to the wanted longer side in pixels, which stands in `scale`; the scale becomes a factor."""
+    # the small copy only where it is still shrunk, by 0.75 at least: enlarging would blur the edges
     threat = crop.small if wanted.scale < 0.75 * max(crop.small.mask.shape) else crop.large
     factor = wanted.scale / max(threat.mask.shape)
     through = compositing.pose(
@@ -231,7 +232,7 @@ def _laid(
     layers: Sequence[np.ndarray],
     there: np.ndarray,
 ) -> np.ndarray | None:
-    """A threat's transmittance on the bag's canvas, at the first of some random places where it can be told."""
+    """A threat's transmittance in the bag's frame, at the first of some random places where it can be told."""
     height, width = through.shape
     mask = through <= 1 - compositing.SEEN
     if height > behind.shape[0] or width > behind.shape[1]:
@@ -240,14 +241,16 @@ def _laid(
         top = int(rng.integers(behind.shape[0] - height + 1))
         left = int(rng.integers(behind.shape[1] - width + 1))
         window = (slice(top, top + height), slice(left, left + width))
-        under = behind[window][mask]
-        inside = float((under < INSIDE).mean()) > 0.5
+        under = behind[window][mask]  # T = I / I0 of the bag where the threat would lie
+        inside = (
+            float((under < INSIDE).mean()) > 0.5
+        )  # more than half of it on the bag's matter, not beside the bag
         free = all(float((layer[window][mask] < 0.9).mean()) <= 1 - LEAST_SHOWN for layer in layers)
         free = free and _leaves_in_sight(mask, left, top, there)
         if inside and free and float(under.mean()) >= LEAST_CONTRAST:
-            style = np.ones(behind.shape, np.float32)
-            style[window] = through
-            return style
+            layer = np.ones(behind.shape, np.float32)  # T = 1: nothing in the beam
+            layer[window] = through
+            return layer
     return None
 
 
@@ -273,12 +276,12 @@ def _measured(
         mask = layer <= 1 - compositing.SEEN
         others = behind
         for other in layers[:index] + layers[index + 1 :]:
-            others = others * other
+            others = others * other  # Beer-Lambert: what lies one behind the other multiplies
         boxes.append(compositing.box_of(mask))
         threats.append(made[index]._replace(occlusion=compositing.occlusion(mask, others)))
     through = np.ones(image.shape, np.float32)
     for layer in layers:
-        through = through * layer
+        through = through * layer  # I = I0 T_bag T_1 T_2 ... (Bhowmik 2019, section 3.1)
     return Superimposed(
         image * through,
         np.array(boxes, np.float32).reshape(-1, 4),
