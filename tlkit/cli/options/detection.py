@@ -108,10 +108,13 @@ def fitting(**defaults: Any) -> Decorator:
 def augmentation(**defaults: Any) -> Decorator:
     """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`."""
 
-    def make(least_scale: float, largest_scale: float, **values: Any) -> Any:
-        from tlkit.data.boxes.augment_settings import BoxAugmentation
+    def make(least_scale: float, largest_scale: float, crop: int | None, **values: Any) -> Any:
+        from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
 
-        return BoxAugmentation(scale=(least_scale, largest_scale), **values)
+        crop = USUAL if crop is None else crop
+        return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
+
+    usual = "  [default: 192, or 0 for images of up to 192]" if defaults.get("crop", 0) is None else ""
 
     share, factor = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     rows = [
@@ -137,7 +140,7 @@ def augmentation(**defaults: Any) -> Decorator:
             click.IntRange(0),
             0,
             "PIXELS",
-            "Learn squares cut out of images; 0 learns whole images.",
+            f"Learn squares cut out of images; 0 learns whole images.{usual}",
         ),
     ]
     return grouped("augmentation", make, "Augmentation", rows, defaults)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 COARSEST = 32  # pixels: the largest stride of a detector's maps, of which its sides are multiples
+USUAL, USUAL_CROP = -1, 192  # pixels: of a square of 416 it is a fifth, which small things fill better
 LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 
@@ -30,7 +31,7 @@ class BoxAugmentation:
         contrast: Largest change of contrast, as a fraction.
         crop: Side of the square that is cut out of every training image last, pixels, around an object where there
             is one more often than not; 0 leaves the whole image. Small objects are learned at the size that they
-            are found at, for the price of a small image.
+            are found at, for the price of a small image. `USUAL`: what `settled` says.
         least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
             neither an object nor background.
     """
@@ -56,11 +57,16 @@ class BoxAugmentation:
             raise UsageFault(
                 f"A scale from {low:g} to {high:g} cannot be.", "Give 0 < least <= largest, such as 0.7 1.4."
             )
-        if self.crop and (self.crop < LEAST_CROP or self.crop % COARSEST):
+        if self.crop not in (0, USUAL) and (self.crop < LEAST_CROP or self.crop % COARSEST):
             raise UsageFault(
                 f"--crop {self.crop} does not suit a detector.",
                 f"Take a multiple of {COARSEST} from {LEAST_CROP} on, or 0 for the whole image.",
             )
+
+    def settled(self, size: int) -> BoxAugmentation:
+        """The same for images of `size` pixels: the usual crop is `USUAL_CROP` where they are larger, else none."""
+        usual = USUAL_CROP if size > USUAL_CROP else 0
+        return replace(self, crop=usual) if self.crop == USUAL else self
 
     def check(self, size: int) -> None:
         """Refuse what images of a side cannot be changed by.

@@ -60,4 +60,6 @@ def laid_into(levels: np.ndarray, through: np.ndarray, colours: np.ndarray | Non
     """
     if levels.shape[2] == 1 or colours is None:
         return levels * through[..., None]
-    return levels * through[..., None] ** colours  # T_c = T^(e_c): attenuations of the channels in one proportion
+    return (
+        levels * through[..., None] ** colours
+    )  # T_c = T^(e_c): attenuations of the channels in one proportion

@@ -74,7 +74,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
 
     @classmethod
     def design(
-        cls, training: Boxes, size: int, started: Mapping[str, Any] | None, propose: bool = False
+        cls, training: Boxes, size: int, started: Mapping[str, Any] | None, propose: bool | None = False
     ) -> Design:
         """Anchors: those of the detector that this one starts from, the usual ones, or such as fit the boxes.
 
@@ -82,7 +82,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
             training: Images that are learned.
             size: Side of the square input, pixels.
             started: See `Detector.design`.
-            propose: Take anchors that fit the training boxes.
+            propose: Take anchors that fit the training boxes; None: where none are taken over.
 
         Raises:
             UsageFault: Other anchors are asked for than the detector has that this one starts from.
@@ -92,7 +92,8 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
                 "--propose-anchors does not go with --warm-start, whose weights belong to the anchors they learned by.",
                 "Leave one of the two out.",
             )
-        anchors = propose_anchors(training, size) if propose else Anchors()
+        fit = started is None if propose is None else propose
+        anchors = propose_anchors(training, size) if fit else Anchors()
         if started and started.get("anchors"):
             anchors = Anchors.of(started["anchors"])
         covered = coverage(training, anchors, size)

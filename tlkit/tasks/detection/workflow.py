@@ -290,6 +290,7 @@ def fit(
 
     check_phases(phases)
     most = say_most(run, split, detecting)
+    augmentation = augmentation.settled(detector.size)
     changes: dict[str, Any] = {
         "augmentation": augmentation if augmentation.active else None,
         "change": tip.change(detector.size) if tip else None,
