@@ -43,6 +43,14 @@ def test_they_join_the_training_part_and_nothing_else(split, synthetic_run):
         assert joined.summary()[part] == split.summary()[part]
 
 
+def test_they_are_found_from_a_source_behind_a_link(make_folder, synthetic_run, tmp_path, monkeypatch):
+    photos = make_folder("deep/down/photos", bar=10, disc=10)
+    (tmp_path / "near").symlink_to(photos.parent)
+    monkeypatch.chdir(tmp_path)
+    joined, _ = add_synthetic(load_split("near/photos").split, [synthetic_run.relative_to(tmp_path)])
+    assert all(joined.images.file(i).is_file() for i in range(len(joined.images)))
+
+
 def test_a_run_says_what_it_learned_from(split, synthetic_run):
     with (synthetic_run / TRAINED_ON).open(newline="") as stream:
         rows = list(csv.DictReader(stream))

@@ -93,7 +93,8 @@ def add_made(
         group = (f"{SYNTHETIC_GROUP}{name}",) * len(made)
         parts = tuple(part or TRAINING for part in made.parts)
         # From the source's folder, so that a manifest names both kinds of images in one way.
-        paths = tuple(Path(os.path.relpath(file, images.root)).as_posix() for file in made.files())
+        root = os.path.realpath(images.root)  # `..` behind a link leads to where the link points
+        paths = tuple(Path(os.path.relpath(file, root)).as_posix() for file in made.files())
         split = replace(
             split,
             images=images.followed_by(
