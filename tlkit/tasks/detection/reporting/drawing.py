@@ -17,13 +17,13 @@ from PIL import Image, ImageDraw, ImageFont
 from tlkit.engine.reporting import style
 from tlkit.engine.reporting.lettering import OWN, Place, font_of, places
 
-ROW_LEAST, ROW_MOST = 0.45, 1.7  # height of a row of pictures, in widths of one
+ROW_LEAST, ROW_MOST = 0.45, 1.7  # height of a row of images, in widths of one
 _NAME_SIZE = 5.5  # points
 _PALE = 140  # grey level from which dark letters read better than white ones
 
 
 class Framed(NamedTuple):
-    """A box to draw: left, top, right, bottom in pixels of the picture shown; no text, no name."""
+    """A box to draw: left, top, right, bottom in pixels of the image shown; no text, no name."""
 
     box: np.ndarray
     colour: str
@@ -35,7 +35,7 @@ class Pen(ABC):
     """What draws one frame and one name.
 
     Attributes:
-        size: Width and height of the picture, pixels.
+        size: Width and height of the image, pixels.
         gap: Between a box and a name that touches it, for the frame, pixels.
     """
 
@@ -71,11 +71,11 @@ def draw_boxes(pen: Pen, framed: Sequence[Framed]) -> None:
 
 
 class OnAxes(Pen):
-    """Draws boxes in axes that show a picture.
+    """Draws boxes in axes that show an image.
 
     Args:
         axes: Where pixel i is drawn from i - 0.5 to i + 0.5.
-        shape: Of the picture, height and width first.
+        shape: Of the image, height and width first.
     """
 
     def __init__(self, axes: Axes, shape: tuple[int, ...]) -> None:

@@ -1,6 +1,6 @@
-"""What a detector found in files, as files: each picture with its boxes drawn, `boxes.csv` and COCO's results.
+"""What a detector found in files, as files: each image with its boxes drawn, `boxes.csv` and COCO's results.
 
-A picture is drawn at its own size, from the pixels that the network saw, so that the numbers beside it are pixels of it
+An image is drawn at its own size, from the pixels that the network saw, so that the numbers beside it are pixels of it
 too; the folder can be read again as a source of boxes.
 """
 
@@ -38,7 +38,7 @@ class Numbers(NamedTuple):
     """What COCO calls ids.
 
     Attributes:
-        images: [n] of the pictures.
+        images: [n] of the images.
         classes: [k] of the classes.
     """
 
@@ -59,15 +59,15 @@ def write_found(
     """Write a folder that appears whole or not at all.
 
     Its `detections.json` is what pycocotools' loadRes takes, a plain list; `images.json` beside it, in COCO's form
-    without annotations, says which pictures and classes the numbers in it are.
+    without annotations, says which images and classes the numbers in it are.
 
     Args:
         found: [n] what was found, with its files, which are only read; no box without area.
         classes: [k] every class name, in order.
         folder: Must not exist, or be empty.
         about: For "info" in images.json.
-        told: Is called with the number of pictures drawn.
-        numbers: Of pictures and classes; None: from 1.
+        told: Is called with the number of images drawn.
+        numbers: Of images and classes; None: from 1.
         safe: Of boxes.csv, as in CsvWriter.
 
     Raises:
@@ -89,7 +89,7 @@ def write_found(
 
 
 def drawn_names(paths: Sequence[str]) -> list[str]:
-    """Where each picture is drawn: as it lies below the folder that all share, so that no two meet.
+    """Where each image is drawn: as it lies below the folder that all share, so that no two meet.
 
     Args:
         paths: [n] files.
@@ -122,11 +122,11 @@ def _counted(
         told(done)
 
 
-# --- pictures ---
+# --- images ---
 
 
 def _write_drawn(one: Detections, file: Path, classes: Sequence[str]) -> tuple[int, int]:
-    """Draw one picture and give its width and height."""
+    """Draw one image and give its width and height."""
     image = Image.fromarray(decode(tf.constant(read_contents(Path(one.path)))).numpy())
     draw_boxes(OnImage(image), framed(one, classes))
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def framed(found: Detections, classes: Sequence[str]) -> list[Framed]:
 def _write_table(
     file: Path, found: Sequence[Detections], names: Sequence[str], classes: Sequence[str], *, safe: bool
 ) -> None:
-    """`boxes.csv`; a picture without a box has a row of its own."""
+    """`boxes.csv`; an image without a box has a row of its own."""
     rows: list[Sequence[object]] = [HEADER]
     for one, name in zip(found, names, strict=True):
         for box, score, label in zip(*(values.tolist() for values in one[:3]), strict=True):

@@ -29,14 +29,14 @@ from tlkit.tasks.detection.metrics.curves import Curve, at_false_alarms, best_f1
 from tlkit.tasks.detection.metrics.matching import match_image, ranked
 from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, OnAxes, draw_boxes
 
-MOST_PIXELS = 640  # of the longer side of a picture that is shown
+MOST_PIXELS = 640  # of the longer side of an image that is shown
 STYLES = {"hit": (GREEN, "-"), "missed": (ORANGE, "--"), "false alarm": (RED, ":")}
 _NAMED = 8  # curves with a colour and a name
-_CROWD = 16  # boxes in a picture beyond which not each is named
+_CROWD = 16  # boxes in an image beyond which not each is named
 
 
 def upright_image(file: str | Path, most: int = MOST_PIXELS) -> np.ndarray:
-    """A picture for people to look at: upright, uint8 RGB `[h, w, 3]`, shrunk to `most` pixels a side.
+    """An image for people to look at: upright, uint8 RGB `[h, w, 3]`, shrunk to `most` pixels a side.
 
     Raises:
         DataFault: It cannot be opened.
@@ -103,7 +103,7 @@ def over_classes(truth: Boxes, limit: int, seed: int = 0) -> list[int]:
     return list(chosen)
 
 
-# --- pictures with boxes ---
+# --- images with boxes ---
 
 
 @styled
@@ -157,9 +157,7 @@ def beside_truth(
         return style.note("There is no image to show.")
     images = [upright_image(truth.file(i)) for i in chosen]
     figure, grid = _grid([[image] * (1 + len(detectors)) for image in images])
-    size = (
-        10.5 if len(detectors) < 3 else 8.5 if len(detectors) < 4 else 7
-    )  # what fits above a narrow picture
+    size = 10.5 if len(detectors) < 3 else 8.5 if len(detectors) < 4 else 7  # what fits above a narrow image
     for row, (i, image) in enumerate(zip(chosen, images, strict=True)):
         cells = grid[row * (1 + len(detectors)) :]
         _draw_truth(cells[0], truth, i, image)
@@ -201,7 +199,7 @@ def worst_images(
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
-    """Axes for rows of pictures, each row as high as its highest picture; few in a row make a narrow figure."""
+    """Axes for rows of images, each row as high as its highest image; few in a row make a narrow figure."""
     columns = max(2, *(len(row) for row in rows))  # two leave room for the legend
     shapes = [max(image.shape[0] / image.shape[1] for image in row) for row in rows]
     ratios = np.clip(shapes, ROW_LEAST, ROW_MOST)
@@ -224,7 +222,7 @@ def _show(axes: Axes, image: np.ndarray) -> None:
 
 
 def _scale(truth: Boxes, index: int, image: np.ndarray) -> np.ndarray:
-    """float64 `[4]`: from pixels of the file to pixels of the picture shown."""
+    """float64 `[4]`: from pixels of the file to pixels of the image shown."""
     width, height = truth.sizes[index]
     return np.array([image.shape[1] / width, image.shape[0] / height] * 2)
 
@@ -245,7 +243,7 @@ def _draw_outcome(
 ) -> None:
     """Missed objects, then detections, the surest on top; those that do not count are grey.
 
-    Where there are many boxes only false alarms are named, for the names would hide the picture.
+    Where there are many boxes only false alarms are named, for the names would hide the image.
     """
     _show(axes, image)
     scale = _scale(truth, index, image)

@@ -1,4 +1,4 @@
-"""What a detector's run shows of itself: pictures of its test part, and the report."""
+"""What a detector's run shows of itself: images of its test part, and the report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.detections import Detections
     from tlkit.tasks.detection.settings import DetectorFitting
 
-SHOWN = 6  # test pictures beside their truth
-OF_XRAY = {"froc": "Recall against false alarms a picture: what a screener's time buys."}
+SHOWN = 6  # test images beside their truth
+OF_XRAY = {"froc": "Recall against false alarms an image: what a screener's time buys."}
 CAPTIONS = {
-    "found": "Test pictures: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
-    "worst": "The test pictures with the most faults.",
+    "found": "Test images: the objects, and beside them what is found. Hits, misses and false alarms have colours.",
+    "worst": "The test images with the most faults.",
     "precision_recall": "Precision against recall, and F1 against the threshold, class by class.",
-    "froc": "Recall against false alarms a picture.",
+    "froc": "Recall against false alarms an image.",
     "batch": "A training batch as the network sees it.",
 }
 
@@ -61,7 +61,7 @@ def draw_first_batch(
 
 
 def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: dict[str, Any]) -> None:
-    """Draw what is found beside the truth, the worst pictures and the curves, for people and for TensorBoard."""
+    """Draw what is found beside the truth, the worst images and the curves, for people and for TensorBoard."""
     from tlkit.engine.reporting.lettering import writable
     from tlkit.engine.reporting.style import save
     from tlkit.engine.reporting.tensorboard import show_images
@@ -91,7 +91,7 @@ def write_detector_report(run: Run) -> None:
     f1, names = test["f1"], ", ".join(card["classes"])
     lead = (
         f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
-        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test pictures with "
+        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test images with "
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
@@ -119,7 +119,7 @@ def write_detector_report(run: Run) -> None:
         ),
         Table(
             "Screening" if xray else "Recall at few false alarms",
-            ("false alarms a picture", "recall (95 %)", "threshold", *kinds),
+            ("false alarms an image", "recall (95 %)", "threshold", *kinds),
             screening,
             note=f"Recall of all {'threats' if xray else 'objects'} and of each class at so many false alarms.",
         ),
@@ -137,18 +137,18 @@ def write_detector_report(run: Run) -> None:
 
 
 def is_xray(card: dict[str, Any]) -> bool:
-    """Whether a run's pictures are X-rays: then its report speaks of threats and of screening."""
+    """Whether a run's images are X-rays: then its report speaks of threats and of screening."""
     return str(card.get("source") or "").startswith(("xray:", "gdxray:"))
 
 
 def _numbered(classes: Sequence[str]) -> list[Table]:
-    """A table of the classes that pictures show by number, for no font of this machine has their letters."""
+    """A table of the classes that images show by number, for no font of this machine has their letters."""
     from tlkit.engine.reporting.html import Table
     from tlkit.engine.reporting.lettering import writable
 
     rows = [[short, name] for short, name in zip(writable(classes), classes, strict=True) if short != name]
     note = "No font of this machine has the letters of these names."
-    return [Table("Numbers in the pictures", ("number", "class"), rows, note=note)] if rows else []
+    return [Table("Numbers in the images", ("number", "class"), rows, note=note)] if rows else []
 
 
 def _measures_said(test: dict[str, Any]) -> str:
@@ -159,7 +159,7 @@ def _measures_said(test: dict[str, Any]) -> str:
     ]
     if test.get("at_100"):
         said.append(
-            f"Of a class and picture {test['counted']} detections count; of COCO's own 100 AP is "
+            f"Of a class and image {test['counted']} detections count; of COCO's own 100 AP is "
             f"{test['at_100']['AP'] or 0:.3f} and AP50 {test['at_100']['AP50'] or 0:.3f}."
         )
     return " ".join(said)
