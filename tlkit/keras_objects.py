@@ -18,6 +18,7 @@ import keras
 from tlkit.tasks.detection.table import DETECTORS
 
 _MODULES = (
+    "backbones.darknet",
     "backbones.fitted_layers",
     "backbones.layers",
     "backbones.preprocessing",

@@ -6,7 +6,13 @@ import keras
 import numpy as np
 import pytest
 
-from tlkit.backbones.pyramids import DARKNETS, build_pyramid, level_layers, pyramid_names, unfreeze_pyramid
+from tlkit.backbones.pyramids import (
+    DETECTOR_BACKBONES,
+    build_pyramid,
+    level_layers,
+    pyramid_names,
+    unfreeze_pyramid,
+)
 from tlkit.backbones.table import BACKBONES, build_backbone
 from tlkit.errors import UsageFault
 
@@ -105,7 +111,7 @@ def test_a_network_without_a_pyramid_is_refused():
 def test_a_name_that_is_none_is_refused():
     with pytest.raises(UsageFault, match="no backbone 'resnet18'"):
         build_pyramid("resnet18", SIZE, "none")
-    assert set(DARKNETS) < set(pyramid_names())
+    assert set(DETECTOR_BACKBONES) < set(pyramid_names())
 
 
 @pytest.mark.slow

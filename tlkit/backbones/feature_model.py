@@ -38,9 +38,19 @@ def unfreeze(model: keras.Model, stage: str, backbone: str | None, *, batch_norm
     """
     if backbone is None:
         return
-    body = model.get_layer("backbone")
+    unfreeze_from(BACKBONES[backbone].top, model.get_layer("backbone"), stage, batch_norm=batch_norm)
+
+
+def unfreeze_from(first_of_top: str, body: keras.Model, stage: str, *, batch_norm: bool = False) -> None:
+    """Choose which layers of a backbone learn; see `unfreeze`.
+
+    Args:
+        first_of_top: The layer that its last stage begins with.
+        body: The backbone.
+        stage: "head": none; "top": from its last stage on; "all".
+        batch_norm: Let batch normalisation learn too.
+    """
     body.trainable = True
-    first_of_top = BACKBONES[backbone].top
     learns = stage == "all"
     for layer in body.layers:
         learns = learns or (stage == "top" and layer.name == first_of_top)

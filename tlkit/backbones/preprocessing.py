@@ -27,6 +27,7 @@ class Scaling(NamedTuple):
 SCALINGS = {
     "inside": Scaling((0, 0, 0), (1, 1, 1)),
     "minus-one-to-one": Scaling((127.5,) * 3, (127.5,) * 3),
+    "zero-to-one": Scaling((0, 0, 0), (255, 255, 255)),
     "caffe": Scaling((103.939, 116.779, 123.68), (1, 1, 1), bgr=True),
     "torch": Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375)),
     "lite": Scaling((127,) * 3, (128,) * 3),

@@ -2,21 +2,24 @@
 
 The layers are found, not listed: the last one of each stride before the next begins. In networks of inverted
 bottlenecks that is the expanded map, which SSD takes too (Sandler 2018, section 6.2).
-YOLOv8's own CSPDarkNet is built from KerasCV's base class with explicit stages: its presets call a hub even for
-random weights.
+Backbones that only detectors have stand in a table of their own. YOLOv8's CSPDarkNet is built from KerasCV's base class
+with explicit stages: its presets call a hub even for random weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
-from tlkit.backbones.feature_model import unfreeze
+from tlkit.backbones.darknet import darknet_19, darknet_53, darknet_small
+from tlkit.backbones.feature_model import unfreeze, unfreeze_from
 from tlkit.backbones.preprocessing import Preprocess
-from tlkit.backbones.table import BACKBONES, WeightsOrigin, backbone_names, build_backbone, find_backbone
+from tlkit.backbones.table import WeightsOrigin, backbone_names, build_backbone, find_backbone
+from tlkit.backbones.weights import find_weights, load_weights
 from tlkit.data.boxes.augment_settings import COARSEST
 from tlkit.errors import ModelFault, UsageFault
 
@@ -25,18 +28,59 @@ LEVELS = ("P3", "P4", "P5")
 NO_LIMITS: tuple[int | None, ...] = (None, None, None)
 LEAST = 64  # pixels: side of a detector's input
 
+
+class DetectorBackbone(NamedTuple):
+    """A backbone that only detectors have, as it has no classifier's weights that tlkit could fetch.
+
+    Attributes:
+        build: (side of the square input, pixels) -> network, float [b, s, s, 3] -> maps at `STRIDES`.
+        preprocessing: Mode of `preprocessing.Preprocess`.
+        top: First layer of its last stage.
+        random: Why it can have random weights only; empty where `--weights FILE` is taken.
+    """
+
+    build: Callable[[int], keras.Model]
+    preprocessing: str
+    top: str
+    random: str = ""
+
+
+def _yolov8(channels: Sequence[int], depths: Sequence[int], size: int) -> keras.Model:
+    """YOLOv8's backbone, of these channels and depths of its four stages."""
+    network = import_module("keras_cv").models.YOLOV8Backbone(
+        stackwise_channels=list(channels),
+        stackwise_depth=list(depths),
+        include_rescaling=False,
+        input_shape=(size, size, 3),
+    )
+    layers = [network.get_layer(network.pyramid_level_inputs[level]) for level in LEVELS]
+    return keras.Model(network.input, [layer.output for layer in layers])
+
+
 # Source: keras_cv 0.9, yolo_v8_backbone_presets: channels and depths of the four stages.
-DARKNETS = {
+_YOLOV8 = {
     "yolov8-xs": ((32, 64, 128, 256), (1, 2, 2, 1)),
     "yolov8-s": ((64, 128, 256, 512), (1, 2, 2, 1)),
     "yolov8-m": ((96, 192, 384, 576), (2, 4, 4, 2)),
     "yolov8-l": ((128, 256, 512, 512), (3, 6, 6, 3)),
 }
+_ON_A_HUB = "they lie on a hub that tlkit does not use"
+DETECTOR_BACKBONES = {
+    **{
+        name: DetectorBackbone(
+            partial(_yolov8, *stages), "minus-one-to-one", "stack4_downsample_pad", _ON_A_HUB
+        )
+        for name, stages in _YOLOV8.items()
+    },
+    "darknet-19": DetectorBackbone(darknet_19, "zero-to-one", "conv_14"),
+    "darknet-53": DetectorBackbone(darknet_53, "zero-to-one", "pad_44"),
+    "darknet-small": DetectorBackbone(darknet_small, "zero-to-one", "conv_6"),
+}
 
 
 def pyramid_names() -> tuple[str, ...]:
     """Every backbone that may be asked for; some of the table have no pyramid, which building says."""
-    return (*DARKNETS, *backbone_names())
+    return (*DETECTOR_BACKBONES, *backbone_names())
 
 
 def check_side(size: int) -> None:
@@ -73,10 +117,11 @@ def build_pyramid(
         ModelFault: The weights cannot be had or do not fit.
     """
     check_side(size)
-    if backbone in DARKNETS:
-        body, mode, origin = *_darknet(backbone, size, weights), WeightsOrigin("none", "random", None)
+    own = DETECTOR_BACKBONES.get(backbone)
+    if own is not None:
+        body, origin, mode = *_build_own(own, backbone, size, weights), own.preprocessing
     else:
-        row = find_backbone(backbone, size)
+        row = find_backbone(backbone, size, beside=tuple(DETECTOR_BACKBONES))
         network, origin = build_backbone(backbone, size, weights)
         names = level_layers(network, size, backbone)
         body = keras.Model(network.input, [network.get_layer(name).output for name in names])
@@ -120,22 +165,24 @@ def level_layers(network: keras.Model, size: int, name: str) -> tuple[str, str, 
     return found["P3"], found["P4"], found["P5"]
 
 
-def _darknet(name: str, size: int, weights: str) -> tuple[keras.Model, str]:
-    """YOLOv8's backbone with random weights, and its preprocessing's mode."""
-    if weights != "none":
+def _build_own(
+    own: DetectorBackbone, name: str, size: int, weights: str
+) -> tuple[keras.Model, WeightsOrigin]:
+    """A backbone that only detectors have, and its weights' origin."""
+    if own.random and weights != "none":
         raise ModelFault(
-            f"--weights {weights} cannot be had for {name}: they lie on a hub that tlkit does not use.",
+            f"--weights {weights} cannot be had for {name}: {own.random}.",
             "Take --weights none, or a backbone of the table, such as efficientnet-lite0.",
         )
-    channels, depths = DARKNETS[name]
-    network = import_module("keras_cv").models.YOLOV8Backbone(
-        stackwise_channels=list(channels),
-        stackwise_depth=list(depths),
-        include_rescaling=False,
-        input_shape=(size, size, 3),
-    )
-    layers = [network.get_layer(network.pyramid_level_inputs[level]) for level in LEVELS]
-    return keras.Model(network.input, [layer.output for layer in layers]), "minus-one-to-one"
+    if weights == "imagenet":
+        raise ModelFault(
+            f"--weights imagenet cannot be had for {name}: tlkit knows no package that holds them.",
+            "Give --weights FILE, such as Darknet's .weights, or take --weights none.",
+        )
+    found = find_weights(name, weights)  # before the network is built: a fault here comes at once
+    network = own.build(size)
+    load_weights(network, name, found)
+    return network, found.origin
 
 
 def _named(x: keras.KerasTensor, level: str, limit: int | None) -> keras.KerasTensor:
@@ -156,10 +203,10 @@ def unfreeze_pyramid(pyramid: keras.Model, stage: str, backbone: str, *, batch_n
         backbone: Its name.
         batch_norm: Let batch normalisation learn too: for a backbone that starts from random weights.
     """
-    if backbone in BACKBONES:
+    own = DETECTOR_BACKBONES.get(backbone)
+    if own is None:
         unfreeze(pyramid, stage, backbone, batch_norm=batch_norm)
         return
-    learns = stage == "all"
-    for layer in pyramid.get_layer("backbone").layers:
-        learns = learns or (stage == "top" and layer.name.startswith("stack4"))
-        layer.trainable = learns
+    # what can only be random has no statistics worth keeping
+    learning = batch_norm or bool(own.random)
+    unfreeze_from(own.top, pyramid.get_layer("backbone"), stage, batch_norm=learning)

@@ -151,12 +151,13 @@ def backbone_names() -> tuple[str, ...]:
     return tuple(BACKBONES)
 
 
-def find_backbone(name: str, image_size: int | None = None) -> Backbone:
+def find_backbone(name: str, image_size: int | None = None, *, beside: tuple[str, ...] = ()) -> Backbone:
     """Look a backbone up, and check the image size that it is wanted for. Takes no TensorFlow.
 
     Args:
         name: As typed.
         image_size: Side of the square input, pixels; None is not checked.
+        beside: Names that can be had too where it is asked for; they are offered like those of the table.
 
     Returns:
         The row.
@@ -167,8 +168,9 @@ def find_backbone(name: str, image_size: int | None = None) -> Backbone:
     """
     backbone = BACKBONES.get(name)
     if backbone is None:
-        others = f"Take one of: {', '.join(BACKBONES)}."
-        hint = did_you_mean(name.lower().replace("_", "-"), BACKBONES, 3, otherwise=others)
+        known = (*BACKBONES, *beside)
+        others = f"Take one of: {', '.join(known)}."
+        hint = did_you_mean(name.lower().replace("_", "-"), known, 3, otherwise=others)
         raise UsageFault(f"There is no backbone {name!r}.", hint)
     if image_size is None or image_size == backbone.native_size:
         return backbone

@@ -61,7 +61,13 @@ def boxes() -> Decorator:
 def network(backbone: str, weights: str, size: int) -> Decorator:
     """--backbone, --weights, --warm-start, --image-size, --precision, each by its own name."""
     rows = [
-        ("backbone", str, backbone, "NAME", "Network with a pyramid of features; yolov8-xs to yolov8-l too."),
+        (
+            "backbone",
+            str,
+            backbone,
+            "NAME",
+            "Network with a pyramid of features; yolov8-xs to -l, darknet-19, -53 and -small too.",
+        ),
         ("weights", str, weights, "imagenet|none|FILE", "What the backbone starts from."),
         ("warm-start", str, None, "RUN", "Start from all weights of a finished detector instead."),
         (
