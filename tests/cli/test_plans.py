@@ -15,6 +15,7 @@ from tlkit.core.console import Console
 from tlkit.core.files import cache_folder
 from tlkit.data.xray import bags as xray_bags
 from tlkit.data.xray.drawing import draw_first
+from tlkit.data.xray.source_options import BagSet
 from tlkit.engine.training import estimates
 from tlkit.engine.training.settings import Phase
 
@@ -145,11 +146,10 @@ def test_every_recipe_s_plan_tells_the_time_or_why_not():
 
 @pytest.fixture
 def undrawn(tmp_path, monkeypatch):
-    """An empty cache, and bags of 96 pixels, of which a set has two."""
+    """An empty cache, and bags of 96 pixels."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     draw = xray_bags.draw_bag
-    monkeypatch.setattr(xray_bags, "draw_bag", lambda index, *_: draw(index, 0, 96))
-    monkeypatch.setattr(xray_bags.write_bags, "__defaults__", (2, 0, 96, 8))
+    monkeypatch.setattr(xray_bags, "draw_bag", lambda index, seed=0, *_: draw(index, seed, 96))
     return cache_folder() / "xray"
 
 
@@ -178,23 +178,42 @@ def test_bags_are_drawn_with_a_bar_and_once(undrawn, monkeypatch, capsys):
 
     draw_first(Watched(), "photos/")
     assert bars == []
-    draw_first(Watched(), "xray:bags")
-    assert bars == [["drawing", xray_bags.COUNT, 1, 2]]
-    assert "xray:bags is drawn into the cache, once: 2,000 images" in capsys.readouterr().err
-    draw_first(Watched(), "xray:bags")
+    draw_first(Watched(), "xray:bags:count=2")
+    assert bars == [["drawing", 2, 1, 2]]
+    said = capsys.readouterr().err
+    assert "xray:bags:count=2 is drawn into the cache, once: 2 images, 0 MB, a minute or two." in said
+    draw_first(Watched(), "xray:bags:seed=0,count=2")
     assert len(bars) == 1
-    assert len(list(undrawn.rglob("*.png"))) == 2
+    draw_first(Watched(), "xray:bags:seed=1,count=2")
+    assert len(bars) == 2
+    assert [len(list(folder.rglob("*.png"))) for folder in undrawn.iterdir()] == [2, 2]
 
 
-def test_the_sample_has_every_part_and_class(undrawn, tmp_path):
-    times = xray_bags.write_sample(tmp_path / "sample")
+@pytest.mark.parametrize("chosen", [BagSet(), BagSet(7, 400)])
+def test_the_sample_has_every_part_and_class(undrawn, tmp_path, chosen):
+    times = xray_bags.write_sample(tmp_path / "sample", chosen)
     rows = (tmp_path / "sample" / "boxes.csv").read_text().splitlines()[1:]
     files = {row.split(",")[0] for row in rows}
-    assert times * len(files) == xray_bags.COUNT
+    assert times * len(files) == chosen.count
+    groups = {row.split(",")[6] for row in rows}
+    assert len(groups) == len(xray_bags.PARTS)
+    assert all(group.startswith("seed-7-") == bool(chosen.seed) for group in groups)
+    assert {row.split(",")[7] for row in rows} == {"training", "validation", "test"}
     assert {number % len(xray_bags.PARTS) for number in xray_bags.SAMPLE} == set(range(len(xray_bags.PARTS)))
     assert len(xray_bags.SAMPLE) == len(xray_bags.PARTS)
     learned = {row.split(",")[5] for row in rows if row.split(",")[7] == "training"}
     assert learned == {"", *xray_bags.CLASSES}
+
+
+def test_of_a_small_set_the_sample_is_all_of_it_and_faulty_options_have_none(
+    undrawn, tmp_path, tlkit_command
+):
+    assert xray_bags.write_sample(tmp_path / "sample", BagSet(3, 5)) == 1
+    assert len(list((tmp_path / "sample").rglob("*.png"))) == 5
+    said = tlkit_command("run", "detect-yolov8", "xray:bags:count=0", "--dry-run")
+    assert said.code == 2
+    assert said.err == "Error: count=0 of xray:bags:count=0 is below 1.\n  Use xray:bags:count=400, say.\n"
+    assert not undrawn.exists()
 
 
 def test_of_many_classes_a_plan_names_a_few(capsys):

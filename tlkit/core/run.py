@@ -88,7 +88,7 @@ class Run:
     verbose: bool = False
     created: str = ""
     environment: dict[str, Any] = field(default_factory=dict)
-    sampled: int = 1
+    sampled: float = 1
 
     def __post_init__(self) -> None:
         self._started = monotonic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from dataclasses import replace
 
@@ -11,6 +12,11 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
+from tlkit.cli.unseen import left_to_evaluate
+from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.boxes.splits import split_boxes
+from tlkit.data.images.inspection import inspect_files
+from tlkit.data.images.splits import groups_of
 from tlkit.data.xray import bag_scenes as xray_bag_scenes
 from tlkit.data.xray import bags as xray_bags
 from tlkit.data.xray.bags import CLASSES, VIEWS, bags_folder, difficulty, draw_bag, draw_bags, write_bags
@@ -278,14 +284,51 @@ def test_a_folder_is_whole_or_absent(tmp_path, monkeypatch):
 
 def test_the_built_in_bags_are_drawn_once(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(xray_bags.write_bags, "__defaults__", (2, 0, 96, 8))
-    folder = bags_folder("xray:bags")
+    folder = bags_folder("xray:bags:count=2")
     assert (folder / "boxes.csv").is_file()
     stamp = (folder / "boxes.csv").stat().st_mtime_ns
-    assert bags_folder() == folder
+    assert bags_folder("xray:bags:seed=0,count=2") == folder
     assert (folder / "boxes.csv").stat().st_mtime_ns == stamp
     with pytest.raises(UsageFault, match="xray:boxes is unknown"):
         bags_folder("xray:boxes")
+
+
+@pytest.fixture
+def small_bags(tmp_path, monkeypatch):
+    """An empty cache, and bags of 96 pixels."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(xray_bags, "draw_bag", lambda index, seed=0, *_: draw_bag(index, seed, 96))
+
+
+def test_another_seed_shares_nothing_and_fewer_are_the_beginning(small_bags):
+    plain, few, other = (
+        {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*.png"))}
+        for folder in map(bags_folder, ("xray:bags:count=6", "xray:bags:count=3", "xray:bags:seed=7,count=6"))
+    )
+    assert few == dict(list(plain.items())[:3])
+    assert len(plain) == len(other) == 6
+    assert not plain.keys() & other.keys()
+    assert not set(plain.values()) & set(other.values())
+    groups = [
+        {row["group"] for row in read_rows(bags_folder(f"xray:bags:{seed}count=6"))}
+        for seed in ("", "seed=7,")
+    ]
+    assert groups[0] == {"bag-0000", "bag-0001", "bag-0002"}
+    assert groups[1] == {"seed-7-bag-0000", "seed-7-bag-0001", "seed-7-bag-0002"}
+    packed = [[tuple(draw_bag(i, seed, 96).look_alikes) for i in range(0, 10, VIEWS)] for seed in (0, 7)]
+    assert not set(packed[0]) & set(packed[1])
+
+
+def test_of_another_seed_no_group_is_one_that_a_run_has_learned(tmp_path, small_bags):
+    """Groups of before had the same names whatever the seed, by which evaluating would have left images out."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "split.csv").write_text(split_boxes(read_boxes("xray:bags:count=20")).manifest)
+    for source, left in (("xray:bags:seed=7,count=20", 20), ("xray:bags:count=20", 4)):
+        boxes = read_boxes(source)
+        seen = inspect_files(boxes.files())
+        kept, said = left_to_evaluate(run, source, seen, groups_of(boxes, seen, None))
+        assert (len(kept), said["excluded"]) == (left, 20 - left)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tlkit.data.boxes.formats.detect import read_annotations
 from tlkit.data.boxes.formats.groups import read_groups
 from tlkit.data.boxes.formats.stated_sizes import Form, image_forms, into_shown
 from tlkit.data.images.dataset import Dataset
+from tlkit.data.xray.source_options import BAGS, is_bags
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
@@ -150,9 +151,10 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
 
     Args:
         source: A folder, whose format is recognised by what lies there: boxes.csv, COCO JSON, Pascal VOC XML,
-            YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`; or `tfds:NAME`,
-            prepared. A `groups.csv` (image,group[,split][,...]) beside the annotations gives groups. Parts are
-            those that the source declares: data.yaml, lists, names of files and folders.
+            YOLO labels, GDXray's ground_truth.txt, Open Images CSV; one such file; `xray:bags`, with options
+            (`xray:bags:seed=7,count=400`) or without; or `tfds:NAME`, prepared. A `groups.csv`
+            (image,group[,split][,...]) beside the annotations gives groups. Parts are those that the source declares:
+            data.yaml, lists, names of files and folders.
         faults: What to do about boxes and files that cannot be: "refuse", or "clip": boxes over the edge are clipped,
             double ones dropped, and images with a box that has no one meaning left out as a whole.
         unlabelled: What an image without annotation is: "error" (a fault), "negative" or "skip".
@@ -246,10 +248,10 @@ def _folder(source: str) -> Path:
     """Where a source's files lie; built-in and prepared sets are written into the cache first."""
     if source.startswith("tfds:"):
         return import_module("tlkit.data.boxes.tfds").prepared_folder(source.removeprefix("tfds:"))
-    if source.startswith("xray:bags"):
+    if is_bags(source):
         return import_module("tlkit.data.xray.bags").bags_folder(source)  # SciPy takes its time
     if source.startswith("xray:"):
-        raise UsageFault(f"Source {source} has no boxes.", "The built-in set with boxes is xray:bags.")
+        raise UsageFault(f"Source {source} has no boxes.", f"The built-in set with boxes is {BAGS}.")
     return Path(source)
 
 

@@ -22,6 +22,7 @@ from tlkit.data.images.findings import ERROR, KINDS, Finding, finding
 from tlkit.data.images.readers.folders import images_below
 from tlkit.data.images.readers.image_files import is_image
 from tlkit.data.images.sources import Listed, list_images
+from tlkit.data.xray.source_options import is_bags
 from tlkit.errors import DataFault
 
 # One of these makes a table one of boxes.
@@ -56,7 +57,7 @@ def list_source(source: str, *, unlabelled: str = "error", reading: Reading = PL
 def _has_boxes(source: str) -> bool:
     """Whether a source is one of boxes: a built-in or prepared set of them, or a folder with their files."""
     place = Path(source)
-    if source.startswith("xray:bags") or place.suffix.lower() in {".json", ".yaml", ".yml", ".xml"}:
+    if is_bags(source) or place.suffix.lower() in {".json", ".yaml", ".yml", ".xml"}:
         return True
     if place.suffix.lower() == ".csv" and place.is_file():
         columns = {name.strip().casefold() for cell in header_of(place) for name in re.split("[;\t]", cell)}

@@ -33,6 +33,7 @@ from tlkit.data.images.readers.folders import read_class_folders
 from tlkit.data.images.readers.gdxray import contest_images
 from tlkit.data.images.readers.tables import read_image_table
 from tlkit.data.images.readers.tfds import prepared_csv
+from tlkit.data.xray.source_options import CROPS, read_options
 from tlkit.errors import DataFault, UsageFault
 
 __all__ = [
@@ -47,7 +48,6 @@ __all__ = [
     "read_images",
 ]
 
-BUILT_IN = ("xray:crops",)
 REFUSED = frozenset(  # by training
     ("mixed-layout", "no-classes", "csv-row", "missing-file", "listed-twice", "label-spelling")
 )
@@ -206,8 +206,9 @@ def _in_table(source: str, file: Path, reading: Reading) -> Listed[Images]:
 
 def _built_in(source: str) -> Path:
     """The table of a set that is written into the cache first."""
-    if source not in BUILT_IN:
-        raise UsageFault(f"Source {source} is unknown.", f"The built-in set is {BUILT_IN[0]}.")
+    if source.split(":")[1] != CROPS.split(":")[1]:
+        raise UsageFault(f"Source {source} is unknown.", f"The built-in set is {CROPS}.")
+    read_options(source, CROPS, {})
     xray = import_module("tlkit.data.xray.crops")  # SciPy takes its time, and other sources do without
     folder = folder_written_once(cache_folder() / "xray" / f"crops-{xray.VERSION}", xray.write_crops)
     return folder / "images.csv"

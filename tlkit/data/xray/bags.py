@@ -4,7 +4,8 @@ A bag holds cloth, belongings, things that look like threats, and in less than h
 razor blade or a knife, often among and behind other matter. Path lengths add up material by material
 (`projection`), so the image is Beer-Lambert's law of the whole scene; a threat's box is that of its own shadow.
 Each bag, with all that is in it, is one group, seen from two sides; its threats and its background are in no other
-bag, so parts made of groups share neither. Image i depends only on (seed, i), never on how many are drawn.
+bag, so parts made of groups share neither. Image i depends only on (seed, i), never on how many are drawn: a smaller
+set is the beginning of a larger one, and another seed is other bags.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from tlkit.data.xray.bag_scenes import CLASSES, Scene
 from tlkit.data.xray.geometry import Placed, rotation
 from tlkit.data.xray.physics import Detector, add_scatter, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
+from tlkit.data.xray.source_options import BAGS, COUNT, BagSet, read_bags
 from tlkit.data.xray.transmittance import SEEN, box_of, occlusion
 from tlkit.errors import UsageFault
 
@@ -41,14 +43,12 @@ __all__ = [
     "write_bags",
     "write_sample",
 ]
-VERSION = "1"  # changes whenever a seed draws other images; names the cache folder
-SOURCE = "xray:bags"
-COUNT = 2000
 SIZE = 416
 VIEWS = 2  # images of one bag: the size of a group
 PARTS = ("training",) * 7 + ("validation", "test", "test")  # of bag number g, g modulo 10
-# Bags that stand for the set where it is not drawn: one for each place in PARTS, every class, some empty.
+# Bags that stand for the usual set where it is not drawn: one for each place in PARTS, every class, some empty.
 SAMPLE = (1, 3, 6, 14, 20, 25, 28, 39, 42, 47)
+SEARCHED = 5  # bags of each place in PARTS that are looked at for a sample of another set
 TAKEN = 0.2  # share of the beam that a thing (no cloth, no wall) must take to count as lying over a threat
 OVERLAPPED = 0.1  # share of a threat that things must lie over for it to count as overlapped
 COLUMNS = ("image", "left", "top", "right", "bottom", "class", "group", "part", "occlusion")
@@ -133,10 +133,15 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
         labels=tuple(scene.labels[i] for i in shown),
         occlusions=np.array([occlusion(masks[i], b) for i, b in zip(shown, behind)], np.float32),
         overlaps=np.array([(o[masks[i]] <= 1 - TAKEN).mean() for i, o in zip(shown, over)], np.float32),
-        group=f"bag-{number:04d}",
+        group=_group(number, seed),
         part=PARTS[number % len(PARTS)],
         look_alikes=scene.look_alikes,
     )
+
+
+def _group(number: int, seed: int) -> str:
+    """Of a bag; no two seeds have one in common, or what a run learned from one would hide another's images."""
+    return f"{f'seed-{seed}-' if seed else ''}bag-{number:04d}"
 
 
 @lru_cache(maxsize=2)
@@ -261,11 +266,30 @@ def write_bags(
     )
 
 
-def write_sample(folder: Path) -> int:
-    """Write a folder like that of the built-in set with the few bags of SAMPLE; returns how many times it is larger."""
-    indices = [VIEWS * number + view for number in SAMPLE for view in range(VIEWS)]
-    _fill(folder, map(draw_bag, indices))
-    return COUNT // len(indices)
+def write_sample(folder: Path, chosen: BagSet = BagSet()) -> float:  # noqa: B008
+    """Write a folder like that of a built-in set with a few of its bags; returns how many times it is larger."""
+    indices = [index for number in _sample(chosen) for index in range(VIEWS * number, VIEWS * (number + 1))]
+    indices = [index for index in indices if index < chosen.count]
+    _fill(folder, (draw_bag(index, chosen.seed) for index in indices))
+    return chosen.count / len(indices)
+
+
+def _sample(chosen: BagSet) -> Sequence[int]:
+    """Numbers of bags that stand for a set: all of a small one, else one for each place in PARTS with all classes."""
+    if chosen == BagSet():
+        return SAMPLE
+    bags = -(-chosen.count // VIEWS)
+    if bags <= VIEWS * len(PARTS):
+        return range(bags)
+    missing, numbers = set(CLASSES), list[int]()
+    for place in range(len(PARTS)):
+        number = place
+        for tried in range(place, min(bags - 1, SEARCHED * len(PARTS)), len(PARTS)) if missing else ():
+            if new := missing & set(_scene(tried, chosen.seed).labels):
+                number, missing = tried, missing - new
+                break
+        numbers.append(number)
+    return numbers
 
 
 def _fill(folder: Path, bags: Iterable[Bag], *, progress: Progress = lambda _done: None) -> None:
@@ -297,23 +321,27 @@ def _rows(path: str, bag: Bag) -> list[tuple[Any, ...]]:
     ]
 
 
-def bags_to_draw() -> int:
-    """Images that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it."""
-    return 0 if _built_in().is_dir() else COUNT
-
-
-def _built_in() -> Path:
-    return cache_folder() / "xray" / f"bags-{VERSION}"
-
-
-def bags_folder(source: str = SOURCE, *, progress: Progress = lambda _done: None) -> Path:
-    """The folder of the built-in set, drawn into the cache on first use; `progress` is told of each image.
+def bags_to_draw(source: str = BAGS) -> int:
+    """Images that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it.
 
     Raises:
-        UsageFault: The source is another one.
+        UsageFault: See `read_bags`.
     """
-    if source != SOURCE:
-        raise UsageFault(f"Source {source} is unknown.", f"The built-in bags are {SOURCE}.")
-    folder = _built_in()
-    write_bags(folder, progress=progress)
+    chosen = read_bags(source)
+    return 0 if _built_in(chosen).is_dir() else chosen.count
+
+
+def _built_in(chosen: BagSet) -> Path:
+    return cache_folder() / "xray" / chosen.folder
+
+
+def bags_folder(source: str = BAGS, *, progress: Progress = lambda _done: None) -> Path:
+    """The folder of a built-in set, drawn into the cache on first use; `progress` is told of each image.
+
+    Raises:
+        UsageFault: See `read_bags`.
+    """
+    chosen = read_bags(source)
+    folder = _built_in(chosen)
+    write_bags(folder, chosen.count, chosen.seed, progress=progress)
     return folder

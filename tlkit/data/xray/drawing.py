@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from tlkit.core.console import Console
 from tlkit.core.run import Run
-
-BAGS = "xray:bags"
+from tlkit.data.xray.source_options import BYTES, COUNT, is_bags, read_bags
 
 
 def draw_first(console: Console, source: str) -> None:
-    """Draw the built-in bags with a bar, if they are meant and the cache has them not; otherwise do nothing."""
-    if source != BAGS:
+    """Draw the built-in bags with a bar, if they are meant and the cache has them not; otherwise do nothing.
+
+    Raises:
+        UsageFault: They are meant with options that they have not.
+    """
+    if not is_bags(source):
         return
     from tlkit.data.xray.bags import bags_folder, bags_to_draw
 
-    if count := bags_to_draw():
-        console.say(f"{BAGS} is drawn into the cache, once: {count:,} images, 231 MB, some minutes.")
+    if count := bags_to_draw(source):
+        console.say(f"{source} is drawn into the cache, once: {count:,} images, {_cost(count)}.")
         with console.progress("drawing", count) as step:
-            bags_folder(progress=step)
+            bags_folder(source, progress=step)
+
+
+def _cost(count: int) -> str:
+    """Room and time that so many images take."""
+    size = f"{count * BYTES / 1e6:.0f} MB" if count * BYTES < 1e9 else f"{count * BYTES / 1e9:.1f} GB"
+    return f"{size}, {'some minutes' if count >= COUNT // 2 else 'a minute or two'}"
 
 
 def drawn_or_sample(run: Run, source: str) -> str:
@@ -25,17 +34,20 @@ def drawn_or_sample(run: Run, source: str) -> str:
 
     `run.sampled` says then how many images of the set stand behind each of these. A manifest names all of them, so
     with --split it is drawn.
+
+    Raises:
+        UsageFault: As of `draw_first`.
     """
     from tlkit.data.xray.bags import bags_to_draw, write_sample
 
-    if source != BAGS or not run.dry_run or run.split.manifest or not bags_to_draw():
+    if not is_bags(source) or not run.dry_run or run.split.manifest or not bags_to_draw(source):
         draw_first(run.console, source)
         return source
     folder = run.folder.folder("sample")
-    run.sampled = write_sample(folder)
-    count = bags_to_draw()
+    run.sampled = write_sample(folder, read_bags(source))
+    count = bags_to_draw(source)
     run.say(
-        f"{BAGS} is not drawn yet, and a dry run does not draw it: it looks at {count // run.sampled} of its {count:,} "
-        "images. The run will draw them first, once (231 MB, some minutes)."
+        f"{source} is not drawn yet, and a dry run does not draw it: it looks at {round(count / run.sampled)} of its "
+        f"{count:,} images. The run will draw them first, once ({_cost(count)})."
     )
     return str(folder)

@@ -9,6 +9,7 @@ from tlkit.core.run import Run
 from tlkit.core.text import count, some_of
 from tlkit.data.images.sources import TRAINING
 from tlkit.data.xray.drawing import drawn_or_sample
+from tlkit.data.xray.source_options import drawn_facts
 from tlkit.engine.training.estimates import untold
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.errors import DataFault, UsageFault
@@ -107,6 +108,7 @@ def load_bags(
             "parts": split.summary(),
             "warnings": list(split.warnings),
             "mended": mended,
+            **drawn_facts(source),
         }
     )
     return split
@@ -119,7 +121,7 @@ def plan(run: Run, how: CompositeSettings) -> dict[str, Any]:
         "part": how.part,
         "threats": card["threats"],
         "crops": {part: card["data"]["parts"][part]["n"] for part in how.parts},
-        "bags": {part: card["bags"]["parts"][part]["n"] * run.sampled for part in how.parts},
+        "bags": {part: round(card["bags"]["parts"][part]["n"] * run.sampled) for part in how.parts},
         "time": untold("a composite takes some milliseconds, the look at crops and bags before it more."),
     }
 

@@ -13,6 +13,7 @@ from tlkit.core.run import Run
 from tlkit.core.text import count, did_you_mean, place_of
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
 from tlkit.data.xray.drawing import draw_first
+from tlkit.data.xray.source_options import same_source
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.predict_workflow import chosen_threshold
 from tlkit.tasks.detection.reporting.report import draw_figures
@@ -131,7 +132,7 @@ def _found(
 
 def own_options(card: dict[str, Any], source: str) -> dict[str, Any]:
     """How a run read this source, where it is the run's own; otherwise nothing."""
-    return (card.get("options") or {}) if source == card.get("source") else {}
+    return (card.get("options") or {}) if same_source(source, card.get("source")) else {}
 
 
 def read_as_run(

@@ -14,6 +14,7 @@ from tlkit.core.text import count
 from tlkit.data.images.decoding.pixel_limit import most_pixels
 from tlkit.data.images.sources import PARTS, TEST, TRAINING
 from tlkit.data.xray.drawing import draw_first, drawn_or_sample
+from tlkit.data.xray.source_options import drawn_facts
 from tlkit.engine.training.estimates import training_time
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.engine.training.progress import Reporter
@@ -81,6 +82,7 @@ def load_data(
             "mended": [fault._asdict() for fault in boxes.mended],
             "skipped": [],
             "added": added,
+            **drawn_facts(source),
         },
     )
     if run.sampled > 1:  # what there is to say would be of the sample
@@ -254,7 +256,7 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
 
 def images_of(run: Run, entry: str) -> dict[str, int]:
     """Images in each part by an entry of the card; of a set that is not drawn, all that will be."""
-    return {part: found["n"] * run.sampled for part, found in run.card()[entry]["parts"].items()}
+    return {part: round(found["n"] * run.sampled) for part, found in run.card()[entry]["parts"].items()}
 
 
 # --- Cooking ---
