@@ -7,15 +7,18 @@ Every format becomes `Annotations`. Coordinates are kept as float64 until the si
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+from xml.etree.ElementTree import Element
 
 from tlkit.core.paths import inner_path, is_text
 from tlkit.errors import DataFault, shortened
 
 # What is done where an annotation has no one meaning: of a box left out alone the object would be background.
 WHOLE = "its image is left out"
+END = 200_000  # bytes at either end of a file that tell what it is
 MOST_BOXES = 10_000  # on one image: more is no annotation but an attack or a broken file
 
 
@@ -158,6 +161,26 @@ class Annotations:
         self.faults = [fault._replace(path=fault.path.removeprefix(start)) for fault in self.faults]
 
 
+def rows_of_images(
+    rows: Iterable[tuple[str, str, Any]],
+    find: Callable[[str, str], str | None],
+    images: dict[str, Annotated],
+) -> Iterator[tuple[Annotated, str, Any]]:
+    """The rows of an annotation file whose images are there, each with its image and where it stands.
+
+    Args:
+        rows: Where each stands, the name of its image, and the row.
+        find: From the first place of a name, and the name, to the image's path or None.
+        images: Those that are known, by path; gets the new ones.
+    """
+    paths: dict[str, str | None] = {}
+    for where, name, row in rows:
+        if name not in paths:
+            paths[name] = find(where, name)
+        if path := paths[name]:
+            yield images.setdefault(path, Annotated(path, where)), where, row
+
+
 def safe_path(where: str, text: str) -> str:
     """A path from an annotation, in POSIX form.
 
@@ -181,6 +204,19 @@ def safe_path(where: str, text: str) -> str:
 def is_hidden(path: Path) -> bool:
     """Whether a relative path has a piece that begins with a dot."""
     return any(piece.startswith(".") for piece in path.parts)
+
+
+def files_like(folder: Path, pattern: str) -> list[Path]:
+    """The files of a folder that fit a pattern whose letters stand for both cases, sorted; hidden ones are none."""
+    either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
+    files = (file for file in sorted(folder.glob(either)) if file.is_file())
+    return [file for file in files if not is_hidden(file.relative_to(folder))]
+
+
+def folder_within(file: Path, top: Path) -> str:
+    """The folder of a file, POSIX, relative to one above it; "" for that one itself."""
+    above = file.parent.relative_to(top).as_posix()
+    return "" if above == "." else above
 
 
 def read_text(file: Path, most: int = 64_000_000) -> str:
@@ -223,14 +259,13 @@ def read_json(file: Path, most: int) -> Any:
     return data
 
 
-def ends_of(file: Path, each: int = 200_000) -> str:
+def ends_of(file: Path) -> str:
     """The first and the last characters of a text file, for a look at what it is; empty where it cannot be read."""
     try:
         with file.open("rb") as stream:
-            head = stream.read(each)
-            size = file.stat().st_size
-            stream.seek(max(len(head), size - each))
-            return (head + stream.read(each)).decode("utf-8-sig", errors="replace")
+            head = stream.read(END)
+            stream.seek(max(len(head), file.stat().st_size - END))
+            return (head + stream.read(END)).decode("utf-8-sig", errors="replace")
     except OSError:
         return ""
 
@@ -243,6 +278,11 @@ def number(text: object) -> float:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return float("nan")
+
+
+def numbers(entry: Mapping[str, Any] | Element, *keys: str) -> list[float]:
+    """The coordinates under some keys of an object of JSON, a row or an XML element."""
+    return [number(entry.get(key)) for key in keys]
 
 
 def stated_size(width: object, height: object) -> tuple[int, int] | None:

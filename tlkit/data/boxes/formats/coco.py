@@ -6,6 +6,7 @@ Source: Lin et al., Microsoft COCO: common objects in context (2014); https://co
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,22 +18,16 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
+    files_like,
     number,
     read_json,
     read_text,
     stated_size,
     truth,
 )
-from tlkit.data.boxes.formats.declared_parts import part_named, part_of_file, settled
-from tlkit.data.boxes.formats.image_finder import (
-    IMAGE_FOLDERS,
-    Finder,
-    checked_name,
-    files_like,
-    is_label_folder,
-    tail,
-)
-from tlkit.data.boxes.formats.outlines import NO_BOX, around_coco
+from tlkit.data.boxes.formats.declared_parts import declare, part_named, part_of_file
+from tlkit.data.boxes.formats.image_finder import IMAGE_FOLDERS, Finder, checked_name, is_label_folder, tail
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around_coco, from_sides
 from tlkit.errors import DataFault
 
 IMAGES_BESIDE = "images.json"  # what resolves the ids of a list of results beside it
@@ -80,14 +75,14 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no COCO JSON.
     """
-    found, finder = Annotations("COCO", folder, [], (), written="left,top,width,height"), Finder(folder)
+    finder = Finder(found := Annotations("COCO", folder, [], (), written="left,top,width,height"))
     names: list[str] = []
     bases: dict[str, None] = {}
     listed: dict[str, list[str]] = {}
     for file in files:
         data = _loaded(file)
         part = part_of_file(file.name, _folders(file, folder)) if len(files) > 1 else None
-        paths, base = _paths(found, finder, file, data, part)
+        paths, base = _paths(finder, file, data, part)
         bases[base] = None
         categories = _categories(file, data)
         names += [name for name in categories.values() if name not in names]
@@ -99,10 +94,10 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
             listed.setdefault(part, []).extend(path for path in paths if path)
             found.parts.update(dict.fromkeys(beside, part))
     found.class_names = tuple(names)
-    found.parts.update(settled(f"{folder.name}'s COCO files", listed, twice=False)[0])
+    declare(found, f"{folder.name}'s COCO files", listed, twice=False)
     known = {image.path for image in found.images} | finder.doubtful
     found.unlabelled = sorted({path for path in found.unlabelled if path not in known})
-    finder.tell(found)
+    finder.tell()
     found.set_root(folder, next(iter(bases)) if len(files) == 1 else "")
     return found
 
@@ -169,7 +164,7 @@ def read_coco_ids(file: Path) -> CocoIds:
     """
     data, folder = _loaded(file), folder_of(file)
     categories = _categories(file, data)
-    paths, _ = _paths(Annotations("COCO", folder, []), Finder(folder), file, data, None)
+    paths, _ = _paths(Finder(Annotations("COCO", folder, [])), file, data, None)
     images = {
         path or "/".join(tail(str(_get(entry, "file_name")))): _get(entry, "id")
         for path, entry in zip(paths, data["images"], strict=True)
@@ -195,21 +190,23 @@ def _folders(file: Path, folder: Path) -> tuple[str, ...]:
 
 
 def _paths(
-    found: Annotations, finder: Finder, file: Path, data: dict[str, Any], part: str | None
+    finder: Finder, file: Path, data: dict[str, Any], part: str | None
 ) -> tuple[list[str | None], str]:
     """The paths of a file's images, None for those that are not there; and the folder that their names are relative to.
 
     That folder is the one where most of them are, of those that tools use; where names are found elsewhere, it is
     the source.
     """
-    rows = [(f"image {_get(entry, 'id')}", str(_get(entry, "file_name"))) for entry in data["images"]]
-    names = [checked_name(f"{file.name} {row}", name) for row, name in rows]
+    rows = [
+        (f"{file.name} image {_get(entry, 'id')}", str(_get(entry, "file_name"))) for entry in data["images"]
+    ]
+    names = [checked_name(row, name) for row, name in rows]
     places = _places(file, finder.folder)
     base = finder.best_place([name.replace("\\", "/") for name in names], places)
     likely = [base, *places] if base is not None else places
     matches = [finder.named(name, likely, part) for name in names]
     every = zip(rows, names, matches, strict=True)
-    paths = [finder.take(found, file.name, row, name, match) for (row, _), name, match in every]
+    paths = [finder.take(row, name, match, file.name) for (row, _), name, match in every]
     start = f"{base}/" if base else ""
     return paths, base or "" if all(path.startswith(start) for path in paths if path) else ""
 
@@ -339,17 +336,17 @@ def _record(where: str, entry: dict[str, Any], name: str) -> Record:
     return Record(where, name, corners, difficult, extras, written, crowd)
 
 
-def _corners(entry: dict[str, Any]) -> tuple[tuple[float, float, float, float], str]:
+def _corners(entry: dict[str, Any]) -> tuple[Corners, str]:
     """Left, top, right, bottom, and how the box was written where that is no four numbers."""
     box = entry.get("bbox")
     if not box and box != 0:  # absent, null or []: some tools write the outline only
         return around_coco(entry.get("segmentation")) or NO_BOX, json.dumps(box)
     if not isinstance(box, list) or len(box) != 4:
         return NO_BOX, json.dumps(box)[:80]
-    left, top, width, height = map(number, box)
-    if left + top + width + height != left + top + width + height:  # NaN
+    sides = [number(value) for value in box]
+    if math.isnan(sum(sides)):
         return NO_BOX, json.dumps(box)[:80]
-    return (left, top, left + width, top + height), ""
+    return from_sides(*sides), ""
 
 
 def is_outline_area(area: float, own: float) -> bool:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number, stated_size
-from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around, around_turned
+from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number, numbers, stated_size
+from tlkit.data.boxes.formats.image_finder import Finder
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around, around_turned, from_sides
 from tlkit.data.boxes.formats.voc import parsed_xml
 from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
@@ -53,7 +53,7 @@ def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is no XML of CVAT's, or one of a video.
     """
-    found, finder = Annotations("CVAT", folder, []), Finder(folder)
+    finder = Finder(found := Annotations("CVAT", folder, []))
     names: list[str] = []
     known: dict[str, Annotated] = {}
     for file in files:
@@ -66,21 +66,17 @@ def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         names += [(label.text or "").strip() for label in root.iterfind("meta//label/name")]
         where = file.relative_to(folder).as_posix()
         for element in root.iterfind("image"):
-            _add_image(found, finder, where, known, element)
-    finder.close(found, known.values(), whole=whole)
+            _add_image(finder, where, known, element)
+    finder.close(known.values(), whole=whole)
     used = {record.name for image in found.images for record in image.records}
     found.class_names = tuple(dict.fromkeys(names)) if used <= set(names) and names else None
     return found
 
 
-def _add_image(
-    found: Annotations, finder: Finder, file: str, known: dict[str, Annotated], element: Element
-) -> None:
-    said = element.get("name", "")
-    row = f"image {element.get('id', said)}"
-    where, part = f"{file} {row}", PART_NAMES.get(element.get("subset", "").lower())
-    match = finder.named(checked_name(where, said), near_to(file.rpartition("/")[0]), part)
-    path = finder.take(found, file, row, said, match)
+def _add_image(finder: Finder, file: str, known: dict[str, Annotated], element: Element) -> None:
+    found, said = finder.found, element.get("name", "")
+    where, part = f"{file} image {element.get('id', said)}", PART_NAMES.get(element.get("subset", "").lower())
+    path = finder.meant(where, said, file, file.rpartition("/")[0], part)
     if path is None:
         return
     if path in known:
@@ -96,12 +92,8 @@ def _add_image(
             image.add(Record(place, name, corners, False, _facts(child), _written(child)))
 
 
-def _numbers(child: Element, *keys: str) -> list[float]:
-    return [number(child.get(key)) for key in keys]
-
-
 def _of_box(child: Element) -> Corners:
-    left, top, right, bottom = _numbers(child, "xtl", "ytl", "xbr", "ybr")
+    left, top, right, bottom = numbers(child, "xtl", "ytl", "xbr", "ybr")
     angle = number(child.get("rotation", "0"))
     if angle == 0:
         return left, top, right, bottom
@@ -110,16 +102,11 @@ def _of_box(child: Element) -> Corners:
 
 
 def _of_ellipse(child: Element) -> Corners:
-    x, y, across, down = _numbers(child, "cx", "cy", "rx", "ry")
+    x, y, across, down = numbers(child, "cx", "cy", "rx", "ry")
     angle = math.radians(number(child.get("rotation", "0")))
     half_x = math.hypot(across * math.cos(angle), down * math.sin(angle))
     half_y = math.hypot(across * math.sin(angle), down * math.cos(angle))
-    return x - half_x, y - half_y, x + half_x, y + half_y
-
-
-def _of_mask(child: Element) -> Corners:
-    left, top, width, height = _numbers(child, "left", "top", "width", "height")
-    return left, top, left + width, top + height
+    return about(x, y, half_x, half_y)
 
 
 def _of_cuboid(child: Element) -> Corners:
@@ -127,20 +114,20 @@ def _of_cuboid(child: Element) -> Corners:
         key for key in child.attrib if key[:1] in {"x", "y"} and key[1:2] in {"t", "b"}
     ]  # xtl1, ybr2, ...
     across, down = ([key for key in keys if key[0] == axis] for axis in "xy")
-    return around(_numbers(child, *across), _numbers(child, *down))
+    return around(map(child.get, across), map(child.get, down))
 
 
 def _of_polygon(child: Element) -> Corners:
     pairs = [point.split(",") for point in child.get("points", "").split(";")]
     if not all(len(pair) == 2 for pair in pairs):
         return NO_BOX
-    return around([number(x) for x, _ in pairs], [number(y) for _, y in pairs])
+    return around([x for x, _ in pairs], [y for _, y in pairs])
 
 
 SHAPES: dict[str, Callable[[Element], Corners]] = {
     "box": _of_box,
     "ellipse": _of_ellipse,
-    "mask": _of_mask,
+    "mask": lambda child: from_sides(*numbers(child, "left", "top", "width", "height")),
     "cuboid": _of_cuboid,
     "polygon": _of_polygon,
 }

@@ -13,18 +13,17 @@ from tlkit.data.boxes.formats.annotations import Annotations
 from tlkit.data.images.dataset import PART_NAMES, PARTS, TRAINING
 from tlkit.errors import DataFault
 
-TRAINVAL = "trainval"  # training and validation in one list, as VOC and COCO publish it
-_KNOWN = "|".join(sorted(PART_NAMES, key=len, reverse=True))
+# trainval: training and validation in one list, as VOC and COCO publish it.
+BY_WORD = {**PART_NAMES, "trainval": TRAINING}
+_KNOWN = "|".join(sorted(BY_WORD, key=len, reverse=True))
 _BESIDE = r"(?:obj|images?|imgs?|pictures|labels?|annotations?|jpegimages|data|dataset|set|split|subset)?"
-_FOLDER = re.compile(rf"{_BESIDE}[ _-]*({TRAINVAL}|{_KNOWN})[ _-]*{_BESIDE}[ _-]*\d{{0,4}}", re.I)
+_FOLDER = re.compile(rf"{_BESIDE}[ _-]*({_KNOWN})[ _-]*{_BESIDE}[ _-]*\d{{0,4}}", re.I)
 
 
 def part_named(folder: str) -> str | None:
     """The part that the name of one folder says: train, val2017, obj_train_data, test_images; None for others."""
     match = _FOLDER.fullmatch(folder)
-    if match is None:
-        return None
-    return TRAINING if match[1].lower() == TRAINVAL else PART_NAMES[match[1].lower()]
+    return BY_WORD[match[1].lower()] if match else None
 
 
 def part_said(where: str, text: str | None) -> str | None:
@@ -48,22 +47,17 @@ def part_of_path(path: str) -> str | None:
 def part_of_file(name: str, folders: Iterable[str] = ()) -> str | None:
     """The part that an annotation file's name says (instances_train2017.json), else the nearest of its folders."""
     words = re.findall(r"[a-z]+", name.rpartition(".")[0].lower())
-    said = next(
-        (TRAINING if word == TRAINVAL else PART_NAMES.get(word) for word in words if _is_part(word)), None
-    )
+    said = next((part for word in words if (part := BY_WORD.get(word))), None)
     return said or next((part for folder in reversed(list(folders)) if (part := part_named(folder))), None)
 
 
-def _is_part(word: str) -> bool:
-    return word == TRAINVAL or word in PART_NAMES
-
-
-def settled(
-    where: str, lists: Mapping[str, Iterable[str]], *, twice: bool = True
-) -> tuple[dict[str, str], list[str]]:
-    """Part of each path that lists declare, and sentences about those that say nothing of their own.
+def declare(
+    found: Annotations, where: str, lists: Mapping[str, Iterable[str]], *, twice: bool = True
+) -> None:
+    """Note the part of each path that lists declare, and sentences about those that say nothing of their own.
 
     Args:
+        found: Gets the parts and the notes.
         where: What declares them, for messages.
         lists: Part -> paths.
         twice: Two parts of exactly the same images are one, as in examples that evaluate on what they train on.
@@ -90,8 +84,9 @@ def settled(
             earlier[part] = paths
         given.update(dict.fromkeys(paths, part))
     if notes and len(earlier) == 1:
-        return {}, [f"{where}: all parts are the same images, which is no split."]
-    return given, notes
+        given, notes = {}, [f"{where}: all parts are the same images, which is no split."]
+    found.parts.update(given)
+    found.notes += notes
 
 
 def absent_note(file: str, lost: Sequence[str]) -> str:

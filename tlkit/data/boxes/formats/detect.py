@@ -11,11 +11,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlkit.core.text import did_you_mean
-from tlkit.data.boxes.formats.annotations import Annotations
+from tlkit.data.boxes.formats.annotations import Annotations, files_like
 from tlkit.data.boxes.formats.coco import coco_files, folder_of, read_coco
 from tlkit.data.boxes.formats.cvat import cvat_files, is_cvat, read_cvat
 from tlkit.data.boxes.formats.gdxray import read_gdxray
-from tlkit.data.boxes.formats.image_finder import files_like
 from tlkit.data.boxes.formats.image_lists import source_of
 from tlkit.data.boxes.formats.labelme import labelme_files, read_labelme
 from tlkit.data.boxes.formats.tables import (
@@ -91,15 +90,15 @@ def _readers(folder: Path) -> dict[str, Reader]:
     if cvat:
         found["CVAT"] = lambda: read_cvat(cvat, folder, whole=True)
     if voc := [file for file in voc_files(folder) if not cvat or not is_cvat(file)]:
-        found["VOC"] = lambda: read_voc(voc, folder, whole=True)
+        found["VOC"] = lambda: read_voc(voc, folder)
     if next(folder.rglob("ground_truth.txt"), None):
-        found["GDXray"] = lambda: read_gdxray(folder, whole=True)
+        found["GDXray"] = lambda: read_gdxray(folder)
     if tables := _open_images_tables(folder):
         found["Open Images"] = lambda: _read_open_images(tables, folder)
     if further := _further_readers(folder, found):
         found.update(further)
     if "GDXray" not in found and (yolo := yolo_files(folder)):
-        found["YOLO"] = lambda: read_yolo(yolo, folder, whole=True)
+        found["YOLO"] = lambda: read_yolo(yolo, folder)
     return found
 
 
@@ -157,7 +156,7 @@ def _read_file(source: str, file: Path) -> Annotations:
     if suffix in {".yaml", ".yml"}:
         return _read_yaml(file)
     if file.name == "ground_truth.txt":
-        return read_gdxray(file.parent, whole=True)
+        return read_gdxray(file.parent)
     raise DataFault(f"{source} is no file of boxes.", f"A SOURCE of boxes is a folder with {KNOWN}.")
 
 
@@ -170,7 +169,7 @@ def _read_yaml(file: Path) -> Annotations:
             note or f"{file}: there are no labels below {folder}.",
             "Name the folder that holds the images and their labels, with this file in it.",
         )
-    found = read_yolo(files, folder, whole=True, source=file)
+    found = read_yolo(files, folder, source=file)
     found.notes += [note] if note else []
     return found
 

@@ -20,7 +20,7 @@ SERIES_CLASSES = {
 }  # castings and welds; other groups have several kinds of objects
 
 
-def read_gdxray(folder: Path, *, whole: bool) -> Annotations:
+def read_gdxray(folder: Path) -> Annotations:
     """Series folders with a ground_truth.txt: one row a box, frame x1 x2 y1 y2, in pixels.
 
     Frame 7 of C0001 is the image whose name ends in 7: C0001_0007.png. The class is "defect" in castings and
@@ -31,14 +31,13 @@ def read_gdxray(folder: Path, *, whole: bool) -> Annotations:
     """
     found = Annotations("GDXray", folder, [])
     for file in sorted(folder.rglob("ground_truth.txt")):
-        found.images += _series(found, folder, file, whole=whole)
+        _add_series(found, file)
     return found
 
 
-def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> list[Annotated]:
-    above = file.parent.relative_to(folder).as_posix()
-    prefix = "" if above == "." else f"{above}/"
-    where = f"{prefix}{file.name}"
+def _add_series(found: Annotations, file: Path) -> None:
+    where = file.relative_to(found.root).as_posix()
+    prefix = where.removesuffix(file.name)
     frames = {}
     for name in images_below(file.parent):
         digits = name.rsplit(".", 1)[0].rsplit("_", 1)[-1]
@@ -58,6 +57,5 @@ def _series(found: Annotations, folder: Path, file: Path, *, whole: bool) -> lis
             continue
         image = images.setdefault(int(frame), Annotated(frames[int(frame)], row, columns={"series": series}))
         image.add(Record(row, name, (left, top, right, bottom)))
-    if whole:
-        found.unlabelled += [path for frame, path in frames.items() if frame not in images]
-    return list(images.values())
+    found.unlabelled += [path for frame, path in frames.items() if frame not in images]
+    found.images += images.values()

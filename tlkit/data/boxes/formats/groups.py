@@ -40,11 +40,8 @@ def read_groups(place: Path, annotations: Annotations) -> None:
         key = row.get("image") or row.get("path") or ""
         alike = by_name.get(key, [])
         meant = by_path.get(key) or (alike[0] if len(alike) == 1 else None)
-        if meant is not None:
-            _give(meant, where, row)
-
-
-def _give(image: Annotated, where: str, row: dict[str, str]) -> None:
-    image.group = row.get("group") or image.group
-    image.part = part_said(where, row.get("split") or row.get("part")) or image.part
-    image.columns.update({name: value for name, value in row.items() if name not in KNOWN})
+        if meant is None:
+            continue
+        meant.group = row.get("group") or meant.group
+        meant.part = part_said(where, row.get("split") or row.get("part")) or meant.part
+        meant.columns.update({name: value for name, value in row.items() if name not in KNOWN})

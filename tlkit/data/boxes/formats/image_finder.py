@@ -16,12 +16,7 @@ from typing import NamedTuple
 
 from tlkit.core.paths import is_text
 from tlkit.core.text import count
-from tlkit.data.boxes.formats.annotations import (
-    Annotated,
-    Annotations,
-    is_hidden,
-    safe_path,
-)
+from tlkit.data.boxes.formats.annotations import Annotated, Annotations, is_hidden, safe_path
 from tlkit.data.boxes.formats.declared_parts import part_of_path
 from tlkit.data.images.readers.image_files import files_below, is_named_image
 from tlkit.errors import DataFault
@@ -120,9 +115,10 @@ def leads_out(name: str) -> bool:
 
 
 class Finder:
-    """The images below a folder, and how to find one.
+    """The images below a source, and how to find one.
 
     Attributes:
+        found: What the source's reader found; it gets the faults and notes.
         folder: Where to look.
         images: Sorted POSIX paths of the images below it, hidden ones and links that lead out of it left out.
         others: Those of other files.
@@ -130,8 +126,9 @@ class Finder:
         doubtful: Images that an annotation could mean beside another.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, found: Annotations) -> None:
+        self.found = found
+        self.folder = folder = found.root
         self._top = folder.resolve().as_posix()
         files, links = files_below(folder)
         self.links = {link for link in links if _leads_out(folder / link, folder.resolve())}
@@ -248,24 +245,37 @@ class Finder:
 
     # --- told to a reader ---
 
-    def take(self, found: Annotations, file: str, row: str, name: str, match: Match) -> str | None:
+    def meant(self, where: str, name: str, file: str, above: str, part: str | None = None) -> str | None:
+        """The path of an image that an annotation names, as `take` gives it.
+
+        Args:
+            where: Line, row or object of the file.
+            name: As written.
+            file: The annotation file, for notes.
+            above: Its folder below the finder's.
+            part: As for `named`.
+
+        Raises:
+            DataFault: The name cannot be that of a file.
+        """
+        return self.take(where, name, self.named(checked_name(where, name), near_to(above), part), file)
+
+    def take(self, where: str, name: str, match: Match, file: str | None = None) -> str | None:
         """The one path of a match; else None, and a fault that says why there is none.
 
         Args:
-            found: Gets the fault.
-            file: The annotation file.
-            row: Its line, row or object, for the fault.
+            where: The annotation file, or its line, row or object.
             name: As written.
             match: What `named` or `stem` gave.
+            file: The annotation file; None: it is all of `where`.
         """
-        where = f"{file} {row}".strip()
         if len(match.paths) == 1:
             if not match.exact:
-                self._far.setdefault(file, []).append((name, match.paths[0]))
+                self._far.setdefault(file or where, []).append((name, match.paths[0]))
             self._near.setdefault(match.paths[0], set()).add(name.strip())
             return match.paths[0]
         self.doubtful.update(match.paths)
-        found.missing_image(where, self.lost(name, match))
+        self.found.missing_image(where, self.lost(name, match))
         return None
 
     def lost(self, name: str, match: Match) -> str:
@@ -273,30 +283,30 @@ class Finder:
         said = name.strip() if is_text(name) else ascii(name.strip())
         if match.paths:
             return f"{said} could be {match.paths[0]} or {match.paths[1]}"
-        link = next((link for link in sorted(self.links) if _is_in(said, link)), None)
+        pieces = tail(said)  # a link may be the last of them, or one of the folders
+        link = next((link for link in sorted(self.links) if PurePosixPath(link).name in pieces), None)
         if link:
             return f"{said} does not exist: {link} is a link out of the source, which is not followed"
         if leads_out(said):
             return f"{said} is no path inside the source, and no image in it is called so"
         return f"{said} does not exist"
 
-    def close(self, found: Annotations, images: Iterable[Annotated], *, whole: bool) -> None:
-        """End a reading: what it found, and what lies in the folder beside that.
+    def close(self, images: Iterable[Annotated], *, whole: bool) -> None:
+        """End a reading: what was found, and what lies in the folder beside that.
 
         Args:
-            found: Gets its images, its unlabelled ones and notes.
             images: Those that are annotated.
             whole: Images that no annotation names are unlabelled.
 
         Raises:
             DataFault: As for `tell`.
         """
-        found.images = list(images)
-        known = {image.path for image in found.images} | self.doubtful
-        found.unlabelled = [path for path in self.images if path not in known] if whole else []
-        self.tell(found)
+        self.found.images = list(images)
+        known = {image.path for image in self.found.images} | self.doubtful
+        self.found.unlabelled = [path for path in self.images if path not in known] if whole else []
+        self.tell()
 
-    def tell(self, found: Annotations) -> None:
+    def tell(self) -> None:
         """Note which names were found elsewhere than they say, one sentence an annotation file.
 
         Raises:
@@ -317,7 +327,7 @@ class Finder:
         groups = {"annotations": pairs} if several else self._far
         for file, some in groups.items():
             name, path = some[0]
-            found.notes.append(
+            self.found.notes.append(
                 f"{count(len(some), 'image')} of {file} found by name elsewhere below the source: "
                 f"{name.strip()} is {path}{', for example' if len(some) > 1 else ''}."
             )
@@ -368,13 +378,6 @@ def near_to(folder: str) -> list[str]:
     return list(dict.fromkeys([*neighbours(folder), *neighbours("")]))
 
 
-def files_like(folder: Path, pattern: str) -> list[Path]:
-    """The files of a folder that fit a pattern whose letters stand for both cases, sorted; hidden ones are none."""
-    either = "".join(f"[{c.lower()}{c.upper()}]" if c.isalpha() else c for c in pattern)
-    files = (file for file in sorted(folder.glob(either)) if file.is_file())
-    return [file for file in files if not is_hidden(file.relative_to(folder))]
-
-
 def folders_above(path: str) -> Iterator[str]:
     """`a/b` and `a` of `a/b/c.png`."""
     while "/" in path:
@@ -387,8 +390,3 @@ def _leads_out(link: Path, top: Path) -> bool:
         return not link.resolve().is_relative_to(top)
     except (OSError, RuntimeError):  # a link to itself
         return False
-
-
-def _is_in(name: str, link: str) -> bool:
-    """Whether a name would be found through a link: its last piece, or one of its folders."""
-    return PurePosixPath(link).name in tail(name)

@@ -7,14 +7,14 @@ what its `path:` says, or to another computer, of which the tail is enough.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from posixpath import normpath
 
-from tlkit.data.boxes.formats.annotations import Annotations, read_text
+from tlkit.data.boxes.formats.annotations import files_like, folder_within, read_text
 from tlkit.data.boxes.formats.data_yaml import yaml_texts
-from tlkit.data.boxes.formats.declared_parts import absent_note, settled
-from tlkit.data.boxes.formats.image_finder import Finder, Index, files_like, tail
+from tlkit.data.boxes.formats.declared_parts import absent_note, declare
+from tlkit.data.boxes.formats.image_finder import Finder, Index, tail
 from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
 
@@ -22,11 +22,10 @@ KEYS = ("train", "val", "valid", "validation", "test")
 DATA_FILES = ("*.data", "*/*.data")
 
 
-def declare_parts(found: Annotations, finder: Finder, source: Path) -> None:
-    """Give `found.parts` what the source's files declare: data.yaml, else obj.data, else train.txt and its like.
+def declare_parts(finder: Finder, source: Path) -> None:
+    """Note the parts that the source's files declare: data.yaml, else obj.data, else train.txt and its like.
 
     Args:
-        found: Its paths are relative to the finder's folder.
         finder: Of the source.
         source: The file that names the classes; data.yaml is one.
 
@@ -35,18 +34,17 @@ def declare_parts(found: Annotations, finder: Finder, source: Path) -> None:
     """
     file, entries = declared(finder.folder, source)
     if file is None:
-        declare_bare_lists(found, finder)
+        declare_bare_lists(finder)
         return
-    where = _said(file, finder.folder)
+    inside = file.is_relative_to(finder.folder)
+    where = file.relative_to(finder.folder).as_posix() if inside else file.name
     places = places_of(file, finder.folder, entries.get("path", []))
-    lists = _Lists(found, finder, where, places)
+    lists = _Lists(finder, where, places)
     parts: dict[str, list[str]] = {}
     for key in KEYS:
         for entry in entries.get(key, []):
             parts.setdefault(PART_NAMES[key], []).extend(lists.images(key, entry))
-    given, notes = settled(where, parts)
-    found.parts.update(given)
-    found.notes += notes
+    declare(finder.found, where, parts)
 
 
 def declared(folder: Path, source: Path) -> tuple[Path | None, dict[str, list[str]]]:
@@ -107,11 +105,10 @@ def places_of(file: Path, folder: Path, path: Sequence[str]) -> list[str]:
     return ["" if place == "." else place for place in dict.fromkeys(places)]
 
 
-def declare_bare_lists(found: Annotations, finder: Finder) -> None:
+def declare_bare_lists(finder: Finder) -> None:
     """Lists called train.txt, val.txt and test.txt at the top of the source, whose lines are images of it.
 
     Args:
-        found: Its paths are relative to the finder's folder.
         finder: Of the source.
 
     Raises:
@@ -123,20 +120,17 @@ def declare_bare_lists(found: Annotations, finder: Finder) -> None:
         for file in [
             f for above in ("", "ImageSets/") for f in files_like(finder.folder, f"{above}{key}.txt")
         ]:
-            lists = _Lists(found, finder, file.name, [""])
-            paths, _ = lists.of_file(file)
+            paths, _ = _Lists(finder, file.name, [""]).of_file(file)
             parts.setdefault(PART_NAMES[key], []).extend(paths)
             names += [file.name] if paths else []
-    given, notes = settled(" and ".join(names), parts)
-    found.parts.update(given)
-    found.notes += notes
+    declare(finder.found, " and ".join(names), parts)
 
 
 class _Lists:
     """The images that entries of one file name."""
 
-    def __init__(self, found: Annotations, finder: Finder, where: str, places: list[str]) -> None:
-        self.found, self.finder, self.where, self.places = found, finder, where, places
+    def __init__(self, finder: Finder, where: str, places: list[str]) -> None:
+        self.finder, self.where, self.places = finder, where, places
         self.texts = Index(path for path in finder.others if path.lower().endswith(".txt"))
 
     def images(self, key: str, entry: str) -> list[str]:
@@ -158,7 +152,7 @@ class _Lists:
             return []
         paths, lost = self.of_file(self.finder.folder / files[0])
         if lost:
-            self.found.notes.append(absent_note(files[0], lost))
+            self.finder.found.notes.append(absent_note(files[0], lost))
         return paths
 
     def _lost(self, said: str, entry: str, several: Sequence[str]) -> None:
@@ -168,7 +162,7 @@ class _Lists:
             why = "lies outside the source and is not opened"
         else:
             why = "has no images in the source"
-        self.found.notes.append(f"{said} {why}: it declares no part.")
+        self.finder.found.notes.append(f"{said} {why}: it declares no part.")
 
     def of_file(self, file: Path) -> tuple[list[str], list[str]]:
         """The images that a list names, and the lines that name none.
@@ -176,14 +170,13 @@ class _Lists:
         Raises:
             DataFault: A line could be several.
         """
-        above = file.parent.relative_to(self.finder.folder).as_posix()
-        places = list(dict.fromkeys(["" if above == "." else above, *self.places]))
+        places = list(dict.fromkeys([folder_within(file, self.finder.folder), *self.places]))
         paths: list[str] = []
         lost: list[str] = []
         for number, line in enumerate(read_text(file).splitlines(), 1):
             if not line.strip():
                 continue
-            fits = self._image(line, places)
+            fits = self.finder.named(line, places).paths or self.finder.stem(line, places).paths
             if len(fits) > 1:
                 raise DataFault(
                     f"{file.name} line {number}: {line.strip()} could be {fits[0]} or {fits[1]}.",
@@ -192,10 +185,3 @@ class _Lists:
             paths += fits
             lost += [] if fits else [line.strip()]
         return paths, lost
-
-    def _image(self, line: str, places: Iterable[str]) -> tuple[str, ...]:
-        return self.finder.named(line, places).paths or self.finder.stem(line, places).paths
-
-
-def _said(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name

@@ -26,7 +26,7 @@ from tlkit.data.boxes.formats.annotations import (
 )
 from tlkit.data.boxes.formats.declared_parts import part_of_path
 from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to, without_suffix
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around_pairs
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around_pairs
 from tlkit.data.images.readers.image_files import files_below
 
 MOST_JSON = 256_000_000  # bytes; labelme may put the whole image into its file
@@ -55,21 +55,18 @@ def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations
     Raises:
         DataFault: A file is no JSON.
     """
-    found = Annotations("labelme", folder, [], listed_names(folder))
-    finder, known = Finder(folder), dict[str, Annotated]()
+    finder = Finder(found := Annotations("labelme", folder, [], listed_names(folder)))
+    known: dict[str, Annotated] = {}
     for file in files:
         data = read_json(file, MOST_JSON)
         if isinstance(data, dict) and isinstance(data.get("shapes"), list):
-            _add_image(found, finder, file, known, data)
-    finder.close(found, known.values(), whole=whole)
+            _add_image(finder, file.relative_to(folder).as_posix(), known, data)
+    finder.close(known.values(), whole=whole)
     return found
 
 
-def _add_image(
-    found: Annotations, finder: Finder, file: Path, known: dict[str, Annotated], data: dict[str, Any]
-) -> None:
-    where = file.relative_to(found.root).as_posix()
-    path = _image(found, finder, where, data)
+def _add_image(finder: Finder, where: str, known: dict[str, Annotated], data: dict[str, Any]) -> None:
+    found, path = finder.found, _image(finder, where, data)
     if path is None:
         return
     if path in known:
@@ -88,7 +85,7 @@ def _add_image(
         image.add(Record(place, name, _corners(kind, shape), truth(shape.get("difficult")), {}, written))
 
 
-def _image(found: Annotations, finder: Finder, where: str, data: dict[str, Any]) -> str | None:
+def _image(finder: Finder, where: str, data: dict[str, Any]) -> str | None:
     """The path of a file's image; None, and a fault, where there is none or where several fit.
 
     The file's own name counts first: `imagePath` is often that of the image before it was renamed.
@@ -101,7 +98,7 @@ def _image(found: Annotations, finder: Finder, where: str, data: dict[str, Any])
         match = finder.named(checked_name(where, said), places, part)
     if not match.paths:
         said, match = own, finder.stem(own, places, part)
-    return finder.take(found, where, "", said, match)
+    return finder.take(where, said, match)
 
 
 def _corners(kind: str, shape: dict[str, Any]) -> Corners:
@@ -112,6 +109,6 @@ def _corners(kind: str, shape: dict[str, Any]) -> Corners:
     if kind == "circle" and len(points) == 2:
         (x, y), (on_x, on_y) = ([number(value) for value in point] for point in points)
         radius = math.hypot(on_x - x, on_y - y)
-        return x - radius, y - radius, x + radius, y + radius
+        return about(x, y, radius, radius)
     least = 2 if kind == "rectangle" else 3
     return corners if kind in AROUND and len(points) >= least else NO_BOX

@@ -8,7 +8,7 @@ Source of the run-length form: the COCO API, https://github.com/cocodataset/coco
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from tlkit.data.boxes.formats.annotations import number
@@ -18,18 +18,29 @@ NO_BOX: Corners = (math.nan,) * 4
 MOST_RUNS = 10_000_000
 
 
-def around(across: Sequence[float], down: Sequence[float]) -> Corners:
+def around(across: Iterable[object], down: Iterable[object]) -> Corners:
     """The box around points: left, top, right, bottom; NaN where there is none or one is no number."""
-    if not across or len(across) != len(down) or any(map(math.isnan, (*across, *down))):
+    xs, ys = [number(x) for x in across], [number(y) for y in down]
+    if not xs or len(xs) != len(ys) or any(map(math.isnan, (*xs, *ys))):
         return NO_BOX
-    return min(across), min(down), max(across), max(down)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def around_pairs(points: object) -> Corners:
     """The box around a list of [x, y]; NaN for anything else."""
     if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
         return NO_BOX
-    return around([number(x) for x, _ in points], [number(y) for _, y in points])
+    return around([x for x, _ in points], [y for _, y in points])
+
+
+def from_sides(left: float, top: float, width: float, height: float) -> Corners:
+    """The box of a corner and two sides."""
+    return left, top, left + width, top + height
+
+
+def about(x: float, y: float, half_x: float, half_y: float) -> Corners:
+    """The box of a middle and half its sides, as of a circle or an ellipse."""
+    return x - half_x, y - half_y, x + half_x, y + half_y
 
 
 def around_turned(middle_x: float, middle_y: float, width: float, height: float, angle: float) -> Corners:
@@ -48,7 +59,7 @@ def around_turned(middle_x: float, middle_y: float, width: float, height: float,
     # What a float leaves of the sine of half a turn would widen an upright box.
     sine, cosine = (0.0 if value < 1e-9 else value for value in (sine, cosine))
     half_x, half_y = (width * cosine + height * sine) / 2, (width * sine + height * cosine) / 2
-    return middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y
+    return about(middle_x, middle_y, half_x, half_y)
 
 
 def around_coco(segmentation: Any) -> Corners | None:
@@ -62,12 +73,11 @@ def around_coco(segmentation: Any) -> Corners | None:
     if not isinstance(segmentation, list) or not segmentation:
         return None
     rings = segmentation if all(isinstance(ring, list) for ring in segmentation) else [segmentation]
-    numbers = [[number(value) for value in ring] for ring in rings if ring]
-    if not numbers:
+    if not any(rings):
         return None
-    if any(len(ring) % 2 for ring in numbers):
+    if any(len(ring) % 2 for ring in rings):
         return NO_BOX
-    return around([x for ring in numbers for x in ring[::2]], [y for ring in numbers for y in ring[1::2]])
+    return around([x for ring in rings for x in ring[::2]], [y for ring in rings for y in ring[1::2]])
 
 
 def _around_runs(counts: Any, size: Any) -> Corners:

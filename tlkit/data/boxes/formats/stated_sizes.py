@@ -46,16 +46,16 @@ class Form(NamedTuple):
         return (self.size[1], self.size[0]) if self.orientation in SIDEWAYS else self.size
 
 
-def image_forms(files: Sequence[Path], workers: int = 4) -> list[Form | str]:
+def image_forms(files: Sequence[Path]) -> list[Form | str]:
     """The form of each image, or why it cannot be read."""
-    with ThreadPoolExecutor(workers) as pool, warnings.catch_warnings():
+    with ThreadPoolExecutor(4) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of large images
         return list(pool.map(_image_form, files))
 
 
-def image_sizes(files: Sequence[Path], workers: int = 4) -> list[tuple[int, int] | str]:
+def image_sizes(files: Sequence[Path]) -> list[tuple[int, int] | str]:
     """Width and height of each image as it is shown (a turned JPEG is turned), or why it cannot be read."""
-    return [form if isinstance(form, str) else form.size for form in image_forms(files, workers)]
+    return [form if isinstance(form, str) else form.size for form in image_forms(files)]
 
 
 def _image_form(file: Path) -> Form | str:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
+    files_like,
+    folder_within,
     listed_names,
     number,
+    numbers,
     read_text,
+    rows_of_images,
     stated_size,
     truth,
 )
-from tlkit.data.boxes.formats.declared_parts import part_of_file, part_said, settled
-from tlkit.data.boxes.formats.image_finder import Finder, checked_name, files_like, near_to, neighbours
+from tlkit.data.boxes.formats.declared_parts import declare, part_of_file, part_said
+from tlkit.data.boxes.formats.image_finder import Finder, checked_name, neighbours
 from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
 
@@ -167,38 +172,8 @@ def read_csv(file: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A column is missing, a path leaves the folder, or an image has two groups or parts.
     """
-    finder = Finder(file.parent)
-    found = _read_table(file, finder)
-    finder.close(found, found.images, whole=whole)
-    return found
-
-
-def _read_table(file: Path, finder: Finder, part: str | None = None) -> Annotations:
-    """The rows of one table; its images lie below the finder's folder, those of its part where names say one."""
-    columns = _checked_columns(file)
     form = "boxes.csv" if file.name == "boxes.csv" else "table"
-    found = Annotations(form, finder.folder, [], listed_names(file.parent))
-    found.written = ",".join(_numbers(columns))
-    images: dict[str, Annotated] = {}
-    paths: dict[str, str | None] = {}
-    for where, row in table(file):
-        name = row[columns["image"]]
-        if name not in paths:
-            paths[name] = _path(found, finder, file, where, name, part)
-        path = paths[name]
-        if path is not None:
-            _add_row(found, images.setdefault(path, Annotated(path, where)), where, row, columns)
-    found.images = list(images.values())
-    return found
-
-
-def _path(
-    found: Annotations, finder: Finder, file: Path, where: str, name: str, part: str | None
-) -> str | None:
-    """The path of a table's image; None, and a fault, where it is not there."""
-    above = file.relative_to(finder.folder).parent.as_posix().removeprefix(".")
-    match = finder.named(checked_name(where, name), near_to(above), part)
-    return finder.take(found, file.name, where.removeprefix(f"{file.name} "), name, match)
+    return _read({file: None}, Annotations(form, file.parent, []), whole=whole)
 
 
 def read_tables(files: list[Path], folder: Path) -> Annotations:
@@ -211,19 +186,29 @@ def read_tables(files: list[Path], folder: Path) -> Annotations:
     Raises:
         DataFault: As for `read_csv`.
     """
-    found, finder = Annotations("table", folder, []), Finder(folder)
+    parts = {file: part_of_table(file, folder) for file in files}
+    return _read(parts, Annotations("table", folder, []), whole=True)
+
+
+def _read(parts: dict[Path, str | None], found: Annotations, *, whole: bool) -> Annotations:
+    """The rows of tables, each with the part that its name says; their images lie below the source's folder."""
+    finder, names = Finder(found), None
     images: dict[str, Annotated] = {}
-    for file in files:
-        part = part_of_table(file, folder)
-        one = _read_table(file, finder, part)
-        found.faults += one.faults
-        found.written, found.class_names = one.written, found.class_names or one.class_names
-        for image in one.images:
+    for file, part in parts.items():
+        columns, own = _checked_columns(file), dict[str, Annotated]()
+        found.class_names, found.written = listed_names(file.parent), ",".join(_numbers(columns))
+        names = names or found.class_names
+        find = partial(finder.meant, file=file.name, above=folder_within(file, found.root), part=part)
+        rows = ((where, row[columns["image"]], row) for where, row in table(file))
+        for image, where, row in rows_of_images(rows, find, own):
+            _add_row(found, image, where, row, columns)
+        for path, image in own.items():
             image.part = image.part or part
-            first = images.setdefault(image.path, image)
+            first = images.setdefault(path, image)
             if first is not image:
-                found.spoil(first, "duplicate", image.where, f"{image.path} is listed in {first.where} too")
-    finder.close(found, images.values(), whole=True)
+                found.spoil(first, "duplicate", image.where, f"{path} is listed in {first.where} too")
+    found.class_names = names
+    finder.close(images.values(), whole=whole)
     return found
 
 
@@ -300,26 +285,19 @@ def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotat
 
     Source: https://storage.googleapis.com/openimages/web/download_v7.html
     """
-    found, finder = Annotations("Open Images", folder, [], normalised=True), Finder(folder)
+    finder = Finder(found := Annotations("Open Images", folder, [], normalised=True))
     readable = _descriptions(folder)
     images: dict[str, Annotated] = {}
     listed: dict[str, list[str]] = {}
     for file in files:
         part = part_of_table(file, folder) if len(files) > 1 else None
-        paths: dict[str, str | None] = {}
-        for where, row in table(file):
-            identity = row.get("ImageID", "")
-            if identity not in paths:
-                paths[identity] = _image(found, finder, file, where, identity, part)
-            path = paths[identity]
-            if path is not None:
-                _add_open_images_box(
-                    found, images.setdefault(path, Annotated(path, where)), where, row, readable
-                )
-        if part:
-            listed.setdefault(part, []).extend(path for path in paths.values() if path)
-    found.parts, _ = settled(f"{folder.name}'s tables", listed, twice=False)
-    finder.close(found, images.values(), whole=whole)
+        paths = listed.setdefault(part or "", [])
+        rows = ((where, row.get("ImageID", ""), row) for where, row in table(file))
+        for image, where, row in rows_of_images(rows, partial(_image, finder, file, part), images):
+            paths.append(image.path)
+            _add_open_images_box(found, image, where, row, readable)
+    declare(found, f"{folder.name}'s tables", listed, twice=False)
+    finder.close(images.values(), whole=whole)
     return found
 
 
@@ -328,32 +306,28 @@ def part_of_table(file: Path, folder: Path) -> str | None:
     return part_of_file(file.name, file.relative_to(folder).parts[:-1])
 
 
-def _image(
-    found: Annotations, finder: Finder, file: Path, where: str, identity: str, part: str | None
-) -> str | None:
+def _image(finder: Finder, file: Path, part: str | None, where: str, identity: str) -> str | None:
     """The path of the image of an ImageID; its name has no suffix."""
     checked_name(where, identity)
-    above = file.relative_to(finder.folder).parent.as_posix()
     subsets = [name for name in PART_NAMES if part and PART_NAMES[name] == part]
     places = [f"{one}/{two}" for name in subsets for one, two in ((name, "data"), ("images", name))]
-    match = finder.stem(identity, ["", *subsets, *places, *neighbours("" if above == "." else above)], part)
+    near = neighbours(folder_within(file, finder.folder))
+    match = finder.stem(identity, ["", *subsets, *places, *near], part)
     if not match.paths:
-        found.missing_image(where, f"there is no image of {identity}")
+        finder.found.missing_image(where, f"there is no image of {identity}")
         return None
-    return finder.take(
-        found, file.name, where.removeprefix(f"{file.name} "), identity, match._replace(exact=True)
-    )
+    return finder.take(where, identity, match._replace(exact=True), file.name)
 
 
 def _add_open_images_box(
     found: Annotations, image: Annotated, where: str, row: dict[str, str], readable: dict[str, str]
 ) -> None:
-    left, right, top, bottom = (number(row.get(key)) for key in ("XMin", "XMax", "YMin", "YMax"))
     name = row.get("LabelName", "")
     if not found.takes(image, where, name, "the box has no LabelName"):
         return
-    corners, group = (left, top, right, bottom), truth(row.get("IsGroupOf"))
-    image.add(Record(where, readable.get(name, name), corners, crowd=group))
+    left, top, right, bottom = numbers(row, "XMin", "YMin", "XMax", "YMax")
+    crowd = truth(row.get("IsGroupOf"))
+    image.add(Record(where, readable.get(name, name), (left, top, right, bottom), crowd=crowd))
 
 
 def _descriptions(folder: Path) -> dict[str, str]:

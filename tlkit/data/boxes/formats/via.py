@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,13 +20,15 @@ from tlkit.data.boxes.formats.annotations import (
     Annotations,
     Record,
     ends_of,
+    folder_within,
     is_hidden,
-    number,
+    numbers,
     read_json,
+    rows_of_images,
 )
-from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to
+from tlkit.data.boxes.formats.image_finder import Finder
 from tlkit.data.boxes.formats.labelme import MOST_JSON
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around, from_sides
 from tlkit.data.boxes.formats.tables import header_of, table
 from tlkit.errors import DataFault
 
@@ -68,21 +71,16 @@ def read_via(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     Raises:
         DataFault: A file is not VIA's, or nothing tells which attribute is the class.
     """
-    found, finder = Annotations("VIA", folder, [], written="left,top,width,height"), Finder(folder)
+    finder = Finder(found := Annotations("VIA", folder, [], written="left,top,width,height"))
     known: dict[str, Annotated] = {}
     for file in files:
         regions = list(_table_regions(file) if file.suffix.lower() == ".csv" else _json_regions(file))
         column = _class_attribute(file, regions)
-        places = near_to(file.parent.relative_to(folder).as_posix().removeprefix("."))
-        paths: dict[str, str | None] = {}
-        for region in regions:
-            if region.image not in paths:
-                match = finder.named(checked_name(region.where, region.image), places)
-                row = region.where.removeprefix(f"{file.name} ")
-                paths[region.image] = finder.take(found, file.name, row, region.image, match)
-            if path := paths[region.image]:
-                _add(found, known.setdefault(path, Annotated(path, region.where)), region, column)
-    finder.close(found, known.values(), whole=whole)
+        find = partial(finder.meant, file=file.name, above=folder_within(file, folder))
+        rows = ((region.where, region.image, region) for region in regions)
+        for image, _, region in rows_of_images(rows, find, known):
+            _add(found, image, region, column)
+    finder.close(known.values(), whole=whole)
     return found
 
 
@@ -156,20 +154,14 @@ def _add(found: Annotations, image: Annotated, region: Region, column: str) -> N
 
 
 def _corners(shape: dict[str, Any]) -> Corners:
-    def take(*keys: str) -> list[float]:
-        return [number(shape.get(key)) for key in keys]
-
     kind = shape.get("name")
     if kind == "rect":
-        left, top, width, height = take("x", "y", "width", "height")
-        return left, top, left + width, top + height
+        return from_sides(*numbers(shape, "x", "y", "width", "height"))
     if kind == "circle":
-        x, y, radius = take("cx", "cy", "r")
-        return x - radius, y - radius, x + radius, y + radius
+        return about(*numbers(shape, "cx", "cy", "r", "r"))
     if kind == "ellipse" and not shape.get("theta"):
-        x, y, across, down = take("cx", "cy", "rx", "ry")
-        return x - across, y - down, x + across, y + down
-    across_all, down_all = shape.get("all_points_x"), shape.get("all_points_y")
-    if kind == "polygon" and isinstance(across_all, list) and isinstance(down_all, list):
-        return around([number(x) for x in across_all], [number(y) for y in down_all])
+        return about(*numbers(shape, "cx", "cy", "rx", "ry"))
+    across, down = shape.get("all_points_x"), shape.get("all_points_y")
+    if kind == "polygon" and isinstance(across, list) and isinstance(down, list):
+        return around(across, down)
     return NO_BOX

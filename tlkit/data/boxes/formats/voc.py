@@ -18,13 +18,14 @@ from tlkit.data.boxes.formats.annotations import (
     Annotated,
     Annotations,
     Record,
+    folder_within,
     listed_names,
     number,
     read_text,
     stated_size,
     truth,
 )
-from tlkit.data.boxes.formats.declared_parts import absent_note, part_of_path, settled
+from tlkit.data.boxes.formats.declared_parts import absent_note, declare, part_of_path
 from tlkit.data.boxes.formats.image_finder import (
     Finder,
     Index,
@@ -122,7 +123,7 @@ def voc_files(folder: Path) -> list[Path]:
     return []
 
 
-def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
+def read_voc(files: list[Path], folder: Path) -> Annotations:
     """One XML file an image, in Annotations/ with the images in JPEGImages/ (or images/), or side by side.
 
     The image of an annotation has its name, or the one that `<filename>` says: beside it, in the folder of images
@@ -130,31 +131,31 @@ def read_voc(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
 
     Args:
         files: The XML files.
-        folder: The source.
-        whole: Images without an XML file are unlabelled.
+        folder: The source; its images without an XML file are unlabelled.
 
     Raises:
         DataFault: A file is no XML, or an image name leaves the folder.
     """
-    found = Annotations("VOC", folder, [], listed_names(folder))
-    finder = Finder(folder)
+    finder = Finder(found := Annotations("VOC", folder, [], listed_names(folder)))
     for file in files:
         where = file.relative_to(folder).as_posix()
         element = parsed_xml(file)
         if element.tag != "annotation":
             continue
-        path = _image_path(found, finder, where, element)
+        path = _image_path(finder, where, element)
         if path is not None:
             found.images.append(_image(found, where, path, element))
     _merge_repeated(found)
-    finder.close(found, found.images, whole=whole)
+    finder.close(found.images, whole=True)
     found.unlabelled = [path for path in found.unlabelled if not set(MASKS) & set(path.split("/"))]
-    _declare_lists(found, finder)
-    found.set_root(folder, _root(found))
+    _declare_lists(finder)
+    tops = {image.path.partition("/")[0] for image in found.images}
+    top = tops.pop() if len(tops) == 1 else ""
+    found.set_root(folder, top if is_image_folder(top) else "")
     return found
 
 
-def _image_path(found: Annotations, finder: Finder, where: str, element: Element) -> str | None:
+def _image_path(finder: Finder, where: str, element: Element) -> str | None:
     """The path of an annotation's image; None, and a fault, where there is none or where several fit.
 
     Its own name counts first: `<filename>` is often that of the image before it was renamed.
@@ -180,8 +181,8 @@ def _image_path(found: Annotations, finder: Finder, where: str, element: Element
     if len(match.paths) == 1:
         path = match.paths[0]
         stem_fits = without_suffix(path).rpartition("/")[2].casefold() == own.casefold()
-        return finder.take(found, where, "", where if stem_fits else said, match)
-    return finder.take(found, where, "", "its image" if match.paths else said or own, match)
+        return finder.take(where, where if stem_fits else said, match)
+    return finder.take(where, "its image" if match.paths else said or own, match)
 
 
 def _told_apart(match: Match, said: str, element: Element) -> Match:
@@ -203,13 +204,6 @@ def _file_name(where: str, element: Element) -> str:
     if ".." in said.split("/"):
         raise DataFault(f"{where}: {said} is no path inside the source.", "Give the image's name.")
     return said.rsplit("/", 1)[-1]
-
-
-def _root(found: Annotations) -> str:
-    """The folder of images at the top of the source, if all lie in one."""
-    tops = {image.path.partition("/")[0] for image in found.images}
-    top = tops.pop() if len(tops) == 1 else ""
-    return top if is_image_folder(top) else ""
 
 
 def _image(found: Annotations, where: str, path: str, element: Element) -> Annotated:
@@ -246,8 +240,7 @@ def _corners(entry: Element, first: float) -> tuple[Corners, str]:
         middle_x, middle_y, width, height, angle = map(number, texts)
         return around_turned(middle_x, middle_y, width, height, angle), ",".join(texts)
     points = [point for ring in entry.iterfind("polygon") for point in ring.iter()]
-    across = [number(point.text) for point in points if re.fullmatch(r"x\d*", point.tag)]
-    down = [number(point.text) for point in points if re.fullmatch(r"y\d*", point.tag)]
+    across, down = ([p.text for p in points if re.fullmatch(rf"{axis}\d*", p.tag)] for axis in "xy")
     return around(across, down), "of no bndbox"
 
 
@@ -273,7 +266,7 @@ def _merge_repeated(found: Annotations) -> None:
     found.images = list(first.values())
 
 
-def _declare_lists(found: Annotations, finder: Finder) -> None:
+def _declare_lists(finder: Finder) -> None:
     """Declare the parts that ImageSets/Main lists, names without suffix, one a line; of each devkit below.
 
     trainval.txt is for training, but for what val.txt lists, or, where only train.txt is beside it, what that does
@@ -285,25 +278,23 @@ def _declare_lists(found: Annotations, finder: Finder) -> None:
     lists_of = re.compile(r"((?:.*/)?ImageSets/Main)/[^/]*\.txt", re.I)
     mains = {finder.folder / match[1] for path in finder.others if (match := lists_of.fullmatch(path))}
     for main in sorted(mains):
-        base = main.parent.parent.relative_to(finder.folder).as_posix()
-        lists = {name: _listed(found, finder, main / f"{name}.txt", base) for name in LISTS}
+        base = folder_within(main.parent, finder.folder)
+        lists = {name: _listed(finder, main / f"{name}.txt", base) for name in LISTS}
         both = lists.pop("trainval")
         if lists["train"] and not lists["val"]:
             lists["val"] = [path for path in both if path not in set(lists["train"])]
         taken = {*lists["train"], *lists["val"]}
         lists["train"] += [path for path in both if path not in taken]
         where = main.relative_to(finder.folder).as_posix()
-        parts, notes = settled(where, {PART_NAMES[name]: paths for name, paths in lists.items()})
-        found.parts.update(parts)
-        found.notes += notes
-    if not found.parts:
-        declare_bare_lists(found, finder)
+        declare(finder.found, where, {PART_NAMES[name]: paths for name, paths in lists.items()})
+    if not finder.found.parts:
+        declare_bare_lists(finder)
 
 
-def _listed(found: Annotations, finder: Finder, file: Path, base: str) -> list[str]:
+def _listed(finder: Finder, file: Path, base: str) -> list[str]:
     """The images that a list names; those that are not there are counted in a note."""
     lines = [line.strip() for line in read_text(file).splitlines()] if file.is_file() else []
-    places = list(neighbours("Annotations" if base == "." else f"{base}/Annotations"))
+    places = list(neighbours(f"{base}/Annotations".lstrip("/")))
     paths: list[str] = []
     lost: list[str] = []
     for line in filter(None, lines):
@@ -314,5 +305,5 @@ def _listed(found: Annotations, finder: Finder, file: Path, base: str) -> list[s
         lost += [] if fits else [line]
     if lost:
         where = file.relative_to(finder.folder).as_posix()
-        found.notes.append(absent_note(where, lost))
+        finder.found.notes.append(absent_note(where, lost))
     return paths

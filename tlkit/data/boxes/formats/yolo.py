@@ -20,6 +20,7 @@ from tlkit.data.boxes.formats.annotations import (
     Annotations,
     Record,
     checked_names,
+    files_like,
     name_list,
     number,
     read_text,
@@ -31,13 +32,12 @@ from tlkit.data.boxes.formats.image_finder import (
     Finder,
     Index,
     Match,
-    files_like,
     folders_above,
     neighbours,
     without_suffix,
 )
 from tlkit.data.boxes.formats.image_lists import declare_parts
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around
 from tlkit.data.boxes.formats.tables import table
 from tlkit.data.images.readers.image_files import files_below, is_named_image
 from tlkit.errors import DataFault
@@ -80,7 +80,7 @@ def yolo_files(folder: Path) -> list[Path]:
     """
     every = files_below(folder)[0]
     texts = [path for path in every if path.lower().endswith(".txt")]
-    files = [path for path in texts if _in_labels(path)]
+    files = [path for path in texts if "labels" in path.casefold().split("/")[:-1]]
     plain = [path for path in files if not NO_LABELS.fullmatch(path.rpartition("/")[2])]
     if not plain and not names_files(folder):
         return []
@@ -98,10 +98,6 @@ def yolo_files(folder: Path) -> list[Path]:
 
 def _stem(path: str) -> str:
     return without_suffix(path).rpartition("/")[2].casefold()
-
-
-def _in_labels(path: str) -> bool:
-    return "labels" in path.casefold().split("/")[:-1]
 
 
 def names_files(folder: Path) -> list[Path]:
@@ -139,7 +135,7 @@ def _names_file(folder: Path) -> Path:
     return files[0]
 
 
-def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | None = None) -> Annotations:
+def read_yolo(files: list[Path], folder: Path, source: Path | None = None) -> Annotations:
     """Label files in labels/ beside images/, or beside the images, and a list of class names.
 
     An empty file is a negative image; an image without a file is unlabelled. data.yaml, obj.data or lists of images
@@ -147,8 +143,7 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
 
     Args:
         files: The label files.
-        folder: The source.
-        whole: Images without a label file are unlabelled.
+        folder: The source; its images without a label file are unlabelled.
         source: The file that names the classes; None: look for it.
 
     Raises:
@@ -156,9 +151,8 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
     """
     source = source or _names_file(folder)
     names = names_in(source)
-    found = Annotations("YOLO", folder, [], names, normalised=True, written=BOX)
-    finder, lines = Finder(folder), _Lines(found, names, keypoint_numbers(source))
-    labels = _labels_of(found, finder, files)
+    finder = Finder(found := Annotations("YOLO", folder, [], names, normalised=True, written=BOX))
+    lines, labels = _Lines(found, names, keypoint_numbers(source)), _labels_of(finder, files)
     prefix = _root(finder.images, labels)
     attributes = _attributes(folder)
     for path, file in labels.items():
@@ -167,13 +161,13 @@ def read_yolo(files: list[Path], folder: Path, *, whole: bool, source: Path | No
         lines.add(image, file, place, attributes.get(path.removeprefix(f"{prefix}/"), {}))
         found.images.append(image)
     found.doubt = lines.doubt
-    finder.close(found, found.images, whole=whole)
-    declare_parts(found, finder, source)
+    finder.close(found.images, whole=True)
+    declare_parts(finder, source)
     found.set_root(folder, prefix)
     return found
 
 
-def _labels_of(found: Annotations, finder: Finder, files: list[Path]) -> dict[str, Path]:
+def _labels_of(finder: Finder, files: list[Path]) -> dict[str, Path]:
     """Path of each image that has labels -> its file; a fault for files without image, or with several."""
     own = Index(finder.images, stems=True)
     claims: dict[str, list[str]] = {}
@@ -192,11 +186,10 @@ def _labels_of(found: Annotations, finder: Finder, files: list[Path]) -> dict[st
         claims[place] = [path for path in match.paths if path not in taken]
     labels: dict[str, Path] = {}
     for place, paths in claims.items():
-        name = "its image"
-        path = finder.take(found, place, "", name, Match(tuple(paths), exact=place not in far))
+        path = finder.take(place, "its image", Match(tuple(paths), exact=place not in far))
         if path is not None and path in labels:
             first = labels[path].relative_to(finder.folder).as_posix()
-            found.missing_image(place, f"its image {path} has {first} already")
+            finder.found.missing_image(place, f"its image {path} has {first} already")
         elif path is not None:
             labels[path] = finder.folder / place
     return labels
@@ -317,13 +310,13 @@ def _corners(cells: list[str], keypoints: int = 0) -> Corners:
             return NO_BOX
         cells = cells[:4]
     elif len(cells) >= 6 and len(cells) % 2 == 0 and not keypoints:  # an outline: x, y, x, y, ...
-        return around([number(cell) for cell in cells[::2]], [number(cell) for cell in cells[1::2]])
+        return around(cells[::2], cells[1::2])
     if len(cells) != 4:
         return NO_BOX
     if max(map(len, cells)) > LONG:
         return _exact_corners(cells)
     x, y, width, height = map(number, cells)
-    return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return about(x, y, width / 2, height / 2)
 
 
 def _exact_corners(cells: list[str]) -> Corners:
