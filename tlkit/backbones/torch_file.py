@@ -71,19 +71,16 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         _load(file)  # the writer's byte order and integer sizes; the numbers are little-endian in any case
         tensors: dict[str, _Tensor] = _load(file)
         types = {tensor.storage[2]: tensor.storage[1] for tensor in tensors.values()}
-        storages = {key: _read_storage(file, types[key]) for key in _load(file)}
+        storages: dict[str, np.ndarray] = {}
+        for key in _load(file):  # each storage is its count, and that many numbers
+            count, dtype = int.from_bytes(file.read(8), "little"), np.dtype(types[key])
+            storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
     return {name: _array(tensor, storages[tensor.storage[2]]) for name, tensor in tensors.items()}
 
 
 def _load(file: BinaryIO) -> Any:
     """The next pickle."""
     return _Unpickler(file).load()
-
-
-def _read_storage(file: BinaryIO, dtype: str) -> np.ndarray:
-    """The next storage, [n] numbers after their count."""
-    count = int.from_bytes(file.read(8), "little")
-    return np.frombuffer(file.read(count * np.dtype(dtype).itemsize), dtype, count)
 
 
 def _array(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -241,7 +240,8 @@ class TrainingTable:
             best: Whether this is the best epoch so far.
             seconds: What it took.
         """
-        values = [_figure(logs.get(key)) for key in ("loss", "val_loss", f"val_{self.measure}")]
+        found = (logs.get(key) for key in ("loss", "val_loss", f"val_{self.measure}"))
+        values = ["-" if value is None else f"{float(value):.4f}" for value in found]
         self._say(phase, f"{epoch}/{epochs}", *values, "*" if best else "", f"{seconds:.1f}")
         self._show_bar(epoch + 1)
 
@@ -268,10 +268,3 @@ class TrainingTable:
             self._bars.start()
             self._bar = self._bars.add_task("", total=self._steps)
         self._bars.reset(self._bar, total=self._steps, description=f"{self._phase} {epoch}/{self._epochs}")
-
-
-def _figure(value: Any) -> str:
-    """Four decimals; "-" for what was not measured."""
-    if value is None or not math.isfinite(float(value)):
-        return "-" if value is None else str(float(value))
-    return f"{float(value):.4f}"

@@ -39,7 +39,10 @@ def first_difference(one: Path, other: Path) -> str | None:
 
 def compared(one: Path, other: Path) -> list[str]:
     """The files that are compared, POSIX paths within a run."""
-    names = {name for run in (one, other) for name in _files(run)}
+    inner = ((path, path.relative_to(run)) for run in (one, other) for path in run.rglob("*"))
+    names = {
+        name.as_posix() for path, name in inner if path.is_file() and name.parts[0] not in _DERIVED | _ABOUT
+    }
     first = ["split.csv", "metrics.jsonl", "last.keras", "model.keras", "predictions.csv"]
     return sorted(names, key=lambda name: (first.index(name) if name in first else len(first), name))
 
@@ -96,13 +99,6 @@ def timeless(content: Any) -> Any:
     return content
 
 
-def _files(run: Path) -> Iterator[str]:
-    for path in run.rglob("*"):
-        parts = path.relative_to(run).parts
-        if path.is_file() and parts[0] not in _DERIVED | _ABOUT:
-            yield "/".join(parts)
-
-
 def _difference(one: Path, other: Path, name: str) -> str | None:
     for path, twin in ((one, other), (other, one)):
         if not path.is_file():
@@ -111,14 +107,12 @@ def _difference(one: Path, other: Path, name: str) -> str | None:
         ".keras": _weights,
         ".jsonl": _rows,
         ".csv": _lines,
-        ".npy": _arrays,
+        ".npy": lambda one, other, name: _unequal(np.load(one), np.load(other), name),
     }
     if name == "card.json":
         return _cards(one, other)
-    return by_suffix.get(one.suffix, _bytes)(one, other, name)
-
-
-def _bytes(one: Path, other: Path, name: str) -> str | None:
+    if one.suffix in by_suffix:
+        return by_suffix[one.suffix](one, other, name)
     return None if one.read_bytes() == other.read_bytes() else f"{name} differs."
 
 
@@ -170,7 +164,7 @@ def _numbers(file: Path) -> np.ndarray:
         ".npy": lambda path: np.load(path, allow_pickle=False).ravel(),
         ".jsonl": lambda path: _leaves([json.loads(line) for line in path.read_text("utf-8").splitlines()]),
         ".json": lambda path: _leaves(_results(json.loads(path.read_text("utf-8")))),
-        ".csv": lambda path: _cells(path.read_text("utf-8")),
+        ".csv": _cells,
     }
     if not file.is_file() or file.suffix not in readers:
         return np.zeros(0)
@@ -194,15 +188,11 @@ def _leaves(content: Any) -> Iterator[float]:
         yield float(content)
 
 
-def _cells(text: str) -> Iterator[float]:
+def _cells(table: Path) -> Iterator[float]:
     """The numbers among the cells of a table."""
-    for cell in itertools.chain.from_iterable(csv.reader(text.splitlines())):
+    for cell in itertools.chain.from_iterable(csv.reader(table.read_text("utf-8").splitlines())):
         with suppress(ValueError):
             yield float(cell)
-
-
-def _arrays(one: Path, other: Path, name: str) -> str | None:
-    return _unequal(np.load(one, allow_pickle=False), np.load(other, allow_pickle=False), name)
 
 
 def _weights(one: Path, other: Path, name: str) -> str | None:

@@ -66,7 +66,9 @@ class RunFolder:
                     return cls(path, name, number)
                 path.rmdir()  # another run finished under this number meanwhile
         except OSError as error:
-            raise _unwritable(home, error) from error
+            raise RunFailed(
+                f"{home} cannot be written: {error.strerror or error}.", "Name another folder with --runs."
+            ) from error
 
     @classmethod
     def reopen(cls, path: Path) -> RunFolder:
@@ -234,7 +236,10 @@ def find_runs(text: str, runs: Path = RUNS) -> list[Path]:
     unfinished = next((path for home in homes for path in _unfinished(home)), None)
     if unfinished:
         raise UsageFault(f"{text} has no finished run.", f"tlkit resume {unfinished} goes on with it.")
-    raise UsageFault(f"There is no run {text!r} in {runs}.", _suggest(text, runs))
+    names = sorted(entry.name for entry in runs.iterdir() if entry.is_dir()) if runs.is_dir() else []
+    others = f"There are: {', '.join(names)}." if names else "Make one: tlkit run fine-tune xray:crops"
+    near = did_you_mean(text.partition("/")[0], names, 3, otherwise=others)
+    raise UsageFault(f"There is no run {text!r} in {runs}.", near)
 
 
 def every_run(runs: Path = RUNS) -> list[Path]:
@@ -306,12 +311,6 @@ def _unfinished(home: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
-def _suggest(text: str, runs: Path) -> str:
-    names = sorted(entry.name for entry in runs.iterdir() if entry.is_dir()) if runs.is_dir() else []
-    others = f"There are: {', '.join(names)}." if names else "Make one: tlkit run fine-tune xray:crops"
-    return did_you_mean(text.partition("/")[0], names, 3, otherwise=others)
-
-
 def _replace(path: Path, text: str) -> None:
     """Write a file so that a reader, or a kill, sees the old one or the new one and nothing between."""
     aside = path.with_name(f".{path.name}.part")
@@ -333,8 +332,3 @@ def _settle(folder: Path) -> None:
                 os.fsync(handle)
             finally:
                 os.close(handle)
-
-
-def _unwritable(home: Path, error: OSError) -> RunFailed:
-    reason = error.strerror or str(error)
-    return RunFailed(f"{home} cannot be written: {reason}.", "Name another folder with --runs.")

@@ -99,13 +99,8 @@ def _check_operations(meta: Any, folder: Path) -> None:
 def _check_operation(name: str, is_saver: bool, folder: Path) -> None:
     if name in ALLOWED or (is_saver and name in SAVING):
         return
-    where = ""
-    if name in SAVING:
-        where = " where it could run when the model is loaded or asked"
-    raise ModelFault(
-        f"{folder} holds a SavedModel with the operation {shown(name)}{where or UNKNOWN}.",
-        REMEDY,
-    )
+    where = " where it could run when the model is loaded or asked" if name in SAVING else UNKNOWN
+    _refuse(folder, f"the operation {shown(name)}", where)
 
 
 def shown(name: str) -> str:
@@ -131,12 +126,14 @@ def _of_saver_alone(meta: Any) -> tuple[set[str], set[str]]:
 
     calls = {name: _called(function.node_def, functions) for name, function in functions.items()}
     by_saver = _reached(_called((nodes[name] for name in alone & nodes.keys()), functions), calls)
+    # What TensorFlow may put in the place of another one that does the same, as both say of themselves.
+    swaps = ("api_", "forward_", "backward_")
     otherwise = _reached(
         [
             *_called((node for name, node in nodes.items() if name not in alone), functions),
             *_of_objects(meta.object_graph_def),
             *(name for one in graph.library.gradient for name in (one.function_name, one.gradient_func)),
-            *(name for name, function in functions.items() if _is_swapped(function)),
+            *(name for name, one in functions.items() if any(key.startswith(swaps) for key in one.attr)),
             *(functions.keys() - by_saver),
         ],
         calls,
@@ -203,11 +200,6 @@ def _named(value: Any) -> Iterator[str]:
         yield function.name
         for inner in function.attr.values():
             yield from _named(inner)
-
-
-def _is_swapped(function: Any) -> bool:
-    """Whether TensorFlow may put it in the place of another one that does the same, as both say of themselves."""
-    return any(name.startswith(("api_", "forward_", "backward_")) for name in function.attr)
 
 
 # --- constants, objects, assets ----------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ def crc32c(content: bytes) -> int:
 
 
 def _one_after_the_other(content: bytes, state: int) -> int:
-    table = _numbers()
+    table = _zeros(1)[0]
     for byte in content:
         state = table[(state ^ byte) & 255] ^ (state >> 8)
     return state
@@ -78,11 +78,6 @@ def _table() -> np.ndarray:
     for _ in range(8):
         states = (states >> 1) ^ np.where(states & 1, np.uint32(_POLYNOMIAL), np.uint32(0))
     return states
-
-
-@lru_cache(1)
-def _numbers() -> list[int]:
-    return _table().tolist()
 
 
 @lru_cache(32)

@@ -25,15 +25,13 @@ HUNDREDTH = 0.01  # pixels; likewise of a format that writes pixels with two dec
 INSIDE = 0.25  # of a box's area must lie in the image, else cutting it at the edge makes another box of it
 
 
-def _centred(n: np.ndarray) -> np.ndarray:
-    return np.concatenate([n[:, :2] - n[:, 2:] / 2, n[:, :2] + n[:, 2:] / 2], axis=1)
-
-
 # Corners from four numbers, by what the numbers are; how a format writes them comes first.
 ORDERS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "left,top,right,bottom": lambda n: n,
     "left,top,width,height": lambda n: np.concatenate([n[:, :2], n[:, :2] + n[:, 2:]], axis=1),
-    "centre x,centre y,width,height": _centred,
+    "centre x,centre y,width,height": lambda n: np.concatenate(
+        [n[:, :2] - n[:, 2:] / 2, n[:, :2] + n[:, 2:] / 2], axis=1
+    ),
     "left,right,top,bottom": lambda n: n[:, [0, 2, 1, 3]],
     "top,left,bottom,right": lambda n: n[:, [1, 0, 3, 2]],
 }

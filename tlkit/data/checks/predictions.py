@@ -65,7 +65,11 @@ def write_predictions(file: Path, split: Split, probabilities: np.ndarray, *, sa
         writer.writerow([*FACTS, *(_SPARSE if sparse else names)])
         for i, path in enumerate(split.images.paths):
             row, label = probabilities[i], int(split.images.labels[i])
-            cells = _likeliest(row, label, names) if sparse else [f"{p:.6f}" for p in row]
+            if sparse:  # of equal ones the first is the one that argmax names
+                best = np.argsort(-row, kind="stable")[:LIKELIEST]
+                cells = [f"{row[label]:.6f}", *(cell for k in best for cell in (names[k], f"{row[k]:.6f}"))]
+            else:
+                cells = [f"{p:.6f}" for p in row]
             writer.writerow([path, split.parts[i], names[label], names[int(row.argmax())], *cells])
 
 
@@ -84,9 +88,3 @@ def read_predictions(file: Path) -> Iterator[Prediction]:
         else:
             named = dict(zip(columns, map(float, cells), strict=True))
             yield Prediction(path, part, label, predicted, named.get(label, 0.0), named)
-
-
-def _likeliest(row: np.ndarray, label: int, names: tuple[str, ...]) -> list[str]:
-    """Cells of the sparse form: the first of equal ones is the one that argmax names."""
-    best = np.argsort(-row, kind="stable")[:LIKELIEST]
-    return [f"{row[label]:.6f}", *(cell for k in best for cell in (names[k], f"{row[k]:.6f}"))]

@@ -236,7 +236,8 @@ def _made(split: Split[Images], run: Path, name: str) -> tuple[Images, list[str]
         groups=(None,) * len(files),
         parts=parts,
     )
-    kinds = Counter(_kind(file, part) for file, part in found)
+    labels = ((file.parent.name, part) for file, part in found)
+    kinds = Counter(label if part == TRAINING else f"{label} for {part}" for label, part in labels)
     return made, [inspection.sha256 for inspection in seen], dict(kinds)
 
 
@@ -249,14 +250,7 @@ def _check_classes(name: str, classes: set[str], images: Images) -> None:
         )
 
 
-def _kind(file: Path, part: str) -> str:
-    return file.parent.name if part == TRAINING else f"{file.parent.name} for {part}"
-
-
 def say_added(added: dict[str, dict[str, int]]) -> list[str]:
     """A sentence for each run whose images were added."""
-    return [f"Added to training from {name}: {_listed(found)}." for name, found in added.items()]
-
-
-def _listed(found: dict[str, int]) -> str:
-    return some_of([f"{count(number, 'image')} of {label}" for label, number in found.items()])
+    each = {name: [f"{count(n, 'image')} of {k}" for k, n in found.items()] for name, found in added.items()}
+    return [f"Added to training from {name}: {some_of(kinds)}." for name, kinds in each.items()]

@@ -84,7 +84,8 @@ def pack(rng: np.random.Generator) -> Scene:
     things = [_laid(rng, LOOK_ALIKES[name](rng), half) for name in names]
     things += [_laid(rng, _any(rng), half) for _ in range(int(rng.integers(12, 30)))]
     soft = tuple(_lying(xray_soft.cloth(rng, 0.9 * half[0])) for _ in range(int(rng.integers(2, 6))))
-    labels = [str(rng.choice(CLASSES, p=CHANCES)) for _ in range(_wanted(rng))]
+    draw = rng.random()
+    labels = [str(rng.choice(CLASSES, p=CHANCES)) for least in (EMPTY, EMPTY + ONE) if draw >= least]
     threats: list[Placed] = []
     for label in labels:
         threat, cover = _hide(rng, label, half, [*things, *threats])
@@ -93,11 +94,6 @@ def pack(rng: np.random.Generator) -> Scene:
     return Scene(
         wall, soft, tuple(things), tuple(threats), tuple(labels), tuple(sorted(names)), _machine(rng)
     )
-
-
-def _wanted(rng: np.random.Generator) -> int:
-    draw = rng.random()
-    return 0 if draw < EMPTY else (1 if draw < EMPTY + ONE else 2)
 
 
 def _any(rng: np.random.Generator) -> Solid:

@@ -127,8 +127,9 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
     over = [polychromatic_transmittance(_sum(some), spectrum) for some in others]
     behind = [polychromatic_transmittance(_sum([around, *some]), spectrum) for some in others]
     signal = polychromatic_transmittance(_sum([around, things, *maps]), spectrum)
+    levels, most = _exposed(signal, scene.detector, rng), 2**depth - 1
     return Bag(
-        image=_quantised(_exposed(signal, scene.detector, rng), depth),
+        image=np.clip(np.rint(levels * most), 0, most).astype(np.uint8 if depth == 8 else np.uint16),
         boxes=np.array([box_of(masks[i]) for i in shown], np.int32).reshape(-1, 4),
         labels=tuple(scene.labels[i] for i in shown),
         occlusions=np.array([occlusion(masks[i], b) for i, b in zip(shown, behind)], np.float32),
@@ -192,11 +193,6 @@ def _exposed(signal: np.ndarray, detector: Detector, rng: np.random.Generator) -
     blurred = ndimage.gaussian_filter(veiled, detector.blur, mode="nearest")
     counted = rng.poisson(np.maximum(blurred, 0) * detector.photons) / detector.photons
     return (detector.gain * counted + rng.normal(0, detector.read_noise, signal.shape)) / 255
-
-
-def _quantised(grey: np.ndarray, depth: int) -> np.ndarray:
-    most = 2**depth - 1
-    return np.clip(np.rint(grey * most), 0, most).astype(np.uint8 if depth == 8 else np.uint16)
 
 
 # ---- how hard it is ----

@@ -34,11 +34,14 @@ IMAGES_BESIDE = "images.json"  # what resolves the ids of a list of results besi
 MOST_JSON = 2_000_000_000  # bytes
 
 
-def is_coco(file: Path) -> bool:
-    """Whether a JSON file's first lines look like boxes in COCO's form: it is an object that has images."""
+def _is_coco(file: Path) -> bool:
+    """Whether a JSON file looks like boxes in COCO's form; a cheap look, for folders may hold any JSON."""
     with file.open(encoding="utf-8-sig", errors="replace") as stream:
         head = stream.read(4096)
-    return head.lstrip().startswith("{") and not re.search(r"^(captions|panoptic|stuff)_", file.name)
+    if not head.lstrip().startswith("{") or re.search(r"^(captions|panoptic|stuff)_", file.name):
+        return False
+    text = read_text(file, MOST_JSON)
+    return all(f'"{key}"' in text for key in ("images", "categories", "annotations"))
 
 
 PLACES = ("*.json", "annotations/*.json", "*/*.json", "*/annotations/*.json", "*/labels/*.json")
@@ -47,17 +50,11 @@ PLACES = ("*.json", "annotations/*.json", "*/*.json", "*/annotations/*.json", "*
 def coco_files(folder: Path) -> list[Path]:
     """The annotation files of a folder: at its top, in annotations/, or one in each of its folders."""
     for pattern in PLACES:
-        files = [file for file in files_like(folder, pattern) if is_coco(file) and _complete(file)]
+        files = [file for file in files_like(folder, pattern) if _is_coco(file)]
         boxes = [file for file in files if file.name.startswith("instances")] or files
         if boxes:
             return boxes
     return []
-
-
-def _complete(file: Path) -> bool:
-    """Whether the keys stand there; a cheap look, for folders may hold any JSON."""
-    text = read_text(file, MOST_JSON)
-    return all(f'"{key}"' in text for key in ("images", "categories", "annotations"))
 
 
 def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:

@@ -89,7 +89,11 @@ def _add_image(finder: Finder, file: str, known: dict[str, Annotated], element: 
         place, name = f"{where} {child.tag} {index}", child.get("label", "").strip()
         if found.takes(image, place, name, "it has no label"):
             corners = SHAPES.get(child.tag, lambda _: NO_BOX)(child)
-            image.add(Record(place, name, corners, False, _facts(child), _written(child)))
+            sides = ",".join(child.get(key, "-") for key in ("xtl", "ytl", "xbr", "ybr"))
+            written = sides if child.tag == "box" else f"of a {child.tag}"
+            facts = {"occluded": "1"} if child.get("occluded") == "1" else {}
+            facts |= {one.get("name", ""): (one.text or "").strip() for one in child.iterfind("attribute")}
+            image.add(Record(place, name, corners, False, facts, written))
 
 
 def _of_box(child: Element) -> Corners:
@@ -131,14 +135,3 @@ SHAPES: dict[str, Callable[[Element], Corners]] = {
     "cuboid": _of_cuboid,
     "polygon": _of_polygon,
 }
-
-
-def _written(child: Element) -> str:
-    if child.tag == "box":
-        return ",".join(child.get(key, "-") for key in ("xtl", "ytl", "xbr", "ybr"))
-    return f"of a {child.tag}"
-
-
-def _facts(child: Element) -> dict[str, str]:
-    facts = {entry.get("name", ""): (entry.text or "").strip() for entry in child.iterfind("attribute")}
-    return {**({"occluded": "1"} if child.get("occluded") == "1" else {}), **facts}

@@ -19,7 +19,9 @@ def yaml_pieces(text: str, key: str) -> list[str]:
     match = re.search(rf"^{re.escape(key)}:[ \t]*(.*(?:\n(?:[ \t\-].*|[ \t]*|#.*))*)", text, re.M)
     body = match[1].strip() if match else ""
     if body.startswith(("[", "{")):
-        return _between_commas(re.split(r"[]}](?=\s|$)", body[1:])[0])
+        inside = " ".join(re.split(r"[]}](?=\s|$)", body[1:])[0].split())
+        pieces = re.findall(r"""((?:[^,'"]|'[^']*'|"[^"]*")+)""", inside)  # a quoted piece may hold commas
+        return [piece.strip() for piece in pieces if piece.strip()]
     lines = (_COMMENT.sub(r"\1", line).strip() for line in body.splitlines())
     return [line.removeprefix("-").strip() for line in lines if line]
 
@@ -41,9 +43,3 @@ def unquoted(text: str) -> str:
         except json.JSONDecodeError:
             return text[1:-1]
     return text[1:-1].replace("''", "'") if len(text) > 1 and text[0] == text[-1] == "'" else text
-
-
-def _between_commas(text: str) -> list[str]:
-    """Pieces between commas; a quoted piece may hold commas."""
-    pieces = re.findall(r"""((?:[^,'"]|'[^']*'|"[^"]*")+)""", " ".join(text.split()))
-    return [piece.strip() for piece in pieces if piece.strip()]

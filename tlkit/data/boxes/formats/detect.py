@@ -62,10 +62,7 @@ def read_annotations(source: str, place: Path) -> Annotations:
     if not readers and (stranger := stranger_in(place)):
         raise DataFault(f"{source} has no boxes that can be read: {stranger.what}.", stranger.remedy)
     if not readers:
-        raise DataFault(
-            f"{source} has no boxes.",
-            f"Put {KNOWN} there.",
-        )
+        raise DataFault(f"{source} has no boxes.", f"Put {KNOWN} there.")
     if len(readers) > 1:
         raise DataFault(
             f"{source} has boxes in {len(readers)} formats: {', '.join(readers)}.",
@@ -93,18 +90,12 @@ def _readers(folder: Path) -> dict[str, Reader]:
         found["VOC"] = lambda: read_voc(voc, folder)
     if next(folder.rglob("ground_truth.txt"), None):
         found["GDXray"] = lambda: read_gdxray(folder)
-    if tables := _open_images_tables(folder):
+    if tables := _tables(folder, ("*.csv", "*/*.csv", "*/*/*.csv"), _is_open_images):
         found["Open Images"] = lambda: _read_open_images(tables, folder)
-    if further := _further_readers(folder, found):
-        found.update(further)
+    found |= _further_readers(folder, found)
     if "GDXray" not in found and (yolo := yolo_files(folder)):
         found["YOLO"] = lambda: read_yolo(yolo, folder)
     return found
-
-
-def _open_images_tables(folder: Path) -> list[Path]:
-    """The tables of Open Images at the top of a folder, else one or two folders below."""
-    return _tables(folder, ("*.csv", "*/*.csv", "*/*/*.csv"), _is_open_images)
 
 
 def _tables(folder: Path, patterns: Sequence[str], fits: Callable[[Path], bool]) -> list[Path]:

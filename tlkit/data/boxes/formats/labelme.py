@@ -36,12 +36,9 @@ AROUND = frozenset(("rectangle", "polygon", "rotation"))
 def labelme_files(folder: Path) -> list[Path]:
     """Labelme's files below a folder; none where the first JSON files are something else."""
     files = [folder / path for path in files_below(folder)[0] if path.endswith(".json")]
-    return files if any(_is_labelme(file) for file in files[:3]) else []
-
-
-def _is_labelme(file: Path) -> bool:
-    text = ends_of(file)
-    return '"shapes"' in text and ('"imagePath"' in text or '"imageHeight"' in text)
+    texts = map(ends_of, files[:3])
+    shapes = ('"shapes"' in text and ('"imagePath"' in text or '"imageHeight"' in text) for text in texts)
+    return files if any(shapes) else []
 
 
 def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations:

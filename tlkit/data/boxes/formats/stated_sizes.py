@@ -90,7 +90,9 @@ def into_shown(image: Annotated, form: Form) -> list[Fault]:
     turned = form.orientation != 1
     if stated is None or (stated == form.size and form.stored == form.size):
         why = "states no size" if stated is None else "states a size that fits both"
-        return [_either(image, form, why)] if turned and image.records else []
+        what = f"{image.path} is turned by its EXIF entry ({form.orientation}), and its annotation {why}"
+        done = "its boxes are taken as drawn on the turned image"
+        return _word(image, "either-form", what, done) if turned else []
     if stated == form.size:
         return []
     said = f"says {stated[0]}x{stated[1]} but {image.path} has {form.size[0]}x{form.size[1]} pixels"
@@ -115,13 +117,6 @@ def into_shown(image: Annotated, form: Form) -> list[Fault]:
 
 def _word(image: Annotated, kind: str, what: str, done: str) -> list[Fault]:
     return [Fault(kind, image.where, what, done, image.path)] if image.records else []
-
-
-def _either(image: Annotated, form: Form, why: str) -> Fault:
-    what = f"{image.path} is turned by its EXIF entry ({form.orientation}), and its annotation {why}"
-    return Fault(
-        "either-form", image.where, what, "its boxes are taken as drawn on the turned image", image.path
-    )
 
 
 def _same_shape(stated: tuple[int, int], real: tuple[int, int]) -> bool:

@@ -81,7 +81,7 @@ def _of(file: Path) -> tuple[str, str] | None:
     if suffix == ".json":
         return _json(head)
     if suffix == ".xml":
-        return _xml(head)
+        return ("dlib's XML", _SAVE) if re.search(r"<dataset\b", head) and "<images" in head else None
     if suffix in {".csv", ".tsv"}:
         return _table(head.splitlines()[0] if head else "")
     return _text(head) if suffix == ".txt" else None
@@ -93,12 +93,6 @@ def _json(text: str) -> tuple[str, str] | None:
     known = JSONS if '"annotations"' not in text else JSONS[:-1]
     head = text[:HEAD]
     return next(((what, remedy) for pattern, what, remedy in known if re.search(pattern, head, re.S)), None)
-
-
-def _xml(head: str) -> tuple[str, str] | None:
-    if re.search(r"<dataset\b", head) and "<images" in head:
-        return "dlib's XML", _SAVE
-    return None
 
 
 def _table(header: str) -> tuple[str, str] | None:

@@ -218,10 +218,13 @@ def _image(found: Annotations, where: str, path: str, element: Element) -> Annot
             found.spoil(image, "unknown-class", place, f"it has the names {' and '.join(names)}")
         elif found.takes(image, place, name, "it has no name"):
             corners, written = _corners(entry, first)
-            difficult, crowd = (
-                truth(entry.findtext(key)) for key in ("difficult", "crowd")
-            )  # the latter is ours
-            image.add(Record(place, name, corners, difficult, _attributes(entry), written, crowd))
+            # crowd is ours; further facts are as CVAT writes them: attributes/attribute with name and value
+            difficult, crowd = (truth(entry.findtext(key)) for key in ("difficult", "crowd"))
+            facts = {
+                (row.findtext("name") or "").strip(): (row.findtext("value") or "").strip()
+                for row in entry.iterfind("attributes/attribute")
+            }
+            image.add(Record(place, name, corners, difficult, facts, written, crowd))
     return image
 
 
@@ -246,12 +249,6 @@ def _corners(entry: Element, first: float) -> tuple[Corners, str]:
 
 def _texts(box: Element, keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple((box.findtext(key) or "").strip() for key in keys)
-
-
-def _attributes(entry: Element) -> dict[str, str]:
-    """Further facts, as CVAT writes them: `<attributes><attribute><name/><value/></attribute></attributes>`."""
-    rows = entry.iterfind("attributes/attribute")
-    return {(row.findtext("name") or "").strip(): (row.findtext("value") or "").strip() for row in rows}
 
 
 def _merge_repeated(found: Annotations) -> None:

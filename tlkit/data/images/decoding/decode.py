@@ -232,7 +232,11 @@ def _as_png(path: Path | io.BytesIO) -> bytes:
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata; only pixels matter here
             with open_image(path) as file:
                 black = black_level(file)
-                image = _eight_or_sixteen_bit(ImageOps.exif_transpose(file), black)
+                image: Image.Image = ImageOps.exif_transpose(file)
+                if image.mode.startswith(("I", "F")):
+                    image = Image.fromarray(deep_levels(image, black))
+                elif image.mode != "L":
+                    image = image.convert("RGB")
     except TooManyPixels as fault:
         raise ValueError(f"{path} {fault}") from fault
     except (OSError, SyntaxError, ValueError) as fault:
@@ -240,9 +244,3 @@ def _as_png(path: Path | io.BytesIO) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "PNG", compress_level=1)
     return stream.getvalue()
-
-
-def _eight_or_sixteen_bit(image: Image.Image, black: int | None) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return Image.fromarray(deep_levels(image, black))
-    return image if image.mode == "L" else image.convert("RGB")

@@ -181,7 +181,8 @@ def fitted(levels: np.ndarray, size: int, fit: Fit) -> np.ndarray:
     inner = _resampled(levels, tall, wide)
     top, left = (size - tall) // 2, (size - wide) // 2
     square = np.empty((size, size, levels.shape[2]), np.float32)
-    square[:] = _border_median(inner)
+    edges = (inner[0], inner[-1], inner[:, 0], inner[:, -1])
+    square[:] = np.median(np.concatenate(edges), axis=0).astype(np.float32)
     square[top : top + tall, left : left + wide] = inner
     return square
 
@@ -193,9 +194,3 @@ def _resampled(levels: np.ndarray, height: int, width: int) -> np.ndarray:
     planes = [Image.fromarray(np.ascontiguousarray(plane)) for plane in np.moveaxis(levels, 2, 0)]
     resized = [np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS)) for plane in planes]
     return np.clip(np.stack(resized, axis=2), 0, 1)
-
-
-def _border_median(levels: np.ndarray) -> np.ndarray:
-    """Float32 [c]: the median along the four edges of [h, w, c]."""
-    edges = (levels[0], levels[-1], levels[:, 0], levels[:, -1])
-    return np.median(np.concatenate(edges), axis=0).astype(np.float32)

@@ -275,7 +275,8 @@ def _gif_fault(stream: BinaryIO, image: Image.Image) -> str | None:
         return "is damaged (a block of an unknown kind stands before its image)"
     colours = _gif_colours(stream.read(9)[8:], stream) or colours
     image.load()
-    return None if _largest_index(image) < colours else "is damaged (it has a colour beyond its table)"
+    largest = image.getextrema()[1] if image.mode in {"L", "P"} else 0
+    return None if largest < colours else "is damaged (it has a colour beyond its table)"  # type: ignore[operator]
 
 
 def _gif_colours(flags: bytes, stream: BinaryIO) -> int:
@@ -285,7 +286,3 @@ def _gif_colours(flags: bytes, stream: BinaryIO) -> int:
     colours = 2 << flags[0] % 8
     stream.seek(3 * colours, 1)
     return colours
-
-
-def _largest_index(image: Image.Image) -> float:
-    return image.getextrema()[1] if image.mode in {"L", "P"} else 0  # type: ignore[return-value]

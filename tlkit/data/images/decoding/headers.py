@@ -67,13 +67,10 @@ def orientation(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
         contents: String scalar, the whole file.
         head: int32 [m], its first bytes, at least 22.
     """
-    return tf.cond(_has_metadata(head), lambda: _orientation(contents), lambda: 1)
-
-
-def _has_metadata(head: tf.Tensor) -> tf.Tensor:
-    """Whether to look closer: a first block, or one after the usual JFIF block, that is not pixels."""
+    # Looked at closer is a first block, or one after the usual JFIF block, that is not pixels.
     usual = equal(head[3:6], (0xE0, 0, 16))
-    return _is_metadata(tf.where(usual, head[21], head[3]))
+    has_metadata = _is_metadata(tf.where(usual, head[21], head[3]))
+    return tf.cond(has_metadata, lambda: _orientation(contents), lambda: 1)
 
 
 def _is_metadata(marker: tf.Tensor) -> tf.Tensor:
@@ -134,12 +131,6 @@ def _webp_orientation(contents: tf.Tensor) -> tf.Tensor:
     )
 
 
-@rare_branch
-def _orientation(contents: tf.Tensor) -> tf.Tensor:
-    """`orientation` of a JPEG that has metadata."""
-    return _tiff_orientation(_exif_block(contents))
-
-
 def _tiff_orientation(tiff: tf.Tensor) -> tf.Tensor:
     """The orientation that a TIFF's first directory gives, int32 1..8; 1 when it says nothing sensible."""
     head = numbers(tiff, 0, 8)
@@ -154,8 +145,9 @@ def _number(values: tf.Tensor, is_little: tf.Tensor) -> tf.Tensor:
     return tf.where(is_little, little(values), big(values))
 
 
-def _exif_block(contents: tf.Tensor) -> tf.Tensor:
-    """Walk over the JPEG's metadata segments: the bytes of the first Exif block (a TIFF), or none."""
+@rare_branch
+def _orientation(contents: tf.Tensor) -> tf.Tensor:
+    """Walk over a JPEG's metadata segments to the first Exif block, which holds a TIFF."""
 
     def step(position: tf.Tensor, start: tf.Tensor, length: tf.Tensor) -> tuple[tf.Tensor, ...]:
         segment = numbers(contents, position, 10)  # FF, marker, length in two bytes, contents
@@ -172,7 +164,9 @@ def _exif_block(contents: tf.Tensor) -> tf.Tensor:
         maximum_iterations=MOST_SEGMENTS,
         parallel_iterations=1,
     )
-    return tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), length)
+    return _tiff_orientation(
+        tf.strings.substr(contents, tf.minimum(start, tf.strings.length(contents)), length)
+    )
 
 
 def _directory_entry(tiff: tf.Tensor, directory: tf.Tensor, is_little: tf.Tensor) -> tf.Tensor:

@@ -58,7 +58,9 @@ def written_set(
             raise DataFault(
                 f"tfds:{name} is not prepared on this machine (looked in {_data_folder()}).", remedy
             )
-        builder = _downloaded(name) if prepared is None else _opened(prepared)
+        import tensorflow_datasets as tfds
+
+        builder = _downloaded(name) if prepared is None else tfds.builder_from_directory(prepared)
         folder_written_once(folder, lambda aside: write(name, builder, aside))
     return folder
 
@@ -94,13 +96,6 @@ def _prepared_folder(name: str) -> Path | None:
     found = [info.parent for info in above.glob(f"{version or '*'}/dataset_info.json")]
     found += [] if version else [info.parent for info in above.glob("*/*/dataset_info.json")]
     return max(found, key=lambda folder: [int(n) for n in re.findall(r"\d+", folder.name)], default=None)
-
-
-def _opened(folder: Path) -> Any:
-    """The builder of a prepared folder."""
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_from_directory(folder)
 
 
 def _downloaded(name: str) -> Any:
