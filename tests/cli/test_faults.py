@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.cli.test_kill_points import RECIPES
 from tlkit.core import run_folder
-from tlkit.core.run_folder import RunFolder, find_run, read_metrics
+from tlkit.core.run_folder import RunFolder, find_run, read_card, read_metrics
 from tlkit.core.system_faults import as_fault
 from tlkit.errors import RunFailed
 
@@ -462,11 +462,21 @@ def out_of_memory(monkeypatch, above):
     return tried
 
 
-def test_batch_auto_halves_once_and_ends_as_if_it_had_begun_so(learner, monkeypatch, tlkit_command):
+def test_batch_auto_halves_once(learner, monkeypatch, tlkit_command):
     tried = out_of_memory(monkeypatch, above=16)
     said = tlkit_command("run", "learn", "photos", "--batch", "auto", "--name", "halved")
     assert said.code == 0, said.err
     assert "The memory does not hold --batch 32: beginning again with --batch 16." in said.err
+    assert tried == [32, 16]
+    halved = learner / "saved_models" / "halved" / "1"
+    assert read_card(halved)["options"]["batch"] == 16
+    assert [row["epoch"] for row in read_metrics(halved)] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_run_whose_batch_was_halved_ends_as_if_it_had_begun_so(learner, monkeypatch, tlkit_command):
+    tried = out_of_memory(monkeypatch, above=16)
+    assert tlkit_command("run", "learn", "photos", "--batch", "auto", "--name", "halved").code == 0
     assert tlkit_command("run", "learn", "photos", "--batch", "16", "--name", "plain").code == 0
     assert tried == [32, 16, 16]
     halved, plain = (learner / "saved_models" / name / "1" for name in ("halved", "plain"))

@@ -186,10 +186,11 @@ def damage_board(folder):
 def test_a_run_killed_within_a_checkpoint_goes_on_bit_for_bit(shapes, tmp_path, tlkit_command):
     """The short one of the twenty: the best of the second epoch is written aside, and not yet renamed; and the machine
     that went down has lost the ends of the event files and one of them whole: of its points none is missing, for metrics.jsonl has them too."""
-    name, *options = RECIPES["cnn"]
-    arguments = ["run", name, shapes, "--name", "cnn", *options]
-    assert tlkit_command(*arguments, "--runs", tmp_path / "whole").code == 0
-    code, err = finish(start(words_of("cnn", shapes, tmp_path / "killed"), tmp_path, "rename:6"), tmp_path)
+    short = ("--epochs", 3)
+    words = [*words_of("cnn", shapes, tmp_path / "whole"), *short]
+    assert tlkit_command(*words).code == 0
+    words = [*words_of("cnn", shapes, tmp_path / "killed"), *short]
+    code, err = finish(start(words, tmp_path, "rename:6"), tmp_path)
     assert code == -signal.SIGKILL, err
     unfinished = tmp_path / "killed" / "cnn" / "unfinished-1"
     assert list((unfinished / "checkpoints").rglob(".*.npz-*"))  # written aside

@@ -64,7 +64,6 @@ def counted(kitchen, tlkit_command):
     return change
 
 
-@pytest.mark.onednn
 def test_a_machine_that_computes_otherwise_is_no_difference_of_the_run(counted, tlkit_command):
     now = computes_with_onednn()
     counted(environment={"onednn": not now, "keras": "2.0", "decoding": DECODING})

@@ -35,7 +35,6 @@ from tlkit.tasks.classification.serving.export import (
 from tlkit.tasks.classification.serving.layers import ResizeInside, in_single_precision
 from tlkit.tasks.classification.serving.saved_model import export_saved_model
 
-pytestmark = pytest.mark.onednn
 SIZE = 16
 NAMES = ("bar", "disc", "étoile")
 PAGE = (Path(__file__).resolve().parents[4] / "saved_models" / "README.md").read_text(encoding="utf-8")
@@ -117,6 +116,7 @@ def check_head(head, classes, folder, resizes):
         assert np.abs(answers - expected).max() <= (RESIZED_TOLERANCE if resizes else TOLERANCE), target
 
 
+@pytest.mark.onednn
 @pytest.mark.parametrize(("head", "classes"), [("knn3", 3), ("svm-rbf", 2)])
 def test_a_head_in_float64_answers_in_both_formats_as_the_saved_model(head, classes, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -124,6 +124,7 @@ def test_a_head_in_float64_answers_in_both_formats_as_the_saved_model(head, clas
 
 
 @pytest.mark.slow
+@pytest.mark.onednn
 @pytest.mark.parametrize(
     ("head", "classes", "resizes"), list(itertools.product(HEADS, (2, 3), (False, True)))
 )
@@ -251,6 +252,7 @@ def test_the_page_s_lines_make_the_served_pixels(tmp_path):
             assert (apart > 0).mean() < 0.01, (name, size)
 
 
+@pytest.mark.onednn
 @pytest.mark.parametrize("target", WRITERS)
 def test_a_file_that_resizes_inside_answers_as_the_saved_model_at_any_size(target, tmp_path):
     pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
