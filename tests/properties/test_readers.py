@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tlkit.data.boxes.dataset import find_faults, read_boxes
+from tlkit.data.boxes.dataset import examine_boxes, read_boxes
 from tlkit.data.boxes.formats.yolo import _corners
 from tlkit.data.checks.listing import list_source
 from tlkit.data.images.sources import read_images
@@ -172,7 +172,7 @@ def test_boxes_or_a_fault(form, place, data):
     files[name] = damaged(files[name], data.draw(DAMAGES))
     source = folder_with(place / "source", files)
     boxes = refuses_or_reads(lambda: read_boxes(source, faults="clip", unlabelled="negative"))
-    faults = refuses_or_reads(lambda: find_faults(source)) or []
+    faults = refuses_or_reads(lambda: examine_boxes(source).faults) or []
     assert all(str(fault).encode("utf-8") for fault in faults)
     refuses_or_reads(lambda: list_source(str(source)))
     if boxes is not None:

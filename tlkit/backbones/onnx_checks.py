@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tlkit.errors import ModelFault
 
@@ -25,33 +25,22 @@ LOOPS = ("Loop", "Scan")  # no network for images needs one, and one need not en
 _EXTERNAL = 1  # onnx.TensorProto.EXTERNAL
 
 
-class Kind(NamedTuple):
-    """How the numbers of a type are stored.
-
-    Attributes:
-        size: Bytes a number.
-        field: Of the message, where they do not stand in raw_data.
-    """
-
-    size: int
-    field: str
-
-
-# onnx.TensorProto.DataType: numbers of whole bytes; strings, complex numbers and halves of bytes are refused.
+# onnx.TensorProto.DataType: bytes a number, and the field of the message where numbers do not stand in raw_data. They
+# are of whole bytes; strings, complex numbers and halves of bytes are refused.
 KINDS = {
-    1: Kind(4, "float_data"),
-    2: Kind(1, "int32_data"),
-    3: Kind(1, "int32_data"),
-    4: Kind(2, "int32_data"),
-    5: Kind(2, "int32_data"),
-    6: Kind(4, "int32_data"),
-    7: Kind(8, "int64_data"),
-    9: Kind(1, "int32_data"),
-    10: Kind(2, "int32_data"),
-    11: Kind(8, "double_data"),
-    12: Kind(4, "uint64_data"),
-    13: Kind(8, "uint64_data"),
-    16: Kind(2, "int32_data"),
+    1: (4, "float_data"),
+    2: (1, "int32_data"),
+    3: (1, "int32_data"),
+    4: (2, "int32_data"),
+    5: (2, "int32_data"),
+    6: (4, "int32_data"),
+    7: (8, "int64_data"),
+    9: (1, "int32_data"),
+    10: (2, "int32_data"),
+    11: (8, "double_data"),
+    12: (4, "uint64_data"),
+    13: (8, "uint64_data"),
+    16: (2, "int32_data"),
 }
 
 
@@ -130,14 +119,13 @@ def _graphs(item: onnx.AttributeProto) -> list[onnx.GraphProto]:
 def _check_tensor(tensor: onnx.TensorProto, path: Path) -> int:
     """Bytes of a constant."""
     name = f"constant {tensor.name!r}" if tensor.name else "a constant"
-    kind = KINDS.get(tensor.data_type)
-    if kind is None:
+    if tensor.data_type not in KINDS:
         _refuse(path, f"{name} is of type {tensor.data_type}, which is not one of plain numbers")
     if any(side < 0 for side in tensor.dims):
         _refuse(path, f"{name} has a negative side")
-    count = math.prod(tensor.dims)
+    count, (width, field) = math.prod(tensor.dims), KINDS[tensor.data_type]
     shape = " x ".join(f"{side:,}" for side in tensor.dims) or "1"
-    size = count * kind.size
+    size = count * width
     if tensor.data_location == _EXTERNAL:
         _check_external(tensor, path, name, size)
         return size
@@ -145,7 +133,7 @@ def _check_tensor(tensor: onnx.TensorProto, path: Path) -> int:
         stored, unit = len(tensor.raw_data), "bytes"
         sound = stored == size
     else:
-        stored, unit = len(getattr(tensor, kind.field)), "numbers"
+        stored, unit = len(getattr(tensor, field)), "numbers"
         sound = stored == count
     if not sound:
         _refuse(path, f"{name} of {shape} numbers has {stored:,} {unit}")

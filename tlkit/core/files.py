@@ -110,9 +110,9 @@ def _meets(error: OSError, folder: Path) -> bool:
     return error.errno in UNWRITABLE
 
 
-def hashes_of(files: Sequence[str | Path], workers: int = 4) -> list[str]:
+def hashes_of(files: Sequence[str | Path]) -> list[str]:
     """sha256 in hex of every file, in parallel; "" for one that cannot be read."""
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(4) as pool:
         return list(pool.map(_hash, files))
 
 

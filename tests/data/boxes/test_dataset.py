@@ -9,11 +9,10 @@ from PIL import Image
 from tlkit.data.boxes.dataset import (
     areas,
     clip_boxes,
-    find_faults,
+    examine_boxes,
     intersections,
     iou,
     read_boxes,
-    reading_order,
 )
 from tlkit.data.boxes.formats.writers import difference
 from tlkit.errors import DataFault, UsageFault
@@ -57,11 +56,9 @@ def test_iou_of_touching_empty_and_no_boxes():
     assert areas(np.array([[0, 0, 2, 3], [4, 0, 2, 3]])).tolist() == [6.0, 0.0]
 
 
-def test_clip_and_reading_order():
+def test_boxes_are_clipped_at_the_edges():
     boxes = np.array([[-5, 3, 30, 200], [1, 1, 2, 2]])
     assert clip_boxes(boxes, (20, 100)).tolist() == [[0, 3, 20, 100], [1, 1, 2, 2]]
-    rows = np.array([[5, 9, 6, 10], [7, 0, 9, 1], [2, 0, 9, 1], [2, 0, 3, 1]])
-    assert reading_order(rows).tolist() == [3, 2, 1, 0]
 
 
 def test_boxes_csv_with_negative_images_groups_and_facts(tmp_path):
@@ -162,7 +159,7 @@ def test_arguments_that_cannot_be(tmp_path):
         read_boxes(root, faults="ignore")
     with pytest.raises(UsageFault, match="--unlabelled maybe"):
         read_boxes(root, unlabelled="maybe")
-    assert find_faults(root) == []
+    assert examine_boxes(root).faults == []
 
 
 def test_a_near_name_is_proposed(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlkit.data.boxes.dataset import find_faults, read_boxes
+from tlkit.data.boxes.dataset import examine_boxes, read_boxes
 from tlkit.data.boxes.faults import checked_boxes, merged_names, order_hint
 from tlkit.data.boxes.formats import annotations as box_records
 from tlkit.data.boxes.formats.annotations import Annotated, Record, safe_path
@@ -50,7 +50,7 @@ ROWS = {
 def test_a_bad_row_is_named_refused_and_mended(row, said, done, tmp_path, request):
     root = table(tmp_path / "s", row, "b.png,2,2,9,9,gun", names=("a.png", "b.png"))
     kind = request.node.callspec.id.split()[0]
-    (fault,) = find_faults(root)
+    (fault,) = examine_boxes(root).faults
     assert fault.kind == kind
     assert said in str(fault)
     with pytest.raises(DataFault) as refused:
@@ -98,7 +98,7 @@ def test_what_was_done_is_counted_in_a_sentence_each(tmp_path):
 
 def test_good_boxes_on_the_edges_have_no_fault(tmp_path):
     rows = ("a.png,0,0,100,80,gun", "a.png,0,0,1,1,gun", "a.png,0.25,0.5,1.5,2,gun", "a.png,1,1,50,60,knife")
-    assert find_faults(table(tmp_path / "s", *rows)) == []
+    assert examine_boxes(table(tmp_path / "s", *rows)).faults == []
 
 
 def test_a_box_that_becomes_a_duplicate_by_clipping_is_dropped(tmp_path):
@@ -172,7 +172,7 @@ def test_spellings_of_one_class(tmp_path):
 def test_unreadable_images_are_named(tmp_path):
     root = table(tmp_path / "s", "b.png,1,1,5,5,gun")
     (root / "b.png").write_bytes(b"no image")
-    assert [(f.kind, str(f)) for f in find_faults(root)] == [
+    assert [(f.kind, str(f)) for f in examine_boxes(root).faults] == [
         ("unreadable-image", "b.png: is no readable image")
     ]
     assert read_boxes(root, faults="clip").paths == ("a.png",)
@@ -193,7 +193,7 @@ def yolo(root, *lines, names="gun\nknife\n"):
 
 def test_yolo_ids_beyond_the_names(tmp_path):
     root = yolo(tmp_path / "s", "0 0.5 0.5 0.1 0.1", "2 0.5 0.5 0.1 0.1", "x 1 1 1 1")
-    assert [(str(f), f.done) for f in find_faults(root)] == [
+    assert [(str(f), f.done) for f in examine_boxes(root).faults] == [
         ("labels/1.txt line 2: class 2 is not among the 2 names (0 to 1)", OUT),
         ("labels/1.txt line 3: class x is not among the 2 names (0 to 1)", OUT),
     ]
@@ -202,7 +202,7 @@ def test_yolo_ids_beyond_the_names(tmp_path):
 def test_yolo_in_pixels_short_lines_and_labels_without_image(tmp_path):
     root = yolo(tmp_path / "s", "0 50 40 20 20", "0 0.5 0.5", "0 0.5 0.5 0.1 0.1")
     (root / "labels" / "lost.txt").write_text("")
-    kinds = {fault.where: fault.kind for fault in find_faults(root)}
+    kinds = {fault.where: fault.kind for fault in examine_boxes(root).faults}
     assert kinds == {
         "labels/1.txt line 1": "out-of-image",
         "labels/1.txt line 2": "no-number",
@@ -255,7 +255,7 @@ def coco(root, **changes):
     ],
 )  # fmt: skip
 def test_coco_faults(changes, kind, said, tmp_path):
-    (fault,) = find_faults(coco(tmp_path / "s", **changes))
+    (fault,) = examine_boxes(coco(tmp_path / "s", **changes)).faults
     assert fault.kind == kind
     assert said in str(fault)
 
@@ -306,7 +306,7 @@ def test_entities_in_utf16_are_seen_too(tmp_path):
 def test_voc_without_corners_and_without_image(tmp_path):
     root = voc(tmp_path / "s", VOC.format("1.png", BOX.replace("<xmax>3</xmax>", "")))
     (root / "2.xml").write_text(VOC.format("2.png", BOX))
-    assert sorted((f.kind, f.where) for f in find_faults(root)) == [
+    assert sorted((f.kind, f.where) for f in examine_boxes(root).faults) == [
         ("missing-image", "2.xml"),
         ("no-number", "1.xml object 1"),
     ]
@@ -316,13 +316,13 @@ def test_gdxray_and_open_images_rows_without_image(tmp_path):
     (tmp_path / "C1").mkdir()
     Image.new("L", (100, 80)).save(tmp_path / "C1" / "C1_0001.png")
     (tmp_path / "C1" / "ground_truth.txt").write_text("1 1 2 3 4\n9 1 2 3 4\n1 5 6\n")
-    assert [(f.kind, f.where) for f in find_faults(tmp_path)] == [
+    assert [(f.kind, f.where) for f in examine_boxes(tmp_path).faults] == [
         ("missing-image", "C1/ground_truth.txt line 2"),
         ("no-number", "C1/ground_truth.txt line 3"),
     ]
     file = tmp_path / "C1" / "o.csv"
     file.write_text("ImageID,LabelName,XMin,XMax,YMin,YMax\nC1_0001,gun,0,1,0,1\nlost,gun,0,1,0,1\n")
-    assert [(f.kind, f.where) for f in find_faults(file)] == [("missing-image", "o.csv line 3")]
+    assert [(f.kind, f.where) for f in examine_boxes(file).faults] == [("missing-image", "o.csv line 3")]
 
 
 @pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "a/../../x.png", "", "C:\\x.png", "a\0.png"])

@@ -19,7 +19,8 @@ from tlkit.data.images.inspection import inspect_files
 from tlkit.data.images.splits import groups_of
 from tlkit.data.xray import bag_scenes as xray_bag_scenes
 from tlkit.data.xray import bags as xray_bags
-from tlkit.data.xray.bags import CLASSES, VIEWS, bags_folder, difficulty, draw_bag, draw_bags, write_bags
+from tlkit.data.xray.bag_scenes import CLASSES
+from tlkit.data.xray.bags import VIEWS, bags_folder, difficulty, draw_bag, draw_bags, write_bags
 from tlkit.data.xray.geometry import Placed, rotation
 from tlkit.data.xray.objects.knives import knife
 from tlkit.data.xray.objects.lookalikes import LOOK_ALIKES
@@ -82,7 +83,7 @@ def test_a_box_is_exactly_where_the_threat_takes_the_beam(monkeypatch):
     one_energy = replace(scene, detector=replace(scene.detector, spectrum=(0.0, 1.0)))
     without = replace(one_energy, threats=(), labels=())
     signals = []
-    monkeypatch.setattr(xray_bags, "_exposed", lambda signal, *_: signals.append(signal) or signal)
+    monkeypatch.setattr(xray_bags, "exposed", lambda signal, *_: signals.append(signal) or signal)
     monkeypatch.setattr(xray_bags, "_scene", lambda *_: one_energy)
     (box,) = draw_bag(index, 3, 160).boxes.tolist()
     monkeypatch.setattr(xray_bags, "_scene", lambda *_: without)

@@ -208,9 +208,9 @@ def training_box_batches(
     return _map(data, finish).prefetch(2)
 
 
-def plain_box_batches(boxes: Boxes, size: int, batch: int = 8, memory: int = MEMORY) -> tf.data.Dataset:
+def plain_box_batches(boxes: Boxes, size: int, batch: int = 8) -> tf.data.Dataset:
     """The same in the order of the paths, nothing changed, once."""
-    pixels_of = _pixels_of(boxes, size, memory)
+    pixels_of = _pixels_of(boxes, size, MEMORY)
     xyxy, labels = (tf.constant(values) for values in network_boxes(boxes, size))
 
     def read(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:

@@ -178,19 +178,6 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     return examined.boxes
 
 
-def find_faults(source: str | Path, *, unlabelled: str = "error") -> list[Fault]:
-    """All that is wrong with the boxes of a SOURCE, and nothing raised for it.
-
-    Args:
-        source: As for `read_boxes`.
-        unlabelled: As for `read_boxes`.
-
-    Raises:
-        DataFault, UsageFault: It cannot be read at all.
-    """
-    return examine_boxes(source, unlabelled=unlabelled).faults
-
-
 class Examined(NamedTuple):
     """What lies in a SOURCE of boxes, for those who train and those who check alike.
 
@@ -341,11 +328,9 @@ def areas(xyxy: np.ndarray) -> np.ndarray:
 
 def intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Square pixels that each box of `[n, 4]` shares with each of `[m, 4]`: float64 `[n, m]`."""
-    first = np.asarray(one, np.float64).reshape(-1, 1, 4)
-    second = np.asarray(other, np.float64).reshape(1, -1, 4)
-    corner = np.maximum(first[..., :2], second[..., :2])
-    sides = np.maximum(np.minimum(first[..., 2:], second[..., 2:]) - corner, 0)
-    return sides[..., 0] * sides[..., 1]
+    return _shared(
+        np.asarray(one, np.float64).reshape(-1, 1, 4), np.asarray(other, np.float64).reshape(1, -1, 4)
+    )
 
 
 def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -367,7 +352,7 @@ def iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Intersection over union of the boxes of `[n, 4]` with those of `[n, 4]` in the same place: float64 `[n]`."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    common = _paired_intersections(one, other)
+    common = _shared(one, other)
     union = areas(one) + areas(other) - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
@@ -375,21 +360,17 @@ def paired_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 def paired_inside(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Share of each box of `[n, 4]` that lies inside that of `[n, 4]` in the same place: float64 `[n]`."""
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
-    common, own = _paired_intersections(one, other), areas(one)
+    common, own = _shared(one, other), areas(one)
     return np.divide(common, own, out=np.zeros_like(common), where=own > 0)
 
 
-def _paired_intersections(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    sides = np.minimum(one[:, 2:], other[:, 2:]) - np.maximum(one[:, :2], other[:, :2])
-    return np.maximum(sides[:, 0], 0) * np.maximum(sides[:, 1], 0)
+def _shared(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Square pixels that boxes `[..., 4]` share with others of the same place, or of a shape that broadcasts."""
+    corner = np.maximum(one[..., :2], other[..., :2])
+    sides = np.maximum(np.minimum(one[..., 2:], other[..., 2:]) - corner, 0)
+    return sides[..., 0] * sides[..., 1]
 
 
 def clip_boxes(xyxy: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Boxes `[m, 4]` cut at the edges of an image of (width, height), float32; empty ones are kept."""
     return np.clip(np.asarray(xyxy, np.float32).reshape(-1, 4), 0, np.array([*size, *size], np.float32))
-
-
-def reading_order(xyxy: np.ndarray) -> np.ndarray:
-    """int64 `[m]`: from top to bottom, then left to right, then small to large."""
-    boxes = np.asarray(xyxy).reshape(-1, 4)
-    return np.lexsort((areas(boxes), boxes[:, 0], boxes[:, 1]))

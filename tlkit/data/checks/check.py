@@ -81,7 +81,6 @@ def check_source(
     unlabelled: str = "error",
     parts: Mapping[str, str] | None = None,
     reading: Reading = PLAIN,
-    workers: int = 4,
     begin: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Check:
     """Check a SOURCE of labelled images or of boxes.
@@ -92,7 +91,6 @@ def check_source(
         unlabelled: What an image without boxes is, as for `read_boxes`.
         parts: Part by sha256, such as a run's, for a source that declares none.
         reading: As for `read_images`.
-        workers: Threads that read files.
         begin: Called with the number of images; gives what is called with the number done.
 
     Raises:
@@ -103,7 +101,7 @@ def check_source(
     images, boxed = listing.images, isinstance(listing.images, Boxes)
     labels = ("",) * len(images) if boxed else tuple(name for (name,) in images.objects())
     groups = declared_groups(images, group)
-    looks, thumbnails = look_at_files(images.root, images.paths, workers, begin(len(images)))
+    looks, thumbnails = look_at_files(images.root, images.paths, 4, begin(len(images)))
     hashes = tuple(look.sha256 for look in looks)
     sides = _parts(images.parts, hashes, parts or {})
     if listing.used:

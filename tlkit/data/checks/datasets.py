@@ -190,7 +190,8 @@ def near_duplicate_faults(
     shown = {digest: [i for i in members if opened[i]] for digest, members in same.items() if digest}
     first = np.array(sorted(members[0] for members in shown.values() if members), int)
     links = families(linked_copies(thumbnails, first))
-    whole = [_members_of(family, hashes, same) for family in links]
+    chosen = [sorted({index for link in family for index in link[:2]}) for family in links]
+    whole = [[i for index in some for i in same[hashes[index]]] for some in chosen]  # with exact copies
     remedy = None if any(groups) else _grouping(paths, labels, whole)
     for family, members in zip(links, whole, strict=True):
         if _known(members, groups, parts):
@@ -201,12 +202,6 @@ def near_duplicate_faults(
             between = f" ({detail})" if detail else ""
             sentence = f"{_relation(paths, family, labels, parts, kind)}{between}."
             yield finding(kind, names, sentence, remedy=None if kind.endswith("classes") else remedy)
-
-
-def _members_of(family: list[NearCopy], hashes: Sequence[str], same: dict[str, list[int]]) -> list[int]:
-    """Indices of a family, with the exact copies of each image in it."""
-    chosen = sorted({index for link in family for index in link[:2]})
-    return [i for index in chosen for i in same[hashes[index]]]
 
 
 def _grouping(paths: Sequence[str], labels: Sequence[Hashable], whole: list[list[int]]) -> str:

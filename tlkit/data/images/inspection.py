@@ -42,9 +42,9 @@ class Inspection:
     findings: tuple[Finding, ...] = ()
 
 
-def inspect_files(files: Sequence[str | Path], workers: int = 4) -> list[Inspection]:
+def inspect_files(files: Sequence[str | Path]) -> list[Inspection]:
     """Look at every file, in parallel (hashing and decoding release the interpreter's lock)."""
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(4) as pool:
         return list(pool.map(inspect_file, files))
 
 

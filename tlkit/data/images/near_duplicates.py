@@ -47,16 +47,13 @@ class NearCopy(NamedTuple):
     correlation: float
 
 
-def near_duplicates(
-    thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray, threshold: float = SURE
-) -> list[tuple[int, int]]:
-    """Pairs of images that are near duplicates.
+def near_duplicates(thumbnails: np.ndarray, first: np.ndarray, second: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of images whose thumbnails correlate by `SURE` or more, over the eight turns and mirrors.
 
     Args:
         thumbnails: uint8 [n, 32, 32].
         first: Indices to compare...
         second: ...with these indices.
-        threshold: Least Pearson correlation of the thumbnails, over the eight turns and mirrors.
 
     Returns:
         (i, j) for each i of `first` that has a near duplicate in `second`, with its nearest j.
@@ -75,12 +72,10 @@ def near_duplicates(
             better = value > best[start : start + 512]
             best[start : start + 512][better] = value[better]
             partner[start : start + 512][better] = nearest[better]
-    return [(int(first[i]), int(second[partner[i]])) for i in np.flatnonzero(best >= threshold)]
+    return [(int(first[i]), int(second[partner[i]])) for i in np.flatnonzero(best >= SURE)]
 
 
-def linked_copies(
-    thumbnails: np.ndarray, chosen: np.ndarray | None = None, threshold: float = ALIKE
-) -> list[NearCopy]:
+def linked_copies(thumbnails: np.ndarray, chosen: np.ndarray | None = None) -> list[NearCopy]:
     """Links that join every family of near duplicates: two images are of one family if links lead from one to the other.
 
     There are as many links as images less families, not as many as pairs, so that a thousand equal images
@@ -89,7 +84,6 @@ def linked_copies(
     Args:
         thumbnails: uint8 [n, 32, 32].
         chosen: int [m], rising: which of them to compare; by default all.
-        threshold: As for `near_duplicates`.
 
     Returns:
         Links with one > other, in the order of `one`.
@@ -108,8 +102,8 @@ def linked_copies(
         for turn, images in enumerate(_turns(thumbnails[chosen[start : start + BLOCK]])):
             flat = _standardised(images)
             rows = _Rows(start, turn, flat, _signature(flat))
-            one, other = _candidates(rows, signatures, threshold)
-            links += _joined(rows, (thumbnails, chosen), signatures, one, other, threshold, family)
+            one, other = _candidates(rows, signatures)
+            links += _joined(rows, (thumbnails, chosen), signatures, one, other, family)
     named = (NearCopy(int(chosen[link.one]), int(chosen[link.other]), *link[2:]) for link in links)
     return sorted(named)
 
@@ -157,7 +151,7 @@ class _Rows(NamedTuple):
     signature: _Signature
 
 
-def _candidates(rows: _Rows, signatures: _Signature, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _candidates(rows: _Rows, signatures: _Signature) -> tuple[np.ndarray, np.ndarray]:
     """Pairs, one > other, whose signatures allow that they are near duplicates; the likeliest first.
 
     The product of two images is that of their coefficients plus that of what these hide, which is at most the
@@ -171,7 +165,7 @@ def _candidates(rows: _Rows, signatures: _Signature, threshold: float) -> tuple[
         most = products + np.outer(own.hidden, seen.hidden) + ROUNDING
         near = most >= DETAIL * np.outer(own.detail, seen.detail)
         low = own.low @ seen.low.T
-        near &= most + low >= threshold
+        near &= most + low >= ALIKE
         near &= np.arange(start, start + len(seen.low))[None] < numbers[:, None]
         near &= (own.detail > 0)[:, None] & (seen.detail > 0)[None]
         one, other = np.nonzero(near)
@@ -189,7 +183,6 @@ def _joined(
     signatures: _Signature,
     one: np.ndarray,
     other: np.ndarray,
-    threshold: float,
     family: np.ndarray,
 ) -> list[NearCopy]:
     """The links among near duplicates indeed that are not of one family yet; `family` [n] is brought up to date.
@@ -209,7 +202,7 @@ def _joined(
             value = _compared(
                 rows, one[some] - rows.start, thumbnails[chosen[other[some]]], signatures, other[some]
             )
-            for k in np.flatnonzero(value >= threshold):
+            for k in np.flatnonzero(value >= ALIKE):
                 i, j = int(one[some[k]]), int(other[some[k]])
                 if family[i] != family[j]:
                     links.append(NearCopy(i, j, rows.turn, float(value[k])))

@@ -28,7 +28,7 @@ from tlkit.data.xray.objects.belongings import LARGE_THINGS
 from tlkit.data.xray.objects.hardware import SMALL_THINGS
 from tlkit.data.xray.objects.knives import knife
 from tlkit.data.xray.objects.lookalikes import LOOK_ALIKES
-from tlkit.data.xray.physics import Detector, polychromatic_transmittance
+from tlkit.data.xray.physics import Detector, draw_detector, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
 
 CLASSES = ("blade", "gun", "knife", "shuriken")
@@ -91,9 +91,8 @@ def pack(rng: np.random.Generator) -> Scene:
         threat, cover = _hide(rng, label, half, [*things, *threats])
         threats.append(threat)
         things += cover
-    return Scene(
-        wall, soft, tuple(things), tuple(threats), tuple(labels), tuple(sorted(names)), _machine(rng)
-    )
+    detector = draw_detector(rng, gain=((140, 215), (218, 250)), blur=((0.5, 0.9), (0.3, 0.6)))
+    return Scene(wall, soft, tuple(things), tuple(threats), tuple(labels), tuple(sorted(names)), detector)
 
 
 def _any(rng: np.random.Generator) -> Solid:
@@ -184,16 +183,3 @@ def _handle_bars(rng: np.random.Generator, x: float, y: float) -> Solid:
             (-x, side - 10), (-x, side + 10), 3, "steel"
         )
     return solid
-
-
-def _machine(rng: np.random.Generator) -> Detector:
-    """Most machines are sharp and quiet; one in eight is dim and noisy."""
-    poor, low = rng.random() < 1 / 8, rng.uniform(0.38, 0.72)
-    return Detector(
-        spectrum=(low, 1 - low),
-        gain=rng.uniform(140, 215) if poor else rng.uniform(218, 250),
-        scatter=rng.uniform(0.02, 0.06),
-        blur=rng.uniform(0.5, 0.9) if poor else rng.uniform(0.3, 0.6),
-        photons=float(np.exp(rng.uniform(7, 8.5) if poor else rng.uniform(8.8, 11))),
-        read_noise=rng.uniform(0.8, 2.5) if poor else rng.uniform(0.2, 0.8),
-    )

@@ -19,30 +19,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.core.files import cache_folder, folder_written_once
 from tlkit.data.xray import bag_scenes as xray_bag_scenes
 from tlkit.data.xray.bag_scenes import CLASSES, Scene
 from tlkit.data.xray.geometry import Placed, rotation
-from tlkit.data.xray.physics import Detector, add_scatter, polychromatic_transmittance
+from tlkit.data.xray.physics import exposed, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
 from tlkit.data.xray.source_options import BAGS, COUNT, BagSet, read_bags
 from tlkit.data.xray.transmittance import SEEN, box_of, occlusion
 from tlkit.errors import UsageFault
 
-__all__ = [
-    "CLASSES",
-    "Bag",
-    "bags_folder",
-    "bags_to_draw",
-    "difficulty",
-    "draw_bag",
-    "draw_bags",
-    "write_bags",
-    "write_sample",
-]
 SIZE = 416
 VIEWS = 2  # images of one bag: the size of a group
 PARTS = ("training",) * 7 + ("validation", "test", "test")  # of bag number g, g modulo 10
@@ -127,7 +115,7 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
     over = [polychromatic_transmittance(_sum(some), spectrum) for some in others]
     behind = [polychromatic_transmittance(_sum([around, *some]), spectrum) for some in others]
     signal = polychromatic_transmittance(_sum([around, things, *maps]), spectrum)
-    levels, most = _exposed(signal, scene.detector, rng), 2**depth - 1
+    levels, most = exposed(signal, scene.detector, rng) / 255, 2**depth - 1
     return Bag(
         image=np.clip(np.rint(levels * most), 0, most).astype(np.uint8 if depth == 8 else np.uint16),
         boxes=np.array([box_of(masks[i]) for i in shown], np.int32).reshape(-1, 4),
@@ -187,14 +175,6 @@ def _sum(maps: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return total
 
 
-def _exposed(signal: np.ndarray, detector: Detector, rng: np.random.Generator) -> np.ndarray:
-    """Transmitted fractions as grey levels in [0, 1]: `physics.expose` without its rounding to 8 bit."""
-    veiled = add_scatter(signal, detector.scatter, detector.scatter_width)
-    blurred = ndimage.gaussian_filter(veiled, detector.blur, mode="nearest")
-    counted = rng.poisson(np.maximum(blurred, 0) * detector.photons) / detector.photons
-    return (detector.gain * counted + rng.normal(0, detector.read_noise, signal.shape)) / 255
-
-
 # ---- how hard it is ----
 
 
@@ -209,7 +189,16 @@ def difficulty(bags: Iterable[Bag]) -> dict[str, Any]:
         percentile) of a box's longer side as a share of the image's, overlapped (share of threats with an overlap of
         `OVERLAPPED` or more), look_alikes (kinds), look_alikes_per_bag.
     """
-    rows = [(bag.labels, _relative_sizes(bag), bag.overlaps, bag.look_alikes) for bag in bags]
+    # of each box the longer side as a share of the image's
+    rows = [
+        (
+            bag.labels,
+            (bag.boxes[:, 2:] - bag.boxes[:, :2]).max(1) / max(bag.image.shape),
+            bag.overlaps,
+            bag.look_alikes,
+        )
+        for bag in bags
+    ]
     if not rows:
         raise UsageFault("No bags: nothing can be said of their difficulty.")
     sizes = np.concatenate([row[1] for row in rows])
@@ -226,12 +215,6 @@ def difficulty(bags: Iterable[Bag]) -> dict[str, Any]:
         "look_alikes": sorted({name for row in rows for name in row[3]}),
         "look_alikes_per_bag": sum(len(row[3]) for row in rows) / len(rows),
     }
-
-
-def _relative_sizes(bag: Bag) -> np.ndarray:
-    """Longer side of each box as a share of the image's longer side, float `[n]`."""
-    sides = np.maximum(bag.boxes[:, 2] - bag.boxes[:, 0], bag.boxes[:, 3] - bag.boxes[:, 1])
-    return sides / max(bag.image.shape)
 
 
 # ---- the set ----

@@ -24,7 +24,7 @@ from tlkit.data.xray.objects import belongings as xray_belongings
 from tlkit.data.xray.objects import cloth as xray_soft
 from tlkit.data.xray.objects import hardware as xray_hardware
 from tlkit.data.xray.objects import threats as xray_threats
-from tlkit.data.xray.physics import Detector, expose, polychromatic_transmittance
+from tlkit.data.xray.physics import Detector, draw_detector, expose, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
 from tlkit.errors import UsageFault
 
@@ -168,7 +168,9 @@ def _scene(label: str, number: int, seed: int, series: str) -> Scene:
         around = _cloth_around(rng, radius) if label == "other" and rng.random() < 0.5 else ()
     else:
         around = bag_contents(rng, subject, radius)
-    return Scene(subject, around, radius, _detector(rng, series))
+    brighter = 8.0 * (series == "baggage")
+    detector = draw_detector(rng, ((130, 215), (218, 242)), ((0.8, 1.6), (0.3, 0.7)), brighter)
+    return Scene(subject, around, radius, detector)
 
 
 def _harmless(rng: np.random.Generator, names: Sequence[str]) -> Solid:
@@ -229,20 +231,6 @@ def _cloth_around(rng: np.random.Generator, radius: float) -> tuple[Placed, ...]
 def _depth(placed: list[Placed], view: View) -> np.ndarray:
     """Optical depth -log(transmittance), float `[h, w]`."""
     return -np.log(np.maximum(polychromatic_transmittance(project(placed, view)), 1e-6))
-
-
-def _detector(rng: np.random.Generator, series: str) -> Detector:
-    """A machine: most are sharp and quiet; one in eight is dim, blurred and noisy."""
-    poor = rng.random() < 1 / 8
-    low = rng.uniform(0.38, 0.72)
-    return Detector(
-        spectrum=(low, 1 - low),
-        gain=rng.uniform(130, 215) if poor else rng.uniform(218, 242) + 8 * (series == "baggage"),
-        scatter=rng.uniform(0.02, 0.06),
-        blur=rng.uniform(0.8, 1.6) if poor else rng.uniform(0.3, 0.7),
-        photons=float(np.exp(rng.uniform(7, 8.5) if poor else rng.uniform(8.8, 11))),
-        read_noise=rng.uniform(0.8, 2.5) if poor else rng.uniform(0.2, 0.8),
-    )
 
 
 # ---- views ----

@@ -25,7 +25,6 @@ ATTENUATION: dict[str, tuple[float, float]] = {
     "water": (0.3756 * 0.1, 0.2059 * 0.1),
     "cloth": (0.2706 * 0.04, 0.1970 * 0.04),  # polyethylene at the density of packed cloth
 }
-MATERIALS = tuple(ATTENUATION)
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,31 @@ class Detector:
     blur: float = 0.6
     photons: float = 20000.0
     read_noise: float = 0.7
+
+
+def draw_detector(
+    rng: np.random.Generator,
+    gain: tuple[tuple[float, float], tuple[float, float]],
+    blur: tuple[tuple[float, float], tuple[float, float]],
+    brighter: float = 0.0,
+) -> Detector:
+    """A machine: most are sharp and quiet; one in eight is dim, blurred and noisy.
+
+    Args:
+        rng: Source of the choices.
+        gain: Least and largest gain of a poor machine, and of a good one.
+        blur: Likewise.
+        brighter: Added to a good machine's gain.
+    """
+    poor, low = rng.random() < 1 / 8, rng.uniform(0.38, 0.72)
+    return Detector(
+        spectrum=(low, 1 - low),
+        gain=rng.uniform(*gain[0]) if poor else rng.uniform(*gain[1]) + brighter,
+        scatter=rng.uniform(0.02, 0.06),
+        blur=rng.uniform(*blur[0] if poor else blur[1]),
+        photons=float(np.exp(rng.uniform(7, 8.5) if poor else rng.uniform(8.8, 11))),
+        read_noise=rng.uniform(0.8, 2.5) if poor else rng.uniform(0.2, 0.8),
+    )
 
 
 def transmittance(thicknesses: Mapping[str, np.ndarray], coefficients: Mapping[str, float]) -> np.ndarray:
@@ -118,8 +142,12 @@ def expose(signal: np.ndarray, detector: Detector, rng: np.random.Generator) -> 
     Returns:
         uint8 `[h, w]`; bright where the beam is free.
     """
+    return np.clip(np.rint(exposed(signal, detector, rng)), 0, 255).astype(np.uint8)
+
+
+def exposed(signal: np.ndarray, detector: Detector, rng: np.random.Generator) -> np.ndarray:
+    """The grey levels of `expose` before they are rounded and cut: float `[h, w]`, 0..255 and a little beyond."""
     veiled = add_scatter(signal, detector.scatter, detector.scatter_width)
     blurred = ndimage.gaussian_filter(veiled, detector.blur, mode="nearest")
     counted = rng.poisson(np.maximum(blurred, 0) * detector.photons) / detector.photons
-    grey = detector.gain * counted + rng.normal(0, detector.read_noise, signal.shape)
-    return np.clip(np.rint(grey), 0, 255).astype(np.uint8)
+    return detector.gain * counted + rng.normal(0, detector.read_noise, signal.shape)

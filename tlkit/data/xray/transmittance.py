@@ -115,10 +115,7 @@ def cut_threat(image: np.ndarray) -> Threat:
     pieces, _ = ndimage.label(depth > max(RIM, noise), np.ones((3, 3)))
     area = np.bincount(pieces.ravel(), core.ravel().astype(float))  # each piece by the matter in it
     area[0] = 0
-    kept = np.flatnonzero(area >= max(SMALL * area.sum(), 1))
-    wanted = np.zeros(len(area), bool)
-    wanted[kept] = True
-    mask = wanted[pieces]
+    mask = (area >= max(SMALL * area.sum(), 1))[pieces]
     window = _around(mask)
     mask = _without_small_holes(mask[window])
     return Threat(np.where(mask, np.exp(-depth[window]), 1).astype(np.float32), mask)
@@ -142,9 +139,9 @@ def _flat_field(image: np.ndarray) -> np.ndarray:
     return np.clip(fitted, 0.9 * level, 1.1 * level).astype(np.float32)
 
 
-def _otsu(values: np.ndarray, bins: int = 256) -> float:
+def _otsu(values: np.ndarray) -> float:
     """The threshold that splits values into the two groups that differ most (Otsu 1979)."""
-    counts, edges = np.histogram(values, bins)
+    counts, edges = np.histogram(values, 256)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1].astype(float)
     above = counts.sum() - below

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 from tlkit.core.paths import inner_path, is_text
 from tlkit.errors import DataFault, shortened
 
+Corners = tuple[float, float, float, float]  # left, top, right, bottom
 # What is done where an annotation has no one meaning: of a box left out alone the object would be background.
 WHOLE = "its image is left out"
 END = 200_000  # bytes at either end of a file that tell what it is
@@ -53,7 +54,7 @@ class Record(NamedTuple):
 
     where: str
     name: str
-    corners: tuple[float, float, float, float]
+    corners: Corners
     difficult: bool = False
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
     written: str = ""

@@ -83,7 +83,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         bases[base] = None
         categories = _categories(file, data)
         names += [name for name in categories.values() if name not in names]
-        images = _images(found, file, data, paths, part)
+        images = _images(finder, file, data, paths, part)
         _add_annotations(found, file, data, images, categories)
         beside = finder.below(base) if whole else []
         found.unlabelled += beside
@@ -92,8 +92,8 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
             found.parts.update(dict.fromkeys(beside, part))
     found.class_names = tuple(names)
     declare(found, f"{folder.name}'s COCO files", listed, twice=False)
-    known = {image.path for image in found.images} | finder.doubtful
-    found.unlabelled = sorted({path for path in found.unlabelled if path not in known})
+    found.images = list(finder.known.values())
+    found.unlabelled = sorted({*found.unlabelled} - finder.known.keys() - finder.doubtful)
     finder.tell()
     found.set_root(folder, next(iter(bases)) if len(files) == 1 else "")
     return found
@@ -259,10 +259,10 @@ def _in_order(identity: str) -> tuple[int, str]:
 
 
 def _images(
-    found: Annotations, file: Path, data: dict[str, Any], paths: list[str | None], part: str | None
+    finder: Finder, file: Path, data: dict[str, Any], paths: list[str | None], part: str | None
 ) -> dict[str, Annotated | None]:
     """The images by their id; None for those whose image is not there."""
-    known = {image.path: image for image in found.images}
+    found, known = finder.found, finder.known
     images: dict[str, Annotated | None] = {}
     for entry, path in zip(data["images"], paths, strict=True):
         identity = _identity(entry, "id")
@@ -277,7 +277,6 @@ def _images(
         else:
             size = stated_size(_get(entry, "width"), _get(entry, "height"))
             known[path] = Annotated(path, where, size=size, part=part)
-            found.images.append(known[path])
         _check_identity(found, where, known[path], identity, images)
         images[identity] = known[path]
     return images

@@ -15,7 +15,15 @@ from xml.etree.ElementTree import Element
 
 from tlkit.data.boxes.formats.annotations import Annotated, Annotations, Record, number, numbers, stated_size
 from tlkit.data.boxes.formats.image_finder import Finder
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around, around_turned, from_sides
+from tlkit.data.boxes.formats.outlines import (
+    NO_BOX,
+    Corners,
+    about,
+    around,
+    around_pairs,
+    around_turned,
+    from_sides,
+)
 from tlkit.data.boxes.formats.voc import parsed_xml
 from tlkit.data.images.dataset import PART_NAMES
 from tlkit.errors import DataFault
@@ -55,7 +63,6 @@ def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """
     finder = Finder(found := Annotations("CVAT", folder, []))
     names: list[str] = []
-    known: dict[str, Annotated] = {}
     for file in files:
         root = parsed_xml(file, MOST_CVAT)
         if root.find("track") is not None:
@@ -66,15 +73,15 @@ def read_cvat(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         names += [(label.text or "").strip() for label in root.iterfind("meta//label/name")]
         where = file.relative_to(folder).as_posix()
         for element in root.iterfind("image"):
-            _add_image(finder, where, known, element)
-    finder.close(known.values(), whole=whole)
+            _add_image(finder, where, element)
+    finder.close(whole=whole)
     used = {record.name for image in found.images for record in image.records}
     found.class_names = tuple(dict.fromkeys(names)) if used <= set(names) and names else None
     return found
 
 
-def _add_image(finder: Finder, file: str, known: dict[str, Annotated], element: Element) -> None:
-    found, said = finder.found, element.get("name", "")
+def _add_image(finder: Finder, file: str, element: Element) -> None:
+    found, known, said = finder.found, finder.known, element.get("name", "")
     where, part = f"{file} image {element.get('id', said)}", PART_NAMES.get(element.get("subset", "").lower())
     path = finder.meant(where, said, file, file.rpartition("/")[0], part)
     if path is None:
@@ -121,17 +128,10 @@ def _of_cuboid(child: Element) -> Corners:
     return around(map(child.get, across), map(child.get, down))
 
 
-def _of_polygon(child: Element) -> Corners:
-    pairs = [point.split(",") for point in child.get("points", "").split(";")]
-    if not all(len(pair) == 2 for pair in pairs):
-        return NO_BOX
-    return around([x for x, _ in pairs], [y for _, y in pairs])
-
-
 SHAPES: dict[str, Callable[[Element], Corners]] = {
     "box": _of_box,
     "ellipse": _of_ellipse,
     "mask": lambda child: from_sides(*numbers(child, "left", "top", "width", "height")),
     "cuboid": _of_cuboid,
-    "polygon": _of_polygon,
+    "polygon": lambda child: around_pairs([p.split(",") for p in child.get("points", "").split(";")]),
 }

@@ -25,7 +25,7 @@ from tlkit.data.boxes.formats.tables import (
     read_open_images,
     read_tables,
 )
-from tlkit.data.boxes.formats.unsupported import stranger_in
+from tlkit.data.boxes.formats.unsupported import refuse_stranger
 from tlkit.data.boxes.formats.via import is_via, read_via, via_files
 from tlkit.data.boxes.formats.voc import read_voc, voc_files
 from tlkit.data.boxes.formats.yolo import read_yolo, yolo_files
@@ -59,9 +59,8 @@ def read_annotations(source: str, place: Path) -> Annotations:
     readers = _readers(place)
     if "boxes.csv" in readers:
         return readers["boxes.csv"]()
-    if not readers and (stranger := stranger_in(place)):
-        raise DataFault(f"{source} has no boxes that can be read: {stranger.what}.", stranger.remedy)
     if not readers:
+        refuse_stranger(source, place)
         raise DataFault(f"{source} has no boxes.", f"Put {KNOWN} there.")
     if len(readers) > 1:
         raise DataFault(
@@ -174,6 +173,5 @@ def _read_other_file(source: str, file: Path) -> Annotations | None:
         return read_labelme([file], file.parent, whole=False)
     if suffix == ".xml" and is_cvat(file):
         return read_cvat([file], file.parent, whole=False)
-    if stranger := stranger_in(file):
-        raise DataFault(f"{source} has no boxes that can be read: {stranger.what}.", stranger.remedy)
+    refuse_stranger(source, file)
     return None

@@ -124,6 +124,7 @@ class Finder:
         others: Those of other files.
         links: Links, of files or folders, that lead out and are not followed.
         doubtful: Images that an annotation could mean beside another.
+        known: The annotated images by path, in the order in which they were met.
     """
 
     def __init__(self, found: Annotations) -> None:
@@ -136,6 +137,7 @@ class Finder:
         self.images = [path for path in files if is_named_image(path)]
         self.others = [path for path in files if not is_named_image(path)]
         self.doubtful: set[str] = set()
+        self.known: dict[str, Annotated] = {}
         self._files, self._stems = Index(self.images), Index(self.images, stems=True)
         self._folders = Index({above for path in self.images for above in folders_above(path)})
         self._far: dict[str, list[tuple[str, str]]] = {}
@@ -291,19 +293,18 @@ class Finder:
             return f"{said} is no path inside the source, and no image in it is called so"
         return f"{said} does not exist"
 
-    def close(self, images: Iterable[Annotated], *, whole: bool) -> None:
-        """End a reading: what was found, and what lies in the folder beside that.
+    def close(self, *, whole: bool) -> None:
+        """End a reading: the known images are those that were found; and what lies in the folder beside them.
 
         Args:
-            images: Those that are annotated.
             whole: Images that no annotation names are unlabelled.
 
         Raises:
             DataFault: As for `tell`.
         """
-        self.found.images = list(images)
-        known = {image.path for image in self.found.images} | self.doubtful
-        self.found.unlabelled = [path for path in self.images if path not in known] if whole else []
+        self.found.images = list(self.known.values())
+        named = self.known.keys() | self.doubtful
+        self.found.unlabelled = [path for path in self.images if path not in named] if whole else []
         self.tell()
 
     def tell(self) -> None:

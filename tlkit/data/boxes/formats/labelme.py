@@ -53,17 +53,16 @@ def read_labelme(files: list[Path], folder: Path, *, whole: bool) -> Annotations
         DataFault: A file is no JSON.
     """
     finder = Finder(found := Annotations("labelme", folder, [], listed_names(folder)))
-    known: dict[str, Annotated] = {}
     for file in files:
         data = read_json(file, MOST_JSON)
         if isinstance(data, dict) and isinstance(data.get("shapes"), list):
-            _add_image(finder, file.relative_to(folder).as_posix(), known, data)
-    finder.close(known.values(), whole=whole)
+            _add_image(finder, file.relative_to(folder).as_posix(), data)
+    finder.close(whole=whole)
     return found
 
 
-def _add_image(finder: Finder, where: str, known: dict[str, Annotated], data: dict[str, Any]) -> None:
-    found, path = finder.found, _image(finder, where, data)
+def _add_image(finder: Finder, where: str, data: dict[str, Any]) -> None:
+    found, known, path = finder.found, finder.known, _image(finder, where, data)
     if path is None:
         return
     if path in known:

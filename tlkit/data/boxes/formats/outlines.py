@@ -11,9 +11,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from tlkit.data.boxes.formats.annotations import number
+from tlkit.data.boxes.formats.annotations import Corners, number
 
-Corners = tuple[float, float, float, float]
 NO_BOX: Corners = (math.nan,) * 4
 MOST_RUNS = 10_000_000
 

@@ -21,7 +21,6 @@ from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import TooManyPixels
 
 SIDEWAYS = frozenset((5, 6, 7, 8))  # width and height change places
-Corners = tuple[float, float, float, float]
 # How a point of the stored pixels, of width w and height h, is shown.
 TURNS: dict[int, Callable[[float, float, float, float], tuple[float, float]]] = {
     2: lambda x, y, w, _h: (w - x, y),

@@ -193,7 +193,6 @@ def read_tables(files: list[Path], folder: Path) -> Annotations:
 def _read(parts: dict[Path, str | None], found: Annotations, *, whole: bool) -> Annotations:
     """The rows of tables, each with the part that its name says; their images lie below the source's folder."""
     finder, names = Finder(found), None
-    images: dict[str, Annotated] = {}
     for file, part in parts.items():
         columns, own = _checked_columns(file), dict[str, Annotated]()
         found.class_names, found.written = listed_names(file.parent), ",".join(_numbers(columns))
@@ -204,11 +203,11 @@ def _read(parts: dict[Path, str | None], found: Annotations, *, whole: bool) -> 
             _add_row(found, image, where, row, columns)
         for path, image in own.items():
             image.part = image.part or part
-            first = images.setdefault(path, image)
+            first = finder.known.setdefault(path, image)
             if first is not image:
                 found.spoil(first, "duplicate", image.where, f"{path} is listed in {first.where} too")
     found.class_names = names
-    finder.close(images.values(), whole=whole)
+    finder.close(whole=whole)
     return found
 
 
@@ -287,17 +286,16 @@ def read_open_images(files: list[Path], folder: Path, *, whole: bool) -> Annotat
     """
     finder = Finder(found := Annotations("Open Images", folder, [], normalised=True))
     readable = _descriptions(folder)
-    images: dict[str, Annotated] = {}
     listed: dict[str, list[str]] = {}
     for file in files:
         part = part_of_table(file, folder) if len(files) > 1 else None
         paths = listed.setdefault(part or "", [])
         rows = ((where, row.get("ImageID", ""), row) for where, row in table(file))
-        for image, where, row in rows_of_images(rows, partial(_image, finder, file, part), images):
+        for image, where, row in rows_of_images(rows, partial(_image, finder, file, part), finder.known):
             paths.append(image.path)
             _add_open_images_box(found, image, where, row, readable)
     declare(found, f"{folder.name}'s tables", listed, twice=False)
-    finder.close(images.values(), whole=whole)
+    finder.close(whole=whole)
     return found
 
 

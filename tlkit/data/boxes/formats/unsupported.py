@@ -8,21 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from tlkit.data.boxes.formats.annotations import is_hidden
 from tlkit.data.boxes.formats.tables import box_columns
+from tlkit.errors import DataFault
 
 LOOKED_AT = 5  # files of each suffix
 HEAD, MOST = 20_000, 64_000_000  # characters
 _SAVE = "Export it as COCO, Pascal VOC or YOLO."
-
-
-class Stranger(NamedTuple):
-    """What a file is, as the end of a sentence, and what to do."""
-
-    what: str
-    remedy: str
 
 
 JSONS = (
@@ -42,16 +35,26 @@ JSONS = (
 )  # fmt: skip
 
 
-def stranger_in(place: Path) -> Stranger | None:
-    """What lies at a place, if it holds annotations of a known form that is not read.
+def stranger_in(place: Path) -> tuple[str, str] | None:
+    """What lies at a place, as the end of a sentence, and what to do, if it is of a known form that is not read.
 
     Args:
         place: A folder that no reader knows, or one file.
     """
     for file in _files(place):
         if what := _of(file):
-            return Stranger(f"{file.name} is {what[0]}, which is not read", what[1])
+            return f"{file.name} is {what[0]}, which is not read", what[1]
     return None
+
+
+def refuse_stranger(source: str, place: Path) -> None:
+    """Refuse what `stranger_in` finds.
+
+    Raises:
+        DataFault: There is such a file; `source` as typed.
+    """
+    if found := stranger_in(place):
+        raise DataFault(f"{source} has no boxes that can be read: {found[0]}.", found[1])
 
 
 def _files(place: Path) -> Iterator[Path]:

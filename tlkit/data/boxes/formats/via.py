@@ -72,15 +72,14 @@ def read_via(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
         DataFault: A file is not VIA's, or nothing tells which attribute is the class.
     """
     finder = Finder(found := Annotations("VIA", folder, [], written="left,top,width,height"))
-    known: dict[str, Annotated] = {}
     for file in files:
         regions = list(_table_regions(file) if file.suffix.lower() == ".csv" else _json_regions(file))
         column = _class_attribute(file, regions)
         find = partial(finder.meant, file=file.name, above=folder_within(file, folder))
         rows = ((region.where, region.image, region) for region in regions)
-        for image, _, region in rows_of_images(rows, find, known):
+        for image, _, region in rows_of_images(rows, find, finder.known):
             _add(found, image, region, column)
-    finder.close(known.values(), whole=whole)
+    finder.close(whole=whole)
     return found
 
 

@@ -137,6 +137,7 @@ def read_voc(files: list[Path], folder: Path) -> Annotations:
         DataFault: A file is no XML, or an image name leaves the folder.
     """
     finder = Finder(found := Annotations("VOC", folder, [], listed_names(folder)))
+    images: list[Annotated] = []
     for file in files:
         where = file.relative_to(folder).as_posix()
         element = parsed_xml(file)
@@ -144,9 +145,9 @@ def read_voc(files: list[Path], folder: Path) -> Annotations:
             continue
         path = _image_path(finder, where, element)
         if path is not None:
-            found.images.append(_image(found, where, path, element))
-    _merge_repeated(found)
-    finder.close(found.images, whole=True)
+            images.append(_image(found, where, path, element))
+    _merge_repeated(finder, images)
+    finder.close(whole=True)
     found.unlabelled = [path for path in found.unlabelled if not set(MASKS) & set(path.split("/"))]
     _declare_lists(finder)
     tops = {image.path.partition("/")[0] for image in found.images}
@@ -251,16 +252,13 @@ def _texts(box: Element, keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple((box.findtext(key) or "").strip() for key in keys)
 
 
-def _merge_repeated(found: Annotations) -> None:
-    first: dict[str, Annotated] = {}
-    for image in found.images:
-        if image.path not in first:
-            first[image.path] = image
-            continue
-        what = f"{image.path} is annotated in {first[image.path].where} too"
-        found.spoil(first[image.path], "duplicate", image.where, what)
-        first[image.path].records += image.records
-    found.images = list(first.values())
+def _merge_repeated(finder: Finder, images: list[Annotated]) -> None:
+    for image in images:
+        first = finder.known.setdefault(image.path, image)
+        if first is not image:
+            what = f"{image.path} is annotated in {first.where} too"
+            finder.found.spoil(first, "duplicate", image.where, what)
+            first.records += image.records
 
 
 def _declare_lists(finder: Finder) -> None:

@@ -157,11 +157,10 @@ def read_yolo(files: list[Path], folder: Path, source: Path | None = None) -> An
     attributes = _attributes(folder)
     for path, file in labels.items():
         place = file.relative_to(folder).as_posix()
-        image = Annotated(path, place)
+        image = finder.known[path] = Annotated(path, place)
         lines.add(image, file, place, attributes.get(path.removeprefix(f"{prefix}/"), {}))
-        found.images.append(image)
     found.doubt = lines.doubt
-    finder.close(found.images, whole=True)
+    finder.close(whole=True)
     declare_parts(finder, source)
     found.set_root(folder, prefix)
     return found

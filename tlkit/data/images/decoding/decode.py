@@ -195,14 +195,15 @@ def _decode_palette_bmp(contents: tf.Tensor, head: tf.Tensor) -> tf.Tensor:
 
 def _decode_jpeg(contents: tf.Tensor, head: tf.Tensor, size: int | None, most: int) -> tf.Tensor:
     contents, shape = jpeg_within_limit(contents, most)
-    image = _decode_at(contents, 1) if size is None else _decode_reduced(contents, tf.reduce_min(shape), size)
+    if size is None:
+        image = _decode_at(contents, 1)
+    else:
+        shorter = tf.reduce_min(shape)
+        fits = [tf.cast(2 * shorter >= 3 * size * ratio, tf.int32) for ratio in JPEG_RATIOS[1:]]
+        ways = [lambda ratio=ratio: _decode_at(contents, ratio) for ratio in JPEG_RATIOS]
+        image = tf.switch_case(tf.reduce_sum(fits), ways)
     value = orientation(contents, head)
     return tf.cond(value > 1, lambda: _turn(image, value), lambda: image)
-
-
-def _decode_reduced(contents: tf.Tensor, shorter: tf.Tensor, size: int) -> tf.Tensor:
-    index = tf.reduce_sum([tf.cast(2 * shorter >= 3 * size * ratio, tf.int32) for ratio in JPEG_RATIOS[1:]])
-    return tf.switch_case(index, [lambda ratio=ratio: _decode_at(contents, ratio) for ratio in JPEG_RATIOS])
 
 
 def _decode_at(contents: tf.Tensor, ratio: int) -> tf.Tensor:

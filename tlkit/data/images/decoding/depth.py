@@ -66,7 +66,10 @@ def read_image(file: Path | str, channels: int, draft: tuple[int, int] | None = 
     with _opened(file) as image:
         image.draft(None, draft)
         black = black_level(image)
-        return _with_channels(_levels(_upright(image), black), channels)
+        levels = _levels(_upright(image), black)
+    if levels.shape[2] == channels:
+        return levels
+    return levels.repeat(3, axis=2) if channels == 3 else (levels @ LUMA)[..., None]
 
 
 def image_bits(files: Sequence[Path | str]) -> int:
@@ -159,13 +162,6 @@ def _levels(image: Image.Image, black: int | None) -> np.ndarray:
     if image.mode in _GREY_MODES:
         return np.asarray(image.convert("L"), np.float32)[..., None] / np.float32(255)
     return np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
-
-
-def _with_channels(levels: np.ndarray, channels: int) -> np.ndarray:
-    """Float32 [h, w, channels] from [h, w, 1 or 3]."""
-    if levels.shape[2] == channels:
-        return levels
-    return levels.repeat(3, axis=2) if channels == 3 else (levels @ LUMA)[..., None]
 
 
 # --- fitting into the square -------------------------------------------------------------------------------
