@@ -35,7 +35,12 @@ def show_plan(plan: Mapping[str, Any]) -> None:
 def _lines(key: str, value: Any) -> Iterable[str]:
     """What stands beside a heading; a list of things or sentences has a line each."""
     if key == "phases":
-        return [_phase(phase) for phase in value]
+        return [
+            f"{phase['name']}: at most {phase['epochs']} epochs, rate {phase['learning_rate']:g}"
+            if phase["epochs"]
+            else f"{phase['name']}: left out"
+            for phase in value
+        ]
     if key == "classes" and value:
         return [some_of([str(name) for name in value], CLASSES)]
     if isinstance(value, Mapping):
@@ -46,12 +51,6 @@ def _lines(key: str, value: Any) -> Iterable[str]:
         texts = [", ".join(_parts(one)) if isinstance(one, Mapping) else _text(one) for one in value]
         return texts if sentences else [", ".join(texts)] if texts else []
     return [] if value is None else [_text(value)]
-
-
-def _phase(phase: Mapping[str, Any]) -> str:
-    if not phase["epochs"]:
-        return f"{phase['name']}: left out"
-    return f"{phase['name']}: at most {phase['epochs']} epochs, rate {phase['learning_rate']:g}"
 
 
 def _parts(facts: Mapping[str, Any]) -> Iterable[str]:

@@ -64,7 +64,9 @@ def row_of(path: Path) -> dict[str, Any]:
     """
     unfinished = is_unfinished(path)
     try:
-        card = _begun(path) if unfinished else read_card(path)
+        card = read_settings(path) if unfinished else read_card(path)
+        if unfinished:  # what its card would begin with
+            card["source"] = card["options"].get("source")
         measure, state = _main_measure(card), _state(path) if unfinished else "finished"
     except (UsageFault, AttributeError, TypeError, KeyError):  # a file that somebody wrote or cut
         card, measure, state = {}, None, "broken"
@@ -75,12 +77,6 @@ def row_of(path: Path) -> dict[str, Any]:
         "measure": measure,
         "path": path,
     }
-
-
-def _begun(path: Path) -> dict[str, Any]:
-    """What the card of an unfinished run would begin with."""
-    settings = read_settings(path)
-    return {**settings, "source": settings["options"].get("source")}
 
 
 def _state(path: Path) -> str:

@@ -190,12 +190,11 @@ def _typeset(table: Table) -> dict[str, Any]:
         [{"text": _text(cell), "marked": (i, j) in marked} for j, cell in enumerate(row)]
         for i, row in enumerate(table.rows)
     ]
-    figures = [all(_is_figure(row[j]) for row in table.rows) for j in range(len(table.header))]
+    figures = [
+        all(not isinstance(cell := row[j], str) or _FIGURE.fullmatch(cell) for row in table.rows)
+        for j in range(len(table.header))
+    ]
     return {**table._asdict(), "rows": rows, "figures": figures}
-
-
-def _is_figure(cell: Cell) -> bool:
-    return not isinstance(cell, str) or bool(_FIGURE.fullmatch(cell))
 
 
 def _text(cell: Cell) -> str:

@@ -30,13 +30,10 @@ def finite(tensors: Sequence[Any]) -> tf.Tensor:
     may add up to infinity; training is over then too.)
     """
     values = [t.values if isinstance(t, tf.IndexedSlices) else t for t in tensors if t is not None]
-    sums = [tf.cast(tf.reduce_sum(_wide(value)), tf.float32) for value in values]
+    # float16 as float32, lest sound values add up to infinity
+    wide = [tf.cast(value, tf.float32) if value.dtype == tf.float16 else value for value in values]
+    sums = [tf.cast(tf.reduce_sum(value), tf.float32) for value in wide]
     return tf.math.is_finite(tf.add_n(sums)) if sums else tf.constant(True)
-
-
-def _wide(value: Any) -> Any:
-    """float16 as float32, lest sound values add up to infinity."""
-    return tf.cast(value, tf.float32) if value.dtype == tf.float16 else value
 
 
 def floats(tree: Any) -> list[tf.Tensor]:
@@ -206,15 +203,11 @@ def examples_not_finite(tree: Any) -> tuple[int, ...]:
     bad: set[int] = set()
     for leaf in tf.nest.flatten(tree):
         array = np.asarray(leaf)
-        if array.ndim and not _all_finite(array):
+        floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
+        if floating and array.ndim and array.size:
             rows = array.astype(np.float64).reshape(len(array), -1)
             bad |= set(np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist())
     return tuple(sorted(bad))
-
-
-def _all_finite(array: np.ndarray) -> bool:
-    floating = array.dtype.kind == "f" or array.dtype.name == "bfloat16"
-    return not floating or bool(np.isfinite(array.astype(np.float64)).all())
 
 
 def look(model: keras.Model, batch: Any, learned: Sequence[Any] | None = None) -> Findings:

@@ -8,6 +8,7 @@ GAN's two. Plain arrays and Keras's own safe format; nothing is pickled.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -138,9 +139,10 @@ def write_step(folder: Path, model: keras.Model, batch: Any, **place: Any) -> Fi
     """
     network: Any = model
     learned = {id(variable) for variable in network.trainable_variables}
+    loss = getattr(network, "loss", None)  # that `compile` was given; None where the network has its own
     facts = {
         "learned": [i for i, variable in enumerate(network.variables) if id(variable) in learned],
-        "loss": _loss_config(network),
+        "loss": keras.losses.serialize(loss) if isinstance(loss, keras.losses.Loss) else None,
     }
     state = [*network.variables, *network.optimizer.variables]
     unknown = Replay("network", **place, found=Findings({}, (), 0), network=facts)
@@ -149,12 +151,6 @@ def write_step(folder: Path, model: keras.Model, batch: Any, **place: Any) -> Fi
     text = json.dumps({"schema_version": 1, **asdict(unknown), "found": asdict(found)}, indent=1)
     (there / "replay.json").write_text(text + "\n", encoding="utf-8")
     return found
-
-
-def _loss_config(model: Any) -> dict[str, Any] | None:
-    """The loss that `compile` was given; None where the network has its own."""
-    loss = getattr(model, "loss", None)
-    return keras.losses.serialize(loss) if isinstance(loss, keras.losses.Loss) else None
 
 
 def _leaves(tree: Any, path: str = "batch") -> list[tuple[str, np.ndarray]]:
@@ -171,13 +167,7 @@ def _nested(leaves: dict[str, np.ndarray], path: str = "batch") -> Any:
     if path in leaves:
         return leaves[path]
     inside = [name[len(path) :] for name in leaves if name.startswith((f"{path}#", f"{path}."))]
-    below = list(dict.fromkeys(_first(rest) for rest in inside))
+    below = list(dict.fromkeys(re.findall(r"[#.][^#.]*", rest)[0] for rest in inside))
     if all(part.startswith("#") for part in below):
         return tuple(_nested(leaves, path + part) for part in below)
     return {part[1:]: _nested(leaves, path + part) for part in below}
-
-
-def _first(rest: str) -> str:
-    """The first step of a path such as "#1.boxes"."""
-    ends = [place for mark in "#." if (place := rest.find(mark, 1)) > 0]
-    return rest[: min(ends)] if ends else rest

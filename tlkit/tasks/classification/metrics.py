@@ -69,12 +69,13 @@ def classification_measures(
         "auc": intervals.mean_where_known([row["auc"] for row in per_class.values()]),
     }
     eta_indices = np.flatnonzero(np.isin(np.asarray(class_names), averaged))
+    rows = probabilities / probabilities.sum(axis=1, keepdims=True)
     return {
         "n": len(labels),
         "groups": int(members.max()) + 1,
         **head,
         "eta_classes": averaged,
-        "log_loss": _log_loss(labels, probabilities),
+        "log_loss": float(metrics.log_loss(labels, rows, labels=np.arange(len(class_names)))),
         "ece": calibration.expected_calibration_error(labels, probabilities),
         "intervals": _intervals(head, labels, probabilities, members, eta_indices, resamples, seed),
         **confusion_entry(confusion(labels, probabilities.argmax(axis=1), len(class_names))),
@@ -203,11 +204,6 @@ def _auc(is_class: np.ndarray, scores: np.ndarray) -> float | None:
     if is_class.all() or not is_class.any():
         return None
     return float(metrics.roc_auc_score(is_class, scores))
-
-
-def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    rows = probabilities / probabilities.sum(axis=1, keepdims=True)
-    return float(metrics.log_loss(labels, rows, labels=np.arange(rows.shape[1])))
 
 
 def _intervals(

@@ -143,7 +143,8 @@ class Maker:
             (*own, *(f"{pose.occlusion:.4f}" for pose in entry["threats"]))
             for own, entry in zip(known, self.entries, strict=True)
         )
-        groups = (self._group(entry["bag"]) for entry in self.entries)
+        # all composites of a bag stay together: by its declared group, else by the bag
+        groups = [self.split.groups[entry["bag"]] for entry in self.entries]
         return replace(
             bags,
             root=self.folder,
@@ -155,16 +156,14 @@ class Maker:
             ),
             difficult=_with_none(bags.difficult, new),
             crowd=_with_none(bags.crowd, new),
-            groups=tuple(groups),
+            groups=tuple(
+                path if group.startswith("#") else group
+                for path, group in zip(bags.paths, groups, strict=True)
+            ),
             parts=tuple(entry["part"] for entry in self.entries),
             columns={"bag": bags.paths},
             box_columns={"occlusion": hidden},
         )
-
-    def _group(self, bag: int) -> str:
-        """What keeps all composites of a bag together: its declared group, else the bag."""
-        group = self.split.groups[bag]
-        return self.boxes.paths[bag] if group.startswith("#") else group
 
     def _write_trained_on(self) -> None:
         """Path, sha256, label, group, part and kind of every image that is in a composite."""

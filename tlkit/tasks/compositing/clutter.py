@@ -116,8 +116,10 @@ def _with_threat(
     middle = (width / 2 + float(shift[0]), height / 2 + float(shift[1]))
     per_mm = max(posed.shape) / THREAT_MM.get(which[0], 120.0)
     mask = compositing.lay(posed, np.ones((height, width), np.float32), middle, 1.0).mask
+    # dense things may cover little of a translucent threat, which only its pattern tells
+    bearable = 0.08 if float(np.median(posed[posed < 1])) > 0.3 else 0.3
     behind, used, simulated = _clutter(
-        rng, (height, width), per_mm, backgrounds, settings.clutter, mask, _bearable(posed)
+        rng, (height, width), per_mm, backgrounds, settings.clutter, mask, bearable
     )
     behind = _thinned(behind, mask)
     laid = compositing.lay(posed, behind, middle, 1.0)
@@ -160,11 +162,6 @@ def _canvas(rng: np.random.Generator, shape: Sequence[float], size: int) -> tupl
     scale = size / float(sides.max())
     height, width = np.maximum(np.rint(sides * scale), 24).astype(int).tolist()
     return height, width, scale
-
-
-def _bearable(posed: np.ndarray) -> float:
-    """Share of a threat that dense things may cover: little of a translucent one, which only its pattern tells."""
-    return 0.08 if float(np.median(posed[posed < 1])) > 0.3 else 0.3
 
 
 def _thinned(behind: np.ndarray, mask: np.ndarray) -> np.ndarray:

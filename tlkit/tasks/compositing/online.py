@@ -20,7 +20,7 @@ from tlkit.data.boxes.batches import Images
 from tlkit.data.images.decoding.depth import LUMA
 from tlkit.data.xray.transmittance import background_level
 from tlkit.tasks.compositing.colour import laid_into
-from tlkit.tasks.compositing.composites import Superimposed, ThreatCrop, lay_threats
+from tlkit.tasks.compositing.composites import ThreatCrop, lay_threats
 from tlkit.tasks.compositing.settings import CompositeSettings
 
 
@@ -70,19 +70,13 @@ class ThreatProjection:
                 continue
             left, top, right, bottom = frames[i].tolist()
             window, corner = pixels[i, top:bottom, left:right], np.array([left, top, left, top])
-            one = self._composite(rng, window, xyxy[i][labels[i] != PADDING] - corner)
-            window[...] = self._levels(window, one)
+            image = (window @ LUMA / 255).astype(np.float32)
+            level = background_level(image) if self.settings.i0 is None else self.settings.i0
+            there = xyxy[i][labels[i] != PADDING] - corner
+            one = lay_threats(rng, self.crops, self.settings, image, level, there)
+            # the image times what the threats let through, in their colours where it has colours
+            colours = None if (window == window[..., :1]).all() else self.colours
+            window[...] = laid_into(window.astype(np.float32), one.through, colours) + 0.5
             boxes[i, : len(one.labels)] = one.boxes + corner
             kinds[i, : len(one.labels)] = [self.places[name] for name in one.labels]
         return pixels, np.concatenate([xyxy, boxes], 1), np.concatenate([labels, kinds], 1)
-
-    def _composite(self, rng: np.random.Generator, window: np.ndarray, there: np.ndarray) -> Superimposed:
-        image = (window @ LUMA / 255).astype(np.float32)
-        level = background_level(image) if self.settings.i0 is None else self.settings.i0
-        return lay_threats(rng, self.crops, self.settings, image, level, there)
-
-    def _levels(self, window: np.ndarray, one: Superimposed) -> np.ndarray:
-        """uint8 `[h, w, 3]`: the image times what the threats let through, in their colours where it has colours."""
-        grey = (window == window[..., :1]).all()
-        laid = laid_into(window.astype(np.float32), one.through, None if grey else self.colours)
-        return (laid + 0.5).astype(np.uint8)

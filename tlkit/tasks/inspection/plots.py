@@ -201,14 +201,10 @@ def _draw_kernel(axes: Axes, kernel: np.ndarray, *, bgr: bool) -> None:
         kernel = kernel[:MOST_WEIGHTS, :MOST_WEIGHTS].T
     _show(axes, kernel)
     if not dense and kernel.size <= 9:
-        _write_weights(axes, kernel)
-
-
-def _write_weights(axes: Axes, kernel: np.ndarray) -> None:
-    most = abs(kernel).max()
-    for (row, column), weight in np.ndenumerate(kernel):
-        colour = PAPER if abs(weight) > 0.6 * most else INK
-        axes.text(column, row, f"{weight:.1f}", ha="center", va="center", fontsize=7, color=colour)
+        most = abs(kernel).max()
+        for (row, column), weight in np.ndenumerate(kernel):
+            colour = PAPER if abs(weight) > 0.6 * most else INK
+            axes.text(column, row, f"{weight:.1f}", ha="center", va="center", fontsize=7, color=colour)
 
 
 # --- parts -------------------------------------------------------------------------------------------------

@@ -81,19 +81,9 @@ def generator_of(source: Any) -> Any:
 
 def random_latents(source: Any, n: int, seed: int) -> np.ndarray:
     """float32 [n, latent], normal; row i depends on (seed, i) only."""
-    return (
-        np.stack([_normal(generator_of(source).latent, seed, i) for i in range(n)])
-        if n
-        else _no_latents(source)
-    )
-
-
-def _normal(length: int, seed: int, number: int) -> np.ndarray:
-    return np.random.default_rng([seed, number]).standard_normal(length, np.float32)
-
-
-def _no_latents(source: Any) -> np.ndarray:
-    return np.zeros((0, generator_of(source).latent), np.float32)
+    length = generator_of(source).latent
+    rows = [np.random.default_rng([seed, i]).standard_normal(length, np.float32) for i in range(n)]
+    return np.array(rows, np.float32).reshape(-1, length)
 
 
 def random_labels(source: Any, n: int, seed: int) -> np.ndarray:
@@ -238,12 +228,10 @@ def mix_styles(
 
 def _styles(generator, given, labels, truncation) -> tf.Tensor:
     given = np.asarray(given)
-    latents = (
-        np.concatenate([_no_latents(generator), *(random_latents(generator, 1, int(s)) for s in given)])
-        if given.ndim == 1
-        else given
-    )
-    latents = checked_latents(generator, latents)
+    if given.ndim == 1:
+        drawn = [random_latents(generator, 1, int(seed)) for seed in given]
+        given = np.array(drawn, np.float32).reshape(-1, generator.latent)
+    latents = checked_latents(generator, given)
     if not len(latents):
         return tf.constant(latents)  # no network is asked about nothing
     return generator.styles(tf.constant(latents), checked_labels(generator, labels, len(latents)), truncation)

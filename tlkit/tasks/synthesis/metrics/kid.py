@@ -138,17 +138,13 @@ def frechet(real: np.ndarray, fake: np.ndarray) -> float:
         )
     first, second = np.cov(real, rowvar=False), np.cov(fake, rowvar=False)
     first, second = np.atleast_2d(first), np.atleast_2d(second)
-    root = _root(first)
+    values, vectors = np.linalg.eigh(first)
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
     # The product of two covariances has the eigenvalues of this symmetric matrix, which stay real.
     shared = np.linalg.eigvalsh(root @ second @ root)
     overlap = np.sqrt(np.clip(shared, 0, None)).sum()
     moved = ((real.mean(axis=0) - fake.mean(axis=0)) ** 2).sum()
     return float(moved + np.trace(first) + np.trace(second) - 2 * overlap)
-
-
-def _root(matrix: np.ndarray) -> np.ndarray:
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
 
 
 def checked(features: np.ndarray, whose: str) -> np.ndarray:

@@ -75,18 +75,15 @@ def measure_synthesis(
     if len({part.shape[1] for part in (training, fake, unseen) if part is not None}) > 1:
         raise DataFault("The features of real and generated images differ in length: one extractor for all.")
     against, real = ("training", training) if unseen is None else ("held_out", unseen)
-    common = {
-        "against": against,
-        "reals": len(real),
-        "fakes": len(fake),
-        "extractor": extractor,
-    }
+    common = {"against": against, "reals": len(real), "fakes": len(fake), "extractor": extractor}
+    number = 0 if held_out is None else len(held_out)
+    reason = f"there are {number} held-out images, fewer than {LEAST}"
     figures: Figures = {
         "extractor": extractor,
-        "pictures": {"training": len(training), "held_out": _count(held_out), "fake": len(fake)},
+        "pictures": {"training": len(training), "held_out": number, "fake": len(fake)},
         "kid": _kid(real, fake, against, extractor, seed),
         "kid_training": _kid(training, fake, "training", extractor, seed),
-        "kid_of_reals": _absent(extractor, held_out)
+        "kid_of_reals": {"value": None, "reason": reason, "extractor": extractor}
         if unseen is None
         else _kid(training, unseen, "training", extractor, seed),
         **_neighbours(real, fake, common, seed),
@@ -104,15 +101,6 @@ def _features(features: np.ndarray, whose: str) -> np.ndarray:
             f"There are {len(features)} {whose} images; the measures of synthesis need at least {LEAST}."
         )
     return checked(features, whose)
-
-
-def _count(held_out: np.ndarray | None) -> int:
-    return 0 if held_out is None else len(held_out)
-
-
-def _absent(extractor: str, held_out: np.ndarray | None) -> Figures:
-    reason = f"there are {_count(held_out)} held-out images, fewer than {LEAST}"
-    return {"value": None, "reason": reason, "extractor": extractor}
 
 
 def _kid(real: np.ndarray, fake: np.ndarray, against: str, extractor: str, seed: int) -> Figures:
@@ -155,7 +143,7 @@ def _memorisation(
         "duplicates": found.duplicates,
         "against": "training",
         "reals": len(training),
-        "held_outs": _count(held_out),
+        "held_outs": 0 if held_out is None else len(held_out),
         "fakes": len(fake),
         "extractor": extractor,
     }
