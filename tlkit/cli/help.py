@@ -19,10 +19,8 @@ def _hush(_ctx: click.Context, _parameter: click.Parameter, quiet: bool) -> None
     Console.quiet = quiet
 
 
-class SectionedCommand(click.Command):
-    """A command whose options stand under the headings that they name, and whose examples end the page.
-
-    Each takes --quiet.
+class Page(click.Command):
+    """A command whose page ends with examples, and which says what a mistyped option may have meant.
 
     Args:
         examples: Command lines, shown as they are.
@@ -32,6 +30,31 @@ class SectionedCommand(click.Command):
         attributes.setdefault("context_settings", SETTINGS)
         super().__init__(*arguments, **attributes)
         self.examples = examples
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """For an option that is not there, raise with what it might have been."""
+        typed = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise describe_missing(error, ctx, typed) from error
+
+    def get_help(self, ctx: click.Context) -> str:
+        """The page, as stdout can hold it."""
+        return held(super().get_help(ctx))
+
+    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each as it is typed."""
+        if self.examples:
+            with formatter.section("Examples"):
+                formatter.write_text("\b\n" + inspect.cleandoc(self.examples))
+
+
+class SectionedCommand(Page):
+    """A command whose options stand under the headings that they name. Each takes --quiet."""
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
         quiet = "Say nothing on stderr but faults."
         self.params.append(
             click.Option(["--quiet"], is_flag=True, expose_value=False, callback=_hush, help=quiet)
@@ -41,21 +64,13 @@ class SectionedCommand(click.Command):
         """Refuse NaN and infinity, which click takes for numbers in any range, and say what was meant."""
         args = present_names(self, args)
         check_several(ctx, self.params, args)
-        typed = list(args)
-        try:
-            rest = super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise describe_missing(error, ctx, typed) from error
+        rest = super().parse_args(ctx, args)
         for parameter in self.params:
             value = ctx.params.get(str(parameter.name))
             for one in value if isinstance(value, tuple) else (value,):
                 if isinstance(one, float) and not math.isfinite(one):
                     raise click.BadParameter(f"{one} is no finite number.", ctx, parameter)
         return rest
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The page, as stdout can hold it."""
-        return held(super().get_help(ctx))
 
     def format_help_text(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the docstring; a paragraph with an indented line is kept as typed."""
@@ -77,28 +92,15 @@ class SectionedCommand(click.Command):
                 with formatter.section(title):
                     formatter.write_dl(rows)
 
-    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(formatter, self.examples)
 
-
-class LazyGroup(click.Group):
+class LazyGroup(Page, click.Group):
     """A group that knows the names and first lines of its commands before it has the commands.
 
     Subclasses give `sections` and `get_command`. Called alone it shows its help.
-
-    Args:
-        examples: Command lines, shown as they are.
     """
 
-    def __init__(self, *arguments: Any, examples: str = "", **attributes: Any) -> None:
-        attributes.setdefault("context_settings", SETTINGS)
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
         super().__init__(*arguments, **{**attributes, "invoke_without_command": True})
-        self.examples = examples
-
-    def get_help(self, ctx: click.Context) -> str:
-        """The page, as stdout can hold it."""
-        return held(super().get_help(ctx))
 
     def sections(self) -> dict[str, dict[str, str]]:
         """Heading -> command -> its first line."""
@@ -107,14 +109,6 @@ class LazyGroup(click.Group):
     def list_commands(self, _ctx: click.Context) -> list[str]:
         """All names, in the order of the help."""
         return [name for commands in self.sections().values() for name in commands]
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """For an option that is not there, raise with what it might have been."""
-        typed = list(args)
-        try:
-            return super().parse_args(ctx, args)
-        except click.NoSuchOption as error:
-            raise describe_missing(error, ctx, typed) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str, click.Command, list[str]]:
         """Find a command; for an unknown one, raise with what it might have been."""
@@ -138,17 +132,6 @@ class LazyGroup(click.Group):
             if commands:
                 with formatter.section(title):
                     formatter.write_dl([(name.ljust(width), line) for name, line in commands.items()])
-
-    def format_epilog(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples."""
-        write_examples(formatter, self.examples)
-
-
-def write_examples(formatter: click.HelpFormatter, examples: str) -> None:
-    """Write a section of command lines, each as it is typed."""
-    if examples:
-        with formatter.section("Examples"):
-            formatter.write_text("\b\n" + inspect.cleandoc(examples))
 
 
 def kept_as_typed(text: str) -> str:

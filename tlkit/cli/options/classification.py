@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from tlkit.cli.options.groups import BackboneName, BatchSize, Decorator, ExtractorNames, HeadNames, grouped
+from tlkit.data.images.augment_settings import Augmentation
+from tlkit.engine.training.settings import Fitting, Head
 
 Choice = click.Choice
 PATIENCE, HEAD_PATIENCE = 5, 20  # an epoch of the head phase, on cached features, costs little
@@ -37,8 +39,6 @@ def head(**defaults: Any) -> Decorator:
     """--head-units, --dropout as `head`, a `Head`."""
 
     def make(head_units: tuple[int, ...], dropout: float) -> Any:
-        from tlkit.engine.training.settings import Head
-
         return Head(tuple(head_units), dropout)
 
     rows = [
@@ -58,8 +58,6 @@ def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `Fitting`."""
 
     def make(batch: int | str, patience: int | None, **values: Any) -> Any:
-        from tlkit.engine.training.settings import Fitting
-
         free = batch == "auto"
         size = int(defaults.get("batch", 32) if free else batch)
         waits = (PATIENCE, HEAD_PATIENCE) if patience is None else (patience, patience)
@@ -94,8 +92,6 @@ def augmentation(**defaults: Any) -> Decorator:
     """--augment, --flip, --rotation and their like as `augmentation`, an `Augmentation`."""
 
     def make(*, augment: bool, **values: Any) -> Any:
-        from tlkit.data.images.augment_settings import Augmentation
-
         return Augmentation(**values) if augment else Augmentation()
 
     rows = [

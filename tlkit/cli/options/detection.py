@@ -9,9 +9,11 @@ import click
 
 from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.groups import REQUIRED, Decorator, Numbers, Words, grouped
+from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.settings import SHARE, CompositeSettings
+from tlkit.tasks.detection.settings import UNSET, Detecting, DetectorFitting
 from tlkit.tasks.detection.table import DETECTORS
 
 Choice = click.Choice
@@ -84,12 +86,6 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
 
 def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `DetectorFitting`."""
-
-    def make(**values: Any) -> Any:
-        from tlkit.tasks.detection.settings import DetectorFitting
-
-        return DetectorFitting(**values)
-
     share = click.FloatRange(0, 1, max_open=True)
     rows = [
         ("batch", click.IntRange(1), 8, "N", "Images a step."),
@@ -108,15 +104,13 @@ def fitting(**defaults: Any) -> Decorator:
             "Epochs from one evaluation on validation to the next.",
         ),
     ]
-    return grouped("fitting", make, "Training", rows, defaults)
+    return grouped("fitting", DetectorFitting, "Training", rows, defaults)
 
 
 def augmentation(**defaults: Any) -> Decorator:
     """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`."""
 
     def make(least_scale: float, largest_scale: float, crop: int | None, **values: Any) -> Any:
-        from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
-
         crop = USUAL if crop is None else crop
         return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
 
@@ -183,8 +177,6 @@ def detecting() -> Decorator:
     """--threshold, --overlap, --max-detections as `detecting`, a `Detecting`."""
 
     def make(most: int | None, **values: Any) -> Any:
-        from tlkit.tasks.detection.settings import UNSET, Detecting
-
         return Detecting(most=UNSET if most is None else most, **values)
 
     share = click.FloatRange(0, 1)

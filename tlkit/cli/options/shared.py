@@ -130,14 +130,20 @@ def run_options() -> list[click.Option]:
     ]
 
 
-def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json` for a verb."""
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(function)
-
-
-def csv_safe_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--csv-safe` for a verb that writes names as CSV."""
-    return click.option("--csv-safe", is_flag=True, help=CSV_SAFE)(function)
+# Of a verb: --json; of one that writes names as CSV: --csv-safe; of one that looks runs up by name: --runs; of one
+# that asks a run: --max-pixels, which `hold_limit` makes hold.
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+csv_safe_option = click.option("--csv-safe", is_flag=True, help=CSV_SAFE)
+runs_option = click.option(
+    "--runs", type=_FILE, default=RUNS, metavar="FOLDER", help="Where runs are looked up by name."
+)
+served_pixels_option = click.option(
+    "--max-pixels",
+    "most_pixels",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help=f"{PIXELS}  [default: what the run reads]",
+)
 
 
 def most_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -154,17 +160,6 @@ def most_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
         help=PIXELS,
         expose_value=False,
         callback=hold,
-    )(function)
-
-
-def served_pixels_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--max-pixels` for a verb that asks a run; `hold_limit` makes it hold."""
-    return click.option(
-        "--max-pixels",
-        "most_pixels",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help=f"{PIXELS}  [default: what the run reads]",
     )(function)
 
 
@@ -195,14 +190,6 @@ def served_limit(run: Path, card: Mapping[str, Any], most: int | None = None) ->
             f"Give {served} or less, or make the run again with --max-pixels {most}.",
         )
     return most or served or MOST_PIXELS
-
-
-def runs_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`--runs` for a verb that looks runs up by name."""
-    decorate = click.option(
-        "--runs", type=_FILE, default=RUNS, metavar="FOLDER", help="Where runs are looked up by name."
-    )
-    return decorate(function)
 
 
 def _data(*declarations: str, **attributes: Any) -> SectionOption:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tlkit.cli.options.groups import REQUIRED, Decorator, ExtractorNames, Numbers, Words, grouped
+from tlkit.tasks.compositing.settings import ClutterSettings
+from tlkit.tasks.synthesis import settings
 
 Choice = click.Choice
 
@@ -32,10 +35,6 @@ def imitated(**defaults: Any) -> Decorator:
 
 def play(preset: str) -> Decorator:
     """--batch, --learning-rate, --loss, --r1 and their like as `play`, a `Play` that starts from a preset."""
-    from dataclasses import replace
-
-    from tlkit.tasks.synthesis import settings
-
     base = settings.PLAYS[preset]
 
     def make(*, ada: bool, augmentation: tuple[str, ...], **values: Any) -> Any:
@@ -156,8 +155,6 @@ def question(**defaults: Any) -> Decorator:
 
 def clutter() -> Decorator:
     """--copies, --negatives, --size, --clutter, --negative as `how`, `ClutterSettings`."""
-    from tlkit.tasks.compositing.settings import ClutterSettings
-
     rows = [
         ("copies", click.IntRange(0), 4, "N", "Composites of each clean threat."),
         (
