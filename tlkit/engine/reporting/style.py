@@ -97,10 +97,8 @@ def note(sentence: str) -> Figure:
 
 def frameless(axes: Axes) -> None:
     """Take the frame and the ticks away."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 def shortened(text: str, most: int) -> str:

@@ -21,38 +21,8 @@ from tlkit.engine.reporting.charts import confusion_matrix
 from tlkit.engine.reporting.style import to_array
 
 
-class Writers:
-    """The open event files below a folder: one for each folder in it that is written to, opened by the first event."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._open: dict[str, tf.summary.SummaryWriter] = {}
-
-    def __getitem__(self, name: str) -> tf.summary.SummaryWriter:
-        if name not in self._open:
-            self._open[name] = tf.summary.create_file_writer(str(self.folder / name))
-        return self._open[name]
-
-    def add_points(self, row: dict[str, Any], number: int) -> None:
-        """Write the points of one row of metrics.jsonl, its line counted from 1."""
-        for point in points_of(row, number):
-            with self[point.folder].as_default(point.step):
-                tf.summary.scalar(point.tag, point.value)
-
-    def flush(self) -> None:
-        """Hand everything to the system, so that a kill of this process loses nothing."""
-        for writer in self._open.values():
-            writer.flush()
-
-    def close(self) -> None:
-        """Write what is still held back and let go of the files; what is written later goes into new ones."""
-        for writer in self._open.values():
-            writer.close()
-        self._open.clear()
-
-
 class TensorBoard:
-    """Writes one run's events.
+    """Writes one run's events: a file for each folder that is written to, opened by the first event.
 
     Args:
         folder: `tensorboard/` of the run.
@@ -61,17 +31,19 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, name: str = "validation", class_names: Sequence[str] = ()) -> None:
-        self.name, self.class_names = name, class_names
-        self.writers = Writers(folder)
+        self.folder, self.name, self.class_names = folder, name, class_names
+        self._open: dict[str, tf.summary.SummaryWriter] = {}
 
     def add(self, row: dict[str, Any], number: int, confusion: np.ndarray | None = None) -> None:
         """Write one row of metrics.jsonl, its line counted from 1, and of the best so far its confusion, int [k, k]."""
-        self.writers.add_points(row, number)
+        for point in points_of(row, number):
+            with self._writer(point.folder).as_default(point.step):
+                tf.summary.scalar(point.tag, point.value)
         # to draw it takes longer than an epoch of a head
         if confusion is not None and confusion.size and row["best"]:
             figure = confusion_matrix(confusion, self.class_names, title=f"epoch {number}")
             self._add("confusion", to_array(figure), number)
-        self.writers.flush()
+        self._flush()
 
     def add_image(self, name: str, file: Path, step: int = 0) -> None:
         """Show a PNG of the run."""
@@ -81,22 +53,34 @@ class TensorBoard:
     def add_grid(self, name: str, images: np.ndarray, step: int) -> None:
         """Show pictures [n, s, s, c], 0..1, side by side."""
         self._add(name, grid(images), step)
-        self.writers.flush()
+        self._flush()
 
     def add_graph(self, model: keras.Model) -> None:
         """Write the graph of the model's inference, and let go of the files."""
         spec = tf.TensorSpec([1, *model.input_shape[1:]], tf.uint8)
         graph = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec).graph
-        with self.writers["training"].as_default(0):
+        with self._writer("training").as_default(0):
             tf.summary.graph(graph)
         self.close()
 
     def close(self) -> None:
-        """Write what is still held back."""
-        self.writers.close()
+        """Write what is still held back and let go of the files; what is written later goes into new ones."""
+        for writer in self._open.values():
+            writer.close()
+        self._open.clear()
+
+    def _writer(self, folder: str) -> tf.summary.SummaryWriter:
+        if folder not in self._open:
+            self._open[folder] = tf.summary.create_file_writer(str(self.folder / folder))
+        return self._open[folder]
+
+    def _flush(self) -> None:
+        """Hand everything to the system, so that a kill of this process loses nothing."""
+        for writer in self._open.values():
+            writer.flush()
 
     def _add(self, name: str, pixels: np.ndarray, step: int) -> None:
-        with self.writers[self.name].as_default(step):
+        with self._writer(self.name).as_default(step):
             tf.summary.image(name, pixels[None])
 
 

@@ -163,7 +163,6 @@ def write_report(run: Run, made: Boxes) -> None:
     from tlkit.engine.reporting import html
 
     draw_some(run, made, "composites.png")
-    run.folder.write_json("card.json", run.card())
     facts = run.card()["composites"]
     lead = (
         f"{count(len(made), 'composite')} with {facts['boxes']} objects, {facts['laid']} of them pasted in; "
@@ -171,9 +170,7 @@ def write_report(run: Run, made: Boxes) -> None:
         f"one part each: {', '.join(f'{part} {number}' for part, number in facts['parts'].items())}."
     )
     caption = "Some composites with their boxes; the last ones are empty."
-    html.write_report(
-        run.folder.path, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)]
-    )
+    html.close_run(run, "Threats in bags", lead, [_difficulty(made)], [("composites.png", caption)])
     run.say(
         f"{count(len(made), 'composite')}: {run.folder.final / facts['folder']}. A detector takes them with"
     )

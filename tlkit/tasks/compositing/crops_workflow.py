@@ -163,7 +163,6 @@ def write_report(
         names=("clean crops", "composites"),
     )
     save(figure, run.folder.folder("pictures") / "composites.png")
-    run.folder.write_json("card.json", run.card())
     total = sum(map(len, made.values()))
     each = ", ".join(f"{name} {len(some)}" for name, some in made.items())
     lead = (
@@ -171,7 +170,7 @@ def write_report(
         "threat shines through it as far as it would."
     )
     caption = "Left: clean crops. Right: the same threats in clutter, and clutter alone."
-    html.write_report(run.folder.path, "Threats in clutter", lead, [], [("composites.png", caption)])
+    html.close_run(run, "Threats in clutter", lead, [], [("composites.png", caption)])
     if VALIDATION in composites:
         run.say(f"To choose by: {count(sum(map(len, composites[VALIDATION].values())), 'composite')} more.")
     run.say(f"{count(total, 'composite')}: {run.folder.final / 'synthetic'}. A classifier takes them with")

@@ -170,7 +170,7 @@ def _milliseconds(split: Split, featurizer: Featurizer) -> float:
 
 def show_contest(run: Run, split: Split, rows: Rows) -> None:
     """Write table.csv, table.md, the image and the report, and put the table on the card and the screen."""
-    from tlkit.engine.reporting.html import Table, write_report
+    from tlkit.engine.reporting.html import Table, close_run
 
     header, cells = table_of(rows, list(split.images.class_names))
     marked = best_cells(header, cells)
@@ -182,10 +182,9 @@ def show_contest(run: Run, split: Split, rows: Rows) -> None:
     lead = _lead(rows, best, split)
     kept = ("extractor", "head", "eta", "accuracy", "n", "intervals")
     run.record(measures={"rows": rows, "best": {key: best[key] for key in kept}})
-    run.folder.write_json("card.json", run.card())
     note = "Heads and settings were chosen without the test part (*); bold is the best of a column."
-    write_report(
-        folder,
+    close_run(
+        run,
         "Extractors compared",
         lead,
         [Table("Test part", header, cells, marked, note)],

@@ -129,7 +129,7 @@ def answer(run: Run, study: Study) -> list[Cell]:
 
 def evaluate(run: Run, study: Study, cells: Sequence[Cell]) -> None:
     """Write benefit.csv, the curves, the report and the card, and say the verdict; what was kept for a resume goes."""
-    from tlkit.engine.reporting.html import Table, write_report
+    from tlkit.engine.reporting.html import Table, close_run
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.studies.gain_charts import benefit_curves
 
@@ -146,10 +146,9 @@ def evaluate(run: Run, study: Study, cells: Sequence[Cell]) -> None:
     for sentence in said:
         run.say(sentence)
     run.result({"verdict": said})
-    run.folder.write_json("card.json", run.card())
     caption = "Means over repeats with 95 % intervals; dashed: nothing added."
-    write_report(
-        folder,
+    close_run(
+        run,
         telling.heading,
         " ".join([f"{telling.title}.", *said, *telling.notes]),
         [Table("What each arm reaches", *_table(cells, (*telling.measures, *telling.further)))],
