@@ -8,20 +8,23 @@ import pytest
 import tensorflow as tf
 
 from tlkit.backbones.darknet import (
-    CLASSES,
     DarknetNormalization,
     Reorg,
     body_convolutions,
-    darknet_19,
-    darknet_53,
     darknet_convolution,
     darknet_small,
 )
+from tlkit.backbones.darknet_weights import CLASSES
 from tlkit.backbones.pyramids import DETECTOR_BACKBONES, build_pyramid, level_layers, unfreeze_pyramid
 from tlkit.errors import ModelFault, UsageFault
 
 NUMBERS = {"darknet-19": 19_831_776, "darknet-53": 40_620_640, "darknet-small": 6_298_480}
 CONVOLUTIONS = {"darknet-19": 18, "darknet-53": 52, "darknet-small": 7}
+MAPS = {
+    "darknet-19": ["leaky_8", "leaky_13", "leaky_18"],
+    "darknet-53": ["add_26", "add_43", "add_52"],
+    "darknet-small": ["leaky_4", "leaky_5", "leaky_7"],
+}
 
 
 @pytest.fixture
@@ -168,6 +171,10 @@ def test_networks_have_as_many_numbers_as_their_files(name, no_draws):
     assert order == [layer for pair in convolutions for layer in pair]
     found = level_layers(network, 64, name)
     assert [network.get_layer(one).output for one in found] == list(network.outputs)
+    assert list(found) == MAPS[name]  # before the maximum, and after the sum
+    adds = [layer.output.shape[1] for layer in network.layers if isinstance(layer, keras.layers.Add)]
+    blocks = [adds.count(side) for side in (32, 16, 8, 4, 2)]
+    assert blocks == ([1, 2, 8, 8, 4] if name == "darknet-53" else [0] * 5)  # Redmon 2018, table 1
 
 
 @pytest.mark.parametrize(("name", "whole"), [("darknet-19", 20_856_776), ("darknet-53", 41_645_640)])
@@ -175,20 +182,7 @@ def test_numbers_with_the_last_layer(name, whole):
     assert NUMBERS[name] + (1024 + 1) * CLASSES == whole
 
 
-def test_stages_of_darknet_53(no_draws):
-    network = darknet_53(32)
-    adds = [layer for layer in network.layers if isinstance(layer, keras.layers.Add)]
-    sides = [layer.output.shape[1] for layer in adds]
-    assert [sides.count(side) for side in (16, 8, 4, 2, 1)] == [1, 2, 8, 8, 4]  # Redmon 2018, table 1
-
-
-def test_maps_of_darknet_19_are_taken_before_the_maximum(no_draws):
-    network = darknet_19(64)
-    names = [m._keras_history.operation.name for m in network.outputs]
-    assert names == ["leaky_8", "leaky_13", "leaky_18"]
-
-
-def test_last_maximum_of_the_small_one_looks_right_and_down():
+def test_last_maximum_of_the_small_one_looks_right_and_down(no_draws):
     network = darknet_small(64)
     last = network.get_layer("pool_6")
     x = np.arange(4.0, dtype="float32").reshape(1, 2, 2, 1) * [[[[-1.0]]]]
@@ -207,7 +201,14 @@ def test_small_one_is_a_backbone_on_pixels_from_zero_to_one():
 
 
 @pytest.mark.parametrize(
-    ("name", "first"), [("darknet-19", "conv_14"), ("darknet-53", "conv_44"), ("darknet-small", "conv_6")]
+    ("name", "first"),
+    [
+        ("darknet-small", "conv_6"),
+        *(
+            pytest.param(*row, marks=pytest.mark.slow)
+            for row in (("darknet-19", "conv_14"), ("darknet-53", "conv_44"))
+        ),
+    ],
 )
 def test_freezing_goes_by_stages(name, first, no_draws):
     pyramid, _ = build_pyramid(name, 64, "none")

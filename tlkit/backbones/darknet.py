@@ -15,7 +15,6 @@ import keras
 from keras import layers, ops
 
 SLOPE = 0.1  # of the leaky rectifier below zero
-CLASSES = 1000  # of ImageNet, in the last layer that a classifier's file has and these networks have not
 
 Stages = tuple[tuple[tuple[int, int], ...], ...]
 

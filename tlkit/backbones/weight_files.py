@@ -132,7 +132,12 @@ def fit_layers(network: keras.Model, stored: Sequence[StoredLayer], source: str,
                 f" the file has {_shapes(found_shapes)}.",
                 f"Give a file of {backbone}, take the backbone that the file is for, or --weights none.",
             )
-    for layer, found in zip(layers, stored, strict=False):
+    assign_layers(layers, stored[: len(layers)])
+
+
+def assign_layers(layers: Sequence[keras.layers.Layer], stored: Sequence[StoredLayer]) -> None:
+    """Give layers the arrays that were found to fit them, each its own."""
+    for layer, found in zip(layers, stored, strict=True):
         for weight, array in zip(layer.weights, found.arrays, strict=True):
             weight.assign(array)
         if hasattr(layer, "finalize_state"):

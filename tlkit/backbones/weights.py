@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import h5py
 import numpy as np
 
+from tlkit.backbones.darknet_weights import (
+    backbone_convolutions,
+    is_darknet_file,
+    network_layers,
+    read_convolutions,
+)
 from tlkit.backbones.keras_weights import keras_weights_file
 from tlkit.backbones.onnx_file import require
 from tlkit.backbones.onnx_weights import onnx_layers
 from tlkit.backbones.weight_files import (
     StoredLayer,
+    assign_layers,
     fit_layers,
     is_old_layout,
     layers_of,
@@ -25,10 +32,14 @@ from tlkit.core.text import did_you_mean
 from tlkit.errors import ModelFault
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import keras
 
+    from tlkit.backbones.darknet import Convolution
+
 LITE0 = "efficientnet-lite0"
-_KINDS = "a .weights.h5, .h5, .keras or .onnx file"
+_KINDS = "a .weights.h5, .h5, .keras, .onnx or Darknet's .weights file"
 # keras.applications.efficientnet divides by the root of these once more, but only if weights == "imagenet".
 _EFFICIENTNET_DEVIATION = np.array((0.229, 0.224, 0.225), np.float32)
 
@@ -127,10 +138,47 @@ def load_weights(network: keras.Model, backbone: str, found: FoundWeights) -> No
     fit_layers(network, layers, str(found.path), backbone)
 
 
+def load_detector_file(
+    weights: str, pyramid: keras.Model, heads: Sequence[Convolution], network: str
+) -> WeightsOrigin:
+    """Give a detector what a file of Darknet's holds, its backbone and as far as it goes its heads, or nothing.
+
+        whole = is_darknet_file(weights)  # of darknet_weights
+        pyramid, origin = build_pyramid(backbone, size, "none" if whole else weights)
+        detector = cls(pyramid, settings)
+        if whole:
+            origin = load_detector_file(weights, pyramid, detector.convolutions(), detector.kind)
+
+    Args:
+        weights: The file, as typed.
+        pyramid: Of `build_pyramid`, on a backbone of Darknet's; changed in place.
+        heads: The detector's own convolutions in the order of the cfg, built; changed in place. A file that ends after
+            one of them leaves the others as they are; one that ends with the backbone, all.
+        network: The detector's name, for faults.
+
+    Returns:
+        Where the weights come from; the source says how many convolutions were in it if not all.
+
+    Raises:
+        ModelFault: The backbone is none of Darknet's, or the file does not fit.
+    """
+    path = _existing_file(weights)
+    body = backbone_convolutions(path, pyramid.get_layer("backbone"), f"the backbone of {network}")
+    convolutions = [*body, *heads]
+    stored = read_convolutions(path, body, network, heads)
+    layers = [layer for one in convolutions for layer in one if layer is not None]
+    assign_layers(layers[: len(stored)], stored)
+    held = sum(one.convolution in layers[: len(stored)] for one in convolutions)
+    part = "" if held == len(convolutions) else f", {held} of {len(convolutions)} convolutions"
+    return WeightsOrigin("file", weights + part, sha256_of(path))
+
+
 def _read(network: keras.Model, backbone: str, path: Path) -> list[StoredLayer]:
-    """The file's layers, whichever of the four kinds it is."""
+    """The file's layers, whichever of the five kinds it is."""
     if path.suffix == ".onnx":
         return onnx_layers(path, network, backbone)
+    if is_darknet_file(path):
+        return network_layers(path, network, backbone)
     try:
         if path.suffix == ".keras":
             return _read_model(path)
