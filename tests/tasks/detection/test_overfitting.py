@@ -1,4 +1,4 @@
-"""Both detectors, on the backbones that they come with, can learn eight bags by heart: nothing between pixels and
+"""Detectors of every kind, on the backbones that they come with, can learn eight bags by heart: nothing between pixels and
 boxes is lost on the way.
 """
 
@@ -18,6 +18,7 @@ from tlkit.tasks.detection.fit import EVALUATED, fit_detector
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import DetectorFitting
+from tlkit.tasks.detection.table import detector_class
 
 SIZE = 192
 LEAST_SIDE = 12  # pixels; a razor blade of a suitcase has half of that here
@@ -38,13 +39,18 @@ def eight(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "backbone", "weights"),
-    [("yolov8", "yolov8-xs", "none"), ("retinanet", "efficientnet-lite0", "imagenet")],
+    [
+        ("yolov8", "yolov8-xs", "none"),
+        ("retinanet", "efficientnet-lite0", "imagenet"),
+        ("yolov3", "efficientnet-lite0", "imagenet"),
+    ],
 )
 def test_eight_bags_are_learned_by_heart(kind, backbone, weights, eight, tmp_path):
     assert len(eight) == 8
     assert sum(map(len, eight.xyxy)) >= 8
     keras.utils.set_random_seed(0)
-    detector, _ = build_detector(kind, eight.class_names, SIZE, backbone, weights)
+    own = detector_class(kind).design(eight, SIZE, None).own
+    detector, _ = build_detector(kind, eight.class_names, SIZE, backbone, weights, **own)
 
     def evaluator(found, boxes):
         return {"AP50": coco_measures(boxes, found)["AP50"] or 0.0}

@@ -7,7 +7,7 @@ Sources: Lin 2017 (RetinaNet, section 4); Redmon 2017 (YOLO9000, section 2, "dim
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,8 +146,13 @@ def coverage(boxes: Boxes, anchors: Anchors, size: int) -> Coverage:
         anchors: What is to cover them.
         size: Side of the square.
     """
-    found, kinds = _network_boxes(boxes, size)
-    best = best_ious(found, anchors, size)
+    return coverage_by(boxes, size, lambda found: best_ious(found, anchors, size))
+
+
+def coverage_by(boxes: Boxes, size: int, best_of: Callable[[np.ndarray], np.ndarray]) -> Coverage:
+    """The same for anchors of any sort: `best_of` boxes float32 [n, 4] in network pixels gives their best IoUs [n]."""
+    found, kinds = learned_boxes(boxes, size)
+    best = best_of(found)
     sides = np.sqrt(np.prod(found[:, 2:] - found[:, :2], -1))
     rows = []
     for kind, name in enumerate(boxes.class_names):
@@ -159,7 +164,7 @@ def coverage(boxes: Boxes, anchors: Anchors, size: int) -> Coverage:
     return Coverage(tuple(rows))
 
 
-def _network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
+def learned_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Boxes that are learned, float32 [n, 4] in network pixels, and their labels int32 [n]."""
     xyxy, labels = network_boxes(boxes, size)
     return xyxy[labels >= 0], labels[labels >= 0]
@@ -204,7 +209,7 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
     Raises:
         DataFault: There is no box.
     """
-    found, kinds = _network_boxes(boxes, size)
+    found, kinds = learned_boxes(boxes, size)
     if not len(found):
         raise DataFault(f"{boxes.source} has no boxes to fit anchors to.", "Give images with boxes.")
     sides = found[:, 2:] - found[:, :2]
@@ -238,7 +243,7 @@ def shape_clusters(sides: np.ndarray, count: int, rounds: int = 50) -> np.ndarra
     centres = different[places]
     for _ in range(rounds):
         # d = 1 - IoU (Redmon 2017, section 2): squares of pixels would favour large boxes
-        nearest = _shape_ious(sides, centres).argmax(1)
+        nearest = shape_ious(sides, centres).argmax(1)
         means = [sides[nearest == k].mean(0) if (nearest == k).any() else c for k, c in enumerate(centres)]
         if np.allclose(means, centres):
             break
@@ -246,7 +251,7 @@ def shape_clusters(sides: np.ndarray, count: int, rounds: int = 50) -> np.ndarra
     return centres[np.argsort(centres[:, 0] / centres[:, 1])]
 
 
-def _shape_ious(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
+def shape_ious(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Float [n, k]: IoU of boxes [n, 2] and [k, 2] (width, height) about one middle."""
     shared = np.minimum(sides[:, None], centres[None]).prod(-1)
     return shared / (sides.prod(1)[:, None] + centres.prod(1)[None] - shared)

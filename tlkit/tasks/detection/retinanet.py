@@ -94,7 +94,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
             )
         fit = started is None if propose is None else propose
         anchors = propose_anchors(training, size) if fit else Anchors()
-        if started and started.get("anchors"):
+        if started and isinstance(started.get("anchors"), Mapping):  # of another kind: refused later, by name
             anchors = Anchors.of(started["anchors"])
         covered = coverage(training, anchors, size)
         facts = {"anchors": asdict(anchors), "coverage": covered.summary()}

@@ -1,0 +1,177 @@
+"""YOLO with anchors: what v2 and v3 share, from the choice of anchors to boxes and scores.
+
+raw: grid -> [b, rows, columns, anchors x (x, y, w, h, object, classes)], as Darknet orders them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from tlkit.backbones.table import WeightsOrigin
+from tlkit.data.boxes.dataset import Boxes
+from tlkit.errors import UsageFault
+from tlkit.tasks.detection.base import Design, Detector
+from tlkit.tasks.detection.yolo.grids import Grids, decode
+from tlkit.tasks.detection.yolo.shapes import (
+    Shapes,
+    fitted_shapes,
+    read_shapes,
+    scaled_shapes,
+    shape_coverage,
+    smallest_first,
+)
+
+BOX, OBJECT, CLASSES = slice(0, 4), 4, slice(5, None)  # of the numbers of an anchor
+LEAK = 0.1  # of Darknet's leaky rectifier
+
+
+class AnchoredDetector(Detector, keras.Model):
+    """Grids of cells with anchors. Subclasses say which grids, what their numbers score, and what is learned."""
+
+    strides: ClassVar[tuple[int, ...]]
+    usual: ClassVar[Shapes]  # the paper's, at 416 pixels
+    backbone: keras.Model
+
+    def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
+        outputs = self.numbers(settings)
+        images = keras.Input(pyramid.input_shape[1:], name="images")
+        maps = dict(zip((8, 16, 32), pyramid(images), strict=True))
+        super().__init__(inputs=images, outputs=self.heads(maps, settings, outputs), name=self.kind)
+        self.backbone = pyramid
+        self.shapes = np.array(settings["anchors"], np.float32).reshape(len(self.strides), -1, 2)
+        self._begin(settings)
+
+    @classmethod
+    def of(cls, settings: dict[str, Any], weights: str = "none") -> tuple[Self, WeightsOrigin]:
+        """Build from settings."""
+        pyramid, origin = cls.pyramid(settings, weights)
+        return cls(pyramid, settings), origin
+
+    @classmethod
+    def pyramid(cls, settings: dict[str, Any], weights: str) -> tuple[keras.Model, WeightsOrigin]:
+        """The backbone's maps of strides 8, 16 and 32; see `build_pyramid`."""
+        raise NotImplementedError
+
+    @classmethod
+    def heads(cls, maps: dict[int, Any], settings: dict[str, Any], outputs: int) -> dict[str, Any]:
+        """Maps by stride -> raw by grid, `outputs` channels each."""
+        raise NotImplementedError
+
+    @classmethod
+    def numbers(cls, settings: dict[str, Any]) -> int:
+        """Numbers of a cell."""
+        return len(settings["anchors"]) // len(cls.strides) * (5 + len(settings["class_names"]))
+
+    @classmethod
+    def smallest(cls, size: int, anchors: Shapes | None) -> Shapes:
+        """The anchors smallest first, or the paper's, in a square of side `size`, pixels."""
+        return smallest_first(anchors or scaled_shapes(cls.usual, size))
+
+    @classmethod
+    def design(
+        cls, training: Boxes, size: int, started: Mapping[str, Any] | None, anchors: Path | None = None
+    ) -> Design:
+        """Anchors: those of the detector that this one starts from, of a file, or k-means of the training boxes.
+
+        Args:
+            training: Images that are learned.
+            size: Side of the square input, pixels.
+            started: See `Detector.design`.
+            anchors: The file.
+
+        Raises:
+            UsageFault: The file does not suit, or is given where the detector that this one starts from has anchors.
+        """
+        if anchors is not None and started is not None:
+            raise UsageFault(
+                "--anchors does not go with --warm-start, whose weights belong to the anchors they learned by.",
+                "Leave one of the two out.",
+            )
+        usual = scaled_shapes(cls.usual, size)
+        if anchors is not None:
+            shapes = read_shapes(anchors, len(usual))
+        elif started is not None and started.get("network") == cls.kind:
+            shapes = smallest_first(started["anchors"])
+        else:
+            shapes = fitted_shapes(training, size, usual)
+        covered = shape_coverage(training, size, shapes)
+        facts = {"anchors": [list(one) for one in shapes], "coverage": covered.summary()}
+        return Design({"anchors": shapes}, facts, tuple(covered.sentences()))
+
+    # --- raw -> places -> boxes ---
+
+    def grids(self, raw: dict[str, tf.Tensor]) -> Grids:
+        """The grids that raw numbers stand for; their sides may be known in the graph only."""
+        sides = tuple(
+            found.shape[1] if found.shape[1] is not None else tf.shape(found)[1] for found in raw.values()
+        )
+        return Grids(sides, self.strides, self.shapes)
+
+    def flat(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
+        """float32 [b, p, 5 + k]: the numbers of all places."""
+        grids, numbers = self.grids(raw), 5 + len(self.class_names)
+        every = [
+            tf.reshape(tf.cast(found, tf.float32), [tf.shape(found)[0], side * side * grids.each, numbers])
+            for found, side in zip(raw.values(), grids.sides, strict=True)
+        ]
+        return tf.concat(every, 1)
+
+    def decode(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        """Raw -> boxes float32 [b, p, 4] and scores float32 [b, p, k], 0..1."""
+        flat = self.flat(raw)
+        objects = tf.sigmoid(flat[..., OBJECT, None])
+        return decode(flat[..., BOX], self.grids(raw).places()), objects * self.likely(flat[..., CLASSES])
+
+    def likely(self, logits: tf.Tensor) -> tf.Tensor:
+        """Scores of the classes, given that there is an object: [..., k], 0..1."""
+        raise NotImplementedError
+
+    def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
+        """Of the last convolutions' kernels and biases: anchors times classes, behind each anchor's five numbers."""
+        classes = len(self.class_names)
+        first = np.arange(self.shapes.shape[1])[:, None] * (5 + classes) + 5
+        columns = first + np.arange(classes)
+        return [
+            (variable, columns)
+            for stride in self.strides
+            for variable in self.get_layer(head_name(stride)).weights
+        ]
+
+
+def head_name(stride: int) -> str:
+    """Of the layer that gives the raw numbers of a grid, and of these."""
+    return f"stride_{stride}"
+
+
+def convolution(x: Any, channels: int, side: int, name: str) -> Any:
+    """Darknet's: a convolution, batch normalisation, a leaky rectifier."""
+    x = layers.Conv2D(
+        channels,
+        side,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"conv_{name}",
+    )(x)
+    x = layers.BatchNormalization(epsilon=1e-5, name=f"norm_{name}")(x)
+    return layers.LeakyReLU(LEAK, name=f"leaky_{name}")(x)
+
+
+def prediction(x: Any, stride: int, outputs: int, each: int, prior: float) -> Any:
+    """The raw numbers of a grid: boxes start as their anchors, and every place with a score of `prior`."""
+    bias = np.zeros((each, outputs // each), np.float32)
+    bias[:, OBJECT] = np.log(prior / (1 - prior))
+    return layers.Conv2D(
+        outputs,
+        1,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
+        bias_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(bias.reshape(shape), dtype),
+        name=head_name(stride),
+    )(x)
