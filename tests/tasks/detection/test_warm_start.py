@@ -12,23 +12,25 @@ from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.warm_start import start_from
+from tlkit.tasks.detection.yolo import yolov3
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
+SMALL = {"yolov3": {"widths": (8, 8, 8)}}
 OLD, NEW = ("gun", "knife", "blade"), ("Knife", "razor", "gun")  # razor is new, blade is forgotten
 
 
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (retinanet, yolov8):
+        for module in (retinanet, yolov8, yolov3):
             patch.setattr(module, "build_pyramid", tiny_pyramid)
         yield
 
 
 def build(kind, names, seed, **options):
     keras.utils.set_random_seed(seed)
-    if kind == "yolov8":
-        return build_detector("yolov8", names, SIZE, "tiny")[0]
+    if kind != "retinanet":
+        return build_detector(kind, names, SIZE, "tiny", **SMALL.get(kind, {}), **options)[0]
     options = {"width": 16, "depth": 1, "anchors": Anchors(16.0), **options}
     return build_detector("retinanet", names, SIZE, "tiny", "none", **options)[0]
 
@@ -37,7 +39,7 @@ def class_variables(detector):
     return [variable for variable, _ in detector.class_columns()]
 
 
-@pytest.fixture(params=["retinanet", "yolov8"], scope="module")
+@pytest.fixture(params=["retinanet", "yolov8", "yolov3"], scope="module")
 def pair(request, tmp_path_factory):
     """An old detector, a new one that started from its file, its class weights before, what was said, the file."""
     file = tmp_path_factory.mktemp("old") / "model.keras"
@@ -63,11 +65,33 @@ def test_boxes_are_the_old_ones_and_classes_are_matched_by_name(pair):
 
 def test_a_new_class_keeps_its_own_start(pair):
     _, new, fresh, _, _ = pair
-    for variable, before in zip(class_variables(new), fresh, strict=True):
-        shape = (*variable.shape[:-1], -1, len(NEW))
-        np.testing.assert_array_equal(
-            np.array(variable).reshape(shape)[..., 1], before.reshape(shape)[..., 1]
-        )
+    for (variable, columns), before in zip(new.class_columns(), fresh, strict=True):
+        np.testing.assert_array_equal(np.array(variable)[..., columns[:, 1]], before[..., columns[:, 1]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("yolov3", ("a", "gun", "b", "knife", "c")),
+        pytest.param("yolov3", ("knife", "blade"), marks=pytest.mark.slow),
+    ],
+)
+def test_fewer_and_more_classes_find_their_columns(kind, names, tmp_path):
+    """Boxes and objectness lie among the classes, anchor by anchor."""
+    old = build(kind, OLD, 0)
+    for number, variable in enumerate(class_variables(old)):
+        variable.assign(np.random.default_rng(number).normal(size=variable.shape))
+    old.save(tmp_path / "model.keras")
+    new = build(kind, names, 1)
+    came = start_from(new, tmp_path / "model.keras")
+    assert came.kept == tuple(name for name in names if name in OLD)
+    (boxes, scores), (old_boxes, old_scores) = new.decode(new(IMAGE)), old.decode(old(IMAGE))
+    np.testing.assert_array_equal(boxes, old_boxes)
+    if kind == "yolov3":  # elsewhere a class's score depends on the others'
+        for name in came.kept:
+            np.testing.assert_allclose(
+                scores[..., names.index(name)], old_scores[..., OLD.index(name)], atol=1e-6
+            )
 
 
 @pytest.mark.parametrize(
