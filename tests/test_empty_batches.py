@@ -224,7 +224,7 @@ def test_files_images_and_features_of_which_there_are_none(classifier, detector,
         evaluation.predict_features(classifier, np.zeros((0, 8))),
     ):
         assert (answer.shape, answer.dtype) == ((0, 3), np.float32)
-    heat = explain.heat_maps(classifier, np.zeros((0, SIZE, SIZE, 3), np.uint8), np.zeros(0, int))
+    heat = explain.grad_cam(classifier, np.zeros((0, SIZE, SIZE, 3), np.uint8), np.zeros(0, int))
     assert heat.shape == (0, 10, 10)
     network = features.NetworkFeatures(keras.Model(classifier.input, classifier.get_layer("features").output))
     engine = engines.EngineFeatures.__new__(engines.EngineFeatures)  # the packages are not needed for nothing

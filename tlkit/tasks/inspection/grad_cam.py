@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 
-def heat_maps(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
+def grad_cam(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.ndarray | None:
     """How much each place speaks for a class.
 
     Args:

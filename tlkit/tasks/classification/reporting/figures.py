@@ -17,7 +17,7 @@ from tlkit.engine.reporting import charts
 from tlkit.engine.reporting.style import save
 from tlkit.tasks.classification.metrics import confusion_of
 from tlkit.tasks.classification.reporting import plots
-from tlkit.tasks.inspection.grad_cam import heat_maps
+from tlkit.tasks.inspection.grad_cam import grad_cam
 
 SHOWN = 24  # images in a grid
 EXPLAINED = 8
@@ -104,7 +104,7 @@ def _draw_heat_maps(folder: Path, model: keras.Model, split: Split, probabilitie
     if not len(chosen):
         return
     images = decoded(split.images.take(chosen), model.input_shape[1])
-    heats = heat_maps(model, images, predicted[chosen])
+    heats = grad_cam(model, images, predicted[chosen])
     if heats is None:
         return
     titles = [f"{names[predicted[i]]} {probabilities[i].max():.2f}" for i in chosen]
