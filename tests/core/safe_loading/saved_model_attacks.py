@@ -353,12 +353,12 @@ HOW = ("bytes", "bytes without a fingerprint", "graph without a fingerprint")
 
 
 def _outcomes(sound: Path, count: int, seed: int, how: str) -> dict[str, int]:
-    from tests.fuzzing import images
+    from tests.fuzzing import draw_images
     from tlkit.tasks.classification.serving.saved_model import Served
 
     found: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "1.png").write_bytes(images()[0])
+        (Path(place) / "1.png").write_bytes(draw_images()[0])
         files = [Path(place) / "1.png"]
         expected = Served.load(sound).predict_files(files)[0].probabilities
         message = read_graph(sound)
