@@ -111,14 +111,15 @@ def file_graph(model: onnx.ModelProto) -> Graph:
     made: dict[str, int] = {}  # tensor -> the weighted node whose own result it is
     for node in model.graph.node:
         sources = _merged(reaches.get(name, []) for name in node.input)
+        others = [fixed.get(name) for name in node.input if name and name not in moving]
+        # Numbers of channels: shapes are integers, limits single numbers; None is computed in the file.
+        by_channel = any(one is None or (one.dtype.kind == "f" and one.size > 1) for one in others)
         if node.op_type in _WEIGHTS and node.input[1] not in moving:
             graph.layers.append(Weighted(node, _weights(node, fixed)))
             graph.before.append(sources)
             sources = [len(graph.layers) - 1]
             made[node.output[0]] = sources[0]
-        elif node.output[0] in moving and any(
-            name and name not in moving and _is_weight(fixed.get(name)) for name in node.input
-        ):
+        elif node.output[0] in moving and by_channel:
             place = _folded(node, fixed, graph.layers, {name: made[name] for name in made if uses[name] == 1})
             if place is None:
                 graph.unread.append(node)
@@ -140,11 +141,6 @@ def _weights(node: onnx.NodeProto, fixed: dict[str, np.ndarray]) -> list[np.ndar
     return arrays
 
 
-def _is_weight(array: np.ndarray | None) -> bool:
-    """Whether it may be numbers of channels: shapes are integers, limits single numbers; None: computed in the file."""
-    return array is None or (array.dtype.kind == "f" and array.size > 1)
-
-
 def _folded(
     node: onnx.NodeProto, fixed: dict[str, np.ndarray], layers: list[Weighted], made: dict[str, int]
 ) -> int | None:
@@ -156,21 +152,14 @@ def _folded(
     before, arrays = layers[places[0]]
     if not arrays or numbers[0].size != len(arrays[0]):
         return None
-    take_over = _multiplied if node.op_type == "Mul" else _shifted
-    layers[places[0]] = Weighted(before, take_over(arrays, numbers[0]))
-    return places[0]
-
-
-def _multiplied(arrays: list[np.ndarray], factor: np.ndarray) -> list[np.ndarray]:
-    """Weights of a node whose channels are multiplied."""
-    first, *rest = (array * factor.reshape(-1, *(1,) * (array.ndim - 1)) for array in arrays[:2])
-    return [first, *rest, *arrays[2:]]
-
-
-def _shifted(arrays: list[np.ndarray], offset: np.ndarray) -> list[np.ndarray]:
-    """Weights of a node to whose channels something is added."""
     first, *rest = arrays
-    return [first, rest[0] + offset, *rest[1:]] if rest else [first, offset]
+    if node.op_type == "Mul":
+        scaled = [array * numbers[0].reshape(-1, *(1,) * (array.ndim - 1)) for array in arrays[:2]]
+        taken_over = [*scaled, *arrays[2:]]
+    else:
+        taken_over = [first, rest[0] + numbers[0], *rest[1:]] if rest else [first, numbers[0]]
+    layers[places[0]] = Weighted(before, taken_over)
+    return places[0]
 
 
 def network_graph(network: keras.Model) -> Graph:

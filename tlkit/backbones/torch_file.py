@@ -75,16 +75,15 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
         for key in _load(file):  # each storage is its count, and that many numbers
             count, dtype = int.from_bytes(file.read(8), "little"), np.dtype(types[key])
             storages[key] = np.frombuffer(file.read(count * dtype.itemsize), dtype, count)
-    return {name: _array(tensor, storages[tensor.storage[2]]) for name, tensor in tensors.items()}
+    arrays: dict[str, np.ndarray] = {}
+    for name, (named, offset, shape, strides, *_) in tensors.items():
+        storage = storages[named[2]]
+        size = storage.itemsize  # NumPy checks that shape and strides stay inside the storage
+        steps = [step * size for step in strides]
+        arrays[name] = np.ndarray(shape, storage.dtype, storage, offset * size, steps)
+    return arrays
 
 
 def _load(file: BinaryIO) -> Any:
     """The next pickle."""
     return _Unpickler(file).load()
-
-
-def _array(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
-    """The tensor as an array; NumPy checks that shape and strides stay inside the storage."""
-    size = storage.itemsize
-    strides = [step * size for step in tensor.strides]
-    return np.ndarray(tensor.shape, storage.dtype, storage, tensor.offset * size, strides)

@@ -277,7 +277,7 @@ class Finder:
             self._near.setdefault(match.paths[0], set()).add(name.strip())
             return match.paths[0]
         self.doubtful.update(match.paths)
-        self.found.missing_image(where, self.lost(name, match))
+        self.found.missing_image(where.strip(), self.lost(name, match))
         return None
 
     def lost(self, name: str, match: Match) -> str:

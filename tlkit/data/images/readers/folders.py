@@ -229,12 +229,6 @@ class _Walk:
         """The folders in a folder that may be classes or parts, sorted."""
         return [path for path in self._look(folder).folders if not path.name.startswith("_")]
 
-    def _underscored(self, top: Path) -> list[Path]:
-        """The folders where classes would be whose names begin with _."""
-        parts = part_folders([folder.name for folder in self.folders(top)])
-        places = [top, *(folder for folder in self.folders(top) if folder.name in parts)]
-        return [path for place in places for path in self._look(place).folders if path.name.startswith("_")]
-
     def loose(self, folder: Path) -> list[Path]:
         """The wanted images directly in a folder, sorted."""
         return self._look(folder).images
@@ -337,7 +331,10 @@ class _Walk:
     def remarks(self, top: Path) -> list[str]:
         """A sentence for each kind of thing that was passed over."""
         said = self.passed_over()
-        if hidden := self._underscored(top):
+        parts = part_folders([folder.name for folder in self.folders(top)])
+        places = [top, *(folder for folder in self.folders(top) if folder.name in parts)]
+        beside = [path for place in places for path in self._look(place).folders]
+        if hidden := [path for path in beside if path.name.startswith("_")]:
             told = [f"{self.name(p)} ({count(len(self.images(p)), 'image')})" for p in hidden]
             said.append(
                 f"Folders that begin with _ are no classes and are passed over: {listed(told, most=3)}."
