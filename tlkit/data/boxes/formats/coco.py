@@ -74,13 +74,11 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     """
     finder = Finder(found := Annotations("COCO", folder, [], (), written="left,top,width,height"))
     names: list[str] = []
-    bases: dict[str, None] = {}
     listed: dict[str, list[str]] = {}
     for file in files:
         data = _loaded(file)
         part = part_of_file(file.name, _folders(file, folder)) if len(files) > 1 else None
         paths, base = _paths(finder, file, data, part)
-        bases[base] = None
         categories = _categories(file, data)
         names += [name for name in categories.values() if name not in names]
         images = _images(finder, file, data, paths, part)
@@ -95,7 +93,7 @@ def read_coco(files: list[Path], folder: Path, *, whole: bool) -> Annotations:
     found.images = list(finder.known.values())
     found.unlabelled = sorted({*found.unlabelled} - finder.known.keys() - finder.doubtful)
     finder.tell()
-    found.set_root(folder, next(iter(bases)) if len(files) == 1 else "")
+    found.set_root(folder, base if len(files) == 1 else "")
     return found
 
 
