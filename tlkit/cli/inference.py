@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlkit.core.console import Console
 from tlkit.core.device import import_tensorflow
@@ -19,15 +19,10 @@ if TYPE_CHECKING:
     from tlkit.engine.serving.saved_model import InMemory, Loaded
 
 
-class Files(NamedTuple):
-    """What a person asks about: files, and what in their folders was passed over, in sentences."""
-
-    files: list[Path]
-    remarks: list[str]
-
-
-def find_images(places: tuple[Path, ...]) -> Files:
+def find_images(places: tuple[Path, ...]) -> tuple[list[Path], list[str]]:
     """The files among `places` and the images in the folders among them, in that order, none twice.
+
+    What was passed over in the folders is told in the sentences behind them.
 
     A file that is named is tried whatever its name; in a folder the rule is that of a source (`images_below`).
 
@@ -54,7 +49,7 @@ def find_images(places: tuple[Path, ...]) -> Files:
             found[place] = None
         else:
             raise DataFault(f"{place} does not exist.", "Name images, or a folder of them.")
-    return Files(list(found), remarks)
+    return list(found), remarks
 
 
 def images_given(images: Any) -> list[Path | InMemory]:

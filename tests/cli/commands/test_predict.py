@@ -119,8 +119,8 @@ def test_which_files_are_meant(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     expected = [tmp_path / "b.png", tmp_path / "a.JPG", tmp_path / "deep" / "c.tif"]
-    assert find_images((tmp_path / "b.png", tmp_path)).files == expected
-    assert find_images((tmp_path / "notes.txt",)).files == [
+    assert find_images((tmp_path / "b.png", tmp_path))[0] == expected
+    assert find_images((tmp_path / "notes.txt",))[0] == [
         tmp_path / "notes.txt"
     ]  # a file that is named is tried
     (tmp_path / "empty").mkdir()

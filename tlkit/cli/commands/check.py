@@ -201,17 +201,13 @@ def _show_text(found: Check, evaluated: int | None) -> None:
 def _cells(groups: dict[tuple[str, str], list[Finding]]) -> list[list[str]]:
     from tlkit.data.images.findings import KINDS
 
-    files = [len({path for one in some for path in one.paths}) for some in groups.values()]
-    return [
-        [severity, kind, f"{len(some):>5,}", f"{number:>5,}", KINDS[kind].title, _examples(some)]
-        for ((kind, severity), some), number in zip(groups.items(), files, strict=True)
-    ]
-
-
-def _examples(some: list[Finding]) -> str:
-    names = list(dict.fromkeys(path for one in some for path in one.paths))
-    shown = ", ".join(end_of(printable(name), LONGEST) for name in names[:SHOWN])
-    return f"{shown}, ..." if len(names) > SHOWN else shown
+    cells = []
+    for (kind, severity), some in groups.items():
+        names = list(dict.fromkeys(path for one in some for path in one.paths))
+        examples = [end_of(printable(name), LONGEST) for name in names[:SHOWN]]
+        shown = ", ".join([*examples, "..."] if len(names) > SHOWN else examples)
+        cells.append([severity, kind, f"{len(some):>5,}", f"{len(names):>5,}", KINDS[kind].title, shown])
+    return cells
 
 
 def _by_kind(findings: tuple[Finding, ...]) -> dict[tuple[str, str], list[Finding]]:

@@ -10,7 +10,7 @@ import click
 
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.inference import Files, ask, find_images, load_served
+from tlkit.cli.inference import ask, find_images, load_served
 from tlkit.cli.options.shared import (
     csv_safe_option,
     hold_limit,
@@ -104,7 +104,7 @@ def predict(
                     f"{option} is for detectors, and {path} is none.",
                     "Leave it out, or name a detector's run.",
                 )
-        answer = _ask_classifier(path, find_images(images), batch, left_out)
+        answer = _ask_classifier(path, *find_images(images), batch, left_out)
     if as_json:
         rows = [{"path": file, "reason": reason} for file, reason in skipped]
         outcome = {"skipped": rows, "remarks": answer.remarks, **(answer.drawn or {})}
@@ -147,7 +147,9 @@ class Answer(NamedTuple):
     drawn: dict[str, Any] | None = None
 
 
-def _ask_classifier(path: Path, asked: Files, batch: int, skipped: list[tuple[str, str]] | None) -> Answer:
+def _ask_classifier(
+    path: Path, files: list[Path], remarks: list[str], batch: int, skipped: list[tuple[str, str]] | None
+) -> Answer:
     served = load_served(path)
     predictions = [
         {
@@ -159,12 +161,12 @@ def _ask_classifier(path: Path, asked: Files, batch: int, skipped: list[tuple[st
                 for name, value in zip(served.classes, one.probabilities, strict=True)
             },
         }
-        for one in ask(served, asked.files, batch, "predicting", skipped)
+        for one in ask(served, files, batch, "predicting", skipped)
     ]
     header = ("path", "label", "confidence")
     rows = [[*(one[name] for name in header), *one["probabilities"].values()] for one in predictions]
     facts = {"classes": served.classes}
-    return Answer(facts, predictions, [*header, *served.classes], rows, len(header), 4, asked.remarks)
+    return Answer(facts, predictions, [*header, *served.classes], rows, len(header), 4, remarks)
 
 
 class Asked(NamedTuple):

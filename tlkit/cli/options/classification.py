@@ -10,7 +10,18 @@ from typing import Any
 
 import click
 
-from tlkit.cli.options.groups import BackboneName, BatchSize, Decorator, ExtractorNames, HeadNames, grouped
+from tlkit.cli.options.groups import (
+    COUNT,
+    LESS,
+    PART,
+    WEIGHT,
+    BackboneName,
+    BatchSize,
+    Decorator,
+    ExtractorNames,
+    HeadNames,
+    grouped,
+)
 from tlkit.data.images.augment_settings import Augmentation
 from tlkit.engine.training.settings import Fitting, Head
 
@@ -23,13 +34,7 @@ def network(**defaults: Any) -> Decorator:
     rows = [
         ("backbone", BackboneName(), "efficientnet-lite0", "NAME", "Pretrained network."),
         ("weights", str, "imagenet", "imagenet|none|FILE", "What it starts from."),
-        (
-            "image-size",
-            click.IntRange(1),
-            None,
-            "PIXELS",
-            "Side of the input.  [default: the backbone's own]",
-        ),
+        ("image-size", COUNT, None, "PIXELS", "Side of the input.  [default: the backbone's own]"),
         ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
     ]
     return grouped(None, None, "Network", rows, defaults)
@@ -42,14 +47,8 @@ def head(**defaults: Any) -> Decorator:
         return Head(tuple(head_units), dropout)
 
     rows = [
-        (
-            "head-units",
-            click.IntRange(1),
-            (),
-            "N",
-            "Hidden dense layer of the head; may be repeated.  [default: none]",
-        ),
-        ("dropout", click.FloatRange(0, 1, max_open=True), 0.2, "SHARE", "Features dropped while training."),
+        ("head-units", COUNT, (), "N", "Hidden dense layer of the head; may be repeated.  [default: none]"),
+        ("dropout", LESS, 0.2, "SHARE", "Features dropped while training."),
     ]
     return grouped("head", make, "Network", rows, defaults)
 
@@ -63,12 +62,11 @@ def fitting(**defaults: Any) -> Decorator:
         waits = (PATIENCE, HEAD_PATIENCE) if patience is None else (patience, patience)
         return Fitting(batch=size, patience=waits[0], head_patience=waits[1], halve=free, **values)
 
-    share = click.FloatRange(0, 1, max_open=True)
     rows = [
         ("batch", BatchSize(), 32, "N|auto", "Images a step; auto: 32, or half of it if memory ends."),
         (
             "patience",
-            click.IntRange(1),
+            COUNT,
             None,
             "N",
             "Epochs without progress before a phase stops."
@@ -79,10 +77,10 @@ def fitting(**defaults: Any) -> Decorator:
             ),
         ),
         ("schedule", Choice(["cosine", "plateau", "constant"]), "cosine", None, "How the rate falls."),
-        ("warmup", share, 0.1, "SHARE", "Part of a phase in which a cosine rate rises."),
-        ("label-smoothing", share, 0.0, "SHARE", "Probability spread over all classes."),
-        ("weight-decay", click.FloatRange(0), 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
-        ("clip-norm", click.FloatRange(0), 1.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
+        ("warmup", LESS, 0.1, "SHARE", "Part of a phase in which a cosine rate rises."),
+        ("label-smoothing", LESS, 0.0, "SHARE", "Probability spread over all classes."),
+        ("weight-decay", WEIGHT, 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
+        ("clip-norm", WEIGHT, 1.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
         ("balance", Choice(["none", "weights", "resample"]), "none", None, "For classes of unequal size."),
     ]
     return grouped("fitting", make, "Training", rows, defaults)
@@ -99,7 +97,7 @@ def augmentation(**defaults: Any) -> Decorator:
         ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),
         ("rotation", click.FloatRange(0, 180), 10.0, "DEGREES", "Largest turn."),
         ("zoom", click.FloatRange(0, 0.9), 0.1, "SHARE", "Largest change of scale."),
-        ("contrast", click.FloatRange(0, 1), 0.1, "SHARE", "Largest change of contrast."),
+        ("contrast", PART, 0.1, "SHARE", "Largest change of contrast."),
         ("rand-augment", click.IntRange(0, 5), 0, "N", "RandAugment operations; 0 is off."),
         ("mix", Choice(["none", "mixup", "cutmix"]), "none", None, "Mix pairs of images and their labels."),
     ]
@@ -109,7 +107,7 @@ def augmentation(**defaults: Any) -> Decorator:
 def views(**defaults: Any) -> Decorator:
     """--views, by its own name."""
     text = "Views of each image in the head phase: the plain one and K-1 changed."
-    return grouped(None, None, "Augmentation", [("views", click.IntRange(1), 2, "K", text)], defaults)
+    return grouped(None, None, "Augmentation", [("views", COUNT, 2, "K", text)], defaults)
 
 
 def refit(**defaults: Any) -> Decorator:
@@ -135,7 +133,7 @@ def extractor(**defaults: Any) -> Decorator:
             "Network, hand-made family or FILE.onnx; NAME@none and NAME@FILE say its weights.",
         ),
         ("weights", str, "imagenet", "imagenet|none|FILE", "What a network comes with."),
-        ("image-size", click.IntRange(1), None, "PIXELS", "Side of the input.  [default: its own]"),
+        ("image-size", COUNT, None, "PIXELS", "Side of the input.  [default: its own]"),
     ]
     return grouped(None, None, "Network", rows, defaults)
 

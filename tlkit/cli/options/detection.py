@@ -8,7 +8,19 @@ from typing import Any
 import click
 
 from tlkit.cli.options.earlier import stored_key
-from tlkit.cli.options.groups import REQUIRED, Decorator, Numbers, Words, grouped
+from tlkit.cli.options.groups import (
+    COUNT,
+    FACTOR,
+    LESS,
+    PART,
+    REQUIRED,
+    SOME,
+    WEIGHT,
+    Decorator,
+    Numbers,
+    Words,
+    grouped,
+)
 from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
@@ -37,7 +49,7 @@ def learning_rates(head: float, everything: float) -> Decorator:
     return click.option(
         "--learning-rates",
         nargs=2,
-        type=click.FloatRange(0, min_open=True),
+        type=FACTOR,
         default=(head, everything),
         show_default=True,
         metavar="HEAD ALL",
@@ -86,23 +98,16 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
 
 def fitting(**defaults: Any) -> Decorator:
     """--batch, --patience, --schedule and their like as `fitting`, a `DetectorFitting`."""
-    share = click.FloatRange(0, 1, max_open=True)
     rows = [
-        ("batch", click.IntRange(1), 8, "N", "Images a step."),
-        ("patience", click.IntRange(1), 20, "N", "Evaluated epochs without progress before a phase stops."),
+        ("batch", COUNT, 8, "N", "Images a step."),
+        ("patience", COUNT, 20, "N", "Evaluated epochs without progress before a phase stops."),
         ("schedule", Choice(["cosine", "constant"]), "cosine", None, "How the rate falls."),
-        ("warmup", share, 0.05, "SHARE", "Part of a phase in which a rate rises."),
-        ("weight-decay", click.FloatRange(0), 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
-        ("clip-norm", click.FloatRange(0), 10.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
+        ("warmup", LESS, 0.05, "SHARE", "Part of a phase in which a rate rises."),
+        ("weight-decay", WEIGHT, 0.0, "RATE", "Decoupled (AdamW); 0 is Adam."),
+        ("clip-norm", WEIGHT, 10.0, "NORM", "Largest norm of the gradients; 0 does not clip."),
         ("balance", Choice(["none", "resample"]), "none", None, "Classes and empty images equally likely."),
-        ("ema", share, 0.999, "SHARE", "Of the averaged weights kept in a step; 0 does not average."),
-        (
-            "evaluate-every",
-            click.IntRange(1),
-            1,
-            "N",
-            "Epochs from one evaluation on validation to the next.",
-        ),
+        ("ema", LESS, 0.999, "SHARE", "Of the averaged weights kept in a step; 0 does not average."),
+        ("evaluate-every", COUNT, 1, "N", "Epochs from one evaluation on validation to the next."),
     ]
     return grouped("fitting", DetectorFitting, "Training", rows, defaults)
 
@@ -116,25 +121,18 @@ def augmentation(**defaults: Any) -> Decorator:
 
     usual = "  [default: 192, or 0 for images of up to 192]" if defaults.get("crop", 0) is None else ""
 
-    share, factor = click.FloatRange(0, 1), click.FloatRange(0, min_open=True)
     rows = [
         ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),
         ("turn", bool, False, None, "Turn by right angles, for images without an up."),
-        ("min-scale", factor, 0.7, "FACTOR", "Least change of size."),
-        ("max-scale", factor, 1.4, "FACTOR", "Largest change of size."),
-        ("stretch", share, 0.1, "SHARE", "Largest change of width against height."),
-        ("shift", share, 0.1, "SHARE", "Largest shift."),
-        (
-            "gamma",
-            click.FloatRange(0),
-            0.5,
-            "SHARE",
-            "Largest change of T ** k, as of thicker or thinner matter.",
-        ),
-        ("brightness", click.FloatRange(0), 0.0, "SHARE", "Largest change of brightness."),
-        ("contrast", click.FloatRange(0), 0.0, "SHARE", "Largest change of contrast."),
-        ("mosaic", share, 0.0, "SHARE", "Images put together from four."),
-        ("mixup", share, 0.0, "SHARE", "Images blended with another."),
+        ("min-scale", FACTOR, 0.7, "FACTOR", "Least change of size."),
+        ("max-scale", FACTOR, 1.4, "FACTOR", "Largest change of size."),
+        ("stretch", PART, 0.1, "SHARE", "Largest change of width against height."),
+        ("shift", PART, 0.1, "SHARE", "Largest shift."),
+        ("gamma", WEIGHT, 0.5, "SHARE", "Largest change of T ** k, as of thicker or thinner matter."),
+        ("brightness", WEIGHT, 0.0, "SHARE", "Largest change of brightness."),
+        ("contrast", WEIGHT, 0.0, "SHARE", "Largest change of contrast."),
+        ("mosaic", PART, 0.0, "SHARE", "Images put together from four."),
+        ("mixup", PART, 0.0, "SHARE", "Images blended with another."),
         (
             "crop",
             click.IntRange(0),
@@ -167,7 +165,7 @@ def projecting() -> Decorator:
             "Clean crops of threats, pasted into training images at every step.",
         ),
         ("paste-only", str, None, "TEXT", "Regular expression: only crops whose path has it."),
-        ("paste-share", click.FloatRange(0, 1, min_open=True), SHARE, "SHARE", "Of the training images."),
+        ("paste-share", SOME, SHARE, "SHARE", "Of the training images."),
         *_poses("In each of those."),
     ]
     return grouped("projecting", make, "Threats pasted in (TIP)", rows, {})
@@ -179,13 +177,12 @@ def detecting() -> Decorator:
     def make(most: int | None, **values: Any) -> Any:
         return Detecting(most=UNSET if most is None else most, **values)
 
-    share = click.FloatRange(0, 1)
     rows = [
-        ("threshold", share, 0.05, "SCORE", "Least score of a served detection."),
-        ("overlap", share, 0.5, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
+        ("threshold", PART, 0.05, "SCORE", "Least score of a served detection."),
+        ("overlap", PART, 0.5, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
         (
             "max-detections",
-            click.IntRange(1),
+            COUNT,
             None,
             "N",
             "Detections an image.  [default: 100, or the most objects of a training image]",
@@ -204,15 +201,13 @@ def windows() -> Decorator:
 
         return Windows(sides=_sides(least_side, largest_side), ratios=tuple(ratios) or RATIOS, **values)
 
-    share = click.FloatRange(0, 1, min_open=True)
-    positive = click.FloatRange(0, min_open=True)
     rows = [
         ("size", click.IntRange(32), 416, "PIXELS", "Side of the square; images are letterboxed."),
-        ("min-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
-        ("max-side", share, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
-        ("scales", click.IntRange(1), 4, "N", "From the least side to the largest."),
-        ("ratio", positive, (), "NUMBER", "Width over height; may be repeated.  [default: 0.5 1 2]"),
-        ("step", share, 0.25, "SHARE", "From one window to the next, by the window."),
+        ("min-side", SOME, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("max-side", SOME, None, "SHARE", "Of windows, by the square's.  [default: of training boxes]"),
+        ("scales", COUNT, 4, "N", "From the least side to the largest."),
+        ("ratio", FACTOR, (), "NUMBER", "Width over height; may be repeated.  [default: 0.5 1 2]"),
+        ("step", SOME, 0.25, "SHARE", "From one window to the next, by the window."),
         (
             "way",
             Choice(["auto", "crops", "convolutional"]),
@@ -220,16 +215,10 @@ def windows() -> Decorator:
             None,
             "auto: as crops, but quicker where equal.",
         ),
-        (
-            "overlap",
-            click.FloatRange(0, 1),
-            0.3,
-            "IOU",
-            "Of two boxes of a class that overlap more, the weaker goes.",
-        ),
-        ("soft", click.FloatRange(0), 0.0, "SIGMA", "Above 0: it stays with a lower score (soft-NMS)."),
-        ("max-detections", click.IntRange(1), 50, "N", "Detections an image."),
-        ("chunk", click.IntRange(1), 64, "N", "Windows that are classified at a time."),
+        ("overlap", PART, 0.3, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
+        ("soft", WEIGHT, 0.0, "SIGMA", "Above 0: it stays with a lower score (soft-NMS)."),
+        ("max-detections", COUNT, 50, "N", "Detections an image."),
+        ("chunk", COUNT, 64, "N", "Windows that are classified at a time."),
     ]
     own = [
         ("classifier", str, REQUIRED, "RUN", "Finished run of a classifier."),
@@ -242,7 +231,6 @@ def windows() -> Decorator:
 
 def superimposing() -> Decorator:
     """--class, --part, --copies, --empty and their like as `how`, `CompositeSettings`."""
-    share = click.FloatRange(0, 1)
     file = click.Path(path_type=Path)
     rows = [
         ("class", str, (), "NAME", "Class of threats; may be repeated.  [default: all but the harmless]"),
@@ -251,9 +239,9 @@ def superimposing() -> Decorator:
         ("bag-group", str, None, "TEXT", "As --group, for the bags."),
         ("bag-split", file, None, "FILE", "As --split, for the bags."),
         ("only-empty-bags", bool, False, None, "Leave bags out that have boxes; else their boxes stay."),
-        ("copies", click.IntRange(1), 1, "N", "Composites of each bag."),
-        ("count", click.IntRange(1), None, "N", "Composites in all, instead."),
-        ("empty", share, 0.3, "SHARE", "Composites into which nothing is pasted."),
+        ("copies", COUNT, 1, "N", "Composites of each bag."),
+        ("count", COUNT, None, "N", "Composites in all, instead."),
+        ("empty", PART, 0.3, "SHARE", "Composites into which nothing is pasted."),
         *_poses(),
     ]
     return grouped("how", _composite_settings, "Composites", rows, {}, {"class": "classes"})
@@ -276,15 +264,9 @@ def tip() -> Decorator:
         ("numbers", Numbers(0), "20,50", "N,N", "Real images with a threat, with commas; 0: none."),
         ("detector", Choice(list(DETECTORS)), "yolov8", None, "What learns in every arm."),
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
-        ("repeats", click.IntRange(1), 2, "N", "Each with other real images, composites and seed."),
-        ("composites", click.IntRange(1), 200, "N", "Of the crops, and as many of the fakes."),
-        (
-            "live-share",
-            click.FloatRange(0, 1, min_open=True),
-            0.5,
-            "SHARE",
-            "Of the images in the arm live.",
-        ),
+        ("repeats", COUNT, 2, "N", "Each with other real images, composites and seed."),
+        ("composites", COUNT, 200, "N", "Of the crops, and as many of the fakes."),
+        ("live-share", SOME, 0.5, "SHARE", "Of the images in the arm live."),
         *poses,
     ]
     return grouped("question", make, "Question", rows, {})
@@ -309,15 +291,14 @@ def _composite_settings(
 
 def _poses(where: str = "In the others.") -> list[tuple]:
     """Rows of what threats look like in a composite; `where` says in which images their number is that."""
-    factor, side = click.FloatRange(0, min_open=True), click.FloatRange(0, 1, min_open=True)
     return [
         ("min-threats", click.IntRange(0), 1, "N", where),
-        ("max-threats", click.IntRange(1), 2, "N", where),
-        ("min-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
-        ("max-side", side, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
-        ("min-thickness", factor, 0.8, "TIMES", "Of a threat, by what it is."),
-        ("max-thickness", factor, 1.25, "TIMES", "Of a threat, by what it is."),
-        ("i0", side, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
+        ("max-threats", COUNT, 2, "N", where),
+        ("min-side", SOME, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("max-side", SOME, None, "SHARE", "Of a threat, by the bag's longer side.  [default: by class]"),
+        ("min-thickness", FACTOR, 0.8, "TIMES", "Of a threat, by what it is."),
+        ("max-thickness", FACTOR, 1.25, "TIMES", "Of a threat, by what it is."),
+        ("i0", SOME, None, "LEVEL", "Grey of the free beam in bags, 0 to 1.  [default: estimated in each]"),
         ("tint", Choice(["bags", "none"]), "bags", None, "In coloured bags: colours of their metal."),
     ]
 

@@ -16,6 +16,10 @@ from tlkit.errors import UsageFault
 Function = Callable[..., Any]
 Decorator = Callable[[Function], Function]
 REQUIRED = object()  # the default of an option that must be given
+# Kinds of numbers: how many, a part of all, one that is not nothing, one that is not all, a weight, a factor.
+COUNT, PART = click.IntRange(1), click.FloatRange(0, 1)
+SOME, LESS = click.FloatRange(0, 1, min_open=True), click.FloatRange(0, 1, max_open=True)
+WEIGHT, FACTOR = click.FloatRange(0), click.FloatRange(0, min_open=True)
 
 
 class BackboneName(click.ParamType):

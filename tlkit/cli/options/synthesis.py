@@ -8,7 +8,18 @@ from typing import Any
 
 import click
 
-from tlkit.cli.options.groups import REQUIRED, Decorator, ExtractorNames, Numbers, Words, grouped
+from tlkit.cli.options.groups import (
+    COUNT,
+    FACTOR,
+    PART,
+    REQUIRED,
+    WEIGHT,
+    Decorator,
+    ExtractorNames,
+    Numbers,
+    Words,
+    grouped,
+)
 from tlkit.tasks.compositing.settings import ClutterSettings
 from tlkit.tasks.synthesis import settings
 
@@ -40,22 +51,16 @@ def play(preset: str) -> Decorator:
     def make(*, ada: bool, augmentation: tuple[str, ...], **values: Any) -> Any:
         return replace(base, ada=settings.ADA_TARGET if ada else None, augmentation=augmentation, **values)
 
-    rate, words = click.FloatRange(0, min_open=True), Words(settings.AUGMENTATIONS)
+    words = Words(settings.AUGMENTATIONS)
     rows = [
         ("batch", click.IntRange(2), base.batch, "N", "Images a step."),
-        ("learning-rate", rate, base.learning_rate, "RATE", "Of the generator."),
-        ("discriminator-rate", rate, base.critic_rate, "RATE", "Of the discriminator."),
+        ("learning-rate", FACTOR, base.learning_rate, "RATE", "Of the generator."),
+        ("discriminator-rate", FACTOR, base.critic_rate, "RATE", "Of the discriminator."),
         ("loss", Choice(["non-saturating", "hinge"]), base.loss, None, "Of both."),
-        ("r1", click.FloatRange(0), base.r1, "GAMMA", "Weight of the gradient penalty; 0 is none."),
-        ("ema", click.FloatRange(0), base.ema, "PICTURES", "Half-life of the averaged generator."),
+        ("r1", WEIGHT, base.r1, "GAMMA", "Weight of the gradient penalty; 0 is none."),
+        ("ema", WEIGHT, base.ema, "PICTURES", "Half-life of the averaged generator."),
         ("augmentation", words, ",".join(base.augmentation), "WORDS", _AUGMENTATION),
-        (
-            "p",
-            click.FloatRange(0, 1),
-            base.p,
-            "SHARE",
-            "Of images that each change meets; ADA starts here.",
-        ),
+        ("p", PART, base.p, "SHARE", "Of images that each change meets; ADA starts here."),
         ("ada", bool, base.ada is not None, None, "Let p follow the discriminator (Karras 2020)."),
     ]
     return grouped("play", make, "Game", rows, {})
@@ -77,13 +82,7 @@ def gan_networks() -> Decorator:
         ),
         ("latent", click.IntRange(2), None, "N", "Size of the latent vector.  [default: the network's own]"),
         ("precision", Choice(["float32", "bfloat16", "float16"]), "float32", None, "float16 needs a GPU."),
-        (
-            "preview-augment",
-            image,
-            None,
-            "FILE.png",
-            "Draw the changes inside the GAN into a file, and end.",
-        ),
+        ("preview-augment", image, None, "FILE.png", "Draw the changes inside the GAN into a file, and end."),
     ]
     return grouped(None, None, "Game", rows, {})
 
@@ -97,15 +96,9 @@ def length(**defaults: Any) -> Decorator:
         return Length(**values)
 
     rows = [
-        ("steps", click.IntRange(1), 6000, "N", "Steps of the GAN."),
-        (
-            "minutes",
-            click.FloatRange(0, min_open=True),
-            None,
-            "MINUTES",
-            "End after so long, if steps remain.",
-        ),
-        ("every", click.IntRange(1), 500, "N", "Steps between checkpoints, each evaluated on validation."),
+        ("steps", COUNT, 6000, "N", "Steps of the GAN."),
+        ("minutes", FACTOR, None, "MINUTES", "End after so long, if steps remain."),
+        ("every", COUNT, 500, "N", "Steps between checkpoints, each evaluated on validation."),
     ]
     return grouped("length", make, "Game", rows, defaults)
 
@@ -115,7 +108,7 @@ def judge(**defaults: Any) -> Decorator:
     text = "Extractor of the measures; a backbone's NAME@FILE takes weights of yours."
     rows = [
         ("metric-extractor", ExtractorNames(), "efficientnet-lite0", "NAME", text),
-        ("samples", click.IntRange(1), 200, "N", "Synthetic images of each class."),
+        ("samples", COUNT, 200, "N", "Synthetic images of each class."),
     ]
     return grouped(None, None, "Judging", rows, defaults)
 
@@ -124,8 +117,8 @@ def sampling() -> Decorator:
     """--class, --samples, --truncation, each by its own name."""
     rows = [
         ("class", str, (), "NAME", "Class to make; may be repeated.  [default: all]"),
-        ("samples", click.IntRange(1), 200, "N", "Images of each class."),
-        ("truncation", click.FloatRange(0, 1), 1.0, "SHARE", "1: all variety; 0: the average image."),
+        ("samples", COUNT, 200, "N", "Images of each class."),
+        ("truncation", PART, 1.0, "SHARE", "1: all variety; 0: the average image."),
     ]
     return grouped(None, None, "Pictures", rows, {}, {"class": "classes"})
 
@@ -144,9 +137,9 @@ def question(**defaults: Any) -> Decorator:
         ("class", str, REQUIRED, "NAME", "Class that is to be found."),
         ("numbers", Numbers(), "20,50,100,200", "N,N", "Real images of it, with commas."),
         ("arms", Words(arms), "flips,dcgan,stylegan", "WORDS", f"What is added: {', '.join(arms[1:])}."),
-        ("repeats", click.IntRange(1), 3, "N", "Each with other real images and another seed."),
-        ("samples", click.IntRange(1), 200, "N", "Images that a generator adds."),
-        ("steps", click.IntRange(1), 1500, "N", "Of each GAN."),
+        ("repeats", COUNT, 3, "N", "Each with other real images and another seed."),
+        ("samples", COUNT, 200, "N", "Images that a generator adds."),
+        ("steps", COUNT, 1500, "N", "Of each GAN."),
         ("size", Choice(["32", "64", "128"]), "32", "PIXELS", "Side of the generated images."),
         ("negative", str, "other", "CLASS", "Class that composites take their surroundings from."),
     ]
@@ -157,13 +150,7 @@ def clutter() -> Decorator:
     """--copies, --negatives, --size, --clutter, --negative as `how`, `ClutterSettings`."""
     rows = [
         ("copies", click.IntRange(0), 4, "N", "Composites of each clean threat."),
-        (
-            "negatives",
-            click.FloatRange(0),
-            2.0,
-            "TIMES",
-            "Threat-free ones, by the number of harmless crops.",
-        ),
+        ("negatives", WEIGHT, 2.0, "TIMES", "Threat-free ones, by the number of harmless crops."),
         ("size", click.IntRange(32, 2048), 256, "PIXELS", "Longer side of the composites."),
         ("clutter", Choice(["both", "others", "simulated"]), "both", None, "What threats are set into."),
         ("negative", str, "other", "CLASS", "Class of the harmless things."),
