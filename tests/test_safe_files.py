@@ -87,7 +87,6 @@ def test_a_lambda_layer_is_refused_wherever_a_model_is_read(lambda_file, sentine
     from tlkit.tasks.classification.serving.export import load_classifier
     from tlkit.tasks.detection.build import load_detector
     from tlkit.tasks.detection.sliding_window.workflow import load_classifier as of_windows
-    from tlkit.tasks.synthesis.latents import load_generator
 
     network = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     run = lambda_file.parent
@@ -95,7 +94,6 @@ def test_a_lambda_layer_is_refused_wherever_a_model_is_read(lambda_file, sentine
     readers = {
         "weights": lambda: load_weights(network, "resnet50", find_weights("resnet50", str(lambda_file))),
         "detector": lambda: load_detector(lambda_file),
-        "generator": lambda: load_generator(lambda_file),
         "export": lambda: load_classifier(run),
         "slide-window": lambda: of_windows(run, "hostile"),
     }

@@ -148,7 +148,7 @@ def quality(training: np.ndarray, held_out: np.ndarray, seeds: int, budget: floa
     from tlkit.tasks.features.extractors import build_extractor
     from tlkit.tasks.synthesis.dcgan import build_dcgan
     from tlkit.tasks.synthesis.latents import random_latents, sample
-    from tlkit.tasks.synthesis.metrics.summary import kid
+    from tlkit.tasks.synthesis.metrics.kid import kid
 
     featurizer, _ = build_extractor("efficientnet-lite0")
     real = features_of_images(featurizer, held_out)

@@ -19,8 +19,6 @@ from tlkit.backbones.feature_model import build_features
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.engine.training.settings import Head
 
-STAGES = ("head", "top", "all")
-
 
 @keras.saving.register_keras_serializable("tlkit")
 class Probabilities(keras.layers.Layer):

@@ -69,13 +69,12 @@ def classification_measures(
         "auc": intervals.mean_where_known([row["auc"] for row in per_class.values()]),
     }
     eta_indices = np.flatnonzero(np.isin(np.asarray(class_names), averaged))
-    rows = probabilities / probabilities.sum(axis=1, keepdims=True)
     return {
         "n": len(labels),
         "groups": int(members.max()) + 1,
         **head,
         "eta_classes": averaged,
-        "log_loss": float(metrics.log_loss(labels, rows, labels=np.arange(len(class_names)))),
+        "log_loss": _log_loss(labels, probabilities),
         "ece": calibration.expected_calibration_error(labels, probabilities),
         "intervals": _intervals(head, labels, probabilities, members, eta_indices, resamples, seed),
         **confusion_entry(confusion(labels, probabilities.argmax(axis=1), len(class_names))),
@@ -190,20 +189,23 @@ def _per_class(
 def _aucs(labels: np.ndarray, probabilities: np.ndarray) -> list[float | None]:
     """The AUC of each class against the rest, None where one of both is absent; of many classes all at once."""
     classes = probabilities.shape[1]
-    if classes <= MANY:
-        return [_auc(labels == k, probabilities[:, k]) for k in range(classes)]
-    once = np.ones((1, len(labels)))
-    found = intervals.resampled_aucs(labels, probabilities, np.arange(len(labels)), once)[0]
     areas: list[float | None] = [None] * classes
-    for k, area in zip(np.unique(labels), found, strict=True):
+    present = np.unique(labels)
+    if len(present) < 2:
+        return areas
+    if classes <= MANY:
+        found = [metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in present]
+    else:
+        once = np.ones((1, len(labels)))
+        found = intervals.resampled_aucs(labels, probabilities, np.arange(len(labels)), once)[0]
+    for k, area in zip(present, found, strict=True):
         areas[k] = None if np.isnan(area) else float(area)
     return areas
 
 
-def _auc(is_class: np.ndarray, scores: np.ndarray) -> float | None:
-    if is_class.all() or not is_class.any():
-        return None
-    return float(metrics.roc_auc_score(is_class, scores))
+def _log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    rows = probabilities / probabilities.sum(axis=1, keepdims=True)
+    return float(metrics.log_loss(labels, rows, labels=np.arange(rows.shape[1])))
 
 
 def _intervals(

@@ -45,10 +45,6 @@ class Added(NamedTuple):
 Arm = Callable[[FewShotEvidence, np.ndarray, int], Added]  # evidence, indices of the chosen images, repeat
 
 
-def _nothing(evidence: FewShotEvidence, _chosen: np.ndarray, _repeat: int) -> Added:
-    return Added(evidence.features[:0], np.zeros(0, bool))
-
-
 def _flips(evidence: FewShotEvidence, chosen: np.ndarray, _repeat: int) -> Added:
     """The chosen images mirrored left-right, up-down, and both."""
     files = [str(evidence.split.images.file(i)) for i in chosen]
@@ -180,7 +176,7 @@ def _features(evidence: FewShotEvidence, made: Sequence[InClutter]) -> np.ndarra
 
 
 ARMS: dict[str, Arm] = {
-    NOTHING: _nothing,
+    NOTHING: lambda evidence, _chosen, _repeat: Added(evidence.features[:0], np.zeros(0, bool)),
     "flips": _flips,
     **{kind: partial(_gan, kind) for kind in GANS},
     "composites": _composites,

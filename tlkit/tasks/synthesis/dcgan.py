@@ -205,9 +205,11 @@ def project_class(score, features, embedding, labels):
     return score + tf.reduce_sum(embedding(labels) * features, -1) / features.shape[-1] ** 0.5
 
 
-def build_dcgan(
-    size: int = 32,
-    channels: int = 1,
+def build_networks(
+    generator: type[GanNetwork],
+    discriminator: type[GanNetwork],
+    size: int,
+    channels: int,
     *,
     latent: int = 64,
     classes: int = 0,
@@ -215,12 +217,14 @@ def build_dcgan(
     precision: str = "float32",
     seed: int = 0,
 ) -> Networks:
-    """A DCGAN's two networks, with random weights that follow from the seed.
+    """A GAN's two networks, with random weights that follow from the seed.
 
     Args:
+        generator: Its class.
+        discriminator: Its class.
         size: 32, 64 or 128 px.
         channels: 1 or 3.
-        latent: Length of the random vector.
+        latent: Length of the random vector z; of a StyleGAN's w too.
         classes: Condition on so many classes; 0 does not.
         width: Feature maps at 32 px; twice as many at half the side.
         precision: A Keras dtype policy.
@@ -229,6 +233,11 @@ def build_dcgan(
     keras.utils.set_random_seed(seed)
     given = (size, channels, latent, classes, width)
     return Networks(
-        DcganGenerator(*given, dtype=precision, name="generator"),
-        DcganDiscriminator(*given, dtype=precision, name="critic"),
+        generator(*given, dtype=precision, name="generator"),
+        discriminator(*given, dtype=precision, name="critic"),
     )
+
+
+def build_dcgan(size: int = 32, channels: int = 1, **how: Any) -> Networks:
+    """A DCGAN's two networks; see `build_networks`."""
+    return build_networks(DcganGenerator, DcganDiscriminator, size, channels, **how)

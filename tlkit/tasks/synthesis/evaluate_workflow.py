@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 MIXED = 5  # rows and columns of the style-mixing grid
 WALKS, FRAMES = 4, 12  # of the interpolation, frames each
 PROJECTED, SOUGHT = 3, 200  # real images sought in the latent space, steps of each search
-LEVELS = ("coarse", "middle", "fine")
 TRUNCATIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
@@ -85,7 +84,7 @@ def _draw_figures(
     run: Run, subject: Subject, evaluator: Evaluator, fakes: np.ndarray, features: np.ndarray
 ) -> None:
     from tlkit.engine.reporting.style import save
-    from tlkit.tasks.synthesis.metrics.summary import memorisation
+    from tlkit.tasks.synthesis.metrics.precision_recall import memorisation
     from tlkit.tasks.synthesis.reporting import plots as draw
     from tlkit.tasks.synthesis.reporting.curves import gan_curves
 
@@ -149,7 +148,7 @@ def _show_styles(run: Run, gan: Gan, subject: Subject, folder: Path) -> None:
     import numpy as np
 
     from tlkit.engine.reporting.style import save
-    from tlkit.tasks.synthesis.latents import mix_styles, project, random_latents, truncation_sweep
+    from tlkit.tasks.synthesis.latents import LEVELS, mix_styles, project, random_latents, truncation_sweep
     from tlkit.tasks.synthesis.reporting import plots as draw
 
     rows, columns = random_latents(gan, MIXED, run.seed), random_latents(gan, MIXED, run.seed + 1)
@@ -210,6 +209,10 @@ def write_generator_report(run: Run, subject: Subject) -> None:
         f"{model['image_size']} x {model['image_size']} pixels in {gan['steps']} steps ({gan['seconds'] / 60:.1f} "
         f"minutes). {said_measures(card['measures'])}"
     )
+    rows = [
+        [key.replace("_", " "), ", ".join(map(str, value)) if isinstance(value, list | tuple) else value]
+        for key, value in gan.items()
+    ]
     tables = [
         Table(
             "What the fakes are worth",
@@ -217,7 +220,7 @@ def write_generator_report(run: Run, subject: Subject) -> None:
             measure_rows(card["measures"]),
             note=missing_measures(card["measures"]),
         ),
-        Table("The GAN", ("", ""), [[key.replace("_", " "), _cell(value)] for key, value in gan.items()]),
+        Table("The GAN", ("", ""), rows),
     ]
     folder = run.folder.path / "pictures"
     there = [f"{name}.png" for name in CAPTIONS if (folder / f"{name}.png").is_file()]
@@ -252,12 +255,6 @@ def measure_rows(measures: dict[str, Any]) -> list[list[Any]]:
                 ]
             )
     return rows
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return ", ".join(f"{one:.4g}" if isinstance(one, float) else str(one) for one in value)
-    return value
 
 
 def done(run: Run, number: int) -> None:

@@ -319,20 +319,18 @@ class _GanKeeper(Keeper):
         self.state["notes"].append(note)
         self.watchers.note(note)
 
-    def _files(self) -> tuple[str, ...]:
-        """The files of the step that is next."""
-        step = tf.cast(self.model.step.value, tf.int64)
-        chosen = images_of_step(step, len(self.images), self.model.play.batch, self.model.seed)
-        return tuple(self.names[i] for i in chosen.numpy()) if self.names else ()
-
     def _roll_back(self, *, counted: bool = False) -> None:
         """Read the last checkpoint and halve the rates, once; the second time the run has failed.
 
         Args:
             counted: Whether the step was learned from, so that it cannot be repeated.
         """
-        at, files = self._step, () if counted else self._files()
-        where = f"at step {at}" + (f", with these files: {listed(files)}" if files else "")
+        files: tuple[str, ...] = ()
+        if self.names and not counted:  # those of the step that is next
+            step = tf.cast(self.model.step.value, tf.int64)
+            chosen = images_of_step(step, len(self.images), self.model.play.batch, self.model.seed)
+            files = tuple(self.names[i] for i in chosen.numpy())
+        where = f"at step {self._step}" + (f", with these files: {listed(files)}" if files else "")
         if self.state["rollbacks"]:
             kept = "" if counted else self._keep_replay(files)
             raise RunFailed(

@@ -310,16 +310,15 @@ def saturation(sampled: tf.Tensor) -> tf.Tensor:
 def look_at_gan(gan: Gan, batch: tuple[Any, Any]) -> Findings:
     """Compute the GAN's next step with this batch, change nothing, and say what is not finite."""
     found = tf.function(gan.gradients, autograph=False)(*map(tf.convert_to_tensor, batch))
+    networks = {"critic": gan.discriminator, "generator": gan.generator}
     learned = [
         f"{name}/{variable.path}"
-        for name, network in (("critic", gan.discriminator), ("generator", gan.generator))
+        for name, network in networks.items()
         for variable in network.trainable_variables
     ]
     pairs = zip(learned, [*found.discriminator, *found.generator], strict=True)
     weights = (
-        f"{name}/{path}"
-        for name, network in (("critic", gan.discriminator), ("generator", gan.generator))
-        for path in not_finite(network.variables)
+        f"{name}/{path}" for name, network in networks.items() for path in not_finite(network.variables)
     )
     return Findings(
         loss={name: float(value) for name, value in found.losses.items()},

@@ -7,24 +7,20 @@ A `Gan` may be given for its averaged generator. Images are float32 in 0..1 here
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.core.safe_loading.keras_models import read_model
-from tlkit.errors import ModelFault, UsageFault
+from tlkit.errors import UsageFault
 from tlkit.tasks.synthesis.gan import Gan
 from tlkit.tasks.synthesis.stylegan import StyleGenerator
 
 BATCH = 32
 LEVELS = ("coarse", "middle", "fine")
-COARSE, MIDDLE = (
-    8,
-    16,
-)  # px: coarse is up to 8 px, middle 16 px, fine what is above (Karras 2019, figure 3, to scale)
+# px: coarse is up to 8 px, middle 16 px, fine what is above (Karras 2019, figure 3, to scale)
+COARSE, MIDDLE = 8, 16
 
 
 class Mixed(NamedTuple):
@@ -53,25 +49,6 @@ class Projection(NamedTuple):
     code: np.ndarray
     image: np.ndarray
     errors: np.ndarray
-
-
-def load_generator(file: Path) -> Any:
-    """Read a generator from its `.keras` file.
-
-    Raises:
-        ModelFault: The file is something else.
-    """
-    try:
-        network = read_model(file)
-    except ValueError as fault:
-        raise ModelFault(
-            f"{file} cannot be read as a model ({fault}).", "Name a run's generator.keras."
-        ) from fault
-    if not hasattr(network, "sample"):
-        raise ModelFault(
-            f"{file} is not a generator.", "Name a run of synthesize-dcgan or synthesize-stylegan."
-        )
-    return network
 
 
 def generator_of(source: Any) -> Any:
@@ -194,9 +171,6 @@ def mix_styles(
     rows: np.ndarray | Sequence[int],
     columns: np.ndarray | Sequence[int],
     level: str = "coarse",
-    *,
-    truncation: float = 1.0,
-    labels: tuple[Sequence[int], Sequence[int]] | None = None,
 ) -> Mixed:
     """Row i's image with the styles of column j at one level (Karras 2019, figure 3).
 
@@ -205,16 +179,10 @@ def mix_styles(
         rows: Latents float32 [r, latent] or seeds int [r], source A.
         columns: Latents or seeds [k], source B.
         level: "coarse" (pose, form), "middle" or "fine" (texture): which layers follow the column.
-        truncation: Of all styles.
-        labels: Classes of rows and columns, where the generator knows any.
     """
     generator = generator_of(source)
     chosen = level_layers(generator, level)
-    kinds = labels or (None, None)
-    a, b = (
-        generator.spread(_styles(generator, given, kind, truncation))
-        for given, kind in zip((rows, columns), kinds, strict=True)
-    )
+    a, b = (generator.spread(_styles(generator, given)) for given in (rows, columns))
     follow = tf.constant([number in chosen for number in range(generator.layers_in_all)])
     mixed = tf.where(follow[None, None, :, None], b[None], a[:, None])  # [r, k, layers, d]
     flat = tf.reshape(mixed, [-1, *mixed.shape[2:]])
@@ -226,7 +194,7 @@ def mix_styles(
     )
 
 
-def _styles(generator, given, labels, truncation) -> tf.Tensor:
+def _styles(generator, given) -> tf.Tensor:
     given = np.asarray(given)
     if given.ndim == 1:
         drawn = [random_latents(generator, 1, int(seed)) for seed in given]
@@ -234,7 +202,7 @@ def _styles(generator, given, labels, truncation) -> tf.Tensor:
     latents = checked_latents(generator, given)
     if not len(latents):
         return tf.constant(latents)  # no network is asked about nothing
-    return generator.styles(tf.constant(latents), checked_labels(generator, labels, len(latents)), truncation)
+    return generator.styles(tf.constant(latents), checked_labels(generator, None, len(latents)))
 
 
 def sample_styles(generator: StyleGenerator, w: tf.Tensor) -> np.ndarray:
@@ -252,7 +220,6 @@ def interpolate(
     *,
     space: str = "w",
     loop: bool = True,
-    truncation: float = 1.0,
     labels: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Walk from latent to latent.
@@ -263,7 +230,6 @@ def interpolate(
         frames: Images from one station to the next, the next itself not counted.
         space: "w": straight lines between styles (a StyleGAN); "z": along the sphere (slerp, White 2016).
         loop: Return to the first station; else end at the last one.
-        truncation: Of each image.
         labels: int [k]: the class of each station.
 
     Returns:
@@ -275,12 +241,12 @@ def interpolate(
     if not len(latents):
         return sample(generator, latents)
     if space == "w" and isinstance(generator, StyleGenerator):
-        stations = np.asarray(generator.styles(tf.constant(latents), tf.constant(kinds), truncation))
+        stations = np.asarray(generator.styles(tf.constant(latents), tf.constant(kinds)))
         walk = _walk(stations, frames, loop, lambda a, b, t: a + (b - a) * t)
         return sample_styles(generator, generator.spread(tf.constant(walk)))
     walk = _walk(latents, frames, loop, slerp)
     each = np.arange(len(walk)) // frames  # a frame has the class of the station it left
-    return sample(generator, walk, truncation=truncation, labels=kinds[each])
+    return sample(generator, walk, labels=kinds[each])
 
 
 def _walk(stations: np.ndarray, frames: int, loop: bool, between: Callable) -> np.ndarray:

@@ -7,6 +7,8 @@ discriminator is a plain pyramid with minibatch deviation. Everything learns at 
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 from keras import layers
@@ -18,6 +20,7 @@ from tlkit.tasks.synthesis.dcgan import (
     Networks,
     PixelNorm,
     build_dcgan,
+    build_networks,
     channels_at,
     project_class,
     sides,
@@ -272,33 +275,9 @@ class StyleDiscriminator(GanNetwork):
         return project_class(self.score(features), features, self.embedding, labels)
 
 
-def build_stylegan(
-    size: int = 64,
-    channels: int = 1,
-    *,
-    latent: int = 64,
-    classes: int = 0,
-    width: int = 32,
-    precision: str = "float32",
-    seed: int = 0,
-) -> Networks:
-    """A StyleGAN-lite's two networks, with random weights that follow from the seed.
-
-    Args:
-        size: 32, 64 or 128 px.
-        channels: 1 or 3.
-        latent: Length of z and of w.
-        classes: Condition on so many classes; 0 does not.
-        width: Feature maps at 32 px; twice as many below, half as many at each doubling of the side.
-        precision: A Keras dtype policy.
-        seed: Of the weights.
-    """
-    keras.utils.set_random_seed(seed)
-    given = (size, channels, latent, classes, width)
-    return Networks(
-        StyleGenerator(*given, dtype=precision, name="generator"),
-        StyleDiscriminator(*given, dtype=precision, name="critic"),
-    )
+def build_stylegan(size: int = 64, channels: int = 1, **how: Any) -> Networks:
+    """A StyleGAN-lite's two networks; see `build_networks`. Below 32 px it has twice as many feature maps at most."""
+    return build_networks(StyleGenerator, StyleDiscriminator, size, channels, **how)
 
 
 BUILDERS = {"dcgan": build_dcgan, "stylegan": build_stylegan}  # every kind of network that plays

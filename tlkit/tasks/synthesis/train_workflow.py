@@ -66,7 +66,7 @@ def play(run: Run, gan: Gan, subject: Subject, length: Length, evaluator: Evalua
 
         def moved(done: int, _total: int, logs: dict[str, float]) -> None:
             step(done)
-            referee.watch(logs)
+            referee.logs = logs
 
         result = fit_gan(
             gan,
@@ -123,9 +123,6 @@ class _Referee(Metrics):
         """The rows of the networks as they are: those since a step, after which they were begun again, or all."""
         return [row for row in self.rows if row.get("begun", 0) == begun]
 
-    def watch(self, logs: dict[str, float]) -> None:
-        self.logs = logs
-
     def best(self, begun: int) -> dict[str, Any] | None:
         return min(self.since(begun), key=lambda row: row["kid"], default=None)
 
@@ -133,7 +130,7 @@ class _Referee(Metrics):
         """Evaluate the average generator as it stands; returns why the GAN should end, or None."""
         from tlkit.engine.training.checkpoints import BEST, save_variables
         from tlkit.tasks.synthesis.latents import random_labels, random_latents, sample
-        from tlkit.tasks.synthesis.metrics.summary import kid
+        from tlkit.tasks.synthesis.metrics.kid import kid
 
         self.forget(lambda row: row["step"] < step)
         labels = random_labels(gan.average, EVALUATED, self.run.seed)
@@ -152,7 +149,7 @@ class _Referee(Metrics):
 
     def _reason(self, rows: list[dict[str, Any]], found: np.ndarray) -> str | None:
         """Why the GAN has collapsed, or None. A discriminator often wins for a while and is caught up with again."""
-        from tlkit.tasks.synthesis.metrics.summary import DiscriminatorAnswers, collapse_reason
+        from tlkit.tasks.synthesis.metrics.collapse import DiscriminatorAnswers, collapse_reason
 
         late = rows[-PATIENCE:]
         answers = None

@@ -11,19 +11,15 @@ from scipy.linalg import sqrtm
 
 from tlkit.data.images.decoding.depth import read_images
 from tlkit.errors import DataFault, UsageFault
-from tlkit.tasks.synthesis.metrics.collapse import twins
-from tlkit.tasks.synthesis.metrics.precision_recall import copy_threshold
-from tlkit.tasks.synthesis.metrics.summary import (
-    DiscriminatorAnswers,
-    collapse_reason,
+from tlkit.tasks.synthesis.metrics.collapse import DiscriminatorAnswers, collapse_reason, diversity, twins
+from tlkit.tasks.synthesis.metrics.kid import frechet, kid
+from tlkit.tasks.synthesis.metrics.precision_recall import (
+    copy_threshold,
     density_coverage,
-    diversity,
-    frechet,
-    kid,
-    measure_synthesis,
     memorisation,
     precision_recall,
 )
+from tlkit.tasks.synthesis.metrics.summary import measure_synthesis
 
 WIDTH = 6
 HEALTHY = DiscriminatorAnswers(real=0.8, fake=0.3, held_out=0.7)

@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 
 from tlkit.core.bootstrap import CONFIDENCE
 from tlkit.tasks.synthesis.metrics.kid import checked
-from tlkit.tasks.synthesis.metrics.precision_recall import Estimate
+from tlkit.tasks.synthesis.metrics.precision_recall import Estimate, radii
 
 LEAST_DIVERSITY = 0.5
 MOST_TWINS = 0.25  # of the samples
@@ -77,15 +77,8 @@ def twins(real: np.ndarray, fake: np.ndarray) -> float:
         fake: Features, float [m, d], m > 1.
     """
     count = min(len(real), len(fake))
-    usual = np.median(_nearest(checked(real[:count], "real")))
-    return float((_nearest(checked(fake[:count], "generated")) <= TWIN * usual).mean())
-
-
-def _nearest(features: np.ndarray) -> np.ndarray:
-    """Float64 [n]: distance of each to its nearest other."""
-    own = cdist(features, features)
-    np.fill_diagonal(own, np.inf)
-    return own.min(axis=1)
+    usual = np.median(radii(checked(real[:count], "real"), 1))
+    return float((radii(checked(fake[:count], "generated"), 1) <= TWIN * usual).mean())
 
 
 def collapse_reason(

@@ -57,8 +57,8 @@ def precision_recall(
     """
     real, fake = _enough(real, fake, k)
     across = cdist(real, fake)
-    precision = (across <= _radii(real, k)[:, None]).any(axis=0)
-    recall = (across <= _radii(fake, k)[None]).any(axis=1)
+    precision = (across <= radii(real, k)[:, None]).any(axis=0)
+    recall = (across <= radii(fake, k)[None]).any(axis=1)
     return share_of(precision), share_of(recall)
 
 
@@ -79,7 +79,7 @@ def density_coverage(
     Source: Naeem et al., ICML 2020, arXiv:2002.09797, equations 4 and 5.
     """
     real, fake = _enough(real, fake, k)
-    inside = cdist(real, fake) <= _radii(real, k)[:, None]
+    inside = cdist(real, fake) <= radii(real, k)[:, None]
     crowd = inside.sum(axis=0) / k
     draws = np.random.default_rng(seed).multinomial(len(fake), np.full(len(fake), 1 / len(fake)), 1000)
     tail = (1 - CONFIDENCE) / 2
@@ -94,7 +94,7 @@ def _enough(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[np.ndarray, np.
     return checked(real, "real"), checked(fake, "generated")
 
 
-def _radii(features: np.ndarray, k: int) -> np.ndarray:
+def radii(features: np.ndarray, k: int) -> np.ndarray:
     """Float64 [n]: distance of each to its k-th nearest other."""
     return np.partition(cdist(features, features), k, axis=1)[:, k]  # place 0 is the image itself
 
@@ -173,18 +173,13 @@ def copy_threshold(features: np.ndarray) -> tuple[float, int]:
     """
     own = cdist(features, features)
     np.fill_diagonal(own, np.inf)
-    kept = _distinct(own)
+    finite = own[np.isfinite(own)]
+    same = own <= _SAME * (np.median(finite) if len(finite) else 0.0)
+    kept = np.flatnonzero(~np.tril(same).any(axis=1))  # the first of each group of equal images
     if len(kept) < 3:
         raise DataFault(f"Only {len(kept)} of {len(features)} images differ; at least 3 are needed.")
     nearest = own[np.ix_(kept, kept)].min(axis=1)
     return float(np.quantile(nearest, COPY_QUANTILE)), len(features) - len(kept)
-
-
-def _distinct(own: np.ndarray) -> np.ndarray:
-    """Indices of the first of each group of equal images, from distances [n, n] with an infinite diagonal."""
-    finite = own[np.isfinite(own)]
-    same = own <= _SAME * (np.median(finite) if len(finite) else 0.0)
-    return np.flatnonzero(~np.tril(same).any(axis=1))
 
 
 def _difference(first: Estimate, second: Estimate) -> Estimate:

@@ -12,33 +12,16 @@ from typing import Any
 import numpy as np
 
 from tlkit.errors import DataFault
-from tlkit.tasks.synthesis.metrics.collapse import DiscriminatorAnswers, collapse_reason, diversity
-from tlkit.tasks.synthesis.metrics.kid import Kid, checked, frechet, kid
+from tlkit.tasks.synthesis.metrics.collapse import diversity
+from tlkit.tasks.synthesis.metrics.kid import checked, frechet, kid
 from tlkit.tasks.synthesis.metrics.precision_recall import (
     COPY_QUANTILE,
     DENSITY_NEIGHBOURS,
     PRECISION_NEIGHBOURS,
-    Estimate,
-    Memorisation,
     density_coverage,
     memorisation,
     precision_recall,
 )
-
-__all__ = [
-    "DiscriminatorAnswers",
-    "Estimate",
-    "Kid",
-    "Memorisation",
-    "collapse_reason",
-    "density_coverage",
-    "diversity",
-    "frechet",
-    "kid",
-    "measure_synthesis",
-    "memorisation",
-    "precision_recall",
-]
 
 LEAST = 8  # images; below, none of the measures says anything
 

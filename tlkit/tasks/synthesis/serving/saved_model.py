@@ -113,14 +113,15 @@ class ServedGenerator:
             if not reasons:
                 raise damaged(self._folder, f"it gives no answer ({first_line(fault)})") from fault
             said = reasons[0].split("assertion failed: [")[-1].split("]")[0].strip()
-            given = ", ".join(f"{name} {_given(value)}" for name, value in inputs.items())
+            given = ", ".join(
+                f"{name} of shape {value.shape.as_list()}"
+                if value.shape.rank
+                else f"{name} {value.numpy():g}"
+                for name, value in inputs.items()
+            )
             raise UsageFault(
                 f"The generator cannot paint this: {printable(said)}.", f"It was asked for {given}."
             ) from fault
-
-
-def _given(value: tf.Tensor) -> str:
-    return f"{value.numpy():g}" if value.shape.rank == 0 else f"of shape {value.shape.as_list()}"
 
 
 # --- parity ------------------------------------------------------------------------------------------------
