@@ -95,7 +95,7 @@ def convert(
     Raises:
         ExportFault: It cannot be written, or answers differently.
     """
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place, _quiet():
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as place, quiet():
         target = Path(place) / f"model{'.onnx' if kind == 'ONNX' else '.tflite'}"
         try:
             write(target)
@@ -151,7 +151,7 @@ def check_absent(file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """The converters' own warnings and log lines say nothing that a user can act on."""
     before = logging.root.manager.disable
     with warnings.catch_warnings():

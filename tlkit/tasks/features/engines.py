@@ -9,14 +9,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import logging
 import tempfile
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from tlkit.engine.serving.convert import quiet
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.features.extract import Featurizer, NetworkFeatures
 
@@ -86,12 +85,8 @@ def _export(network: NetworkFeatures, file: Path) -> None:
 
     one = np.zeros((1, network.image_size, network.image_size, 3), np.uint8)
     network.model(one, training=False)  # an export wants one call before
-    level = logging.getLogger("tf2onnx").level
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
+    with quiet(), contextlib.redirect_stdout(io.StringIO()):
         network.model.export(str(file), format="onnx", verbose=False)
-    logging.getLogger("tf2onnx").setLevel(level)
 
 
 def _onnx(file: Path) -> Run:
