@@ -104,28 +104,22 @@ def mistakes(
     true: Sequence[str],
     predicted: Sequence[str],
     confidence: Sequence[float],
-    paths: Sequence[str] = (),
-    limit: int = 24,
+    paths: Sequence[str],
 ) -> Figure:
-    """Show the wrongly named images, the most confident first.
+    """Show wrongly named images, in their order.
 
     Args:
-        images: uint8 `[n, h, w, 3]`; those that were named rightly are left out.
+        images: uint8 `[n, h, w, 3]`.
         true: Class names, n.
         predicted: Class names, n.
         confidence: Probability of the predicted class, 0..1, n.
-        paths: Where the images lie, n; empty: not said.
-        limit: At most so many are shown.
+        paths: Where the images lie, n.
     """
-    wrong = [index for index in range(len(images)) if true[index] != predicted[index]]
-    if not wrong:
-        return style.note("No mistake among these images.")
-    worst = sorted(wrong, key=lambda index: -float(confidence[index]))[:limit]
-    titles = []
-    for index in worst:
-        title = f"says {predicted[index]}, {100 * confidence[index]:.0f} %\nis {true[index]}"
-        titles.append(f"{title}\n{paths[index].rsplit('/', 1)[-1]}" if len(paths) else title)
-    return image_grid(np.asarray(images)[worst], titles, [RED] * len(worst), columns=6)
+    titles = [
+        f"says {said}, {100 * share:.0f} %\nis {name}\n{path.rsplit('/', 1)[-1]}"
+        for said, share, name, path in zip(predicted, confidence, true, paths, strict=True)
+    ]
+    return image_grid(images, titles, [RED] * len(titles), columns=6)
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
@@ -175,24 +169,19 @@ def heat_maps(
 
 
 @styled
-def reliability(
-    labels: np.ndarray, before: np.ndarray, after: np.ndarray | None = None, temperature: float | None = None
-) -> Figure:
+def reliability(labels: np.ndarray, before: np.ndarray, after: np.ndarray, temperature: float) -> Figure:
     """Draw how often the model is right at each confidence, before and after the temperature.
 
     Args:
         labels: True class indices, int `[n]`.
         before: Probabilities at temperature 1, float `[n, k]`.
-        after: Probabilities at the temperature, float `[n, k]`; None draws one panel.
+        after: Probabilities at the temperature, float `[n, k]`.
         temperature: Named in the title of the second panel.
     """
-    panels = [("As trained", before)]
-    if after is not None:
-        named = "" if temperature is None else f" {temperature:.2f}"
-        panels.append((f"With temperature{named}", after))
-    figure = style.blank(4.4, 4.6 * max(len(panels), 1.4))
-    grid = figure.subplots(2, len(panels), squeeze=False, sharex=True, height_ratios=[4, 1])
-    for column, (title, probabilities) in enumerate(panels):
+    figure = style.blank(4.4, 9.2)
+    grid = figure.subplots(2, 2, sharex=True, height_ratios=[4, 1])
+    panels = {"As trained": before, f"With temperature {temperature:.2f}": after}
+    for column, (title, probabilities) in enumerate(panels.items()):
         _draw_reliability(grid[0, column], grid[1, column], np.asarray(labels), np.asarray(probabilities))
         error = expected_calibration_error(labels, probabilities)
         grid[0, column].set_title(f"{title} · ECE {100 * error:.1f} points")
