@@ -14,11 +14,10 @@ from tlkit.backbones.darknet import (
     darknet_convolution,
     darknet_small,
 )
-from tlkit.backbones.darknet_weights import CLASSES
+from tlkit.backbones.darknet_weights import CLASSES, NUMBERS
 from tlkit.backbones.pyramids import DETECTOR_BACKBONES, build_pyramid, level_layers, unfreeze_pyramid
 from tlkit.errors import ModelFault, UsageFault
 
-NUMBERS = {"darknet-19": 19_831_776, "darknet-53": 40_620_640, "darknet-small": 6_298_480}
 CONVOLUTIONS = {"darknet-19": 18, "darknet-53": 52, "darknet-small": 7}
 MAPS = {
     "darknet-19": ["leaky_8", "leaky_13", "leaky_18"],
@@ -177,9 +176,10 @@ def test_networks_have_as_many_numbers_as_their_files(name, no_draws):
     assert blocks == ([1, 2, 8, 8, 4] if name == "darknet-53" else [0] * 5)  # Redmon 2018, table 1
 
 
-@pytest.mark.parametrize(("name", "whole"), [("darknet-19", 20_856_776), ("darknet-53", 41_645_640)])
-def test_numbers_with_the_last_layer(name, whole):
-    assert NUMBERS[name] + (1024 + 1) * CLASSES == whole
+def test_numbers_are_the_papers():
+    assert NUMBERS == {"darknet-19": 19_831_776, "darknet-53": 40_620_640, "darknet-small": 6_298_480}
+    last = (1024 + 1) * CLASSES
+    assert [NUMBERS[name] + last for name in ("darknet-19", "darknet-53")] == [20_856_776, 41_645_640]
 
 
 def test_last_maximum_of_the_small_one_looks_right_and_down(no_draws):

@@ -334,7 +334,7 @@ def test_every_prefix_of_a_detector_s_file_loads_or_is_one_fault(tmp_path):
             faults[size] = str(fault)
     assert sorted(set(range(len(whole) + 5)) - faults.keys()) == ends[2:]
     assert all("yolov3" in faults[size] and str(path) in faults[size] for size in faults if size >= 20)
-    assert all("head -c" in faults[size] for size in faults if size > ends[2])
+    assert all(("head -c" in faults[size]) == (size > ends[2]) for size in faults)
 
 
 @pytest.mark.parametrize("name", ["x.weights", "x.conv.74"])
@@ -383,6 +383,27 @@ def test_remedy_for_a_whole_detector_s_file_works(tmp_path):
     subprocess.run(["sh", "-c", command], check=True, cwd=tmp_path)
     load(pyramid.get_layer("backbone"), tmp_path / "backbone.weights")
     check(body, parts[:2])
+
+
+def test_remedy_for_another_backbone_s_file_names_that(tmp_path):
+    path = tmp_path / "darknet53.conv.74"
+    path.write_bytes(header())
+    truncate(path, 162_482_580)
+    for backbone in ("darknet-19", "darknet-small"):
+        fault = fault_of(read_convolutions, path, stub(backbone), backbone)
+        assert (
+            fault.remedy
+            == "It is as long as the file of darknet-53: take --backbone darknet-53, or --weights none."
+        )
+
+
+def test_no_beginning_is_offered_that_is_of_another_network(tmp_path):
+    body = shapes((2, 3, 1), (3, 1, 2))
+    parts = drawn([*body, *body])
+    parts[1]["variance"][1] = -1
+    fault = fault_of(read_convolutions, write(tmp_path / "x.weights", parts), body, "darknet-19")
+    assert "head -c" not in fault.remedy
+    assert "take the backbone that it is for" in fault.remedy
 
 
 def test_networks_that_are_none_of_darknet_s(tmp_path):

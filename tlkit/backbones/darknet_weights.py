@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 SUFFIX = ".weights"
 CLASSES = 1000  # of ImageNet, in the last layer of a classifier's file
+# Of the backbones without a classifier's last layer, by which a file for another one is known.
+NUMBERS = {"darknet-19": 19_831_776, "darknet-53": 40_620_640, "darknet-small": 6_298_480}
 _BYTES = 4  # of a number
 _VERSION = struct.Struct("<3i")
 _LATEST = 1000  # Darknet's own bound of a version number
@@ -160,12 +162,21 @@ def read_convolutions(
             f"{path} cannot be read as weights: it ends inside its header, after {path.stat().st_size} bytes.",
             "Copy or fetch the file again, or take --weights none.",
         )
-    convolutions = [*body, *heads]
-    sizes = [_numbers(one) for one in convolutions]
-    held = _held(path, header, convolutions, sizes, len(body), network)
-    numbers = np.memmap(path, "<f4", "r", header.size, (sum(sizes[:held]),))
-    parts = np.split(numbers, list(accumulate(sizes[: held - 1])))
-    pairs = zip(convolutions[:held], parts, strict=True)
+    held = _held(path, header, body, heads, network)
+    return _mapped(path, header, [*body, *heads][:held], network)
+
+
+def _mapped(
+    path: Path, header: Header, convolutions: Sequence[Convolution], network: str
+) -> list[StoredLayer]:
+    """The layers of a file that is long enough for these convolutions.
+
+    Raises:
+        ModelFault: Its numbers cannot be those of a network.
+    """
+    ends = list(accumulate(map(_numbers, convolutions)))
+    numbers = np.memmap(path, "<f4", "r", header.size, (ends[-1],))
+    pairs = zip(convolutions, np.split(numbers, ends[:-1]), strict=True)
     return [layer for one, part in pairs for layer in _stored(path, one, part, network)]
 
 
@@ -176,50 +187,63 @@ def _numbers(one: Convolution) -> int:
 
 
 def _held(
-    path: Path, header: Header, convolutions: Sequence[Convolution], sizes: list[int], body: int, network: str
+    path: Path, header: Header, body: Sequence[Convolution], heads: Sequence[Convolution], network: str
 ) -> int:
     """How many of the convolutions the file holds; it ends where one of them ends.
 
     Raises:
         ModelFault: It does not, or ends before the backbone's last.
     """
+    convolutions = [*body, *heads]
+    names = [one.convolution.name for one in convolutions]
+    sizes = [_numbers(one) for one in convolutions]
     ends = list(accumulate(sizes))
     length = path.stat().st_size - header.size
     count, odd = divmod(length, _BYTES)
     whole = bisect_right(ends, count)  # convolutions that are complete
     at_an_end = not odd and count == (ends[whole - 1] if whole else 0)
-    if at_an_end and whole >= body:
+    if at_an_end and whole >= len(body):
         return whole
-    channels = convolutions[body - 1].convolution.weights[0].shape[-1]
-    if not odd and count == ends[body - 1] + (channels + 1) * CLASSES:
-        return body
+    channels = body[-1].convolution.weights[0].shape[-1]
+    if not odd and count == ends[len(body) - 1] + (channels + 1) * CLASSES:
+        return len(body)
     if at_an_end:
-        after = f"after layer {convolutions[whole - 1].convolution.name}" if whole else "after its header"
-        problem = (
-            f"it ends {after}, and the backbone goes on to layer {convolutions[body - 1].convolution.name}"
-        )
+        after = f"after layer {names[whole - 1]}" if whole else "after its header"
+        problem = f"it ends {after}, and the backbone goes on to layer {names[len(body) - 1]}"
     elif whole == len(ends):
         beyond = length - _BYTES * ends[-1]
-        problem = f"it goes on for {beyond:,} bytes after layer {convolutions[-1].convolution.name}, the last"
+        problem = f"it goes on for {beyond:,} bytes after layer {names[-1]}, the last"
     else:
         inside, size = length - _BYTES * (ends[whole] - sizes[whole]), _BYTES * sizes[whole]
-        layer = convolutions[whole].convolution.name
-        problem = f"it ends inside layer {layer}, after {inside:,} of {size:,} bytes"
-    backbone = header.size + _BYTES * ends[body - 1]
-    raise ModelFault(f"{path} does not fit {network}: {problem}.", _remedy(path, backbone, whole >= body))
+        problem = f"it ends inside layer {names[whole]}, after {inside:,} of {size:,} bytes"
+    raise ModelFault(f"{path} does not fit {network}: {problem}.", _remedy(path, header, body))
 
 
-def _remedy(path: Path, backbone: int, longer: bool) -> str:
-    """What to do with a file that is too short for the backbone, which has so many bytes with the header, or longer."""
-    if longer:
+def _remedy(path: Path, header: Header, body: Sequence[Convolution]) -> str:
+    """What to do with a file that ends at a wrong place: take the backbone of its length, or cut it where that helps."""
+    length = path.stat().st_size - header.size
+    for name, numbers in NUMBERS.items():
+        if length == _BYTES * numbers:
+            return f"It is as long as the file of {name}: take --backbone {name}, or --weights none."
+    size = header.size + _BYTES * sum(map(_numbers, body))
+    if length > size - header.size and _begins_with(path, header, body):
         return (
             "If it is of a larger network on this backbone, its beginning is the backbone's file:"
-            f" head -c {backbone} {shlex.quote(str(path))} > backbone{SUFFIX}; or take --weights none."
+            f" head -c {size} {shlex.quote(str(path))} > backbone{SUFFIX}; or take --weights none."
         )
     return (
-        f"Copy or fetch the file again (the backbone alone has {backbone:,} bytes),"
+        f"Copy or fetch the file again (the backbone alone has {size:,} bytes),"
         " take the backbone that it is for, or --weights none."
     )
+
+
+def _begins_with(path: Path, header: Header, body: Sequence[Convolution]) -> bool:
+    """Whether a file that is long enough begins with numbers that a backbone can have."""
+    try:
+        _mapped(path, header, body, "")
+    except ModelFault:
+        return False
+    return True
 
 
 def _stored(path: Path, one: Convolution, numbers: np.ndarray, network: str) -> list[StoredLayer]:
