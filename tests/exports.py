@@ -83,7 +83,7 @@ def retinanet(precision: str, backbone: str, folder: Path) -> None:
 def yolov8(precision: str, backbone: str, folder: Path) -> None:
     """The detector of detect-yolov8."""
     with precise(precision):
-        export_detector(build_detector("yolov8", NAMES, 64, backbone)[0], folder)
+        export_detector(build_detector("yolov8", NAMES, 64, backbone, "none")[0], folder)
 
 
 def generator(build: Callable, channels: int, classes: int, precision: str, folder: Path) -> None:
@@ -127,6 +127,7 @@ EVERY: dict[str, Callable[[Path], None]] = {
         f"detect-yolov8, {precision}": partial(yolov8, precision, "yolov8-xs")
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     },
+    "detect-retinanet, darknet-small": partial(retinanet, "float32", "darknet-small"),
     "detect-yolov8, resnet50": partial(yolov8, "float32", "resnet50"),
     **{
         f"detect-retinanet, {precision}": partial(retinanet, precision, "efficientnet-lite0")

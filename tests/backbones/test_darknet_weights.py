@@ -17,7 +17,13 @@ import numpy as np
 import pytest
 
 from tests.backbones.test_weights import write_old_layout
-from tlkit.backbones.darknet import Convolution, body_convolutions, darknet_convolution, darknet_small
+from tlkit.backbones.darknet import (
+    Convolution,
+    body_convolutions,
+    darknet_53,
+    darknet_convolution,
+    darknet_small,
+)
 from tlkit.backbones.darknet_weights import CLASSES, is_darknet_file, read_convolutions, read_header
 from tlkit.backbones.pyramids import DETECTOR_BACKBONES, build_pyramid
 from tlkit.backbones.weight_files import StoredLayer, layers_of
@@ -156,6 +162,74 @@ def test_pyramid_of_the_small_one_takes_its_file(tmp_path, monkeypatch):
     for one, part in zip(convolutions, parts, strict=True):
         np.testing.assert_array_equal(one.convolution.kernel, part["kernel"].transpose(2, 3, 1, 0))
     check(convolutions[:2], parts[:2])
+
+
+class Slow:
+    """Darknet in NumPy, on maps [c, h, w], reading a file's numbers one after the other as it goes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.rest = content
+
+    def take(self, *shape):
+        size = 4 * math.prod(shape)
+        taken, self.rest = self.rest[:size], self.rest[size:]
+        return np.frombuffer(taken, "<f4").reshape(shape).astype(float)
+
+    def convolve(self, x, filters, side, stride=1):
+        bias, scale, mean, variance = (self.take(filters) for _ in range(4))
+        kernel, pad = self.take(filters, len(x), side, side), side // 2
+        around = np.pad(x, [(0, 0), (pad, pad), (pad, pad)])
+        windows = np.lib.stride_tricks.sliding_window_view(around, (side, side), (1, 2))
+        x = np.einsum("chwyx,fcyx->fhw", windows[:, ::stride, ::stride], kernel)
+        bias, scale, mean, variance = (one[:, None, None] for one in (bias, scale, mean, variance))
+        x = scale * ((x - mean) / (np.sqrt(variance) + 1e-6)) + bias
+        return np.where(x > 0, x, 0.1 * x)
+
+    def halve(self, x, stride=2):
+        around = np.pad(x, [(0, 0), (0, 1), (0, 1)], constant_values=-np.inf)
+        return np.lib.stride_tricks.sliding_window_view(around, (2, 2), (1, 2)).max((-1, -2))[
+            :, ::stride, ::stride
+        ]
+
+
+def test_small_darknet_computes_from_its_file_what_darknet_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("tlkit.backbones.darknet.DARKNET_SMALL", tuple(((3, 3),) for _ in range(6)))
+    network = darknet_small(64)
+    path = write(tmp_path / "x", drawn(body_convolutions(network)), OLD)
+    load(network, path, "darknet-small")
+    pixels = np.random.default_rng(1).uniform(size=(64, 64, 3)).astype("float32")
+    darknet, maps = Slow(path.read_bytes()[16:]), []
+    x = pixels.transpose(2, 0, 1)
+    for stage in range(6):
+        x = darknet.convolve(darknet.halve(x) if stage else x, 3, 3)
+        maps.append(x)
+    maps[-1] = darknet.convolve(darknet.halve(x, 1), 1024, 3)
+    assert darknet.rest == b""
+    compare(network(pixels[None]), maps[3:])
+
+
+def test_darknet_53_computes_from_its_file_what_darknet_does(tmp_path, monkeypatch):
+    thin = ((4, 1), (4, 2), (6, 1), (4, 1), (8, 2))
+    monkeypatch.setattr("tlkit.backbones.darknet.DARKNET_53", thin)
+    network = darknet_53(32)
+    path = write(tmp_path / "x", drawn(body_convolutions(network)))
+    load(network, path, "darknet-53")
+    pixels = np.random.default_rng(1).uniform(size=(32, 32, 3)).astype("float32")
+    darknet, maps = Slow(path.read_bytes()[20:]), []
+    x = darknet.convolve(pixels.transpose(2, 0, 1), 32, 3)
+    for filters, blocks in thin:
+        x = darknet.convolve(x, filters, 3, 2)
+        for _ in range(blocks):
+            x = x + darknet.convolve(darknet.convolve(x, filters // 2, 1), filters, 3)
+        maps.append(x)
+    assert darknet.rest == b""
+    compare(network(pixels[None]), maps[2:])
+
+
+def compare(ours, theirs) -> None:
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.ptp(other) > 0
+        np.testing.assert_allclose(one[0], other.transpose(1, 2, 0), rtol=1e-3, atol=1e-5 * abs(other).max())
 
 
 def test_classifier_s_last_layer_is_left_out(tmp_path):
