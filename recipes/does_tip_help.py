@@ -34,7 +34,7 @@ from tlkit.tasks.studies import composites_workflow as tip
 @choices.tip()
 @choices.boxes()
 @choices.network("yolov8-xs", "none", 320)
-@choices.fitting(patience=10_000, balance="resample")
+@choices.fitting(timed=False, patience=10_000, balance="resample")
 @choices.augmentation()
 @choices.detecting()
 def does_tip_help(run, source, question, epochs, learning_rates, faults, unlabelled, **how):

@@ -36,7 +36,9 @@ def _lines(key: str, value: Any) -> Iterable[str]:
     """What stands beside a heading; a list of things or sentences has a line each."""
     if key == "phases":
         return [
-            f"{phase['name']}: at most {phase['epochs']} epochs, rate {phase['learning_rate']:g}"
+            f"{phase['name']}: at most {phase['epochs']} epochs"
+            + (f" of {phase['steps']:,} steps" if phase.get("steps") else "")
+            + f", rate {phase['learning_rate']:g}"
             if phase["epochs"]
             else f"{phase['name']}: left out"
             for phase in value

@@ -139,6 +139,9 @@ def _rows(one: Path, other: Path, name: str) -> str | None:
 def _cards(one: Path, other: Path, keys: Sequence[str] = (*_DATA, *_RESULTS)) -> str | None:
     """What a card says of results; the rest of it tells of the run."""
     cards = [timeless(json.loads(path.read_text(encoding="utf-8"))) for path in (one, other)]
+    if not all("drawn" in (card.get("data") or {}) for card in cards):  # cards of earlier versions lack it
+        for card in cards:
+            (card.get("data") or {}).pop("drawn", None)
     for key in keys:
         a, b = (card.get(key) for card in cards)
         if a != b:

@@ -15,7 +15,15 @@ from tests.cli.recipes.test_synthesis import EVALUATED, TINY, threats  # noqa: F
 from tests.cli.test_kill_points import NET, RECIPES, shapes  # noqa: F401 (a fixture)
 from tlkit.core.device import computes_with_onednn
 from tlkit.core.environment import DECODING
-from tlkit.core.run_diff import Distance, compared, distances, first_difference, timeless, weights_of
+from tlkit.core.run_diff import (
+    Distance,
+    compared,
+    data_difference,
+    distances,
+    first_difference,
+    timeless,
+    weights_of,
+)
 from tlkit.core.run_folder import read_card
 
 
@@ -257,3 +265,20 @@ def test_a_stored_option_that_is_not_known_is_said(kitchen, tlkit_command):
         "the option sparkle of the run ([1, 2]) is none of this version, and is left out."
     ]
     assert said.json["notes"][0] in said.err
+
+
+def test_what_cards_of_before_lack_tells_no_two_runs_apart(tmp_path):
+    runs = [tmp_path / "1", tmp_path / "2"]
+
+    def data_of(*drawn):
+        for run, more in zip(runs, drawn, strict=True):
+            run.mkdir(exist_ok=True)
+            (run / "card.json").write_text(json.dumps({"data": {"parts": {}, **more}}))
+        return data_difference(*runs)
+
+    assert data_of({}, {"drawn": {"seed": 0}}) is None
+    assert data_of({"drawn": {"seed": 0}}, {"drawn": {"seed": 0}}) is None
+    assert (
+        data_of({"drawn": {"seed": 1}}, {"drawn": {"seed": 0}})
+        == "card.json: data.drawn.seed is 1 against 0."
+    )

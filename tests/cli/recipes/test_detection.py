@@ -11,9 +11,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from tests.cli.conftest import SMALL, run_recipe, tiny_backbone
+from tlkit.cli.main import main
+from tlkit.engine.training.length import Pace
+from tlkit.engine.training.progress import Reporter
 from tlkit.errors import RunFailed
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import load_detector
@@ -61,12 +65,80 @@ def test_words_of_screening_are_for_x_rays():
     [
         (("--epochs", 0, 0, *SMALL), 2, "--epochs leaves every phase out"),
         (("--synthetic", "gan"), 2, "There is no run 'gan' in"),
+        (("--minutes", 5, "--steps", 9), 2, "--minutes does not go with --steps: each says how long"),
+        (("--epochs", 0, 1, "--minutes", 5), 2, "--minutes does not go with --epochs"),
+        (("--steps", 9, "--epochs", 0, 1), 2, "--steps does not go with --epochs"),
+        (("--minutes", 0), 2, "--minutes"),
+        (("--minutes", -3), 2, "--minutes"),
+        (("--minutes", "nan"), 2, "--minutes"),
+        (("--minutes", "inf"), 2, "--minutes"),
+        (("--steps", 0), 2, "--steps"),
         (("--skip-bad",), 2, "--skip-bad does not apply to images with boxes"),
     ],
 )
 def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
     refused = run_recipe("detect-retinanet", bags, "--runs", tmp_path, *options, code=code)
     assert words in refused["error"]["problem"]
+
+
+def test_minutes_become_steps_that_a_resumed_run_keeps(bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    paces, fits = [Pace({"head": 0.1, "all": 0.2}, 1.0, 2.0)], []
+
+    def fit_detector(_detector, _split, phases, fitting, *_others, **_options):
+        fits.append((phases, fitting))
+        raise RunFailed("That is enough.", "Go on elsewhere.")
+
+    monkeypatch.setattr("tlkit.tasks.detection.fit.fit_detector", fit_detector)
+    monkeypatch.setattr("tlkit.tasks.detection.fit.measure_pace", lambda *_, **_how: paces.pop())
+    run_recipe("detect-retinanet", bags, "--runs", tmp_path, *SMALL, "--minutes", 2, code=1)
+    folder = next(tmp_path.glob("*/unfinished-*"))
+    options = json.loads((folder / "options.json").read_text())["options"]
+    phases, fitting = fits[0]
+    assert options["minutes"] is None
+    assert options["steps"] == fitting.steps == sum(phase.epochs * phase.steps for phase in phases)
+    assert 100 < fitting.steps < 700  # 120 s, of which validation takes its part
+    assert "Length: about 2 minutes: 20 steps took 4 s" in (folder / "log.txt").read_text()
+    tlkit_resume = CliRunner().invoke(main, ["resume", str(folder), "--json"])
+    assert tlkit_resume.exit_code == 1
+    assert fits[1] == fits[0]  # and nothing was timed again: there was one pace
+
+
+@pytest.mark.slow
+def test_a_run_of_minutes_that_is_stopped_goes_on_and_is_repeated_bit_for_bit(bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    tell, told = Reporter.epoch, []
+
+    def stopping(self, row, confusion):
+        told.append(row["epoch"])
+        if told == [1, 2]:
+            raise KeyboardInterrupt
+        tell(self, row, confusion)
+
+    monkeypatch.setattr(Reporter, "epoch", stopping)
+    words = ["run", "detect-retinanet", bags, "--runs", tmp_path, "--name", "timed", *SMALL]
+    words += ["--minutes", 0.1, "--evaluate-every", 4]
+    stopped = CliRunner().invoke(main, [str(word) for word in words])
+    assert stopped.exit_code != 0
+    (folder,) = tmp_path.glob("timed/unfinished-*")
+    steps = json.loads((folder / "options.json").read_text())["options"]["steps"]
+    assert CliRunner().invoke(main, ["resume", str(folder)]).exit_code == 0
+    assert told[1] == 2
+    assert told[2] > 1 or len(told) > 3  # it went on, or began the phase that was stopped
+    card = json.loads((tmp_path / "timed" / "1" / "card.json").read_text())
+    assert card["length"]["minutes"] == 0.1
+    assert card["length"]["steps"] == card["options"]["steps"] == steps
+    monkeypatch.setattr("tlkit.tasks.detection.fit.measure_pace", None)  # nothing is timed again
+    again = CliRunner().invoke(main, ["repeat", str(tmp_path / "timed" / "1"), "--json"])
+    assert again.exit_code == 0, again.output
+    assert json.loads(again.stdout)["status"] == "same"
+
+
+def test_a_dry_run_shows_the_steps(bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    plan = run_recipe("detect-yolov8", bags, "--runs", tmp_path, *SMALL, "--minutes", 2, "--dry-run")
+    assert plan["time"].startswith("2 minutes, as --minutes has it: 8 images took")
+    assert {phase["steps"] > 0 for phase in plan["phases"] if phase["epochs"]} == {True}
 
 
 def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monkeypatch):

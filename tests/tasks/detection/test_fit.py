@@ -14,13 +14,14 @@ from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.splits import split_boxes
 from tlkit.engine.training.checkpoints import load_variables
 from tlkit.engine.training.fit import Watchers
-from tlkit.engine.training.settings import Phase
+from tlkit.engine.training.settings import Phase, StepPhase
 from tlkit.errors import DataFault, RunFailed
 from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors, propose_anchors
 from tlkit.tasks.detection.build import build_detector
-from tlkit.tasks.detection.fit import Evaluation, fit_detector
+from tlkit.tasks.detection.fit import Evaluation, fit_detector, measure_pace
 from tlkit.tasks.detection.predict import Finder
+from tlkit.tasks.detection.retinanet import RetinaNetDetector
 from tlkit.tasks.detection.settings import Detecting, DetectorFitting
 
 FITTING = DetectorFitting(batch=4, warmup=0.1, ema=0.9)
@@ -135,6 +136,64 @@ def larger_retinanet(seed):
     return build_detector("retinanet", NAMES, 160, "tiny", "none", width=16, depth=1, anchors=Anchors(14.0))[
         0
     ]
+
+
+class Clock:
+    """Seconds by reading: each takes one more."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        self.now += 1.0
+        return self.now
+
+
+class Resizing(RetinaNetDetector):
+    """A detector whose steps must not be timed as they are."""
+
+    step_cost = 1.5
+
+    def learned(self, x, y):
+        raise AssertionError("steps are timed at one size")
+
+
+@pytest.mark.slow
+@pytest.mark.onednn
+def test_timing_leaves_no_trace_and_counts_by_the_clock(split, tmp_path):
+    """A phase with steps of its own, too: what was timed before learns to the same bits as what was not."""
+    how = {"augmentation": BoxAugmentation(flip="horizontal", scale=(0.8, 1.2)), "batch_norm": True}
+
+    def learned(detector, folder):
+        rows = []
+        watchers = Watchers(epoch=lambda row, _: rows.append({**row, "seconds": 0}))
+        phase = StepPhase(
+            "all", "all", 2, 1e-2, 3
+        )  # of 8 images in batches of 4, so one and a half passes each
+        (result,) = fit_detector(detector, split, [phase], FITTING, folder, watchers=watchers, **how)
+        stored = np.load(folder / "all" / "last.npz")
+        return result.epochs, rows, {name: stored[name] for name in stored.files if name != "state"}
+
+    _, rows, arrays = learned(small_retinanet(), tmp_path / "plain")
+    detector = small_retinanet()
+    before = values(detector.variables)
+    detector.__class__ = Resizing
+    pace = measure_pace(detector, split, [Phase("all", "all", 4, 1e-2)], FITTING, clock=Clock(), **how)
+    assert pace.steps == {"all": 1.5}  # a second each by this clock, times what sizes cost
+    assert (pace.beginning, pace.evaluation) == (
+        0.0,
+        1.0,
+    )  # what comes first compiles; 4 images are one batch
+    assert same(before, values(detector.variables))
+    assert (detector.one_size, detector.average) == (False, None)
+    detector.__class__ = RetinaNetDetector
+    epochs, again, stored = learned(detector, tmp_path / "timed")
+    assert (epochs, again) == (2, rows)
+    assert stored.keys() == arrays.keys()
+    assert all((stored[name] == arrays[name]).all() for name in arrays)
+    assert 6 in {
+        int(value) for value in arrays.values() if value.dtype.kind in "iu" and not value.ndim
+    }  # steps
 
 
 CROPS = {"epochs": 2, "augmentation": BoxAugmentation(crop=128, flip="both")}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from tlkit.cli.options.earlier import stored_key
 from tlkit.cli.options.groups import (
@@ -17,6 +18,7 @@ from tlkit.cli.options.groups import (
     SOME,
     WEIGHT,
     Decorator,
+    Minutes,
     Numbers,
     Words,
     grouped,
@@ -96,9 +98,49 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
     return grouped(None, None, "Network", rows, {})
 
 
-def fitting(**defaults: Any) -> Decorator:
-    """--batch, --patience, --schedule and their like as `fitting`, a `DetectorFitting`."""
+def _check_one_length() -> None:
+    """Refuse a command line that says twice how long the training is.
+
+    Raises:
+        UsageFault: It does.
+    """
+    context = click.get_current_context(silent=True)
+    typed = [
+        f"--{name}"
+        for name in ("minutes", "steps", "epochs")
+        if context and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if len(typed) > 1:
+        raise UsageFault(
+            f"{typed[0]} does not go with {typed[1]}: each says how long the training is.",
+            "Give one of them.",
+        )
+
+
+def fitting(*, timed: bool = True, **defaults: Any) -> Decorator:
+    """--batch, --patience, --schedule and their like as `fitting`, a `DetectorFitting`.
+
+    Args:
+        timed: With --minutes and --steps, which stand for --epochs: for recipes with one training.
+        defaults: That differ from the usual ones.
+    """
+
+    def make(**values: Any) -> Any:
+        _check_one_length()
+        return DetectorFitting(**values)
+
+    lengths = [
+        (
+            "minutes",
+            Minutes(),
+            None,
+            "NUMBER",
+            "Train so long instead of --epochs: timed once, into --steps.",
+        ),
+        ("steps", COUNT, None, "N", "Train for so many steps in all instead of --epochs."),
+    ]
     rows = [
+        *(lengths if timed else ()),
         ("batch", COUNT, 8, "N", "Images a step."),
         ("patience", COUNT, 20, "N", "Evaluated epochs without progress before a phase stops."),
         ("schedule", Choice(["cosine", "constant"]), "cosine", None, "How the rate falls."),
@@ -109,7 +151,7 @@ def fitting(**defaults: Any) -> Decorator:
         ("ema", LESS, 0.999, "SHARE", "Of the averaged weights kept in a step; 0 does not average."),
         ("evaluate-every", COUNT, 1, "N", "Epochs from one evaluation on validation to the next."),
     ]
-    return grouped("fitting", DetectorFitting, "Training", rows, defaults)
+    return grouped("fitting", make, "Training", rows, defaults)
 
 
 def augmentation(**defaults: Any) -> Decorator:

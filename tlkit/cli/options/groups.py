@@ -125,6 +125,20 @@ class Numbers(click.ParamType):
         return numbers
 
 
+class Minutes(click.FloatRange):
+    """A time above 0, of 60 days at most."""
+
+    name = "minutes"
+
+    def __init__(self) -> None:
+        super().__init__(0, 60 * 24 * 60, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; nan lies in no range, which click's comparison passes over."""
+        number = super().convert(value, param, ctx)
+        return self.fail(f"{value} is no number.", param, ctx) if number != number else number  # noqa: PLR0124
+
+
 class BatchSize(click.ParamType):
     """A whole number from 1, or "auto"."""
 

@@ -43,6 +43,7 @@ def training_time(
     *,
     views: int = 1,
     cached_head: bool = False,
+    learning: float = LEARNING,
 ) -> str:
     """How long phases will take, and evaluating all images after them.
 
@@ -53,27 +54,33 @@ def training_time(
         phases: Of the training.
         views: Of each training image, where the head learns from features.
         cached_head: Whether the phase "head" computes the features of each view once instead of each epoch.
+        learning: How many answers an image costs in training, less where it learns crops.
     """
-    took = _answering(model, size)
-    answers = passes(parts, phases, views=views, cached_head=cached_head)
+    took = answering(model, size)
+    answers = passes(parts, phases, views=views, cached_head=cached_head, learning=learning)
     return told(
         answers * took / BATCH,
-        f"{_measured(BATCH, took)}; in training an image counts {LEARNING} times. Early stopping makes it shorter, "
+        f"{measured(BATCH, took)}; in training an image counts {learning:.2g} times. Early stopping makes it shorter, "
         "reading and changing images longer.",
     )
 
 
 def passes(
-    parts: dict[str, int], phases: Sequence[Phase], *, views: int = 1, cached_head: bool = False
-) -> int:
-    """Images that go through the network, those learned from LEARNING times; arguments as for `training_time`."""
+    parts: dict[str, int],
+    phases: Sequence[Phase],
+    *,
+    views: int = 1,
+    cached_head: bool = False,
+    learning: float = LEARNING,
+) -> float:
+    """Images that go through the network, those learned from `learning` times; arguments as for `training_time`."""
     training, validation = parts["training"], parts["validation"]
-    total = sum(parts.values())
+    total: float = sum(parts.values())
     for phase in phases:
         if phase.epochs and phase.stage == "head" and cached_head:
             total += training * views + validation
         else:
-            total += phase.epochs * (LEARNING * training + validation)
+            total += phase.epochs * (learning * training + validation)
     return total
 
 
@@ -85,7 +92,7 @@ def feature_time(featurizer: Any, images: int) -> str:
     shape = (count, featurizer.image_size, featurizer.image_size, 3)
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     took = _seconds(lambda: featurizer(pixels))
-    return told(images * took / count, f"{_measured(count, took)}. What the cache has takes none.")
+    return told(images * took / count, f"{measured(count, took)}. What the cache has takes none.")
 
 
 def window_time(detector: Any, facts: dict[str, Any], images: int) -> str:
@@ -96,16 +103,17 @@ def window_time(detector: Any, facts: dict[str, Any], images: int) -> str:
         image = np.zeros((1, detector.size, detector.size, 3), np.uint8)
         took = _seconds(lambda: detector(image))
         return told(images * took, f"the windows of one image took {took:.2g} s, {NOW}.")
-    took, windows = _answering(detector.classifier, detector.classifier.input_shape[1]), facts["windows"]
-    each = f"{_measured(BATCH, took)}, and an image has {windows:,} windows."
+    took, windows = answering(detector.classifier, detector.classifier.input_shape[1]), facts["windows"]
+    each = f"{measured(BATCH, took)}, and an image has {windows:,} windows."
     return told(images * windows * took / BATCH, each)
 
 
-def _measured(count: int, took: float) -> str:
+def measured(count: int, took: float) -> str:
+    """How an estimate was found."""
     return f"{count} images took {took:.2g} s through the network, {NOW}"
 
 
-def _answering(network: Any, size: int) -> float:
+def answering(network: Any, size: int) -> float:
     """Seconds that BATCH random images of a side take through a network."""
     import numpy as np
     import tensorflow as tf

@@ -38,6 +38,17 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class StepPhase(Phase):
+    """A phase whose epochs have a number of steps of their own.
+
+    Attributes:
+        steps: Of each epoch, whatever the number of images.
+    """
+
+    steps: int = 0
+
+
+@dataclass(frozen=True)
 class Fitting:
     """How the phases are fitted.
 

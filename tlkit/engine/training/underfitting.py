@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tlkit.core.run import Run
+from tlkit.engine.training.settings import StepPhase
 
 if TYPE_CHECKING:
     from tlkit.engine.training.settings import Phase
@@ -48,9 +49,15 @@ def was_cut_short(phase: Phase, rows: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def longer(phases: Sequence[Phase], cut: Sequence[Phase]) -> str:
-    """The sentence for phases that were cut short, with twice their epochs in the recipe's own order of phases."""
-    epochs = " ".join(str(phase.epochs * (2 if phase in cut else 1)) for phase in phases)
+    """The sentence for phases that were cut short, with twice their epochs, in the recipe's order, or all steps."""
+    advice = f"--epochs {_twice(phases, cut)}"
+    if steps := sum(phase.epochs * phase.steps for phase in phases if isinstance(phase, StepPhase)):
+        advice = f"--steps {2 * steps}"
     *first, last = [f"{phase.name} phase" for phase in cut]
     who, whose = (f"{', '.join(first)} and {last}", "their") if first else (last, "its")
     ended = f"{whose} {cut[0].epochs} epochs ended" if not first else "their epochs ended"
-    return f"The {who} still improved when {ended}: give --epochs {epochs}."
+    return f"The {who} still improved when {ended}: give {advice}."
+
+
+def _twice(phases: Sequence[Phase], cut: Sequence[Phase]) -> str:
+    return " ".join(str(phase.epochs * (2 if phase in cut else 1)) for phase in phases)

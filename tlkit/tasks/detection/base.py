@@ -60,6 +60,9 @@ class Detector(_Network):
         backbone: Pixels -> maps; a layer "backbone" of it holds what was trained before.
         any_size: Whether the same weights serve images of any side, so that a smaller network can learn crops.
         seed: Of what a step draws (sizes, samples of proposals); with the optimiser's step it says which.
+        step_cost: What a step costs on average by one at `size`: of a detector whose `learned` changes sizes, their mean
+            area by that of `size`.
+        one_size: While steps are timed: `learned` is passed over.
     """
 
     kind = ""
@@ -69,6 +72,8 @@ class Detector(_Network):
     settings: dict[str, Any]
     backbone: keras.Model
     seed: tuple[int, int] = (0, 0)
+    step_cost: float = 1.0
+    one_size: bool = False
 
     # --- what each kind gives ---
 
@@ -149,7 +154,7 @@ class Detector(_Network):
 
     def train_step(self, data: Any) -> dict:
         """One step, after which the average follows."""
-        logs = super().train_step(self.learned(*data))
+        logs = super().train_step(data if self.one_size else self.learned(*data))
         if self.average is not None:
             self.average.follow(self.optimizer.iterations)
         return logs

@@ -7,12 +7,15 @@ evaluate it, else their loss.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tlkit.data.boxes.augment_settings import BoxAugmentation
@@ -24,7 +27,9 @@ from tlkit.data.images.sources import TRAINING, VALIDATION
 from tlkit.engine.training.adam import FusedAdam
 from tlkit.engine.training.ema import Average
 from tlkit.engine.training.fit import PhaseKeeper, Watchers, rate_of
-from tlkit.engine.training.settings import Phase
+from tlkit.engine.training.length import TIMED, WARM, Pace
+from tlkit.engine.training.nan_guard import Guard
+from tlkit.engine.training.settings import Phase, StepPhase
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.build import Detector, copy_weights, resized_detector, unfreeze_detector
 from tlkit.tasks.detection.detections import Detections
@@ -33,6 +38,7 @@ from tlkit.tasks.detection.settings import LEAST_SCORE, USUAL_MOST, Detecting, D
 
 Evaluator = Callable[[list[Detections], Boxes], dict[str, float]]
 MEASURE = "AP50"  # what an evaluator's best is chosen by
+NOTICED = 0.15  # share of all epochs from which a phase's own steps are timed
 EVALUATED = Detecting(threshold=LEAST_SCORE, overlap=0.5, most=USUAL_MOST, candidates=300)
 
 
@@ -90,8 +96,8 @@ def fit_detector(
     Args:
         detector: It ends with the best weights known.
         split: Training images are learned, validation images select.
-        phases: Phases of 0 epochs are left out; stage "head" learns pyramid and heads, "top" the backbone's last
-            stage too, "all" everything.
+        phases: Phases of 0 epochs are left out, a `StepPhase` has its own steps an epoch; stage "head" learns pyramid
+            and heads, "top" the backbone's last stage too, "all" everything.
         fitting: Batch, rates, stopping.
         folder: For checkpoints, a folder a phase; an interrupted call goes on from what it finds there.
         seed: Of order, augmentation and dropout.
@@ -114,20 +120,33 @@ def fit_detector(
     """
     training, validation = split.take(TRAINING), split.take(VALIDATION)
     _check_parts(training, validation)
-    crop = augmentation.crop if augmentation else 0
-    learner = resized_detector(detector, crop) if crop else detector
+    learner = _learner(detector, augmentation)
     evaluation = Evaluation(detector, validation, fitting.batch, evaluator, learner, most)
     best, results = DetectorBest(), []
     how: dict[str, Any] = {"size": detector.size, "augmentation": augmentation, "change": change}
     batches = partial(training_box_batches, training, **how)
     for phase in (phase for phase in phases if phase.epochs):
-        order = Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, draws)
+        order = _order(training, phase, fitting, seed, draws)
         unfreeze_detector(learner, phase.stage, batch_norm=batch_norm)
         keeper = _DetectorKeeper(phase, fitting, order, folder / phase.name, best, training.paths, watchers)
         results.append(_fit_phase(learner, keeper, evaluation, batches))
     learner.average = None
     evaluation.take_over()
     return results
+
+
+def _learner(detector: Detector, augmentation: BoxAugmentation | None) -> Detector:
+    """What learns: the detector, or the same network for crops."""
+    crop = augmentation.crop if augmentation else 0
+    return resized_detector(detector, crop) if crop else detector
+
+
+def _order(
+    training: Boxes, phase: Phase, fitting: DetectorFitting, seed: int, draws: int | None = None
+) -> Order:
+    """In which order a phase learns; its own steps an epoch go before `draws`."""
+    drawn = phase.steps * fitting.batch if isinstance(phase, StepPhase) else draws
+    return Order(strata(training), fitting.batch, seed, phase.name, fitting.balance, drawn)
 
 
 def _fit_phase(
@@ -165,6 +184,98 @@ def _compile(detector: Detector, phase: Phase, fitting: DetectorFitting, steps: 
     detector.optimizer.build(detector.trainable_variables)
 
 
+# --- what it costs ---
+
+
+def measure_pace(
+    detector: Detector,
+    split: BoxSplit,
+    phases: Sequence[Phase],
+    fitting: DetectorFitting,
+    *,
+    seed: int = 0,
+    augmentation: BoxAugmentation | None = None,
+    change: Change | None = None,
+    batch_norm: bool = False,
+    most: int = USUAL_MOST,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Pace:
+    """Time steps of training and a part of an evaluation, and put every weight back as it was.
+
+    Args:
+        detector: As for `fit_detector`, and so are the others. Where steps differ in size, those of its own size are
+            timed, and count `step_cost` times.
+        split: Of which the first images of the first epochs are learned.
+        phases: Of which the stages with a noticeable share are timed; the others count as the longest one.
+        fitting: Batch, and what else a step depends on.
+        seed: Of order and augmentation.
+        augmentation: As it is used later.
+        change: As it is used later.
+        batch_norm: As it is used later.
+        most: As it is used later.
+        clock: Seconds.
+
+    Raises:
+        DataFault: There is nothing to learn from or nothing to select by.
+    """
+    training, validation = split.take(TRAINING), split.take(VALIDATION)
+    _check_parts(training, validation)
+    learner = _learner(detector, augmentation)
+    evaluation = Evaluation(detector, validation, fitting.batch, None, learner, most)
+    how: dict[str, Any] = {"size": detector.size, "augmentation": augmentation, "change": change}
+    usual = sum(phase.epochs for phase in phases)
+    longest = max(phases, key=lambda phase: phase.epochs)
+    found: dict[str, list[float]] = {}
+    with _put_back(learner):
+        for phase in (phase for phase in phases if phase is longest or phase.epochs >= NOTICED * usual):
+            began = clock()
+            order = _order(training, phase, fitting, seed)
+            unfreeze_detector(learner, phase.stage, batch_norm=batch_norm)
+            _compile(learner, phase, fitting, order.steps)
+            learner.average = Average(learner, fitting.ema)
+            stream = training_box_batches(training, order=order, epochs=WARM + TIMED, **how)
+            found[phase.stage] = [began, *_ends_of_steps(learner, stream, clock)]
+        took = evaluation.seconds(clock)
+    steps = {stage: (ends[-1] - ends[WARM]) / TIMED for stage, ends in found.items()}
+    began, first, *_ = found[longest.stage]
+    usual_step = steps[longest.stage]
+    each = {phase.stage: learner.step_cost * steps.get(phase.stage, usual_step) for phase in phases}
+    return Pace(each, max(0.0, first - began - usual_step), took)
+
+
+@contextmanager
+def _put_back(detector: Detector) -> Iterator[None]:
+    """Let steps be timed, at the detector's own size; afterwards its weights are what they were."""
+    before = [variable.numpy() for variable in detector.variables]
+    detector.one_size = True
+    try:
+        yield
+    finally:
+        detector.one_size, detector.average = False, None
+        for variable, value in zip(detector.variables, before, strict=True):
+            variable.assign(value)
+
+
+class _Ends(keras.callbacks.Callback):
+    """When each step was over."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self.clock, self.ends = clock, list[float]()
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Note the time."""
+        self.ends.append(self.clock())
+
+
+def _ends_of_steps(learner: Detector, stream: tf.data.Dataset, clock: Callable[[], float]) -> list[float]:
+    """When each of the first steps was over, under the guard as in training."""
+    watch = _Ends(clock)
+    with Guard(learner):
+        learner.fit(stream, steps_per_epoch=WARM + TIMED, callbacks=[watch], shuffle=False, verbose=0)
+    return watch.ends
+
+
 class Evaluation:
     """Loss and detections of the validation images in one pass.
 
@@ -186,7 +297,7 @@ class Evaluation:
         learner: Detector | None = None,
         most: int = USUAL_MOST,
     ) -> None:
-        self.detector, self.boxes, self.evaluator = detector, boxes, evaluator
+        self.detector, self.boxes, self.evaluator, self.batch = detector, boxes, evaluator, batch
         self.learner = learner or detector
         self.detecting = EVALUATED if most <= USUAL_MOST else replace(EVALUATED, most=most, candidates=0)
         self.batches = plain_box_batches(boxes, detector.size, batch)
@@ -196,6 +307,14 @@ class Evaluation:
         raw = self.detector(pixels, training=False)
         loss = tf.add_n(list(self.detector.loss_parts(raw, truth["boxes"], truth["classes"]).values()))
         return loss, select(*self.detector.decode(raw), self.detecting)
+
+    def seconds(self, clock: Callable[[], float]) -> float:
+        """About how long it takes, by its first batches; without the evaluator."""
+        ends, whole = [], -(-len(self.boxes) // self.batch)
+        for pixels, truth in self.batches.repeat().take(1 + min(TIMED, whole)):  # the first one compiles
+            self.step(pixels, truth)
+            ends.append(clock())
+        return whole * (ends[-1] - ends[0]) / (len(ends) - 1)
 
     def take_over(self) -> None:
         """Give the detector the weights of the one that learns."""

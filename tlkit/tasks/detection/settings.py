@@ -53,6 +53,8 @@ class DetectorFitting:
         ema: Weights that are evaluated and kept are a moving average; this share of it is kept in each step, less in
             the first steps: (1 + t) / (10 + t). 0 keeps the weights as they are.
         judge_every: Epochs from one evaluation on validation images to the next; the last epoch is always evaluated.
+        minutes: How long the training takes in all, instead of the phases' epochs; it becomes `steps`, once.
+        steps: How many steps it has in all, instead of the phases' epochs.
     """
 
     batch: int = 8
@@ -64,6 +66,8 @@ class DetectorFitting:
     balance: str = "none"
     ema: float = 0.999
     judge_every: int = 1
+    minutes: float | None = None
+    steps: int | None = None
 
 
 class OnlineComposites(Protocol):

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from tlkit.core.device import set_precision
 from tlkit.core.run import Run
 from tlkit.core.text import count
+from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
 from tlkit.data.images.decoding.pixel_limit import most_pixels
 from tlkit.data.images.sources import PARTS, TEST, TRAINING
 from tlkit.data.xray.drawing import draw_first, drawn_or_sample
 from tlkit.data.xray.source_options import drawn_facts
-from tlkit.engine.training.estimates import training_time
+from tlkit.engine.training.estimates import LEARNING
+from tlkit.engine.training.length import estimated, planned_time, settle
 from tlkit.engine.training.manifest import keep_manifest
 from tlkit.engine.training.progress import Reporter
 from tlkit.engine.training.settings import CHECKPOINTS
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     import keras
 
     from tlkit.backbones.weights import WeightsOrigin
-    from tlkit.data.boxes.augment_settings import BoxAugmentation
     from tlkit.data.boxes.dataset import Boxes
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.engine.training.settings import Phase
@@ -248,10 +249,18 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
     }
     if not phases:
         return shown
-    time = None
+    time, size = None, card["model"]["image_size"]
+    crop = run.options.get("crop", 0)
+    learns = BoxAugmentation(crop=USUAL if crop is None else crop).settled(size)
+    learning = LEARNING * _learned_share(learns.crop, size)
     if run.dry_run and detector is not None:
-        time = training_time(detector, card["model"]["image_size"], parts, phases)
+        phases, time = planned_time(detector, size, parts, phases, run.options, learning)
     return {**shown, "phases": [asdict(phase) for phase in phases], "time": time}
+
+
+def _learned_share(crop: int, size: int) -> float:
+    """Pixels of what is learned by those of an image."""
+    return (crop / size) ** 2 if crop else 1.0
 
 
 def images_of(run: Run, entry: str) -> dict[str, int]:
@@ -288,7 +297,7 @@ def fit(
         UsageFault: No phase has an epoch.
         RunFailed: Training diverged.
     """
-    from tlkit.tasks.detection.fit import MEASURE, fit_detector
+    from tlkit.tasks.detection.fit import MEASURE, fit_detector, measure_pace
 
     check_phases(phases)
     most = say_most(run, split, detecting)
@@ -298,19 +307,26 @@ def fit(
         "change": tip.change(detector.size) if tip else None,
     }
     draw_first_batch(run, detector, split, fitting, changes)
-    names = [phase.name for phase in phases]
+    how: dict[str, Any] = {
+        **changes,
+        "seed": run.seed,
+        "batch_norm": run.card()["model"]["weights"]["kind"] == "none",
+        "most": most,
+    }
+    parts = {part: len(split.take(part)) for part in PARTS}
+    measure = partial(measure_pace, detector, split, phases, fitting, **how)
+    phases, fitting = settle(run, phases, fitting, parts[TRAINING], measure)
+    reporter = Reporter(run, split.digest, [phase.name for phase in phases], "detector", measure=MEASURE)
+    share = _learned_share(augmentation.crop, detector.size)
     results = fit_detector(
         detector,
         split,
         list(phases),
         fitting,
         run.folder.folder(CHECKPOINTS),
-        seed=run.seed,
-        **changes,
-        batch_norm=run.card()["model"]["weights"]["kind"] == "none",
+        **how,
         evaluator=partial(by_precision, most=most),
-        watchers=Reporter(run, split.digest, names, "detector", measure=MEASURE).watchers(),
-        most=most,
+        watchers=estimated(reporter.watchers(), run, phases, fitting, parts, share),
     )
     run.record(phases=[asdict(result) for result in results])
     say_improving(run, phases)

@@ -97,6 +97,8 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
         UsageFault: No phase has an epoch, or --warm-start is another network, which no training should wait to find out.
     """
     detection.check_phases(training.phases)
+    if training.fitting.minutes or training.fitting.steps:  # of a copy of an earlier recipe
+        raise UsageFault("--minutes and --steps are for recipes with one training.", "Use --epochs.")
     _check_start(run, evidence.question.detector, training)
     card, repeats = run.card(), range(evidence.question.repeats)
     shown = {
