@@ -108,10 +108,15 @@ def generators():
 
 
 def detectors():
-    """A RetinaNet on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
+    """A RetinaNet and a YOLOv3 on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
     yield (
         "retinanet",
         build_detector("retinanet", NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
+        [images(64)],
+    )
+    yield (
+        "yolov3",
+        build_detector("yolov3", NAMES, 64, "mobilenet-v2-0.35", "none", widths=(8, 8, 8))[0],
         [images(64)],
     )
     yield "yolov8", build_detector("yolov8", NAMES, 64, "yolov8-xs", "none")[0], [images(64)]

@@ -188,11 +188,9 @@ def bags(tmp_path_factory):
 
 def tiny_backbone(patch: pytest.MonkeyPatch) -> None:
     """Six convolutions wherever a backbone is built, for most of the time goes into building and tracing one."""
-    from tests.tasks.detection.detecting import tiny_pyramid
-    from tlkit.tasks.detection import retinanet, yolov8
+    from tests.tasks.detection.detecting import use_tiny_pyramid
 
-    for module in (retinanet, yolov8):
-        patch.setattr(module, "build_pyramid", tiny_pyramid)
+    use_tiny_pyramid(patch)
 
 
 @pytest.fixture(scope="session")

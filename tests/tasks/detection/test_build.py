@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid
+from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid, use_tiny_pyramid
 from tlkit.backbones import pyramids
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection import retinanet, yolov8
@@ -20,7 +20,6 @@ from tlkit.tasks.detection.build import build_detector, load_detector, unfreeze_
 from tlkit.tasks.detection.losses import complete_iou, distribution, focal, smooth_l1
 from tlkit.tasks.detection.predict import check_detecting, select
 from tlkit.tasks.detection.settings import UNSET, Detecting
-from tlkit.tasks.detection.yolo import yolov3
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 255, (2, SIZE, SIZE, 3)).astype(np.uint8)
@@ -29,7 +28,6 @@ SOMETHING = (
     np.array([[[6, 8, 40, 44], [30, 2, 50, 20]], [[-1] * 4, [-1] * 4]], np.float32),
     np.array([[0, 2], [-1, -1]], np.int32),
 )
-MODULES = (retinanet, yolov8, yolov3)
 KINDS = ("retinanet", "yolov8", "yolov3")
 DEARER_SLOW = (
     "retinanet",
@@ -42,8 +40,7 @@ DEARER_SLOW = (
 def made():
     """Detectors of every kind on the small pyramid."""
     patch = pytest.MonkeyPatch()
-    for module in MODULES:
-        patch.setattr(module, "build_pyramid", tiny_pyramid)
+    use_tiny_pyramid(patch)
     keras.utils.set_random_seed(0)
     yield {
         "retinanet": build_detector(
@@ -407,8 +404,7 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", DEARER_SLOW)
 def test_mixed_precision_computes_losses_and_boxes_in_float32(kind, monkeypatch):
-    for module in MODULES:
-        monkeypatch.setattr(module, "build_pyramid", tiny_pyramid)
+    use_tiny_pyramid(monkeypatch)
     before = keras.config.dtype_policy()
     try:
         keras.config.set_dtype_policy("mixed_bfloat16")
@@ -447,7 +443,7 @@ def test_class_names_must_differ():
 
 @pytest.fixture
 def _real_pyramids(monkeypatch):
-    for module in MODULES:
+    for module in (retinanet, yolov8):
         monkeypatch.setattr(module, "build_pyramid", pyramids.build_pyramid)
 
 

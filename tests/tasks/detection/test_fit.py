@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import pytest
 
-from tests.tasks.detection.detecting import NAMES, SIZE, average_precision_50, drawn_boxes, tiny_pyramid
+from tests.tasks.detection.detecting import NAMES, SIZE, average_precision_50, drawn_boxes, use_tiny_pyramid
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.splits import split_boxes
 from tlkit.engine.training.checkpoints import load_variables
 from tlkit.engine.training.fit import Watchers
 from tlkit.engine.training.settings import Phase, StepPhase
 from tlkit.errors import DataFault, RunFailed
-from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors, propose_anchors
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.fit import Evaluation, fit_detector, measure_pace
@@ -30,8 +29,7 @@ PARTS = ["training"] * 8 + ["validation"] * 4 + ["test"] * 4  # without a test p
 
 @pytest.fixture(autouse=True)
 def _tiny(monkeypatch):
-    for module in (retinanet, yolov8):
-        monkeypatch.setattr(module, "build_pyramid", tiny_pyramid)
+    use_tiny_pyramid(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,11 @@ import keras
 import numpy as np
 import pytest
 
-from tests.tasks.detection.detecting import SIZE, tiny_pyramid
+from tests.tasks.detection.detecting import SIZE, use_tiny_pyramid
 from tlkit.errors import ModelFault, UsageFault
-from tlkit.tasks.detection import retinanet, yolov8
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.warm_start import start_from
-from tlkit.tasks.detection.yolo import yolov3
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
 SMALL = {"yolov3": {"widths": (8, 8, 8)}}
@@ -22,8 +20,7 @@ OLD, NEW = ("gun", "knife", "blade"), ("Knife", "razor", "gun")  # razor is new,
 @pytest.fixture(autouse=True, scope="module")
 def tiny():
     with pytest.MonkeyPatch.context() as patch:
-        for module in (retinanet, yolov8, yolov3):
-            patch.setattr(module, "build_pyramid", tiny_pyramid)
+        use_tiny_pyramid(patch)
         yield
 
 

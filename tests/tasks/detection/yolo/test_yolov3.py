@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.tasks.detection.detecting import NAMES, SIZE, tiny_pyramid
+from tests.tasks.detection.detecting import NAMES, SIZE, use_tiny_pyramid
 from tests.tasks.detection.test_build import plain_iou
 from tlkit.tasks.detection.build import build_detector
-from tlkit.tasks.detection.yolo import yolov3
 
 SHAPES = (*((6, 9), (12, 7), (11, 14)), *((20, 12), (14, 28), (26, 24)), *((44, 20), (22, 50), (50, 48)))
 # One box for each grid, whose anchors 0, 5 and 8 fit best, a difficult one, and padding; an image without any.
@@ -28,7 +27,7 @@ NEAR = (16, 2, 1, 2)  # says, from the next cell, a box that overlaps the second
 @pytest.fixture(scope="module")
 def detector():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(yolov3, "build_pyramid", tiny_pyramid)
+        use_tiny_pyramid(patch)
         keras.utils.set_random_seed(0)
         yield build_detector("yolov3", NAMES, SIZE, "tiny", widths=(8, 8, 8), anchors=SHAPES)[0]
 

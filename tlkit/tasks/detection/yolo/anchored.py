@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tlkit.backbones.darknet import Convolution, named_convolutions
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
@@ -29,7 +30,6 @@ from tlkit.tasks.detection.yolo.shapes import (
 )
 
 BOX, OBJECT, CLASSES = slice(0, 4), 4, slice(5, None)  # of the numbers of an anchor
-LEAK = 0.1  # of Darknet's leaky rectifier
 
 
 class AnchoredDetector(Detector, keras.Model):
@@ -109,18 +109,17 @@ class AnchoredDetector(Detector, keras.Model):
 
     def grids(self, raw: dict[str, tf.Tensor]) -> Grids:
         """The grids that raw numbers stand for; their sides may be known in the graph only."""
-        sides = tuple(
-            found.shape[1] if found.shape[1] is not None else tf.shape(found)[1] for found in raw.values()
-        )
+        maps = [raw[head_name(stride)] for stride in self.strides]
+        sides = tuple(x.shape[1] if x.shape[1] is not None else tf.shape(x)[1] for x in maps)
         return Grids(sides, self.strides, self.shapes)
 
     def flat(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
         """float32 [b, p, 5 + k]: the numbers of all places."""
         grids, numbers = self.grids(raw), 5 + len(self.class_names)
-        every = [
-            tf.reshape(tf.cast(found, tf.float32), [tf.shape(found)[0], side * side * grids.each, numbers])
-            for found, side in zip(raw.values(), grids.sides, strict=True)
-        ]
+        every = []
+        for stride, side in zip(grids.strides, grids.sides, strict=True):
+            found = tf.cast(raw[head_name(stride)], tf.float32)
+            every.append(tf.reshape(found, [tf.shape(found)[0], side * side * grids.each, numbers]))
         return tf.concat(every, 1)
 
     def decode(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
@@ -133,6 +132,15 @@ class AnchoredDetector(Detector, keras.Model):
         """Scores of the classes, given that there is an object: [..., k], 0..1."""
         raise NotImplementedError
 
+    def convolutions(self) -> list[Convolution]:
+        """Those of the heads, in the order of Darknet's cfg and of its `.weights` files."""
+        return named_convolutions(self, self.names(self.settings))
+
+    @classmethod
+    def names(cls, settings: dict[str, Any]) -> list[str]:
+        """Of the heads' convolutions, in that order."""
+        raise NotImplementedError
+
     def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
         """Of the last convolutions' kernels and biases: anchors times classes, behind each anchor's five numbers."""
         classes = len(self.class_names)
@@ -141,27 +149,13 @@ class AnchoredDetector(Detector, keras.Model):
         return [
             (variable, columns)
             for stride in self.strides
-            for variable in self.get_layer(head_name(stride)).weights
+            for variable in self.get_layer(f"conv_{head_name(stride)}").weights
         ]
 
 
 def head_name(stride: int) -> str:
-    """Of the layer that gives the raw numbers of a grid, and of these."""
+    """Of a grid's raw numbers; the layer that gives them is conv_ with this."""
     return f"stride_{stride}"
-
-
-def convolution(x: Any, channels: int, side: int, name: str) -> Any:
-    """Darknet's: a convolution, batch normalisation, a leaky rectifier."""
-    x = layers.Conv2D(
-        channels,
-        side,
-        padding="same",
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"conv_{name}",
-    )(x)
-    x = layers.BatchNormalization(epsilon=1e-5, name=f"norm_{name}")(x)
-    return layers.LeakyReLU(LEAK, name=f"leaky_{name}")(x)
 
 
 def prediction(x: Any, stride: int, outputs: int, each: int, prior: float) -> Any:
@@ -173,5 +167,5 @@ def prediction(x: Any, stride: int, outputs: int, each: int, prior: float) -> An
         1,
         kernel_initializer=keras.initializers.RandomNormal(stddev=0.01),
         bias_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(bias.reshape(shape), dtype),
-        name=head_name(stride),
+        name=f"conv_{head_name(stride)}",
     )(x)

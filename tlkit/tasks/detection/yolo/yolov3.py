@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tlkit.backbones.darknet import darknet_convolution
 from tlkit.backbones.pyramids import build_pyramid
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.tasks.detection.yolo.anchored import (
@@ -22,7 +23,6 @@ from tlkit.tasks.detection.yolo.anchored import (
     CLASSES,
     OBJECT,
     AnchoredDetector,
-    convolution,
     head_name,
     prediction,
 )
@@ -81,14 +81,24 @@ class Yolov3Detector(AnchoredDetector):
             if x is None:
                 x = maps[stride]
             else:
-                x = convolution(x, width, 1, f"{name}_lateral")
+                x = darknet_convolution(x, width, 1, f"{name}_lateral")
                 x = layers.UpSampling2D(2, name=f"{name}_double")(x)
                 x = layers.Concatenate(name=f"{name}_mixed")([x, maps[stride]])
             for number in range(5):
-                x = convolution(x, width * (1 + number % 2), 1 + 2 * (number % 2), f"{name}_{number}")
-            branch = convolution(x, 2 * width, 3, f"{name}_5")
+                x = darknet_convolution(x, width * (1 + number % 2), 1 + 2 * (number % 2), f"{name}_{number}")
+            branch = darknet_convolution(x, 2 * width, 3, f"{name}_5")
             found[name] = prediction(branch, stride, outputs, len(settings["anchors"]) // 3, PRIOR)
         return {head_name(stride): found[head_name(stride)] for stride in cls.strides}
+
+    @classmethod
+    def names(cls, settings: dict[str, Any]) -> list[str]:  # noqa: ARG003
+        """Of the convolutions in the order of yolov3.cfg: from coarse to fine."""
+        found = []
+        for stride in reversed(cls.strides):
+            name = head_name(stride)
+            first = [] if stride == cls.strides[-1] else [f"{name}_lateral"]
+            found += [*first, *(f"{name}_{number}" for number in range(6)), name]
+        return found
 
     def likely(self, logits: tf.Tensor) -> tf.Tensor:
         """Each class by itself: an object may be of several (section 2.2)."""
