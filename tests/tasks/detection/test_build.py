@@ -28,10 +28,11 @@ SOMETHING = (
     np.array([[[6, 8, 40, 44], [30, 2, 50, 20]], [[-1] * 4, [-1] * 4]], np.float32),
     np.array([[0, 2], [-1, -1]], np.int32),
 )
-KINDS = ("retinanet", "yolov8", "yolov3")
+KINDS = ("retinanet", "yolov8", "yolov3", "yolov2")
 DEARER_SLOW = (
     "retinanet",
     "yolov3",
+    "yolov2",
     pytest.param("yolov8", marks=pytest.mark.slow),
 )  # YOLOv8 is built and traced for long
 
@@ -48,6 +49,7 @@ def made():
         )[0],
         "yolov8": build_detector("yolov8", NAMES, SIZE, "tiny")[0],
         "yolov3": build_detector("yolov3", NAMES, SIZE, "tiny", widths=(8, 8, 8))[0],
+        "yolov2": build_detector("yolov2", NAMES, SIZE, "tiny", width=8, passed=4)[0],
     }
     patch.undo()
 

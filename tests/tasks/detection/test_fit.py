@@ -22,6 +22,7 @@ from tlkit.tasks.detection.fit import Evaluation, fit_detector, measure_pace
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.retinanet import RetinaNetDetector
 from tlkit.tasks.detection.settings import Detecting, DetectorFitting
+from tlkit.tasks.detection.table import detector_class
 
 FITTING = DetectorFitting(batch=4, warmup=0.1, ema=0.9)
 PARTS = ["training"] * 8 + ["validation"] * 4 + ["test"] * 4  # without a test part one is split
@@ -95,6 +96,28 @@ def test_the_loss_falls_and_an_interruption_leaves_no_trace(split, tmp_path):
     arrays = [k for k in stored[0] if k != "state"]
     assert len(arrays) > 60
     assert all((stored[0][k] == stored[1][k]).all() for k in arrays)  # weights, optimiser and average
+
+
+@pytest.mark.slow  # that sizes follow from (seed, step) is told by yolo/test_yolov2.py
+def test_an_interruption_leaves_no_trace_in_what_many_sizes_teach(split, tmp_path, monkeypatch):
+    """YOLOv2's sizes follow from (seed, step): here one a step."""
+    monkeypatch.setattr("tlkit.tasks.detection.yolo.yolov2.EVERY", 1)
+    seen = []
+
+    def small(seed):
+        keras.utils.set_random_seed(seed)
+        detector = build_detector("yolov2", NAMES, SIZE, "tiny", "none", width=8, passed=4)[0]
+        seen.append(detector.sides)
+        return detector
+
+    whole, folder = small(0), tmp_path / "stopped"
+    _, rows = fit(whole, split, tmp_path / "whole", epochs=3, copy_at=(2, folder))
+    resumed = small(5)
+    _, later = fit(resumed, split, folder, epochs=3)
+    assert later == rows[1:]
+    assert same(values(whole.weights), values(resumed.weights))
+    assert seen == [(64, 96)] * 2
+    assert whole.seed == resumed.seed != (0, 0)
 
 
 def test_the_best_by_ap_is_what_is_left_and_patience_counts_judgements(split, tmp_path):
@@ -301,7 +324,7 @@ def test_yolo_learns_in_a_few_steps(split, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["retinanet", "yolov8"])
+@pytest.mark.parametrize("kind", ["retinanet", "yolov8", "yolov3", "yolov2"])
 def test_drawn_images_are_learned_by_heart(kind, tmp_path):
     """24 images, a quarter empty: AP50 on themselves by pycocotools over all images, and nothing on empty ones."""
     parts = ["training"] * 24 + ["validation"] * 8 + ["test"] * 8
@@ -314,7 +337,8 @@ def test_drawn_images_are_learned_by_heart(kind, tmp_path):
             "retinanet", NAMES, SIZE, "tiny", "none", width=48, depth=2, anchors=anchors
         )[0]
     else:
-        detector = build_detector("yolov8", NAMES, SIZE, "tiny")[0]
+        design = detector_class(kind).design(own, SIZE, None)
+        detector = build_detector(kind, NAMES, SIZE, "tiny", **design.own)[0]
     fitting = DetectorFitting(batch=8, ema=0.95, judge_every=100, patience=99)
     phases = [Phase("all", "all", 100, 4e-3)]
     fit_detector(detector, split_boxes(boxes), phases, fitting, tmp_path / "run", batch_norm=True)

@@ -43,6 +43,7 @@ def eight(tmp_path_factory):
         ("yolov8", "yolov8-xs", "none"),
         ("retinanet", "efficientnet-lite0", "imagenet"),
         ("yolov3", "efficientnet-lite0", "imagenet"),
+        ("yolov2", "efficientnet-lite0", "imagenet"),
     ],
 )
 def test_eight_bags_are_learned_by_heart(kind, backbone, weights, eight, tmp_path):

@@ -13,7 +13,7 @@ from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.warm_start import start_from
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
-SMALL = {"yolov3": {"widths": (8, 8, 8)}}
+SMALL = {"yolov3": {"widths": (8, 8, 8)}, "yolov2": {"width": 8, "passed": 4}}
 OLD, NEW = ("gun", "knife", "blade"), ("Knife", "razor", "gun")  # razor is new, blade is forgotten
 
 
@@ -70,6 +70,7 @@ def test_a_new_class_keeps_its_own_start(pair):
     ("kind", "names"),
     [
         ("yolov3", ("a", "gun", "b", "knife", "c")),
+        ("yolov2", ("a", "gun", "b", "knife", "c")),
         pytest.param("yolov3", ("knife", "blade"), marks=pytest.mark.slow),
     ],
 )

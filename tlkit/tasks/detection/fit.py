@@ -157,6 +157,8 @@ def _fit_phase(
 ) -> DetectorResult:
     """Fit one phase, or what is left of it, and leave the detector with the best weights known."""
     phase, order = keeper.phase, keeper.order
+    first, second = map(int, order.base_seed().numpy())
+    detector.seed = first, second
     _compile(detector, phase, keeper.fitting, order.steps)
     detector.average = Average(detector, keeper.fitting.ema)
     keeper.evaluation = evaluation

@@ -27,6 +27,7 @@ class Row(NamedTuple):
 DETECTORS = {
     "yolov8": Row("yolov8", "YoloDetector"),
     "retinanet": Row("retinanet", "RetinaNetDetector"),
+    "yolov2": Row("yolo.yolov2", "Yolov2Detector"),
     "yolov3": Row("yolo.yolov3", "Yolov3Detector"),
 }
 

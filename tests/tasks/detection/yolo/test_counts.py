@@ -9,10 +9,10 @@ import tensorflow as tf
 
 pytest.importorskip("tlkit.backbones.darknet", reason="Darknet's backbones are not there")
 
-from tlkit.backbones.darknet import darknet_53
+from tlkit.backbones.darknet import darknet_19, darknet_53
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.tasks.detection.build import build_detector
-from tlkit.tasks.detection.yolo import yolov3
+from tlkit.tasks.detection.yolo import yolov2, yolov3
 
 VOC = [str(number) for number in range(20)]
 COCO = [str(number) for number in range(80)]
@@ -63,3 +63,20 @@ def test_yolov3_has_the_papers_numbers_and_grids(monkeypatch):
         *[256, 256, 512, 256, 512, 256, 512, 255],
         *[128, 128, 256, 128, 256, 128, 256, 255],
     ]
+
+
+@pytest.mark.parametrize(
+    ("classes", "passed", "expected"),
+    [(VOC, 64, 50_676_061), (VOC, 0, 67_158_109), (COCO, 64, 50_983_561)],
+)
+def test_yolov2_has_the_numbers_of_the_cfg_and_of_the_paper(classes, passed, expected, monkeypatch):
+    monkeypatch.setattr(yolov2, "build_pyramid", on_darknet(darknet_19))
+    detector = build_detector("yolov2", classes, 416, "darknet-19", "none", passed=passed)[0]
+    assert detector.count_params() == expected
+    assert detector.output["stride_32"].shape == (None, 13, 13, 5 * (5 + len(classes)))
+    of_file = [
+        weight for one in detector.convolutions() for layer in one if layer for weight in layer.weights
+    ]
+    assert numbers(of_file) == expected - 19_831_776
+    widths = [one.convolution.filters for one in detector.convolutions()]
+    assert widths == [1024, 1024, *([64] if passed else []), 1024, 5 * (5 + len(classes))]

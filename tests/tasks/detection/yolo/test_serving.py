@@ -21,7 +21,7 @@ from tlkit.tasks.detection.serving.saved_model import (
 )
 from tlkit.tasks.detection.settings import Detecting
 
-SMALL = {"yolov3": {"widths": (8, 8, 8)}}
+SMALL = {"yolov3": {"widths": (8, 8, 8)}, "yolov2": {"width": 8, "passed": 4}}
 HOW = Detecting(threshold=0.001, overlap=0.5, most=6)
 
 

@@ -76,7 +76,12 @@ class AnchoredDetector(Detector, keras.Model):
 
     @classmethod
     def design(
-        cls, training: Boxes, size: int, started: Mapping[str, Any] | None, anchors: Path | None = None
+        cls,
+        training: Boxes,
+        size: int,
+        started: Mapping[str, Any] | None,
+        anchors: Path | None = None,
+        **own: Any,
     ) -> Design:
         """Anchors: those of the detector that this one starts from, of a file, or k-means of the training boxes.
 
@@ -85,6 +90,7 @@ class AnchoredDetector(Detector, keras.Model):
             size: Side of the square input, pixels.
             started: See `Detector.design`.
             anchors: The file.
+            own: Of the kind's `own_settings`, as they are.
 
         Raises:
             UsageFault: The file does not suit, or is given where the detector that this one starts from has anchors.
@@ -103,7 +109,7 @@ class AnchoredDetector(Detector, keras.Model):
             shapes = fitted_shapes(training, size, usual)
         covered = shape_coverage(training, size, shapes)
         facts = {"anchors": [list(one) for one in shapes], "coverage": covered.summary()}
-        return Design({"anchors": shapes}, facts, tuple(covered.sentences()))
+        return Design({"anchors": shapes, **own}, facts, tuple(covered.sentences()))
 
     # --- raw -> places -> boxes ---
 
