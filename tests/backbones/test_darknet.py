@@ -11,6 +11,7 @@ from tlkit.backbones.darknet import (
     DarknetNormalization,
     Reorg,
     body_convolutions,
+    darknet_53,
     darknet_convolution,
     darknet_small,
 )
@@ -77,8 +78,21 @@ def test_normalisation_of_a_channel_without_variance_has_finite_gradients():
         tape.watch(x)
         y = layer(x, training=True)
         loss = tf.reduce_sum(y * tf.cos(y + x))
-    assert np.isfinite(tape.gradient(loss, x)).all()
+    slope = np.asarray(tape.gradient(loss, x))
+    assert np.isfinite(slope).all()
+    assert (slope[..., 0] == 0).all()  # y is 0 there, and so is every slope through it
     assert np.asarray(y[..., 0] == 0).all()
+
+
+def test_black_images_learn_nothing_that_is_not_a_number(monkeypatch):
+    """Slopes of 1e6 in fifteen layers, one on the other, would be no numbers."""
+    monkeypatch.setattr("tlkit.backbones.darknet.DARKNET_53", ((4, 1),) * 5)
+    network = darknet_53(32)
+    with tf.GradientTape() as tape:
+        maps = network(tf.zeros((1, 32, 32, 3)), training=True)
+        loss = tf.add_n([tf.reduce_sum(m[:, 0] * tf.range(1.0, 5.0)) for m in maps])
+    slopes = tape.gradient(loss, network.trainable_variables)
+    assert all(np.isfinite(slope).all() for slope in slopes)
 
 
 def test_normalisation_computes_in_float32_under_a_mixed_policy():
@@ -189,12 +203,13 @@ def test_last_maximum_of_the_small_one_looks_right_and_down(no_draws):
     np.testing.assert_array_equal(last(x)[0, ..., 0], [[0, -1], [-2, -3]])
 
 
-def test_small_one_is_a_backbone_on_pixels_from_zero_to_one():
+def test_small_one_is_a_backbone_on_pixels_from_zero_to_one(monkeypatch):
+    monkeypatch.setattr("tlkit.backbones.darknet.DARKNET_SMALL", tuple(((3, 3),) for _ in range(6)))
     pyramid, origin = build_pyramid("darknet-small", 64, "none")
     assert origin.kind == "none"
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.uint8)
     maps = pyramid(images)
-    assert [m.shape[1:] for m in maps] == [(8, 8, 128), (4, 4, 256), (2, 2, 1024)]
+    assert [m.shape[1:] for m in maps] == [(8, 8, 3), (4, 4, 3), (2, 2, 1024)]
     for one, other in zip(maps, pyramid.get_layer("backbone")(images / np.float32(255)), strict=True):
         assert float(keras.ops.std(one)) > 0
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)

@@ -52,15 +52,18 @@ class DarknetNormalization(layers.BatchNormalization):
         """Normalise [..., channels] by the batch where it learns, by the moving statistics elsewhere; same shape."""
         x = ops.cast(inputs, "float32")
         mean, variance = self.moving_mean, self.moving_variance
-        if training and self.trainable:
+        learns = bool(training) and self.trainable
+        if learns:
             mean, variance = ops.moments(x, axes=list(range(len(x.shape) - 1)))
             for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
                 moving.assign(moving * self.momentum + now * (1 - self.momentum))
-        # the root's slope at 0 is infinite: a channel of one value would make every gradient NaN
         varies = variance > 0
+        # the root's slope at 0 is infinite, which would make every gradient NaN
         root = ops.where(varies, ops.sqrt(ops.where(varies, variance, 1.0)), 0.0)
-        scale, bias = ops.cast(self.gamma, "float32"), ops.cast(self.beta, "float32")
-        return ops.cast((x - mean) * (scale / (root + self.epsilon)) + bias, self.compute_dtype)
+        factor = ops.cast(self.gamma, "float32") / (root + self.epsilon)
+        if learns:  # a channel of one value is the bias; a slope of 1e6 in each layer would leave float32
+            factor = ops.where(varies, factor, 0.0)
+        return ops.cast((x - mean) * factor + ops.cast(self.beta, "float32"), self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("tlkit")
