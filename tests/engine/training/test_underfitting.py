@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.conftest import run_recipe
 from tlkit.engine.training import underfitting as improving
-from tlkit.engine.training.settings import Phase
+from tlkit.engine.training.settings import Phase, StepPhase
 from tlkit.engine.training.underfitting import longer, was_cut_short
 
 HEAD, TOP, ALL = Phase("head", "head", 8, 1e-2), Phase("top", "top", 0, 1e-4), Phase("all", "all", 2, 1e-4)
@@ -53,6 +53,10 @@ def test_a_detector_is_told_by_its_measure_and_by_judged_epochs_only():
 
 
 def test_the_sentence_names_the_option_of_its_recipe():
+    steps = [StepPhase("head", "head", 1, 1e-2, 40), StepPhase("all", "all", 3, 1e-4, 50)]
+    assert (
+        longer(steps, steps[1:]) == "The all phase still improved when its 3 epochs ended: give --steps 380."
+    )
     one = longer([HEAD, TOP, ALL], [HEAD])
     assert one == "The head phase still improved when its 8 epochs ended: give --epochs 16 0 2."
     both = longer([HEAD, TOP, ALL], [HEAD, ALL])

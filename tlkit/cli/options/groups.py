@@ -202,7 +202,8 @@ def grouped(
         @wraps(function)
         def packed(*arguments: Any, **values: Any) -> Any:
             if argument and make:
-                values[argument] = make(**{key: values.pop(key) for key in keys})
+                known = {key: values.pop(key) for key in keys if key in values}  # runs of before lack some
+                values[argument] = make(**known)
             return function(*arguments, **values)
 
         wrapped: Function = packed
