@@ -31,6 +31,7 @@ from tlkit.tasks.detection.serving import saved_model as detector_serving
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
 from tlkit.tasks.detection.sliding_window.settings import Windows
+from tlkit.tasks.detection.yolo import yolov1
 from tlkit.tasks.features import engines
 from tlkit.tasks.features import extract as features
 from tlkit.tasks.inspection import grad_cam as explain
@@ -135,15 +136,23 @@ def test_a_served_classifier_answers_nothing_with_nothing(classifier, tmp_path):
     assert found.probabilities == pytest.approx(expected[0], abs=1e-5)
 
 
+@pytest.fixture(scope="module")
+def cells():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yolov1, "build_pyramid", tiny_pyramid)
+        yield detectors.build_detector("yolov1", NAMES, 64, "tiny", "none")[0]
+
+
 def window_detector(way):
     classifier = padded_classifier()
     windows = Windows(size=64, way=way, sides=(0.5, 0.5), most=MOST)
     return build_window_detector(classifier, ["red"], "other", windows)[0]
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "crops", "convolutional"])
-def test_a_served_detector_answers_nothing_with_nothing(kind, detector, tmp_path):
-    detector = detector if kind == "retinanet" else window_detector(kind)
+@pytest.mark.parametrize("kind", ["retinanet", "yolov1", "crops", "convolutional"])
+def test_a_served_detector_answers_nothing_with_nothing(kind, detector, cells, tmp_path):
+    made = {"retinanet": detector, "yolov1": cells}
+    detector = made[kind] if kind in made else window_detector(kind)
     detector_serving.export_detector(detector, tmp_path, Detecting(most=MOST))
     rows = {
         "boxes": ("float32", [0, MOST, 4]),

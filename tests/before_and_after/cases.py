@@ -33,9 +33,9 @@ GAN = ("--size", 32, "--steps", 6, "--every", 2, "--batch", 8, "--width", 8, "--
 TIP = ("--paste", f"{S}/threats", "--paste-share", 1, "--min-side", 0.2, "--max-side", 0.4)
 VERBS = ("check", "run", "recipes", "copy", "resume", "repeat", "replay", "runs", "predict", "evaluate", "compare",
          "export", "convert", "cache")  # fmt: skip
-RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-retinanet", "detect-yolov8",
-           "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate", "look-inside",
-           "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
+RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-retinanet", "detect-yolov1",
+           "detect-yolov8", "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
+           "look-inside", "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
 FAULTY = {
     "files": 3,
     "labels": 3,
@@ -189,6 +189,11 @@ CASES: dict[str, tuple[Step, ...]] = {
         step("predict", "y", f"{S}/bags/00.png", "--threshold", 0.0, "--draw", "drawn", "--json"),
         step("evaluate", "y", f"{S}/bags", "--json"),
         step("compare", "y", "z", "--draw", "both.png", "--json"),
+        SERVED,
+    ),
+    "yolov1": (
+        step("run", "detect-yolov1", f"{S}/bags", *SMALL, "--cells", 4, "--epochs", 1, 1, "--name", "c"),
+        step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
         SERVED,
     ),
     "retinanet": (

@@ -24,7 +24,7 @@ from tlkit.tasks.detection.build import load_detector
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov1", "detect-yolov8"])
 def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
     check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))
 
@@ -141,6 +141,34 @@ def test_a_dry_run_shows_the_steps(bags, tmp_path, monkeypatch):
     assert {phase["steps"] > 0 for phase in plan["phases"] if phase["epochs"]} == {True}
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--crop", 128), "--crop 128 does not suit a yolov1"),
+        (("--cells", 0), "0 is not in the range"),
+        (("--boxes-per-cell", 0), "0 is not in the range"),
+        (("--learning-rates", -1, 0.1), "-1.0 is not in the range"),
+    ],
+)
+def test_what_a_grid_cannot_learn_is_told_before_anything_is_drawn(options, words, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    refused = run_recipe("detect-yolov1", "xray:bags", "--runs", tmp_path / "runs", *options, code=2)
+    assert words in refused["error"]["problem"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_is_told_and_must_divide_the_image(bags, tmp_path, monkeypatch):
+    tiny_backbone(monkeypatch)
+    options = (bags, "--runs", tmp_path, *SMALL, "--dry-run")
+    model = run_recipe("detect-yolov1", *options)["model"]
+    assert (model["cells"], model["boxes_per_cell"], model["cell_taken"]) == (2, 2, 0)
+    assert model["objects"] > 0
+    refused = run_recipe("detect-yolov1", *options, "--cells", 5, code=2)["error"]
+    assert "--cells 5 does not divide 64 pixels" in refused["problem"]
+    refused = run_recipe("detect-yolov1", *options, "--form", "paper", "--image-size", 96, code=2)["error"]
+    assert "--image-size 96 does not suit --form paper" in refused["problem"]
+
+
 def test_a_detector_starts_from_another(finished_detector, bags, tmp_path, monkeypatch):
     tiny_backbone(monkeypatch)
     run = Path(finished_detector["run"])
@@ -218,7 +246,7 @@ def test_the_change_and_the_precision_reach_the_fitting(bags, crops, tmp_path, m
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov8"])
+@pytest.mark.parametrize("recipe", ["detect-retinanet", "detect-yolov1", "detect-yolov8"])
 def test_a_detector_of_another_precision_keeps_every_promise(
     recipe, bags, crops, tmp_path, monkeypatch, policy
 ):

@@ -28,7 +28,7 @@ SOMETHING = (
     np.array([[[6, 8, 40, 44], [30, 2, 50, 20]], [[-1] * 4, [-1] * 4]], np.float32),
     np.array([[0, 2], [-1, -1]], np.int32),
 )
-KINDS = ("retinanet", "yolov8", "yolov3", "yolov2")
+KINDS = ("retinanet", "yolov8", "yolov3", "yolov2", "yolov1")
 DEARER_SLOW = (
     "retinanet",
     "yolov3",
@@ -47,6 +47,7 @@ def made():
         "retinanet": build_detector(
             "retinanet", NAMES, SIZE, "tiny", "none", width=16, depth=1, anchors=Anchors(16.0)
         )[0],
+        "yolov1": build_detector("yolov1", NAMES, SIZE, "tiny")[0],
         "yolov8": build_detector("yolov8", NAMES, SIZE, "tiny")[0],
         "yolov3": build_detector("yolov3", NAMES, SIZE, "tiny", widths=(8, 8, 8))[0],
         "yolov2": build_detector("yolov2", NAMES, SIZE, "tiny", width=8, passed=4)[0],
@@ -384,7 +385,7 @@ def test_iou_is_that_of_a_plain_calculation():
 # --- the model as a whole ---
 
 
-@pytest.mark.parametrize("kind", DEARER_SLOW)
+@pytest.mark.parametrize("kind", [*DEARER_SLOW, "yolov1"])
 def test_a_saved_detector_is_the_same_with_names_and_settings(made, kind, tmp_path):
     detector = made[kind]
     detector.save(tmp_path / "model.keras")
@@ -404,7 +405,7 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path):
         load_detector(tmp_path / "other.keras")
 
 
-@pytest.mark.parametrize("kind", DEARER_SLOW)
+@pytest.mark.parametrize("kind", [*DEARER_SLOW, "yolov1"])
 def test_mixed_precision_computes_losses_and_boxes_in_float32(kind, monkeypatch):
     use_tiny_pyramid(monkeypatch)
     before = keras.config.dtype_policy()

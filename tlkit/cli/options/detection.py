@@ -98,6 +98,18 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
     return grouped(None, None, "Network", rows, {})
 
 
+def grid() -> Decorator:
+    """--form, --cells, --boxes-per-cell as `grid`, the options of a YOLOv1's `design`."""
+    paper = "Paper: its own 24 convolutions and 4,096 dense units, for a multiple of 64 pixels."
+    cells = "Of a row and of a column.  [default: a cell for 32 pixels, 64 in the paper's form]"
+    rows = [
+        ("form", Choice(["small", "paper"]), "small", None, paper),
+        ("cells", COUNT, None, "S", cells),
+        ("boxes-per-cell", COUNT, 2, "B", "All of one class."),
+    ]
+    return grouped("grid", dict, "Grid", rows, {}, {"boxes-per-cell": "boxes"})
+
+
 def _check_one_length() -> None:
     """Refuse a command line that says twice how long the training is.
 
@@ -154,10 +166,15 @@ def fitting(*, timed: bool = True, **defaults: Any) -> Decorator:
     return grouped("fitting", make, "Training", rows, defaults)
 
 
-def augmentation(**defaults: Any) -> Decorator:
-    """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`."""
+def augmentation(kind: str | None = None, **defaults: Any) -> Decorator:
+    """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`; crops if that `kind` takes any."""
 
     def make(least_scale: float, largest_scale: float, crop: int | None, **values: Any) -> Any:
+        if crop and kind is not None and not DETECTORS[kind].any_size:
+            raise UsageFault(
+                f"--crop {crop} does not suit a {kind}, whose weights fit images of one size only.",
+                "Leave --crop out.",
+            )
         crop = USUAL if crop is None else crop
         return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
 

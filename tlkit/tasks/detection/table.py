@@ -18,13 +18,16 @@ class Row(NamedTuple):
     Attributes:
         module: Below tlkit.tasks.detection.
         name: The class, registered with Keras in that module.
+        any_size: What the class says, for options: whether it can learn crops.
     """
 
     module: str
     name: str
+    any_size: bool = True
 
 
 DETECTORS = {
+    "yolov1": Row("yolo.yolov1", "Yolov1Detector", any_size=False),
     "yolov8": Row("yolov8", "YoloDetector"),
     "retinanet": Row("retinanet", "RetinaNetDetector"),
     "yolov2": Row("yolo.yolov2", "Yolov2Detector"),
