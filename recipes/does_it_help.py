@@ -6,7 +6,7 @@ Method: for each number of real images of the class, and several draws of them, 
 features learns to tell it from everything else: with nothing added, with mirrored copies, with the fakes of a GAN
 that saw only those images (synthesize-dcgan, synthesize-stylegan), or with the images set into clutter by
 Beer-Lambert's law (TIP, Bhowmik 2019). Its strength is chosen on validation; the test part is the same for all. The
-verdict is said whatever it is.
+interpretation is said whatever it is.
 
 Result: shuriken learned clean and evaluated inside baggage (--hold-out, --backbone mobilenet, --repeats 2), n = 50 among
 374 crops in 219 groups, seed 0: with 20 real images eta is 0.683 with nothing added, 0.345 with mirrored copies, 0.241

@@ -39,17 +39,17 @@ from tlkit.tasks.studies import composites_workflow as tip
 @choices.detecting()
 def does_tip_help(run, source, question, epochs, learning_rates, faults, unlabelled, **how):
     # Ingredients
-    evidence = tip.load_data(run, source, question, faults, unlabelled)
+    data = tip.load_data(run, source, question, faults, unlabelled)
 
     # Preparation
     phases = [
         tlkit.Phase(s, s, *way) for s, *way in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
     training = tip.Training(phases=tuple(phases), **how)
-    run.stop_if_dry(tip.plan(run, evidence, training))
+    run.stop_if_dry(tip.plan(run, data, training))
 
     # Cooking
-    cells = tip.answer(run, evidence, training)
+    cells = tip.answer(run, data, training)
 
     # Tasting
-    tip.evaluate(run, evidence, training, cells)
+    tip.evaluate(run, data, training, cells)

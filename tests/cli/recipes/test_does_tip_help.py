@@ -22,7 +22,7 @@ from tlkit.data.boxes.dataset import read_boxes
 from tlkit.tasks.compositing.settings import CompositeSettings
 from tlkit.tasks.studies import composites_workflow as tip_chapters
 from tlkit.tasks.studies import gains as benefit
-from tlkit.tasks.studies.composites_data import TipEvidence, TipQuestion
+from tlkit.tasks.studies.composites_data import CompositesData, TipQuestion
 
 # Bags of two images each: those with a number in SHOWN show a threat on both. Parts by the bag's number.
 BAGS, SHOWN = 20, {0, 1, 2, 3, 4, 5, 12, 13, 16, 17}
@@ -101,7 +101,7 @@ def rows_of(file: Path) -> list[dict[str, str]]:
 
 
 @pytest.fixture
-def evidence(bags, crops, runs, tmp_path):
+def data(bags, crops, runs, tmp_path):
     folder = RunFolder.start(tmp_path / "own", "tip")
     run = Run("does-tip-help", folder, {"runs": str(runs)}, Console())
     how = CompositeSettings(sides=(0.15, 0.3))
@@ -117,25 +117,25 @@ def evidence(bags, crops, runs, tmp_path):
     return tip_chapters.load_data(run, str(bags), question)
 
 
-def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(evidence):
-    training = [i for i, path in enumerate(evidence.split.images.paths) if int(path[:2]) < 24]
-    assert evidence.numbers == (2, 3, 6)  # of 12 with a threat; 90 is left out
+def test_smaller_draws_lie_in_larger_ones_and_groups_come_whole(data):
+    training = [i for i, path in enumerate(data.split.images.paths) if int(path[:2]) < 24]
+    assert data.numbers == (2, 3, 6)  # of 12 with a threat; 90 is left out
     draws = []
     for repeat in range(2):
-        two, three, six = (set(evidence.chosen(n, repeat).tolist()) for n in (2, 3, 6))
+        two, three, six = (set(data.chosen(n, repeat).tolist()) for n in (2, 3, 6))
         assert two < three < six
         assert [len(some) for some in (two, three, six)] == [2, 4, 6]  # 3 are two whole bags
         for some in (two, three, six):
             assert some <= set(training)
             assert {i + 1 if i % 2 == 0 else i - 1 for i in some} == some  # both images of every bag
-            assert all(len(evidence.split.images.xyxy[i]) for i in some)
+            assert all(len(data.split.images.xyxy[i]) for i in some)
         draws.append(six)
     assert draws[0] != draws[1]
-    assert evidence.draws == 12 + 6  # what "nothing" has at the largest number: the same for all
+    assert data.draws == 12 + 6  # what "nothing" has at the largest number: the same for all
 
 
-def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(evidence, bags):
-    plain, tip, both = (evidence.of_training(arm, 2, 0) for arm in ("nothing", "tip", "fakes+tip"))
+def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(data, bags):
+    plain, tip, both = (data.of_training(arm, 2, 0) for arm in ("nothing", "tip", "fakes+tip"))
     number = len(plain.images)
     assert number == 2 + 12 + 16  # real ones, all empty ones, what is evaluated
     assert (len(tip.images), len(both.images)) == (number + 9, number + 18)
@@ -148,7 +148,7 @@ def test_composites_use_empty_training_bags_alone_and_their_boxes_are_exact(evid
     assert set(kinds) == {1}  # the generator made knives only
     assert set(np.concatenate(tip.images.labels[number:]).tolist()) == {0, 1}
     for name in ("crops-0", "fakes-1-0"):
-        check_composites(evidence.run.folder.path / "cells" / name, read_boxes(bags))
+        check_composites(data.run.folder.path / "cells" / name, read_boxes(bags))
 
 
 def check_composites(home: Path, real) -> None:
@@ -176,19 +176,19 @@ def check_composites(home: Path, real) -> None:
     assert laid >= len(made) / 2
 
 
-def test_composites_are_made_once_a_repeat_and_differ_between_repeats(evidence):
-    first = evidence.of_training("tip", 2, 0)
-    home = evidence.run.folder.path / "cells" / "crops-0"
+def test_composites_are_made_once_a_repeat_and_differ_between_repeats(data):
+    first = data.of_training("tip", 2, 0)
+    home = data.run.folder.path / "cells" / "crops-0"
     stamp = (home / "composites.csv").stat().st_mtime_ns
-    again, other = evidence.of_training("tip", 6, 0), evidence.of_training("tip", 6, 1)
+    again, other = data.of_training("tip", 6, 0), data.of_training("tip", 6, 1)
     assert (home / "composites.csv").stat().st_mtime_ns == stamp
     assert first.sha256[-9:] == again.sha256[-9:]
     assert not set(again.sha256[-9:]) & set(other.sha256[-9:])
 
 
-def test_threats_are_laid_into_any_image_in_the_arm_live_alone(evidence):
-    question = replace(evidence.question, arms=("live", "tip"), live_share=0.3)
-    live = TipEvidence(evidence.run, evidence.split, question, evidence.threats)
+def test_threats_are_laid_into_any_image_in_the_arm_live_alone(data):
+    question = replace(data.question, arms=("live", "tip"), live_share=0.3)
+    live = CompositesData(data.run, data.split, question, data.threats)
     assert live.arms(2) == ("nothing", "live", "tip")
     assert live.arms(0) == ("tip",)
     assert live.change("tip", 64) is None

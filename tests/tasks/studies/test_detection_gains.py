@@ -1,4 +1,4 @@
-"""What an arm does for a detector: AP50 by hand and by pycocotools, gains in the same draws, verdicts."""
+"""What an arm does for a detector: AP50 by hand and by pycocotools, gains in the same draws, interpretations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tlkit.tasks.studies.detection_gains import (
     measure_detection_benefit,
 )
 from tlkit.tasks.studies.gain_charts import benefit_curves
-from tlkit.tasks.studies.gains import verdicts
+from tlkit.tasks.studies.gains import interpretations
 
 BOX = np.array([[10, 10, 30, 30]], np.float32)
 NONE = np.zeros((0, 4), np.float32)
@@ -122,7 +122,7 @@ def test_verdicts_help_harm_cannot_tell_and_have_nothing_to_compare():
         (20, "bad"): [said(truth, range(5))] * 2,
         (20, "same"): [said(truth, range(15, 30))] * 2,
     }
-    same, good, bad = verdicts(measure_detection_benefit(truth, groups, answers), MAIN)
+    same, good, bad = interpretations(measure_detection_benefit(truth, groups, answers), MAIN)
     assert good.startswith("good helps with 20 real images (AP50 +0.495 [+0.")  # 1 - 51 / 101
     assert bad.startswith("bad harms with 20 real images (AP50 -0.337 [-0.")  # 17 / 101 less 51 / 101
     assert same.startswith("same makes no difference that can be shown with 20 (AP50 +0.000 [-0.")

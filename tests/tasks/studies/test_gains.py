@@ -1,4 +1,4 @@
-"""Does it help: figures by hand, intervals that cover, verdicts that say what is there."""
+"""Does it help: figures by hand, intervals that cover, interpretations that say what is there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tlkit.tasks.studies.gain_charts import benefit_curves
-from tlkit.tasks.studies.gains import NOTHING, measure_benefit, verdicts
+from tlkit.tasks.studies.gains import NOTHING, interpretations, measure_benefit
 
 TRUTH = np.array([True] * 4 + [False] * 6)
 GROUPS = [f"g{i}" for i in range(10)]
@@ -64,7 +64,7 @@ def test_verdicts_say_help_harm_and_nothing():
         (20, "bad"): np.stack([~truth] * 2),
         (20, "same"): half,
     }
-    good, bad, same = verdicts(measure_benefit(truth, groups, answers))
+    good, bad, same = interpretations(measure_benefit(truth, groups, answers))
     assert good.startswith("good helps with 20 real images (eta +0.293 [")
     assert bad.startswith("bad harms with 20 real images (eta -0.707 [")
     assert same == "same makes no difference that can be shown with 20 (eta +0.000 [+0.000, +0.000])."

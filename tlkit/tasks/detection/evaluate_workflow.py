@@ -75,7 +75,7 @@ def choose_threshold(run: Run, detector: Any, split: BoxSplit, detecting: Detect
 def evaluate_test(
     run: Run, detector: Any, split: BoxSplit, detecting: Detecting, threshold: float, batch: int = 8
 ) -> tuple[Boxes, list[Detections]]:
-    """Take the measures of the test part, with intervals over groups, draw the evidence and say the result.
+    """Take the measures of the test part, with intervals over groups, draw the figures and say the result.
 
     Args:
         run: Of the recipe.

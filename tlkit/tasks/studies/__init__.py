@@ -1,1 +1,1 @@
-"""Studies: does it help? Few-shot, composites, backbones; arms, gains, verdicts."""
+"""Studies: does it help? Few-shot, composites, backbones; arms, gains, interpretations."""

@@ -130,7 +130,7 @@ def gather(run: Run, split: BoxSplit, question: TipQuestion) -> list[Laid]:
 # --- what is learned from ---
 
 
-class TipEvidence:
+class CompositesData:
     """What every training of the question shares.
 
     Args:

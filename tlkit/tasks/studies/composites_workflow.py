@@ -20,7 +20,7 @@ from tlkit.tasks.compositing.bags_workflow import draw_some
 from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
 from tlkit.tasks.studies import study as studies
-from tlkit.tasks.studies.composites_data import TipEvidence, TipQuestion, gather
+from tlkit.tasks.studies.composites_data import CompositesData, TipQuestion, gather
 from tlkit.tasks.studies.study import CELLS, Study, Telling, cell_name
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class Training:
 
 def load_data(
     run: Run, source: str, question: TipQuestion, faults: str = "refuse", unlabelled: str = "error"
-) -> TipEvidence:
+) -> CompositesData:
     """Split the images with boxes, and find what is pasted into the empty ones of training.
 
     Raises:
         UsageFault: The question contradicts itself, or --synthetic is given: what is added is the question.
-        DataFault: See `load_data`, `gather` and `TipEvidence`.
+        DataFault: See `load_data`, `gather` and `CompositesData`.
     """
     question.check()
     if run.split.more:
@@ -73,15 +73,15 @@ def load_data(
             "Name crops with --threats and runs that synthesise with --generated.",
         )
     split = detection.load_data(run, source, faults, unlabelled, whole=True)
-    evidence = TipEvidence(run, split, question, gather(run, split, question))
-    for sentence in _few_groups(evidence):
+    data = CompositesData(run, split, question, gather(run, split, question))
+    for sentence in _few_groups(data):
         run.say(f"Warning: {sentence}")
-    return evidence
+    return data
 
 
-def _few_groups(evidence: TipEvidence) -> list[str]:
+def _few_groups(data: CompositesData) -> list[str]:
     """A sentence where the bootstrap has too little to draw from, else none."""
-    test, groups = evidence.split.take(TEST), evidence.split.groups_in(TEST)
+    test, groups = data.split.take(TEST), data.split.groups_in(TEST)
     objects = {group for group, some in zip(groups, test.xyxy, strict=True) if len(some)}
     if len(objects) >= FEW_GROUPS:
         return []
@@ -90,7 +90,7 @@ def _few_groups(evidence: TipEvidence) -> list[str]:
     ]
 
 
-def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
+def plan(run: Run, data: CompositesData, training: Training) -> dict[str, Any]:
     """What `--dry-run` shows: what every training learns from, and for how many steps.
 
     Raises:
@@ -99,24 +99,22 @@ def plan(run: Run, evidence: TipEvidence, training: Training) -> dict[str, Any]:
     detection.check_phases(training.phases)
     if training.fitting.minutes or training.fitting.steps:  # of a copy of an earlier recipe
         raise UsageFault("--minutes and --steps are for recipes with one training.", "Use --epochs.")
-    _check_start(run, evidence.question.detector, training)
-    card, repeats = run.card(), range(evidence.question.repeats)
+    _check_start(run, data.question.detector, training)
+    card, repeats = run.card(), range(data.question.repeats)
     shown = {
-        "empty": len(evidence.empty),
-        "real": {str(n): [len(evidence.chosen(n, r)) for r in repeats] for n in evidence.numbers},
+        "empty": len(data.empty),
+        "real": {str(n): [len(data.chosen(n, r)) for r in repeats] for n in data.numbers},
         "composites": {
-            laid.name: laid.composites
-            for laid in evidence.threats
-            if laid.kind in evidence.question.composing
+            laid.name: laid.composites for laid in data.threats if laid.kind in data.question.composing
         },
-        "trainings": sum(len(evidence.arms(n)) for n in evidence.numbers) * evidence.question.repeats,
-        "steps": training.steps(evidence.draws),
+        "trainings": sum(len(data.arms(n)) for n in data.numbers) * data.question.repeats,
+        "steps": training.steps(data.draws),
     }
     run.record(training=shown)
     return {
         "classes": card["classes"],
         "pictures": {part: summary["n"] for part, summary in card["data"]["parts"].items()},
-        "arms": list(evidence.question.every_arm),
+        "arms": list(data.question.every_arm),
         **shown,
         "phases": [asdict(phase) for phase in training.phases],
         "time": untold("each training says its own; the first, times how many there are, is what to expect."),
@@ -144,19 +142,19 @@ class TipStudy(Study):
     """Detectors, each fitted, chosen on validation and asked once about the test part.
 
     Args:
-        evidence: What all of them share.
+        data: What all of them share.
         training: How each is made.
     """
 
-    def __init__(self, evidence: TipEvidence, training: Training) -> None:
-        self.run, self.evidence, self.training = evidence.run, evidence, training
-        self.question, self.numbers = evidence.question, evidence.numbers
-        self.detecting = evaluation.enough(evidence.split, training.detecting)
-        self.test = evidence.split.take(TEST)
+    def __init__(self, data: CompositesData, training: Training) -> None:
+        self.run, self.data, self.training = data.run, data, training
+        self.question, self.numbers = data.question, data.numbers
+        self.detecting = evaluation.enough(data.split, training.detecting)
+        self.test = data.split.take(TEST)
 
     def arms(self, number: int) -> tuple[str, ...]:
         """The arms at a number."""
-        return self.evidence.arms(number)
+        return self.data.arms(number)
 
     def trained(self, number: int, arm: str, repeat: int) -> np.ndarray:
         """What a detector says of the test part that learned in one arm, as rows.
@@ -172,10 +170,10 @@ class TipStudy(Study):
         from tlkit.tasks.studies.detection_gains import as_rows
 
         run.say(f"{number} real, {arm}, repeat {repeat + 1} of {self.question.repeats}:")
-        seed = self.evidence.seed(repeat)
+        seed = self.data.seed(repeat)
         keras.utils.set_random_seed(seed % 2**32)
         detector = self._detector()
-        split = self.evidence.of_training(arm, number, repeat)
+        split = self.data.of_training(arm, number, repeat)
         checkpoints = run.folder.folder(CELLS) / f"{cell_name(number, arm, repeat)}-checkpoints"
         this = {"number": number, "arm": arm, "repeat": repeat}
         names = [phase.name for phase in training.phases]
@@ -188,11 +186,11 @@ class TipStudy(Study):
             checkpoints,
             seed=seed,
             augmentation=training.augmentation if training.augmentation.active else None,
-            change=self.evidence.change(arm, detector.size),
+            change=self.data.change(arm, detector.size),
             batch_norm=run.card()["model"]["weights"]["kind"] == "none",
             evaluator=partial(detection.by_precision, most=self.detecting.most),
             watchers=told.watchers(),
-            draws=self.evidence.draws,
+            draws=self.data.draws,
             most=self.detecting.most,
         )
         rows = as_rows(found_on(detector, self.test, self.detecting, training.fitting.batch))
@@ -204,13 +202,13 @@ class TipStudy(Study):
         how = self.training
         return detection.build_detector(
             self.run,
-            self.evidence.split,
+            self.data.split,
             how.backbone,
             how.weights,
             how.image_size,
             how.start,
             how.precision,
-            kind=self.evidence.question.detector,
+            kind=self.data.question.detector,
         )
 
     def evaluated(self, answer: np.ndarray) -> list[Detections]:
@@ -231,7 +229,7 @@ class TipStudy(Study):
         """AP50 and recall at false alarms of every arm at every number."""
         from tlkit.tasks.studies.detection_gains import measure_detection_benefit
 
-        groups = self.evidence.split.groups_in(TEST)
+        groups = self.data.split.groups_in(TEST)
         return measure_detection_benefit(
             self.test, groups, answers, seed=self.run.seed, most=self.detecting.most
         )
@@ -239,41 +237,41 @@ class TipStudy(Study):
     def told(self, cells: Sequence[Cell]) -> Telling:
         """A sentence for each arm, and what the figures do not say."""
         from tlkit.tasks.studies.detection_gains import MAIN, SCREENING, evaluated_classes
-        from tlkit.tasks.studies.gains import verdicts
+        from tlkit.tasks.studies.gains import interpretations
 
         classes = evaluated_classes(self.test)
-        objects, groups = sum(map(len, self.test.xyxy)), set(self.evidence.split.groups_in(TEST))
-        said = verdicts(cells, MAIN)
+        objects, groups = sum(map(len, self.test.xyxy)), set(self.data.split.groups_in(TEST))
+        said = interpretations(cells, MAIN)
         if 0 in self.numbers:
             said.append(
                 "Nothing added and no real image of a threat is nothing to learn from: no such training."
             )
-        said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(self.evidence))]
+        said += [*_blind(cells), *(f"But {sentence}" for sentence in _few_groups(self.data))]
         return Telling(
             "Does laying threats into bags help a detector?",
             f"Finding {', '.join(classes)}: {count(objects, 'object')} on {count(len(self.test), 'image')}, "
             f"{count(len(groups), 'group')}",
             (MAIN, *SCREENING),
             tuple(said),
-            {**self.evidence.question.facts(), "detecting": asdict(self.detecting)},
-            notes=tuple(_notes(self.evidence, self.training)),
-            images=tuple(_images(self.run, self.evidence)),
+            {**self.data.question.facts(), "detecting": asdict(self.detecting)},
+            notes=tuple(_notes(self.data, self.training)),
+            images=tuple(_images(self.run, self.data)),
             further=tuple(f"class {name}" for name in classes),
         )
 
 
-def answer(run: Run, evidence: TipEvidence, training: Training) -> list[Cell]:
+def answer(run: Run, data: CompositesData, training: Training) -> list[Cell]:
     """Train and evaluate every arm at every number; what an earlier attempt answered is read, not done again."""
-    evaluation.say_most(run, evidence.split, training.detecting)
-    return studies.answer(run, TipStudy(evidence, training))
+    evaluation.say_most(run, data.split, training.detecting)
+    return studies.answer(run, TipStudy(data, training))
 
 
 # --- Tasting and serving ---
 
 
-def evaluate(run: Run, evidence: TipEvidence, training: Training, cells: Sequence[Cell]) -> None:
-    """Write benefit.csv, the curves, the report and the card, and say the verdict."""
-    studies.evaluate(run, TipStudy(evidence, training), cells)
+def evaluate(run: Run, data: CompositesData, training: Training, cells: Sequence[Cell]) -> None:
+    """Write benefit.csv, the curves, the report and the card, and say the interpretation."""
+    studies.evaluate(run, TipStudy(data, training), cells)
 
 
 def _blind(cells: Sequence[Cell]) -> list[str]:
@@ -290,31 +288,28 @@ def _blind(cells: Sequence[Cell]) -> list[str]:
     ]
 
 
-def _notes(evidence: TipEvidence, training: Training) -> list[str]:
-    steps = training.steps(evidence.draws)
+def _notes(data: CompositesData, training: Training) -> list[str]:
+    steps = training.steps(data.draws)
     notes = [
         f"Every training has {steps} steps of {training.fitting.batch} images, whatever it learns from, and the "
-        f"same {count(len(evidence.empty), 'empty image')}; its best epoch is chosen on the same real validation "
+        f"same {count(len(data.empty), 'empty image')}; its best epoch is chosen on the same real validation "
         "part. Recall is at 0.1, 0.5 and 1 false alarms an image; the gain is in AP50 over nothing added, in the "
         "same draws of groups and repeats."
     ]
-    drawn = {
-        n: sorted({len(evidence.chosen(n, r)) for r in range(evidence.question.repeats)})
-        for n in evidence.numbers
-    }
+    drawn = {n: sorted({len(data.chosen(n, r)) for r in range(data.question.repeats)}) for n in data.numbers}
     if larger := {n: some for n, some in drawn.items() if some != [n]}:
         pairs = (f"{n} are {' or '.join(map(str, some))}" for n, some in larger.items())
         notes.append(f"Groups come whole, so that of real images {'; '.join(pairs)}.")
     return notes
 
 
-def _images(run: Run, evidence: TipEvidence) -> list[tuple[str, str]]:
+def _images(run: Run, data: CompositesData) -> list[tuple[str, str]]:
     """Composites of the first repeat, of each source that an arm has used."""
     from tlkit.data.boxes.dataset import read_boxes
     from tlkit.data.boxes.synthetic import COMPOSITES
 
     drawn = []
-    for laid in evidence.threats:
+    for laid in data.threats:
         home = run.folder.folder(CELLS) / f"{laid.name}-0"
         if home.is_dir():
             draw_some(run, read_boxes(home / COMPOSITES), f"{laid.name}.png")

@@ -17,7 +17,7 @@ from tlkit.errors import DataFault
 from tlkit.tasks.compositing.clutter import InClutter, composite_crops
 from tlkit.tasks.compositing.settings import ClutterSettings
 from tlkit.tasks.features.extract import features_of_images
-from tlkit.tasks.studies.few_shot_data import GANS, WITH_CLUTTER, FewShotEvidence
+from tlkit.tasks.studies.few_shot_data import GANS, WITH_CLUTTER, FewShotData
 from tlkit.tasks.studies.question import NOTHING
 from tlkit.tasks.studies.study import computed_once
 from tlkit.tasks.synthesis.fit import GanWatchers, fit_gan
@@ -42,37 +42,37 @@ class Added(NamedTuple):
     shows: np.ndarray
 
 
-Arm = Callable[[FewShotEvidence, np.ndarray, int], Added]  # evidence, indices of the chosen images, repeat
+Arm = Callable[[FewShotData, np.ndarray, int], Added]  # data, indices of the chosen images, repeat
 
 
-def _flips(evidence: FewShotEvidence, chosen: np.ndarray, _repeat: int) -> Added:
+def _flips(data: FewShotData, chosen: np.ndarray, _repeat: int) -> Added:
     """The chosen images mirrored left-right, up-down, and both."""
-    files = [str(evidence.split.images.file(i)) for i in chosen]
+    files = [str(data.split.images.file(i)) for i in chosen]
     rows = []
-    for batch in pixel_batches(files, evidence.featurizer.image_size):
+    for batch in pixel_batches(files, data.featurizer.image_size):
         pixels = batch.numpy()
         turned = (pixels[:, :, ::-1], pixels[:, ::-1], pixels[:, ::-1, ::-1])
-        rows += [evidence.featurizer(np.ascontiguousarray(some)) for some in turned]
+        rows += [data.featurizer(np.ascontiguousarray(some)) for some in turned]
     return _shown(np.concatenate(rows))
 
 
 # --- GANs ---
 
 
-def _gan(kind: str, evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
+def _gan(kind: str, data: FewShotData, chosen: np.ndarray, repeat: int) -> Added:
     """Fakes of a GAN that saw only the chosen images."""
-    return _shown(features_of_images(evidence.featurizer, _fakes(evidence, kind, chosen, repeat)))
+    return _shown(features_of_images(data.featurizer, _fakes(data, kind, chosen, repeat)))
 
 
-def _fakes(evidence: FewShotEvidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+def _fakes(data: FewShotData, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
     """float32 [n, s, s, c]: what the average generator makes after the GAN; played once, then read."""
     name = f"{len(chosen)}-{kind}-{repeat}-fakes"
-    return computed_once(evidence.run, name, lambda: _play(evidence, kind, chosen, repeat))
+    return computed_once(data.run, name, lambda: _play(data, kind, chosen, repeat))
 
 
-def _play(evidence: FewShotEvidence, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
-    run, question, seed = evidence.run, evidence.question, evidence.run.seed * 1000 + repeat
-    files = [evidence.split.images.file(i) for i in chosen]
+def _play(data: FewShotData, kind: str, chosen: np.ndarray, repeat: int) -> np.ndarray:
+    run, question, seed = data.run, data.question, data.run.seed * 1000 + repeat
+    files = [data.split.images.file(i) for i in chosen]
     channels = channels_of(files)
     images = read_images(files, question.size, channels)
     gan = Gan(BUILDERS[kind](question.size, channels, seed=seed), PLAYS[kind], seed)
@@ -93,21 +93,21 @@ def _play(evidence: FewShotEvidence, kind: str, chosen: np.ndarray, repeat: int)
 # --- Clutter ---
 
 
-def _composites(evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
+def _composites(data: FewShotData, chosen: np.ndarray, repeat: int) -> Added:
     """The chosen images set into clutter, and the surroundings that all composites share."""
 
     def compute() -> np.ndarray:
-        crops = [read_image(evidence.split.images.file(i), 1)[..., 0] for i in chosen]
-        return _in_clutter(evidence, crops, COPIES, repeat).features
+        crops = [read_image(data.split.images.file(i), 1)[..., 0] for i in chosen]
+        return _in_clutter(data, crops, COPIES, repeat).features
 
-    features = computed_once(evidence.run, f"{len(chosen)}-composites-{repeat}-features", compute)
-    return _joined([_shown(features), surroundings(evidence)])
+    features = computed_once(data.run, f"{len(chosen)}-composites-{repeat}-features", compute)
+    return _joined([_shown(features), surroundings(data)])
 
 
-def _gan_in_clutter(kind: str, evidence: FewShotEvidence, chosen: np.ndarray, repeat: int) -> Added:
+def _gan_in_clutter(kind: str, data: FewShotData, chosen: np.ndarray, repeat: int) -> Added:
     """What `composites` adds, and the fakes set into clutter too."""
-    fakes = [fake.mean(axis=-1) for fake in _fakes(evidence, kind, chosen, repeat)]
-    return _joined([_composites(evidence, chosen, repeat), _in_clutter(evidence, fakes, 1, repeat, kind)])
+    fakes = [fake.mean(axis=-1) for fake in _fakes(data, kind, chosen, repeat)]
+    return _joined([_composites(data, chosen, repeat), _in_clutter(data, fakes, 1, repeat, kind)])
 
 
 def _joined(parts: Sequence[Added]) -> Added:
@@ -115,17 +115,17 @@ def _joined(parts: Sequence[Added]) -> Added:
 
 
 def _in_clutter(
-    evidence: FewShotEvidence, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
+    data: FewShotData, crops: Sequence[np.ndarray], copies: int, repeat: int, kind: str = ""
 ) -> Added:
     """Crops float32 [h, w] of the class, each `copies` times in clutter."""
-    seed = evidence.run.seed * 1000 + repeat + (500 if kind else 0)
+    seed = data.run.seed * 1000 + repeat + (500 if kind else 0)
     made = composite_crops(
-        {evidence.question.name: crops},
-        _read_class(evidence, evidence.question.negative),
-        ClutterSettings(copies, negatives=0, size=evidence.featurizer.image_size),
+        {data.question.name: crops},
+        _read_class(data, data.question.negative),
+        ClutterSettings(copies, negatives=0, size=data.featurizer.image_size),
         seed,
     )
-    return _shown(_features(evidence, made))
+    return _shown(_features(data, made))
 
 
 def _shown(features: np.ndarray) -> Added:
@@ -133,50 +133,48 @@ def _shown(features: np.ndarray) -> Added:
     return Added(features, np.ones(len(features), bool))
 
 
-def surroundings(evidence: FewShotEvidence) -> Added:
+def surroundings(data: FewShotData) -> Added:
     """Clutter alone and the other threats in clutter: the same for every number and repeat, so made once.
 
     Raises:
         DataFault: There is no class of harmless things.
     """
-    question, names = evidence.question, evidence.split.images.class_names
+    question, names = data.question, data.split.images.class_names
 
     def compute() -> np.ndarray:
-        others = _read_class(evidence, question.negative)
+        others = _read_class(data, question.negative)
         if not others:
             raise DataFault(
                 f"Training has no images of {question.negative} to set {question.name} into.",
                 "Name the class of harmless things with --negative, or leave the arm composites out.",
             )
         threats = {
-            name: _read_class(evidence, name)
-            for name in names
-            if name not in (question.name, question.negative)
+            name: _read_class(data, name) for name in names if name not in (question.name, question.negative)
         }
-        how = ClutterSettings(copies=1, size=evidence.featurizer.image_size)
-        return _features(evidence, composite_crops(threats, others, how, evidence.run.seed))
+        how = ClutterSettings(copies=1, size=data.featurizer.image_size)
+        return _features(data, composite_crops(threats, others, how, data.run.seed))
 
-    features = computed_once(evidence.run, "surroundings", compute)
+    features = computed_once(data.run, "surroundings", compute)
     return Added(features, np.zeros(len(features), bool))
 
 
-def _read_class(evidence: FewShotEvidence, name: str) -> list[np.ndarray]:
+def _read_class(data: FewShotData, name: str) -> list[np.ndarray]:
     """The training part's images of a class, float32 [h, w] each."""
-    images = evidence.split.images
-    chosen = [i for i in evidence.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
+    images = data.split.images
+    chosen = [i for i in data.split.indices(TRAINING) if images.class_names[images.labels[i]] == name]
     return [read_image(images.file(i), 1)[..., 0] for i in chosen]
 
 
-def _features(evidence: FewShotEvidence, made: Sequence[InClutter]) -> np.ndarray:
-    size = evidence.featurizer.image_size
+def _features(data: FewShotData, made: Sequence[InClutter]) -> np.ndarray:
+    size = data.featurizer.image_size
     if not made:
-        return evidence.features[:0]
+        return data.features[:0]
     stacked = np.stack([fitted(one.image[..., None], size, "resize") for one in made])
-    return features_of_images(evidence.featurizer, stacked)
+    return features_of_images(data.featurizer, stacked)
 
 
 ARMS: dict[str, Arm] = {
-    NOTHING: lambda evidence, _chosen, _repeat: Added(evidence.features[:0], np.zeros(0, bool)),
+    NOTHING: lambda data, _chosen, _repeat: Added(data.features[:0], np.zeros(0, bool)),
     "flips": _flips,
     **{kind: partial(_gan, kind) for kind in GANS},
     "composites": _composites,

@@ -52,7 +52,7 @@ class FewShotQuestion(Question):
         return {"name": self.name, **asdict(self)}
 
 
-class FewShotEvidence(Study):
+class FewShotData(Study):
     """What every training of the question shares: the split, its features, and what computes them.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tlkit.core.text import count
 from tlkit.data.images.sources import PARTS, TEST, TRAINING, VALIDATION
 from tlkit.engine.training.estimates import untold
-from tlkit.tasks.studies.few_shot_data import FewShotEvidence, FewShotQuestion
+from tlkit.tasks.studies.few_shot_data import FewShotData, FewShotQuestion
 from tlkit.tasks.studies.study import Telling
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plan(split: Split, question: FewShotQuestion) -> dict[str, Any]:
     }
 
 
-class FewShotStudy(FewShotEvidence):
+class FewShotStudy(FewShotData):
     """Linear classifiers on frozen features, each asked which test images show the class."""
 
     def trained(self, number: int, arm: str, repeat: int) -> np.ndarray:
@@ -74,7 +74,7 @@ class FewShotStudy(FewShotEvidence):
 
     def told(self, cells: Sequence[Cell]) -> Telling:
         """A sentence for each arm."""
-        from tlkit.tasks.studies.gains import verdicts
+        from tlkit.tasks.studies.gains import interpretations
 
         name, test = self.question.name, self.split.indices(TEST)
         shows, groups = int(self.truth[test].sum()), len(set(self._test_groups()))
@@ -82,7 +82,7 @@ class FewShotStudy(FewShotEvidence):
             f"Does it help to find {name}?",
             f"Finding {name}: {count(shows, 'image')} among {len(test)}, {count(groups, 'group')}",
             ("recall", "precision", "eta"),
-            tuple(verdicts(cells)),
+            tuple(interpretations(cells)),
             self.question.facts(),
         )
 

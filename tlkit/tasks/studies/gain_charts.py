@@ -1,4 +1,4 @@
-"""Measures against the number of real pictures, one line for each thing that was added."""
+"""Measures against the number of real images, one line for each thing that was added."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def benefit_curves(cells: Sequence[Cell], title: str, measures: Sequence[str] = 
                 elinewidth=1.0,
             )
         axes.set_xticks(range(len(numbers)), [str(number) for number in numbers])
-        axes.set_xlabel("real pictures")
+        axes.set_xlabel("real images")
         axes.set_ylim(0, 1.03)
         axes.grid(axis="y")
         axes.set_title(measure)

@@ -87,7 +87,7 @@ def compare_arms(
         scores: From what was said in a repeat, the number of each image's group, int [n], and how often each group
             counts, float64 [1 + resamples, G], the first of the data as they are, to measure -> float64
             [1 + resamples].
-        by: Measures that arms are compared by; the first is the one that verdicts speak of.
+        by: Measures that arms are compared by; the first is the one that interpretations speak of.
         seed: Of the draws.
     """
     members = np.unique(groups, return_inverse=True)[1]
@@ -131,13 +131,13 @@ def _measured(values: np.ndarray) -> Measured:
     return Measured(float(values[0]), (float(low), float(high)))
 
 
-def verdicts(cells: Sequence[Cell], measure: str = "eta") -> list[str]:
+def interpretations(cells: Sequence[Cell], measure: str = "eta") -> list[str]:
     """One sentence for each arm, whatever it says."""
     arms = list(dict.fromkeys(cell.arm for cell in cells if cell.arm != NOTHING))
-    return [_verdict(arm, [cell for cell in cells if cell.arm == arm], measure) for arm in arms]
+    return [_interpretation(arm, [cell for cell in cells if cell.arm == arm], measure) for arm in arms]
 
 
-def _verdict(arm: str, cells: Sequence[Cell], measure: str) -> str:
+def _interpretation(arm: str, cells: Sequence[Cell], measure: str) -> str:
     evaluated = [cell for cell in cells if cell.gains]
     better = [cell for cell in evaluated if cell.gains[measure].interval[0] > 0]
     worse = [cell for cell in evaluated if cell.gains[measure].interval[1] < 0]

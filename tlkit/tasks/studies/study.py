@@ -1,4 +1,4 @@
-"""Study: does something that is added to training help? Its question, its cells, its report and its verdict.
+"""Study: does something that is added to training help? Its question, its cells, its report and its interpretation.
 
 At several numbers of real images, each arm is trained several times: with them alone, and with something added. What a
 training comes to is kept in `cells/` until the end, for a run that goes on. What is trained and how it is evaluated
@@ -32,7 +32,7 @@ class Telling(NamedTuple):
         heading: Of the page.
         title: What was evaluated, for the chart and the page.
         measures: Columns of the table and panels of the chart, by their names.
-        verdict: Sentences.
+        interpretation: Sentences.
         question: For the card.
         notes: More sentences for the page.
         images: More images of the report: name, caption.
@@ -42,7 +42,7 @@ class Telling(NamedTuple):
     heading: str
     title: str
     measures: tuple[str, ...]
-    verdict: tuple[str, ...]
+    interpretation: tuple[str, ...]
     question: dict[str, Any]
     notes: tuple[str, ...] = ()
     images: tuple[tuple[str, str], ...] = ()
@@ -128,13 +128,13 @@ def answer(run: Run, study: Study) -> list[Cell]:
 
 
 def evaluate(run: Run, study: Study, cells: Sequence[Cell]) -> None:
-    """Write benefit.csv, the curves, the report and the card, and say the verdict; what was kept for a resume goes."""
+    """Write benefit.csv, the curves, the report and the card, and say the interpretation; what was kept to resume goes."""
     from tlkit.engine.reporting.html import Table, close_run
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.studies.gain_charts import benefit_curves
 
     telling, folder = study.told(cells), run.folder.path
-    said = list(telling.verdict)
+    said = list(telling.interpretation)
     rows = [as_row(cell) for cell in cells]
     header = list(dict.fromkeys(name for row in rows for name in row))
     table = [header, *([row.get(name, "") for name in header] for row in rows)]

@@ -1,11 +1,11 @@
-"""Each sentence of the verdict speaks when it should and is silent when it should."""
+"""Each sentence of the interpretation speaks when it should and is silent when it should."""
 
 from __future__ import annotations
 
 import pytest
 
 from tlkit.engine.reporting.html import percent
-from tlkit.tasks.classification.reporting.interpretation import verdict
+from tlkit.tasks.classification.reporting.interpretation import interpretation
 
 
 def measured(accuracy=0.9, interval=(0.88, 0.92), n=400, groups=200, ece=0.01, **supports):
@@ -25,16 +25,16 @@ def measured(accuracy=0.9, interval=(0.88, 0.92), n=400, groups=200, ece=0.01, *
 
 def said(test=None, **parts) -> str:
     parts = parts if test is None else {"test": test, **parts}
-    return " ".join(f"[{remark.tone}] {remark.sentence}" for remark in verdict(parts))
+    return " ".join(f"[{remark.tone}] {remark.sentence}" for remark in interpretation(parts))
 
 
 def test_accuracy_comes_first_with_what_it_rests_on():
-    first = verdict({"test": measured()})[0]
+    first = interpretation({"test": measured()})[0]
     assert first.sentence == (
         "On 400 images from 200 groups the model is right 90.0 % of the time "
         "(95 % interval: 88.0 % to 92.0 %)."
     )
-    assert "groups" not in verdict({"test": measured(n=400, groups=400)})[0].sentence
+    assert "groups" not in interpretation({"test": measured(n=400, groups=400)})[0].sentence
 
 
 def test_width_of_the_interval():
@@ -103,8 +103,8 @@ def test_without_a_test_part_the_numbers_flatter():
 
 
 def test_nothing_measured_nothing_said():
-    assert verdict({}) == []
-    assert verdict({"test": {"kid": 0.2}}) == []
+    assert interpretation({}) == []
+    assert interpretation({"test": {"kid": 0.2}}) == []
 
 
 @pytest.mark.parametrize(

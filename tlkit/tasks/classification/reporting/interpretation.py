@@ -30,7 +30,7 @@ class Remark(NamedTuple):
     tone: str = "plain"
 
 
-def verdict(measures: Mapping[str, Measures]) -> list[Remark]:
+def interpretation(measures: Mapping[str, Measures]) -> list[Remark]:
     """Say what the measures of a run mean.
 
     Args:

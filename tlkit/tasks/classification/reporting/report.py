@@ -18,7 +18,7 @@ from tlkit.core.metric_names import CLASSIFIER, title_of
 from tlkit.core.run_folder import read_metrics
 from tlkit.data.checks.predictions import read_predictions
 from tlkit.engine.reporting.html import image_text, read_json, write_html
-from tlkit.tasks.classification.reporting.interpretation import verdict, worst_classes
+from tlkit.tasks.classification.reporting.interpretation import interpretation, worst_classes
 
 IMAGES = {  # with what to look for; others come last
     "counts": "Images of each class in each part.",
@@ -62,7 +62,7 @@ def _facts(run: Path) -> dict[str, Any]:
         "python_home": json.dumps(home),
         "servable": (run / "saved_model.pb").is_file(),
         "judged": evaluated,
-        "remarks": verdict(measures),
+        "remarks": interpretation(measures),
         "worst": worst_classes((measures[evaluated].get("per_class") or {}) if evaluated else {}),
         "rows": read_metrics(run),
         "mistakes": _mistakes(run / "predictions.csv", evaluated),

@@ -30,7 +30,7 @@ def gan_curves(rows: Rows) -> Figure:
 
     Args:
         rows: Of metrics.jsonl, each with `step` and any of `kid`, `kid_low`, `kid_high`; `discriminator_loss`,
-            `generator_loss`; `sign_training`, `sign_real` (the same pictures augmented, as in the GAN),
+            `generator_loss`; `sign_training`, `sign_real` (the same images augmented, as in the GAN),
             `sign_held_out`, `sign_fake` (mean sign of the discriminator's answer, -1..1); `p`. A row may hold a part of
             them only; what is not finite is left out.
     """
@@ -83,7 +83,7 @@ def _draw_signs(axes: Axes, rows: Rows) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.8)
     axes.set_ylim(-1.08, 1.08)
     axes.set_yticks([-1, 0, 1], ["fake", "unsure", "real"])
-    axes.set_title("What the discriminator says of pictures")
+    axes.set_title("What the discriminator says of images")
     axes.legend(ncols=2, fontsize=7, loc="lower center", borderaxespad=0.1, handlelength=1.2)
 
 
@@ -98,7 +98,7 @@ def _draw_p(axes: Axes, rows: Rows) -> None:
     steps, values = _series(rows, "p")
     axes.plot(steps, values, color=PURPLE)
     axes.set_ylim(-0.03, max(1.03, float(values.max())))
-    axes.set_title("p: how often a picture is augmented")
+    axes.set_title("p: how often an image is augmented")
 
 
 def _draw_noisy(axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, label: str) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of generated pictures: beside reals, with their nearest neighbours, mixed, walked through, projected.
+"""Pictures of generated images: beside reals, with their nearest neighbours, mixed, walked through, projected.
 
 Every function takes float32 [..., s, s, c], c = 1 or 3, 0..1, and gives a matplotlib Figure for `style.save`;
 `write_animation` writes a GIF. The curves of a GAN are in curves.py.
@@ -36,7 +36,7 @@ def reals_beside_fakes(
     title: str = "Real and generated",
     names: tuple[str, str] = ("real", "generated"),
 ) -> Figure:
-    """Lay real pictures on the left beside generated ones on the right, none chosen by hand.
+    """Lay real images on the left beside generated ones on the right, none chosen by hand.
 
     Args:
         reals: [n, s, s, c].
@@ -47,10 +47,10 @@ def reals_beside_fakes(
         names: Above each half.
     """
     if not len(reals) or not len(fakes):
-        return style.note("There are no pictures to lay beside each other.")
+        return style.note("There are no images to lay beside each other.")
     rows = math.ceil(max(len(reals), len(fakes)) / columns)
     grid = ImageGrid(rows, 2 * columns, fakes.shape[2], top=34, column_breaks={columns: 48}, largest=160)
-    figure = grid.figure(title, note or f"{len(reals)} real pictures, {len(fakes)} samples")
+    figure = grid.figure(title, note or f"{len(reals)} real images, {len(fakes)} samples")
     for first, images, name in ((0, reals, names[0]), (columns, fakes, names[1])):
         grid.name_column(figure, first, name, columns=columns)
         for index, image in enumerate(images):
@@ -68,18 +68,18 @@ def nearest_neighbours(
     threshold: float = 0.0,
     limit: int = 24,
 ) -> Figure:
-    """Show generated pictures with the training picture nearest to each, the nearest pairs first.
+    """Show generated images with the training image nearest to each, the nearest pairs first.
 
     Args:
         fakes: [m, s, s, c].
         training: [n, s, s, c].
-        nearest: Index of the nearest training picture of each fake, int [m].
+        nearest: Index of the nearest training image of each fake, int [m].
         distances: To it, float [m], in the units of the features.
         threshold: Pairs at most this far apart are framed as copies.
         limit: So many pairs are shown.
     """
     if not len(fakes):
-        return style.note("There is no generated picture to compare.")
+        return style.note("There is no generated image to compare.")
     pairs = 4  # in a row
     order = np.argsort(distances, kind="stable")[:limit]
     breaks = dict.fromkeys(range(2, 2 * pairs, 2), 30)
@@ -87,7 +87,7 @@ def nearest_neighbours(
     grid = ImageGrid(rows, 2 * pairs, fakes.shape[2], label=28, top=30, column_breaks=breaks, largest=160)
     copies = int((distances <= threshold).sum())
     figure = grid.figure(
-        "Generated (left) and the nearest training picture (right)",
+        "Generated (left) and the nearest training image (right)",
         f"the {len(order)} nearest of {len(fakes)}; distance of features below; "
         f"framed: the {copies} at most {threshold:.3g} apart, which count as copies",
     )
@@ -127,7 +127,7 @@ def mixing_grid(rows: np.ndarray, columns: np.ndarray, grids: Mapping[str, np.nd
         row_breaks=breaks,
     )
     figure = grid.figure(
-        "Styles mixed", "each picture takes one level of styles from B (above) and the others from A (left)"
+        "Styles mixed", "each image takes one level of styles from B (above) and the others from A (left)"
     )
     grid.name_column(figure, 1, "source B", columns=width)
     for column, image in enumerate(columns):
@@ -197,7 +197,7 @@ def write_animation(file: Path, frames: np.ndarray, *, milliseconds: int = 80) -
 
 @styled
 def truncation_sweep(images: np.ndarray, truncations: Sequence[float]) -> Figure:
-    """Show the same latents at growing truncation: from the average picture to full variety.
+    """Show the same latents at growing truncation: from the average image to full variety.
 
     Args:
         images: [k, n, s, s, c].
@@ -207,7 +207,7 @@ def truncation_sweep(images: np.ndarray, truncations: Sequence[float]) -> Figure
     grid = ImageGrid(rows, columns, size, left=70, largest=160)
     figure = grid.figure(
         "Truncation",
-        "the same latents in each column; near 0 all become the average picture, 1 is as learned",
+        "the same latents in each column; near 0 all become the average image, 1 is as learned",
     )
     for row, truncation in enumerate(truncations):
         grid.name_row(figure, row, f"{truncation:.2f}")
@@ -218,7 +218,7 @@ def truncation_sweep(images: np.ndarray, truncations: Sequence[float]) -> Figure
 
 @styled
 def projection(reals: np.ndarray, found: np.ndarray, errors: np.ndarray) -> Figure:
-    """Show real pictures, the nearest that the generator can paint, their difference, and how the search went.
+    """Show real images, the nearest that the generator can paint, their difference, and how the search went.
 
     Args:
         reals: [m, s, s, c].
@@ -228,7 +228,7 @@ def projection(reals: np.ndarray, found: np.ndarray, errors: np.ndarray) -> Figu
     grid = ImageGrid(len(reals), 3, reals.shape[2], right=520, top=34, largest=256)
     gap = np.abs(reals - found).mean(axis=(1, 2, 3))
     figure = grid.figure(
-        "Real pictures sought in the latent space",
+        "Real images sought in the latent space",
         "difference: white where equal, darkest where half of the range apart",
     )
     for column, name in enumerate(("real", "found", "difference")):
@@ -256,7 +256,7 @@ def _draw_search(grid: ImageGrid, figure: Figure, row: int, errors: np.ndarray, 
 
 @styled
 def augmentation_preview(images: np.ndarray, draws: np.ndarray, *, note: str = "") -> Figure:
-    """Show what the discriminator sees: each picture, and random changes of it.
+    """Show what the discriminator sees: each image, and random changes of it.
 
     Args:
         images: [n, s, s, c].
@@ -266,7 +266,7 @@ def augmentation_preview(images: np.ndarray, draws: np.ndarray, *, note: str = "
     rows, columns = draws.shape[:2]
     grid = ImageGrid(rows, 1 + columns, images.shape[2], top=34, column_breaks={1: 40}, largest=160)
     figure = grid.figure(
-        "Augmentation inside the GAN", note or "both real and generated pictures are changed so"
+        "Augmentation inside the GAN", note or "both real and generated images are changed so"
     )
     grid.name_column(figure, 0, "as it is")
     grid.name_column(figure, 1, f"{columns} draws")
