@@ -128,7 +128,7 @@ def answer(run: Run, study: Study) -> list[Cell]:
 
 
 def evaluate(run: Run, study: Study, cells: Sequence[Cell]) -> None:
-    """Write benefit.csv, the curves, the report and the card, and say the interpretation; what was kept to resume goes."""
+    """Write benefit.csv, curves, report and card, and say the interpretation; what was kept to resume goes."""
     from tlkit.engine.reporting.html import Table, close_run
     from tlkit.engine.reporting.style import save
     from tlkit.tasks.studies.gain_charts import benefit_curves

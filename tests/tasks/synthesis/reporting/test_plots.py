@@ -152,7 +152,7 @@ def test_a_projection_shows_where_and_how_far_it_is_off(tmp_path):
 
 def test_nothing_to_show_is_said():
     nothing, some = np.empty((0, 32, 32, 1), np.float32), noise(2, 32, 32, 1)
-    assert "no pictures" in texts(draw.reals_beside_fakes(some, nothing))[0]
+    assert "no images" in texts(draw.reals_beside_fakes(some, nothing))[0]
     empty = np.empty(0)
     assert (
         "no generated picture" in texts(draw.nearest_neighbours(nothing, some, empty.astype(int), empty))[0]
