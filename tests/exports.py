@@ -86,6 +86,11 @@ def yolov8(precision: str, backbone: str, folder: Path) -> None:
         export_detector(build_detector("yolov8", NAMES, 64, backbone, "none")[0], folder)
 
 
+def anchored(kind: str, folder: Path) -> None:
+    """The detector of detect-yolov2 or detect-yolov3."""
+    export_detector(build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none")[0], folder)
+
+
 def generator(build: Callable, channels: int, classes: int, precision: str, folder: Path) -> None:
     """A generator of synthesize-dcgan or synthesize-stylegan."""
     made = build(32, channels, latent=8, classes=classes, width=4, precision=precision).generator
@@ -128,6 +133,7 @@ EVERY: dict[str, Callable[[Path], None]] = {
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     },
     "detect-retinanet, darknet-small": partial(retinanet, "float32", "darknet-small"),
+    **{f"detect-{kind}": partial(anchored, kind) for kind in ("yolov2", "yolov3")},
     "detect-yolov8, resnet50": partial(yolov8, "float32", "resnet50"),
     **{
         f"detect-retinanet, {precision}": partial(retinanet, precision, "efficientnet-lite0")

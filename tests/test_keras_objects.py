@@ -108,18 +108,18 @@ def generators():
 
 
 def detectors():
-    """A RetinaNet, a YOLOv3 and a YOLOv1 on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
+    """A RetinaNet and earlier YOLOs on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
     yield (
         "retinanet",
         build_detector("retinanet", NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
         [images(64)],
     )
-    yield (
-        "yolov3",
-        build_detector("yolov3", NAMES, 64, "mobilenet-v2-0.35", "none", widths=(8, 8, 8))[0],
-        [images(64)],
-    )
-    yield "yolov1", build_detector("yolov1", NAMES, 64, "mobilenet-v2-0.35", "none", dense=8)[0], [images(64)]
+    for kind, width in (
+        ("yolov3", {"widths": (8, 8, 8)}),
+        ("yolov2", {"width": 8}),
+        ("yolov1", {"dense": 8}),
+    ):
+        yield kind, build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none", **width)[0], [images(64)]
     yield "yolov8", build_detector("yolov8", NAMES, 64, "yolov8-xs", "none")[0], [images(64)]
     windows = Windows(96, (0.2, 0.5), 2, step=0.5)
     made, _ = build_window_detector(colour_classifier(), ("green", "red"), "other", windows)

@@ -188,8 +188,9 @@ def test_every_recipe_without_a_model_is_known():
         path.stem.replace("_", "-")
         for path in (Path(tlkit.__file__).parents[1] / "recipes").glob("[a-z]*.py")
     }
-    models = {"fine-tune", "small-cnn", "fit-head", "detect-retinanet", "detect-yolov1", "detect-yolov8"}
-    models |= {"slide-window", "synthesize-dcgan", "synthesize-stylegan"}
+    models = {"fine-tune", "small-cnn", "fit-head", "slide-window"}
+    models |= {"detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8"}
+    models |= {"synthesize-dcgan", "synthesize-stylegan"}
     assert recipes == models | set(NO_MODEL)
 
 

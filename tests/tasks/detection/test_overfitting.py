@@ -46,7 +46,6 @@ def eight(tmp_path_factory):
         ("yolov8", "yolov8-xs", "none", "all"),
         ("retinanet", "efficientnet-lite0", "imagenet", "all"),
         ("yolov3", "efficientnet-lite0", "imagenet", "all"),
-        ("yolov2", "efficientnet-lite0", "imagenet", "all"),
         ("yolov1", "efficientnet-lite0", "imagenet", "head"),  # at this rate its backbone would be unlearned
     ],
 )

@@ -98,6 +98,18 @@ def network(backbone: str, weights: str, size: int) -> Decorator:
     return grouped(None, None, "Network", rows, {})
 
 
+def anchors() -> Decorator:
+    """--anchors, by its own name."""
+    row = (
+        "anchors",
+        click.Path(exists=True, dir_okay=False, path_type=Path),
+        None,
+        "FILE",
+        "w,h, w,h, ... in pixels of the square, as text.  [default: k-means of the training boxes]",
+    )
+    return grouped(None, None, "Network", [row], {})
+
+
 def grid() -> Decorator:
     """--form, --cells, --boxes-per-cell as `grid`, the options of a YOLOv1's `design`."""
     paper = "Paper: its own 24 convolutions and 4,096 dense units, for a multiple of 64 pixels."
