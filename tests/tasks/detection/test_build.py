@@ -32,7 +32,7 @@ KINDS = ("retinanet", "yolov8", "yolov3", "yolov2", "yolov1")
 DEARER_SLOW = (
     "retinanet",
     "yolov3",
-    "yolov2",
+    pytest.param("yolov2", marks=pytest.mark.slow),  # as YOLOv3 but for its losses
     pytest.param("yolov8", marks=pytest.mark.slow),
 )  # YOLOv8 is built and traced for long
 

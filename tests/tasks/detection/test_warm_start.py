@@ -36,7 +36,9 @@ def class_variables(detector):
     return [variable for variable, _ in detector.class_columns()]
 
 
-@pytest.fixture(params=["retinanet", "yolov8", "yolov3", "yolov1"], scope="module")
+@pytest.fixture(
+    params=["retinanet", "yolov8", "yolov1", pytest.param("yolov3", marks=pytest.mark.slow)], scope="module"
+)
 def pair(request, tmp_path_factory):
     """An old detector, a new one that started from its file, its class weights before, what was said, the file."""
     file = tmp_path_factory.mktemp("old") / "model.keras"
