@@ -10,8 +10,8 @@ served. First the head, then everything, with the average of the weights; the be
 
 It learns squares of 192 pixels cut out of images of 416, and finds in whole ones; --crop 0 learns whole images.
 
-Result: eight simulated bags of 192 pixels are learned by heart with --one-size, AP50 1.000 on themselves: n = 8 bags with
-10 boxes, seed 3, 150 steps at 0.001, 158 seconds of one core (421 on 2 shared cores); at sizes of 160 to 288 the same
+Result: eight simulated bags of 192 pixels are learned by heart with --one-size, AP50 1.000 on themselves; n = 8 with
+10 boxes, seed 3; 150 steps at 0.001, 158 seconds of one core (421 on 2 shared cores); at sizes of 160 to 288 the same
 steps give 0.503 (200 seconds of one core). On xray:bags it has not been measured yet.
 """
 
