@@ -48,22 +48,18 @@ def build_detector(
     Raises:
         UsageFault, ModelFault: See `build_pyramid`.
     """
+    names = [str(name) for name in class_names]
+    if not names or len(set(names)) < len(names):
+        raise UsageFault(f"A detector needs different class names, not {names}.", "Name each class once.")
     detector = detector_class(kind)
     detector.check_side(size)
     settings = {
-        "class_names": _checked(class_names),
+        "class_names": names,
         "size": int(size),
         "backbone": backbone,
         **detector.own_settings(size, **own),
     }
     return detector.of(json.loads(json.dumps(settings)), weights)
-
-
-def _checked(class_names: Sequence[str]) -> list[str]:
-    names = [str(name) for name in class_names]
-    if not names or len(set(names)) < len(names):
-        raise UsageFault(f"A detector needs different class names, not {names}.", "Name each class once.")
-    return names
 
 
 def load_detector(file: Path | str) -> Detector:

@@ -152,7 +152,11 @@ def detector_to_litert(detector: Detector, file: Path, detecting: Detecting | No
             target.write_bytes(tf.lite.TFLiteConverter.from_saved_model(place).convert())
 
     def answer(target: Path, images: np.ndarray) -> np.ndarray:
-        return _litert_answer(detector, target, images)
+        ask = litert_interpreter(target).get_signature_runner()
+        rows = [ask(images=image[None]) for image in images]
+        # by name: LiteRT numbers outputs in an order of its own
+        boxes, scores = (np.concatenate([row[name] for row in rows]) for name in ("boxes", "scores"))
+        return _joined(detector, boxes, scores)
 
     checked = convert(file, "LiteRT", write, answer, *_answered(detector, network), TOLERANCE)
     write_labels(labels, detector.class_names)
@@ -191,10 +195,3 @@ def _answered(detector: Detector, network: Callable) -> tuple[np.ndarray, np.nda
 def _joined(detector: Detector, boxes: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """One array to compare: float [n, a, 4 + k], boxes as shares of the square."""
     return np.concatenate([boxes / detector.size, scores], axis=-1)
-
-
-def _litert_answer(detector: Detector, target: Path, images: np.ndarray) -> np.ndarray:
-    """By name: LiteRT numbers outputs in an order of its own."""
-    ask = litert_interpreter(target).get_signature_runner()
-    rows = [ask(images=image[None]) for image in images]
-    return _joined(detector, *(np.concatenate([row[name] for row in rows]) for name in ("boxes", "scores")))
