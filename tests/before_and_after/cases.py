@@ -34,7 +34,7 @@ TIP = ("--paste", f"{S}/threats", "--paste-share", 1, "--min-side", 0.2, "--max-
 VERBS = ("check", "run", "recipes", "copy", "resume", "repeat", "replay", "runs", "predict", "evaluate", "compare",
          "export", "convert", "cache")  # fmt: skip
 RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-retinanet", "detect-yolov1",
-           "detect-yolov8", "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
+           "detect-yolov2", "detect-yolov3", "detect-yolov8", "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
            "look-inside", "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
 FAULTY = {
     "files": 3,
@@ -196,6 +196,14 @@ CASES: dict[str, tuple[Step, ...]] = {
         step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
         SERVED,
     ),
+    **{
+        kind: (
+            step("run", f"detect-{kind}", f"{S}/bags", *SMALL, "--epochs", 1, 1, "--name", "c"),
+            step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
+            SERVED,
+        )
+        for kind in ("yolov2", "yolov3")
+    },
     "retinanet": (
         step("run", "detect-retinanet", f"{S}/scenes", *SMALL, "--epochs", 1, 1, "--propose-anchors", "--mosaic", 0.5,
              "--mixup", 0.2, "--name", "r"),

@@ -107,7 +107,9 @@ def _difference(one: Path, other: Path, name: str) -> str | None:
         ".keras": _weights,
         ".jsonl": _rows,
         ".csv": _lines,
-        ".npy": lambda one, other, name: _unequal(np.load(one), np.load(other), name),
+        ".npy": lambda one, other, name: _unequal(
+            np.load(one, allow_pickle=False), np.load(other, allow_pickle=False), name
+        ),
     }
     if name == "card.json":
         return _cards(one, other)

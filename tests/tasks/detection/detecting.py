@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
+from tlkit.backbones import pyramids
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.tasks.detection.table import DETECTORS
@@ -45,6 +46,8 @@ def use_tiny_pyramid(patch) -> None:
     """Six convolutions wherever a detector of any kind builds its backbone, by a MonkeyPatch."""
     for row in DETECTORS.values():
         patch.setattr(import_module(f"tlkit.tasks.detection.{row.module}"), "build_pyramid", tiny_pyramid)
+    tiny = pyramids.DetectorBackbone(tiny_pyramid, "minus-one-to-one", "conv_5")
+    patch.setitem(pyramids.DETECTOR_BACKBONES, "tiny", tiny)  # of which the last convolution is the last stage
 
 
 def draw(number: int, width: int = SIZE, height: int = SIZE):
