@@ -33,6 +33,9 @@ def drawn(scale=1, count=40):
 def test_anchors_are_the_shapes_that_were_planted_smallest_first():
     found = fitted_shapes(drawn(), 256, USUAL[:5])
     assert np.array(found) == pytest.approx(np.array(smallest_first(PLANTED)), rel=0.05)
+    assert all(
+        round(side, 2) == side for one in found for side in one
+    )  # as a card and a file of anchors have them
     areas = [w * h for w, h in found]
     assert areas == sorted(areas)
 

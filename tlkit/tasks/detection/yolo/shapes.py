@@ -47,7 +47,7 @@ def fitted_shapes(boxes: Boxes, size: int, usual: Shapes) -> Shapes:
     found, _ = learned_boxes(boxes, size)
     if not len(found):
         raise DataFault(f"{boxes.source} has no boxes to fit anchors to.", "Give images with boxes.")
-    clusters = shape_clusters(found[:, 2:] - found[:, :2], len(usual)).round(2)
+    clusters = shape_clusters(found[:, 2:] - found[:, :2], len(usual)).astype(np.float64).round(2)
     shapes = [tuple(one) for one in np.unique(clusters, axis=0)]
     more = [one for one in usual if one not in shapes]
     return smallest_first([*shapes, *more][: len(usual)])
