@@ -10,7 +10,7 @@ with its 24 convolutions. The best epoch by AP50 on validation is kept. AP is CO
 
 Result: not measured on xray:bags yet. On 400 bags, with --image-size 224 --epochs 8 0 --evaluate-every 4 --balance
 resample --flip both --gamma 0: AP50 0.001 (0.000 to 0.007); n = 80 bags, seed 0, 14 minutes on 2 cores beside much
-other work. It wants more images and steps than these 280.
+other work: it finds nothing yet.
 """
 
 import click

@@ -21,7 +21,6 @@ LONG = (
     "tests/test_every_recipe.py",
     "tests/cli/recipes/test_features.py",
     "tests/tasks/detection/test_fit.py",
-    "tests/cli/test_kill_points.py",
     "tests/cli/recipes/test_detection.py",
     "tests/backbones/test_networks.py",
 )

@@ -149,7 +149,14 @@ def window_detector(way):
     return build_window_detector(classifier, ["red"], "other", windows)[0]
 
 
-@pytest.mark.parametrize("kind", ["retinanet", "yolov1", "crops", "convolutional"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "retinanet",
+        "convolutional",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("yolov1", "crops")),
+    ],
+)
 def test_a_served_detector_answers_nothing_with_nothing(kind, detector, cells, tmp_path):
     made = {"retinanet": detector, "yolov1": cells}
     detector = made[kind] if kind in made else window_detector(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 from tests.tasks.classification.test_heads import WIDTH, clouds, served
 from tests.tasks.detection.detecting import NAMES
@@ -133,9 +135,14 @@ def asked_elsewhere(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_every_kind_of_model_is_read_and_answers_in_a_clean_process(finished, tmp_path):
+@pytest.mark.parametrize(
+    "kinds",
+    [(classifiers, generators), pytest.param((detectors,), marks=pytest.mark.slow)],
+    ids=["classifiers and generators", "detectors"],
+)
+def test_every_kind_of_model_is_read_and_answers_in_a_clean_process(kinds, finished, tmp_path):
     expected = {}
-    for name, model, arguments in (*classifiers(), *generators(), *detectors()):
+    for name, model, arguments in itertools.chain(*(kind() for kind in kinds)):
         expected[name] = [np.asarray(one) for one in keras.tree.flatten(model(*arguments))]
         model.save(tmp_path / f"{name}.keras")
         np.savez(tmp_path / f"{name}.npz", *arguments)

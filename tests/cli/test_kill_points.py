@@ -183,6 +183,7 @@ def damage_board(folder):
         os.truncate(file, file.stat().st_size - 30)
 
 
+@pytest.mark.slow
 def test_a_run_killed_within_a_checkpoint_goes_on_bit_for_bit(shapes, tmp_path, tlkit_command):
     """The short one of the twenty: the best of the second epoch is written aside, and not yet renamed; and the machine
     that went down has lost the ends of the event files and one of them whole: of its points none is missing, for metrics.jsonl has them too."""

@@ -98,6 +98,7 @@ def test_what_does_not_fit_is_told(options, code, words, bags, tmp_path):
     assert words in refused["error"]["problem"]
 
 
+@pytest.mark.slow
 def test_minutes_become_steps_that_a_resumed_run_keeps(bags, tmp_path, monkeypatch):
     tiny_backbone(monkeypatch)
     paces, fits = [Pace({"head": 0.1, "all": 0.2}, 1.0, 2.0)], []

@@ -124,7 +124,6 @@ def headed(shapes, tmp_path_factory):
     return make
 
 
-@pytest.mark.onednn
 # By default tests/tasks/classification/test_heads.py compares all others with scikit-learn, without the command line.
 @pytest.mark.parametrize("head", ["knn3", pytest.param("svm-rbf", marks=pytest.mark.slow)])
 def test_the_served_head_gives_scikit_learns_label_on_every_test_image(headed, head):

@@ -58,7 +58,6 @@ def rows_of(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-@pytest.mark.onednn
 def test_a_finished_gan_keeps_every_promise(gan):
     folder = Path(gan["run"])
     for name in ("saved_model.pb", "model.keras", "recipe.py", "options.json", "card.json", "metrics.jsonl", "log.txt",
@@ -87,7 +86,6 @@ def test_it_learns_from_the_training_part_of_its_class_only(gan):
     assert {(parts[row["sha256"]]["part"], row["label"]) for row in learned} == {("training", "disc")}
 
 
-@pytest.mark.onednn
 def test_the_saved_model_makes_what_generate_writes(gan, runs):
     from tlkit.tasks.synthesis.serving.saved_model import ServedGenerator
 

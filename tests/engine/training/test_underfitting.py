@@ -67,6 +67,7 @@ def test_the_sentence_names_the_option_of_its_recipe():
     assert longer([cnn], [cnn]).endswith("its 100 epochs ended: give --epochs 200.")
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_too_early_says_so_and_a_refit_keeps_what_validation_chose(
     make_folder, tmp_path, monkeypatch
 ):

@@ -47,7 +47,9 @@ def use_tiny_pyramid(patch) -> None:
     for row in DETECTORS.values():
         patch.setattr(import_module(f"tlkit.tasks.detection.{row.module}"), "build_pyramid", tiny_pyramid)
     tiny = pyramids.DetectorBackbone(tiny_pyramid, "minus-one-to-one", "conv_5")
-    patch.setitem(pyramids.DETECTOR_BACKBONES, "tiny", tiny)  # of which the last convolution is the last stage
+    patch.setitem(
+        pyramids.DETECTOR_BACKBONES, "tiny", tiny
+    )  # of which the last convolution is the last stage
 
 
 def draw(number: int, width: int = SIZE, height: int = SIZE):

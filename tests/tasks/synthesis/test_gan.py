@@ -302,6 +302,7 @@ def test_nan_is_never_written_to_a_checkpoint(tmp_path, gan):
     assert "back to step 0" in said[0]
 
 
+@pytest.mark.slow
 def test_nan_a_second_time_fails_with_its_step(tmp_path, gan):
     watchers = GanWatchers(step=poison(gan, 7, 2))
     with pytest.raises(RunFailed, match="not a number at step 8, again"):

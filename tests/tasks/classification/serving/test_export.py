@@ -289,6 +289,7 @@ def test_what_a_caller_must_know_travels_with_the_file(resizes, tmp_path):
     assert inside == facts
 
 
+@pytest.mark.slow
 def test_a_process_that_knows_classifiers_reads_fitted_heads(tmp_path):
     """Whoever imports `classifier`, or asks for a file's weights, has the layers that such a file names."""
     fitted("knn3", 2).save(tmp_path / "model.keras")

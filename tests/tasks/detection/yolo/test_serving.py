@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.backbones.test_darknet_weights import check, drawn, write
 from tests.tasks.detection.detecting import NAMES, SIZE, drawn_boxes, use_tiny_pyramid
+from tlkit.backbones.darknet import body_convolutions
 from tlkit.engine.serving.convert import litert_interpreter
+from tlkit.errors import ModelFault
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.serving.export import detector_to_litert, detector_to_onnx
 from tlkit.tasks.detection.serving.saved_model import (
@@ -23,6 +26,20 @@ from tlkit.tasks.detection.settings import Detecting
 
 SMALL = {"yolov3": {"widths": (8, 8, 8)}, "yolov2": {"width": 8, "passed": 4}}
 HOW = Detecting(threshold=0.001, overlap=0.5, most=6)
+
+
+def test_a_file_of_darknet_s_fills_backbone_and_heads(tmp_path):
+    """Darknet's convolutions in a file's order: written from one detector, read into another."""
+    names, small = ("a", "b"), {"widths": (4, 4, 4)}
+    one = build_detector("yolov3", names, SIZE, "darknet-small", "none", **small)[0]
+    convolutions = [*body_convolutions(one.backbone.get_layer("backbone")), *one.convolutions()]
+    parts = drawn(convolutions)
+    file = write(tmp_path / "whole.weights", parts)
+    other, origin = build_detector("yolov3", names, SIZE, "darknet-small", str(file), **small)
+    check([*body_convolutions(other.backbone.get_layer("backbone")), *other.convolutions()], parts)
+    assert (origin.kind, origin.source) == ("file", str(file))
+    with pytest.raises(ModelFault, match="whole.weights"):
+        build_detector("yolov3", (*names, "c"), SIZE, "darknet-small", str(file), **small)
 
 
 @pytest.fixture(params=SMALL, scope="module")

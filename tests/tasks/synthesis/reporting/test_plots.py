@@ -154,9 +154,7 @@ def test_nothing_to_show_is_said():
     nothing, some = np.empty((0, 32, 32, 1), np.float32), noise(2, 32, 32, 1)
     assert "no images" in texts(draw.reals_beside_fakes(some, nothing))[0]
     empty = np.empty(0)
-    assert (
-        "no generated image" in texts(draw.nearest_neighbours(nothing, some, empty.astype(int), empty))[0]
-    )
+    assert "no generated image" in texts(draw.nearest_neighbours(nothing, some, empty.astype(int), empty))[0]
     assert "No step" in texts(gan_curves([]))[0]
 
 

@@ -15,7 +15,9 @@ import tensorflow as tf
 from keras import layers
 
 from tlkit.backbones.darknet import Convolution, named_convolutions
+from tlkit.backbones.darknet_weights import is_darknet_file
 from tlkit.backbones.table import WeightsOrigin
+from tlkit.backbones.weights import load_detector_file
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
 from tlkit.tasks.detection.base import Design, Detector
@@ -50,9 +52,13 @@ class AnchoredDetector(Detector, keras.Model):
 
     @classmethod
     def of(cls, settings: dict[str, Any], weights: str = "none") -> tuple[Self, WeightsOrigin]:
-        """Build from settings."""
-        pyramid, origin = cls.pyramid(settings, weights)
-        return cls(pyramid, settings), origin
+        """Build from settings; a file of Darknet's that holds more than a backbone fills the heads too."""
+        whole = is_darknet_file(weights)
+        pyramid, origin = cls.pyramid(settings, "none" if whole else weights)
+        detector = cls(pyramid, settings)
+        if whole:
+            origin = load_detector_file(weights, pyramid, detector.convolutions(), detector.kind)
+        return detector, origin
 
     @classmethod
     def pyramid(cls, settings: dict[str, Any], weights: str) -> tuple[keras.Model, WeightsOrigin]:

@@ -100,6 +100,8 @@ class Yolov2Detector(AnchoredDetector):
         for layer in self._flatten_layers():
             if isinstance(layer, keras.Model):
                 layer.input_spec = None
+        # steps are timed at `size`; those of all sizes cost by their areas
+        self.step_cost = sum((side / self.size) ** 2 for side in self.sides) / len(self.sides)
 
     def likely(self, logits: tf.Tensor) -> tf.Tensor:
         """One class of all."""
