@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 import tlkit
-from tests.old_runs.make import HERE, RUNS
+from tests.old_runs.make import HERE, RUNS, unpack
 from tlkit import compat
 from tlkit.cli.main import main
 from tlkit.cli.recipe_files import load_recipe, read_recipe
@@ -39,7 +39,7 @@ def earlier(tmp_path_factory):
     """The folder `recipes` as it was."""
     folder = tmp_path_factory.mktemp("earlier")
     with tarfile.open(ARCHIVE) as packed:
-        packed.extractall(folder, filter="data")
+        unpack(packed, folder)
     return folder / "recipes"
 
 

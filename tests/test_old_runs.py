@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from tests.old_runs import make
-from tests.old_runs.make import ANSWERS, ARCHIVE, FINDING, NAMING, RUNS, Made, question
+from tests.old_runs.make import ANSWERS, ARCHIVE, FINDING, NAMING, RUNS, Made, question, unpack
 from tlkit.cli.main import main
 from tlkit.core.run_folder import read_card, read_metrics
 
@@ -38,7 +38,7 @@ def old(tmp_path_factory):
     """The pictures and the old runs, unpacked elsewhere than they were made."""
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(ARCHIVE) as packed:
-        packed.extractall(folder, filter="data")
+        unpack(packed, folder)
     return folder
 
 

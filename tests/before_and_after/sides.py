@@ -20,6 +20,7 @@ from typing import Any
 from tests.before_and_after import sources as drawn
 from tests.before_and_after.cases import CASES, Step
 from tests.before_and_after.texts import Plain, written
+from tests.old_runs.make import unpack
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,7 +38,7 @@ def code_of(side: str, folder: Path) -> Path:
             ["git", "archive", side, "tlkit", "recipes"], cwd=ROOT, capture_output=True, check=True
         ).stdout
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-            archive.extractall(new, filter="data")
+            unpack(archive, new)
     for page in [*new.rglob("*.md")]:
         page.unlink()
     (new / "recipes").rename(new / "tlkit" / "recipes")

@@ -103,6 +103,12 @@ NAMING = ("fine-tune", "small-cnn", "fit-head", "head-knn3", "head-lda", "head-m
 FINDING = ("slide-window",)
 
 
+def unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Unpack an archive of our own; Python 3.11 knows filters from 3.11.4 on."""
+    safely = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+    archive.extractall(folder, **safely)  # noqa: S202
+
+
 def install_old_code(folder: Path) -> Path:
     """Make an environment with the code of COMMIT beside this interpreter's packages; the path of its Python."""
     import venv
@@ -111,7 +117,7 @@ def install_old_code(folder: Path) -> Path:
     command = ["git", "archive", COMMIT, "tlkit", "recipes", "pyproject.toml"]
     packed = subprocess.run(command, cwd=repository, capture_output=True, check=True).stdout
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        archive.extractall(folder / "code", filter="data")
+        unpack(archive, folder / "code")
     (folder / "code" / "recipes").rename(folder / "code" / "tlkit" / "recipes")
     project = tomllib.loads((folder / "code" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     about = folder / "code" / f"tlkit-{project['version']}.dist-info"

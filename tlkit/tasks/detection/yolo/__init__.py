@@ -1,1 +1,1 @@
-"""YOLO with anchors (v2, v3): cells, anchors, and the detectors built on them."""
+"""YOLOv1, YOLOv2, YOLOv3: cells, anchors, and the detectors built on them."""
