@@ -32,7 +32,7 @@ from tlkit.tasks.detection import workflow as detection
 @choices.anchors()
 @click.option("--one-size", is_flag=True, help="Learn at the image's or crop's own size instead of several.")
 @choices.fitting(batch=16, balance="resample", judge_every=4)
-@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=192)
+@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None)
 @choices.projecting()
 @choices.detecting()
 def detect_yolov2(

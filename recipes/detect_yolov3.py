@@ -31,7 +31,7 @@ from tlkit.tasks.detection import workflow as detection
 @choices.network("efficientnet-lite0", "imagenet", 416)
 @choices.anchors()
 @choices.fitting(batch=16, balance="resample", judge_every=4)
-@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=192)
+@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None)
 @choices.projecting()
 @choices.detecting()
 def detect_yolov3(

@@ -115,7 +115,7 @@ class Convolution(NamedTuple):
 
 
 def darknet_convolution(
-    x: keras.KerasTensor, filters: int, side: int, name: str, *, stride: int = 1
+    x: keras.KerasTensor, filters: int, side: int, name: str, *, stride: int = 1, exact: bool = True
 ) -> keras.KerasTensor:
     """Convolution without bias, batch normalisation, leaky rectifier: layers conv_NAME, norm_NAME, leaky_NAME.
 
@@ -125,6 +125,9 @@ def darknet_convolution(
         side: Of the kernel, pixels.
         name: Of the three layers.
         stride: 1, or 2 for maps of even sides, to which a row above and a column to the left are added.
+        exact: Normalise as Darknet does, which its files want. Keras's epsilon of 0.001 below the root bears maps that
+            hardly vary, as a pretrained backbone's coarsest one where few objects are large; Darknet's makes noise
+            of them.
 
     Returns:
         [b, h / stride, w / stride, filters].
@@ -140,7 +143,8 @@ def darknet_convolution(
         kernel_initializer="he_normal",
         name=f"conv_{name}",
     )(x)
-    x = DarknetNormalization(name=f"norm_{name}")(x)
+    normalisation = DarknetNormalization if exact else layers.BatchNormalization
+    x = normalisation(name=f"norm_{name}")(x)
     return layers.LeakyReLU(SLOPE, name=f"leaky_{name}")(x)
 
 

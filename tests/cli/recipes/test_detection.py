@@ -30,14 +30,14 @@ from tlkit.tasks.detection.fit import measure_pace
     "recipe", ["detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8"]
 )
 def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
-    check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, "--crop", 0, *SMALL))
+    check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))
 
 
 def test_a_file_of_anchors_reaches_the_detector_and_another_is_refused(bags, tmp_path, monkeypatch):
     tiny_backbone(monkeypatch)
     file = tmp_path / "anchors.txt"
     file.write_text(", ".join(f"{n},{2 * n}" for n in range(2, 11)))
-    options = (bags, "--runs", tmp_path, "--anchors", file, *SMALL, "--crop", 0, "--dry-run")
+    options = (bags, "--runs", tmp_path, "--anchors", file, *SMALL, "--dry-run")
     model = run_recipe("detect-yolov3", *options)["model"]
     assert model["anchors"] == [[n, 2 * n] for n in range(2, 11)]
     assert model["coverage"]["boxes"] > 0

@@ -165,6 +165,11 @@ class AnchoredDetector(Detector, keras.Model):
         ]
 
 
+def is_darknet(backbone: str) -> bool:
+    """Whether a backbone is one of Darknet's, whose files go on into the heads."""
+    return backbone.startswith("darknet-")
+
+
 def head_name(stride: int) -> str:
     """Of a grid's raw numbers; the layer that gives them is conv_ with this."""
     return f"stride_{stride}"

@@ -9,6 +9,7 @@ Source: Redmon 2017 (YOLO9000), sections 2 and 3; loss weights: region layer of 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -21,7 +22,15 @@ from tlkit.backbones.table import WeightsOrigin
 from tlkit.core.seeds import fold
 from tlkit.data.boxes.augment_settings import COARSEST
 from tlkit.tasks.detection.assignment import pairwise_iou
-from tlkit.tasks.detection.yolo.anchored import BOX, CLASSES, OBJECT, AnchoredDetector, head_name, prediction
+from tlkit.tasks.detection.yolo.anchored import (
+    BOX,
+    CLASSES,
+    OBJECT,
+    AnchoredDetector,
+    head_name,
+    is_darknet,
+    prediction,
+)
 from tlkit.tasks.detection.yolo.grids import answer, background, decode, encode
 from tlkit.tasks.detection.yolo.shapes import PAPER_SIZE, Shapes
 
@@ -80,12 +89,13 @@ class Yolov2Detector(AnchoredDetector):
     def heads(cls, maps: dict[int, Any], settings: dict[str, Any], outputs: int) -> dict[str, Any]:
         """Two convolutions, beside them the finer map taken apart (section 2, "fine-grained features"), one on both."""
         (name,), width, fine, x = map(head_name, cls.strides), _width(settings), maps[16], maps[32]
+        convolved = partial(darknet_convolution, exact=is_darknet(settings["backbone"]))
         for number in range(2):
-            x = darknet_convolution(x, width, 3, f"{name}_{number}")
+            x = convolved(x, width, 3, f"{name}_{number}")
         if settings["passed"]:
-            fine = darknet_convolution(fine, settings["passed"], 1, "passthrough")
+            fine = convolved(fine, settings["passed"], 1, "passthrough")
         x = layers.Concatenate(name="mixed")([Reorg(name="reorg")(fine), x])
-        x = darknet_convolution(x, width, 3, f"{name}_2")
+        x = convolved(x, width, 3, f"{name}_2")
         return {name: prediction(x, cls.strides[0], outputs, len(settings["anchors"]), PRIOR)}
 
     @classmethod

@@ -9,6 +9,7 @@ Source: Redmon 2018 (YOLOv3), sections 2.1 to 2.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -24,6 +25,7 @@ from tlkit.tasks.detection.yolo.anchored import (
     OBJECT,
     AnchoredDetector,
     head_name,
+    is_darknet,
     prediction,
 )
 from tlkit.tasks.detection.yolo.grids import answer, background, decode, encode
@@ -75,18 +77,19 @@ class Yolov3Detector(AnchoredDetector):
         """From coarse to fine: five convolutions, from which one branch predicts and one goes on, twice as large."""
         usual = WIDTHS if settings["backbone"] == "darknet-53" else NARROW
         widths = dict(zip(cls.strides, settings["widths"] or usual, strict=True))
+        convolved = partial(darknet_convolution, exact=is_darknet(settings["backbone"]))
         found, x = {}, None
         for stride in reversed(cls.strides):
             width, name = widths[stride], head_name(stride)
             if x is None:
                 x = maps[stride]
             else:
-                x = darknet_convolution(x, width, 1, f"{name}_lateral")
+                x = convolved(x, width, 1, f"{name}_lateral")
                 x = layers.UpSampling2D(2, name=f"{name}_double")(x)
                 x = layers.Concatenate(name=f"{name}_mixed")([x, maps[stride]])
             for number in range(5):
-                x = darknet_convolution(x, width * (1 + number % 2), 1 + 2 * (number % 2), f"{name}_{number}")
-            branch = darknet_convolution(x, 2 * width, 3, f"{name}_5")
+                x = convolved(x, width * (1 + number % 2), 1 + 2 * (number % 2), f"{name}_{number}")
+            branch = convolved(x, 2 * width, 3, f"{name}_5")
             found[name] = prediction(branch, stride, outputs, len(settings["anchors"]) // 3, PRIOR)
         return {head_name(stride): found[head_name(stride)] for stride in cls.strides}
 
