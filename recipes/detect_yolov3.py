@@ -11,8 +11,8 @@ the best epoch by AP50 on validation is kept. AP is COCO's.
 
 It learns squares of 192 pixels cut out of images of 416, and finds in whole ones; --crop 0 learns whole images.
 
-Result: eight simulated bags of 192 pixels are learned by heart, AP50 1.000 on themselves: n = 8 bags with 10 boxes,
-seed 3, 150 steps at 0.001, 155 seconds of one core (499 on 2 shared cores). On xray:bags it has not been measured yet.
+Result: xray:bags with --minutes 6 --evaluate-every 2 (531 steps): AP50 0.446 (0.393 to 0.516), gun 0.710, shuriken
+0.670, knife 0.050, razor blade 0.354; n = 400 bags of 200 packings, seed 0, on 2 cores. It was still improving.
 """
 
 import click
