@@ -29,6 +29,11 @@ class Targets(NamedTuple):
     score: tf.Tensor
 
 
+def middle_and_sides(xyxy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Middles and sides, float32 [..., 2] each, of corners [..., 4]."""
+    return (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
+
+
 def pairwise_iou(places: tf.Tensor, xyxy: tf.Tensor) -> tf.Tensor:
     """float32 [b, a, m]: IoU of boxes [a, 4] or [b, a, 4] with boxes [b, m, 4]."""
     first, second = places[..., :, None, :], xyxy[:, None, :, :]

@@ -19,7 +19,7 @@ from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
 from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors, with_levels
-from tlkit.tasks.detection.assignment import by_overlap
+from tlkit.tasks.detection.assignment import by_overlap, middle_and_sides
 from tlkit.tasks.detection.base import Design, Detector, counted
 from tlkit.tasks.detection.losses import focal, smooth_l1
 from tlkit.tasks.detection.retinanet_layers import PRIOR, FeaturePyramid, Tower
@@ -108,7 +108,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
     def decode(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Raw -> boxes float32 [b, a, 4] and scores float32 [b, a, k], 0..1."""
         deltas = tf.cast(raw["box"], tf.float32) * tf.constant(VARIANCE)
-        middle, sides = _middle_and_sides(tf.constant(self.anchor_boxes))
+        middle, sides = middle_and_sides(tf.constant(self.anchor_boxes))
         middle = middle + deltas[..., :2] * sides
         half = tf.exp(tf.clip_by_value(deltas[..., 2:], -LARGEST_DELTA, LARGEST_DELTA)) * sides / 2
         xyxy = tf.concat([middle - half, middle + half], -1)
@@ -143,13 +143,9 @@ class _NoEncoder:
     anchor_generator = None
 
 
-def _middle_and_sides(xyxy: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    return (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
-
-
 def deltas_of(anchors: tf.Tensor, xyxy: tf.Tensor) -> tf.Tensor:
     """What a box [..., 4] is to its anchor: shift of the middle and log of the sides, over the variances."""
-    (middle, sides), (wanted, extent) = _middle_and_sides(anchors), _middle_and_sides(xyxy)
+    (middle, sides), (wanted, extent) = middle_and_sides(anchors), middle_and_sides(xyxy)
     shift = (wanted - middle) / sides
     growth = tf.math.log(tf.maximum(extent, 1e-3) / sides)
     return tf.concat([shift, growth], -1) / tf.constant(VARIANCE)

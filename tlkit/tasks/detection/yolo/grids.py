@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tlkit.tasks.detection.assignment import IGNORED, pairwise_iou
+from tlkit.tasks.detection.assignment import IGNORED, middle_and_sides, pairwise_iou
 
 LARGEST_GROWTH = 8.0  # of log side: a box is at most e^8 times its anchor, so that exp() stays finite
 
@@ -102,7 +102,7 @@ def encode(xyxy: tf.Tensor, places: Places) -> tuple[tf.Tensor, tf.Tensor]:
     Returns:
         What sigmoid(x), sigmoid(y) should be, 0..1, and what w and h should be; float32 [..., 2] each.
     """
-    middle, sides = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
+    middle, sides = middle_and_sides(xyxy)
     inside = tf.clip_by_value((middle - places.corner) / places.stride, 0.0, 1.0)
     return inside, tf.math.log(tf.maximum(sides, 1e-3) / places.shape)
 
@@ -129,7 +129,7 @@ def answer(xyxy: tf.Tensor, labels: tf.Tensor, grids: Grids) -> Answers:
         labels: int32 [b, m].
         grids: With their anchors.
     """
-    middle, sides = (xyxy[..., :2] + xyxy[..., 2:]) / 2, xyxy[..., 2:] - xyxy[..., :2]
+    middle, sides = middle_and_sides(xyxy)
     fits = _shape_ious(sides, tf.constant(grids.shapes.reshape(-1, 2)))
     best = tf.argmax(fits, -1, tf.int32)
     grid, anchor = best // grids.each, best % grids.each

@@ -25,7 +25,7 @@ from tlkit.core.text import count
 from tlkit.data.boxes.batches import network_boxes
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
-from tlkit.tasks.detection.assignment import BACKGROUND, IGNORED, Targets, pairwise_iou
+from tlkit.tasks.detection.assignment import BACKGROUND, IGNORED, Targets, middle_and_sides, pairwise_iou
 from tlkit.tasks.detection.base import Design, Detector, counted
 
 SMALL, PAPER = "small", "paper"
@@ -267,9 +267,8 @@ def by_cell(xyxy: tf.Tensor, labels: tf.Tensor, cells: int, size: int) -> Target
         For S S cells, row by row; `score` is 1 where there is an object.
     """
     width = size // cells
-    place = tf.clip_by_value(
-        tf.cast(tf.floor((xyxy[..., :2] + xyxy[..., 2:]) / 2 / width), tf.int32), 0, cells - 1
-    )
+    middle, _ = middle_and_sides(xyxy)
+    place = tf.clip_by_value(tf.cast(tf.floor(middle / width), tf.int32), 0, cells - 1)
     here = tf.one_hot(place[..., 1] * cells + place[..., 0], cells**2, dtype=tf.int32)  # [b, m, S S]
     order = tf.range(tf.shape(labels)[1], 0, -1)[:, None] * tf.cast(labels >= 0, tf.int32)[..., None]
     match = tf.argmax(here * order, 1, tf.int32)  # no two are equal but for 0, of boxes that lie elsewhere
@@ -284,9 +283,9 @@ def by_cell(xyxy: tf.Tensor, labels: tf.Tensor, cells: int, size: int) -> Target
 
 def values_of(xyxy: tf.Tensor, cells: int, size: int) -> tf.Tensor:
     """What a cell should answer for its box, float32 [b, S S, 4]: x, y in the cell, roots of width and height."""
-    middle = (xyxy[..., :2] + xyxy[..., 2:]) / 2 / (size // cells) - tf.constant(_grid(cells))
-    sides = tf.maximum(xyxy[..., 2:] - xyxy[..., :2], 0.0) / size
-    return tf.concat([middle, tf.sqrt(sides)], -1)
+    middle, sides = middle_and_sides(xyxy)
+    inside = middle / (size // cells) - tf.constant(_grid(cells))
+    return tf.concat([inside, tf.sqrt(tf.maximum(sides, 0.0) / size)], -1)
 
 
 def boxes_of(values: tf.Tensor, cells: int, size: int) -> tf.Tensor:
