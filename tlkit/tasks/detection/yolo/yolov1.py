@@ -81,7 +81,7 @@ class Yolov1Detector(Detector, keras.Model):
         x = keras.layers.LeakyReLU(LEAK, name="hidden_leaky")(x)
         x = keras.layers.Dropout(settings["dropout"], name="dropout")(x)
         numbers = 5 * boxes + classes
-        start = _Start(cells, boxes, classes)
+        start = keras.initializers.Constant(_start(cells, boxes, classes))
         small = keras.initializers.RandomNormal(stddev=SPREAD)
         x = keras.layers.Dense(
             cells**2 * numbers, kernel_initializer=small, bias_initializer=start, name="cells"
@@ -352,13 +352,7 @@ def _own_network(size: int) -> keras.Model:
     return keras.Model(images, body(scaled), name="pyramid")
 
 
-class _Start:
+def _start(cells: int, boxes: int, classes: int) -> np.ndarray:
     """Biases that begin with boxes of two cells in the middle of theirs, and sure of nothing."""
-
-    def __init__(self, cells: int, boxes: int, classes: int) -> None:
-        side = np.sqrt(min(START / cells, 1.0))
-        self.biases = np.tile([0.5, 0.5, side, side, 0.0] * boxes + [0.0] * classes, cells**2)
-
-    def __call__(self, shape: Any, dtype: Any = None) -> tf.Tensor:
-        """Of a layer of that shape."""
-        return tf.reshape(tf.constant(self.biases, tf.as_dtype(dtype or "float32")), shape)
+    side = np.sqrt(min(START / cells, 1.0))
+    return np.tile([0.5, 0.5, side, side, 0.0] * boxes + [0.0] * classes, cells**2)
