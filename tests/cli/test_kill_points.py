@@ -39,8 +39,11 @@ RECIPES = {
         *("--width", 8, "--latent", 8, "--samples", 9, "--metric-extractor", "pixels", "--ada", "--p", 0.2),
     ),
     "detector": ("detect-retinanet", "--epochs", 1, 3, "--image-size", 64, *NET),
+    "detector-yolov1": ("detect-yolov1", "--epochs", 1, 3, "--image-size", 64, *NET),
+    "detector-yolov2": ("detect-yolov2", "--epochs", 1, 3, "--image-size", 64, *NET),  # its sizes follow from the step
+    "detector-yolov3": ("detect-yolov3", "--steps", 8, "--image-size", 64, *NET),
 }
-# Twenty-four kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
+# Thirty-three kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
 # the nth fsync or rename since the process began).
 KILLS = {
     "cnn": ("moment", "moment", "moment", "fsync:3", "rename:4", "fsync:6", "rename:5"),
@@ -48,7 +51,7 @@ KILLS = {
     "phases": ("moment", "moment", "fsync:5", "rename:6"),
     "refit": ("moment", "moment", "fsync:9", "rename:8"),
     "game": ("moment", "fsync:3", "rename:4"),
-    "detector": ("moment", "rename:4", "fsync:4"),
+    **dict.fromkeys(("detector", "detector-yolov1", "detector-yolov2", "detector-yolov3"), ("moment", "rename:4", "fsync:4")),
 }
 
 
@@ -166,7 +169,7 @@ def check_same(whole, resumed, *, images=True):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", KILLS)
 def test_a_run_killed_again_and_again_ends_bit_for_bit(recipe, shapes, bags, unkilled, tmp_path):
-    source = bags if recipe == "detector" else shapes
+    source = bags if RECIPES[recipe][0].startswith("detect-") else shapes
     whole, seconds = unkilled(recipe, source)
     tries = (tmp_path / str(haste) for haste in (1, 2, 4, 8, 16))  # where the machine has less to do by now
     folder = next(f for f in tries if kill_one_after_the_other(recipe, source, f, seconds / int(f.name)))

@@ -76,12 +76,15 @@ def test_each_stage_of_fine_tuning_is_replayed(stage, shapes, tmp_path, tlkit_co
 
 
 @pytest.mark.slow
-def test_a_detector_is_replayed(bags, tmp_path, tlkit_command):
+@pytest.mark.parametrize("kind", ["retinanet", "yolov2"])
+def test_a_detector_is_replayed(kind, bags, tmp_path, tlkit_command):
     _, *options = RECIPES["detector"]
     rates = ("--learning-rates", 1e38, 1e38, "--runs", tmp_path)
-    said = tlkit_command("run", "detect-retinanet", bags, *options, *rates)
+    said = tlkit_command("run", f"detect-{kind}", bags, *options, *rates, "--seed", 3)
     assert said.code == 1, said.err
-    said = tlkit_command("replay", "detect-retinanet-bags", "--runs", tmp_path, "--json")
+    said = tlkit_command("replay", f"detect-{kind}-bags", "--runs", tmp_path, "--json")
+    with np.load(next(tmp_path.rglob("batch.npz"))) as batch:  # as large as it was learned
+        assert batch["batch#0"].shape[1] == (96 if kind == "yolov2" else 64)
     assert said.code == 0, said.err
     assert said.json["weights"]
     assert 2 <= len(said.json["files"]) <= 4

@@ -17,6 +17,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tlkit.engine.training.checkpoints import save_variables
 from tlkit.engine.training.nan_guard import Findings, look
@@ -131,13 +132,15 @@ def write_step(folder: Path, model: keras.Model, batch: Any, **place: Any) -> Fi
     Args:
         folder: Of the phase's checkpoints.
         model: Compiled.
-        batch: As `fit` got it.
+        batch: As `fit` got it; kept is what the network learns of it.
         place: phase, epoch, step, files, seed, learning_rate: see `Replay`.
 
     Returns:
         What was not finite, found by computing the step once more.
     """
     network: Any = model
+    if hasattr(network, "learned"):  # a detector learns its batch in another size, say; it is what is repeated
+        batch = tf.nest.map_structure(np.asarray, network.learned(*batch))
     learned = {id(variable) for variable in network.trainable_variables}
     loss = getattr(network, "loss", None)  # that `compile` was given; None where the network has its own
     facts = {
