@@ -40,7 +40,15 @@ RECIPES = {
     ),
     "detector": ("detect-retinanet", "--epochs", 1, 3, "--image-size", 64, *NET),
     "detector-yolov1": ("detect-yolov1", "--epochs", 1, 3, "--image-size", 64, *NET),
-    "detector-yolov2": ("detect-yolov2", "--epochs", 1, 3, "--image-size", 64, *NET),  # its sizes follow from the step
+    "detector-yolov2": (
+        "detect-yolov2",
+        "--epochs",
+        1,
+        3,
+        "--image-size",
+        64,
+        *NET,
+    ),  # its sizes follow from the step
     "detector-yolov3": ("detect-yolov3", "--steps", 8, "--image-size", 64, *NET),
 }
 # Thirty-three kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
@@ -51,7 +59,10 @@ KILLS = {
     "phases": ("moment", "moment", "fsync:5", "rename:6"),
     "refit": ("moment", "moment", "fsync:9", "rename:8"),
     "game": ("moment", "fsync:3", "rename:4"),
-    **dict.fromkeys(("detector", "detector-yolov1", "detector-yolov2", "detector-yolov3"), ("moment", "rename:4", "fsync:4")),
+    **dict.fromkeys(
+        ("detector", "detector-yolov1", "detector-yolov2", "detector-yolov3"),
+        ("moment", "rename:4", "fsync:4"),
+    ),
 }
 
 

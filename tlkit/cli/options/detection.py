@@ -28,7 +28,7 @@ from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.settings import SHARE, CompositeSettings
 from tlkit.tasks.detection.settings import UNSET, Detecting, DetectorFitting
-from tlkit.tasks.detection.table import DETECTORS
+from tlkit.tasks.detection.table import DETECTORS, check_crop
 
 Choice = click.Choice
 
@@ -182,11 +182,8 @@ def augmentation(kind: str | None = None, **defaults: Any) -> Decorator:
     """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`; crops if that `kind` takes any."""
 
     def make(least_scale: float, largest_scale: float, crop: int | None, **values: Any) -> Any:
-        if crop and kind is not None and not DETECTORS[kind].any_size:
-            raise UsageFault(
-                f"--crop {crop} does not suit a {kind}, whose weights fit images of one size only.",
-                "Leave --crop out.",
-            )
+        if kind is not None:
+            check_crop(kind, crop or 0)
         crop = USUAL if crop is None else crop
         return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
 

@@ -139,7 +139,9 @@ def write_step(folder: Path, model: keras.Model, batch: Any, **place: Any) -> Fi
         What was not finite, found by computing the step once more.
     """
     network: Any = model
-    if hasattr(network, "learned"):  # a detector learns its batch in another size, say; it is what is repeated
+    if hasattr(
+        network, "learned"
+    ):  # a detector learns its batch in another size, say; it is what is repeated
         batch = tf.nest.map_structure(np.asarray, network.learned(*batch))
     learned = {id(variable) for variable in network.trainable_variables}
     loss = getattr(network, "loss", None)  # that `compile` was given; None where the network has its own

@@ -19,7 +19,7 @@ from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection.base import Detector
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
-from tlkit.tasks.detection.table import DETECTORS, detector_class
+from tlkit.tasks.detection.table import DETECTORS, check_crop, detector_class
 
 # --- building ---------------------------------------------------------------------------------------
 
@@ -87,11 +87,7 @@ def resized_detector(detector: Detector, size: int) -> Detector:
     Raises:
         UsageFault: The side is no multiple of 32, or too small; or the detector fits one size only.
     """
-    if not detector.any_size:
-        raise UsageFault(
-            f"--crop {size} does not suit a {detector.kind}, whose weights fit images of {detector.size} pixels only.",
-            "Leave --crop out.",
-        )
+    check_crop(detector.kind, size)
     detector.check_side(size)
     other, _ = type(detector).of({**detector.settings, "size": int(size)})
     copy_weights(detector, other)

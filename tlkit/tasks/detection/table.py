@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from tlkit.errors import UsageFault
+
 if TYPE_CHECKING:
     from tlkit.tasks.detection.base import Detector
 
@@ -18,7 +20,7 @@ class Row(NamedTuple):
     Attributes:
         module: Below tlkit.tasks.detection.
         name: The class, registered with Keras in that module.
-        any_size: What the class says, for options: whether it can learn crops.
+        any_size: Whether the same weights serve images of any side, so that a smaller network can learn crops.
     """
 
     module: str
@@ -33,6 +35,23 @@ DETECTORS = {
     "yolov2": Row("yolo.yolov2", "Yolov2Detector"),
     "yolov3": Row("yolo.yolov3", "Yolov3Detector"),
 }
+
+
+def check_crop(kind: str, crop: int) -> None:
+    """Raise where a detector cannot learn crops.
+
+    Args:
+        kind: A key of `DETECTORS`.
+        crop: Their side, pixels; 0: none are asked for.
+
+    Raises:
+        UsageFault: Its weights fit images of one size only.
+    """
+    if crop and not DETECTORS[kind].any_size:
+        raise UsageFault(
+            f"--crop {crop} does not suit a {kind}, whose weights fit images of one size only.",
+            "Leave --crop out.",
+        )
 
 
 def detector_class(kind: str) -> type[Detector]:

@@ -11,6 +11,7 @@ import numpy as np
 from tlkit.core.text import place_of
 from tlkit.errors import UsageFault
 from tlkit.tasks.detection.build import Detector, load_detector
+from tlkit.tasks.detection.table import DETECTORS
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _check_alike(detector: Detector, other: Detector, file: Path) -> None:
     remedy = "Start from a run of the same recipe with the same network, or leave --warm-start out."
     if detector.kind != other.kind:
         raise UsageFault(f"--warm-start {file.parent} is a {other.kind}; this is a {detector.kind}.", remedy)
-    sizes = () if detector.any_size else ("size",)
+    sizes = () if DETECTORS[detector.kind].any_size else ("size",)
     for name in (*sizes, *(name for name in detector.settings if name not in ("class_names", "size"))):
         mine, its = detector.settings.get(name), other.settings.get(name)
         if mine != its:

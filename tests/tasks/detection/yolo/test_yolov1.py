@@ -13,7 +13,6 @@ from tlkit.errors import UsageFault
 from tlkit.tasks.detection.build import build_detector, resized_detector
 from tlkit.tasks.detection.serving.saved_model import TOLERANCE, check_detector_parity, export_detector
 from tlkit.tasks.detection.settings import Detecting
-from tlkit.tasks.detection.table import DETECTORS, detector_class
 from tlkit.tasks.detection.warm_start import start_from
 from tlkit.tasks.detection.yolo import yolov1
 from tlkit.tasks.detection.yolo.yolov1 import Yolov1Detector, by_cell, crowded
@@ -309,9 +308,6 @@ def test_what_cannot_be_is_refused_before_anything_is_built(size, own, said):
         build_detector("yolov1", NAMES, size, **own)
 
 
-def test_crops_are_refused_and_options_know_of_whom(detector):
+def test_crops_are_refused(detector):
     with pytest.raises(UsageFault, match="--crop 32 does not suit a yolov1"):
         resized_detector(detector, 32)
-    assert {kind: row.any_size for kind, row in DETECTORS.items()} == {
-        kind: detector_class(kind).any_size for kind in DETECTORS
-    }

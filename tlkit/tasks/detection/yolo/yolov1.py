@@ -66,7 +66,6 @@ class Yolov1Detector(Detector, keras.Model):
     """YOLOv1 (Redmon 2016): a grid of cells behind dense layers, squared errors. Made by `build_detector`."""
 
     kind = "yolov1"
-    any_size = False
     backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
