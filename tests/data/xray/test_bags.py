@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -20,13 +21,23 @@ from tlkit.data.images.splits import groups_of
 from tlkit.data.xray import bag_scenes as xray_bag_scenes
 from tlkit.data.xray import bags as xray_bags
 from tlkit.data.xray.bag_scenes import CLASSES
-from tlkit.data.xray.bags import VIEWS, bags_folder, difficulty, draw_bag, draw_bags, write_bags
+from tlkit.data.xray.bags import (
+    VIEWS,
+    bags_folder,
+    bags_to_draw,
+    difficulty,
+    draw_bag,
+    draw_bags,
+    draw_masks,
+    masks_folder,
+    write_bags,
+)
 from tlkit.data.xray.geometry import Placed, rotation
 from tlkit.data.xray.objects.knives import knife
 from tlkit.data.xray.objects.lookalikes import LOOK_ALIKES
 from tlkit.data.xray.physics import ATTENUATION, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
-from tlkit.data.xray.transmittance import SEEN
+from tlkit.data.xray.transmittance import SEEN, box_of
 from tlkit.errors import UsageFault
 
 
@@ -342,3 +353,56 @@ def test_unfit_wishes_are_refused(tmp_path, arguments, words):
     with pytest.raises(UsageFault, match=words):
         write_bags(tmp_path / "bags", *arguments)
     assert not (tmp_path / "bags").exists()
+
+
+# --- masks ---
+
+
+def test_a_mask_is_the_shadow_whose_box_stands_there(filled):
+    for bag in filled:
+        assert len(bag.masks) == len(bag.boxes)
+        for mask, corners in zip(bag.masks, bag.boxes.tolist(), strict=True):
+            assert mask.shape == bag.image.shape
+            assert list(box_of(mask)) == corners
+
+
+def test_masks_drawn_alone_are_those_of_the_bag(bags):
+    for index, bag in enumerate(bags[:10]):
+        alone = draw_masks(index, seed=0, size=160)
+        assert len(alone) == len(bag.masks)
+        assert all(np.array_equal(*pair) for pair in zip(alone, bag.masks, strict=True))
+
+
+def test_masks_lie_apart_in_the_cache_and_are_made_for_a_set_that_was_drawn_without(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = "xray:bags:seed=5,count=2"
+    assert bags_to_draw(source) == bags_to_draw(source, masks=True) == 2
+    folder = bags_folder(source)
+    assert {path.name for path in folder.iterdir()} == {"images", "boxes.csv", "difficulty.json"}
+    assert bags_to_draw(source, masks=True) == 0, "they fall out of the drawing"
+    with_them = read_boxes(source, masks=True)
+    table = masks_folder(source) / "rle.csv"
+    before, drawn = table.read_bytes(), {path: path.read_bytes() for path in folder.rglob("*.*")}
+    shutil.rmtree(table.parent)
+    assert bags_to_draw(source, masks=True) == 2
+    steps = []
+    assert masks_folder(source, progress=steps.append) / "rle.csv" == table
+    assert table.read_bytes() == before
+    assert steps == [1, 2]
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == drawn
+    assert read_boxes(source, masks=True).masks == with_them.masks
+    assert sum(map(len, with_them.masks)) == sum(map(len, with_them.xyxy)) > 0
+    assert read_boxes(source).masks is None
+
+
+def test_a_folder_of_bags_has_its_masks_beside_if_they_are_asked_for(tmp_path):
+    write_bags(tmp_path / "with", 2, seed=5, size=120, masks=True)
+    write_bags(tmp_path / "without", 2, seed=5, size=120)
+    boxes = read_boxes(tmp_path / "with", masks=True)
+    assert all(mask is not None for some in boxes.masks for mask in some)
+    (tmp_path / "with/rle.csv").unlink()
+    one, other = (
+        {p.relative_to(root): p.read_bytes() for p in root.rglob("*.*")}
+        for root in (tmp_path / "with", tmp_path / "without")
+    )
+    assert one == other

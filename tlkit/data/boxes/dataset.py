@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,8 +20,10 @@ from tlkit.data.boxes.formats.declared_parts import give_declared_parts, give_pa
 from tlkit.data.boxes.formats.detect import read_annotations
 from tlkit.data.boxes.formats.groups import read_groups
 from tlkit.data.boxes.formats.stated_sizes import Form, image_forms, into_shown
+from tlkit.data.boxes.masks.faults import MaskRow, drawn_masks, kept_masks, no_masks
+from tlkit.data.boxes.masks.table import read_rle
+from tlkit.data.boxes.places import folder_of_masks, folder_of_source
 from tlkit.data.images.dataset import Dataset
-from tlkit.data.xray.source_options import BAGS, is_bags
 from tlkit.errors import DataFault, UsageFault
 
 FAULTS = ("refuse", "clip")
@@ -39,6 +40,8 @@ class Boxes(Dataset):
 
     Attributes:
         xyxy: [n] float32 [m, 4]: left, top, right, bottom in pixels, right and bottom exclusive; m = 0 is allowed.
+        masks: [n] of [m] `Mask` of the box's own object, as large as the image, or None where the source has none; None:
+            not read, or the source has none at all.
         difficult: [n] bool [m]: single objects that count neither when found nor when missed, as VOC marks them: a
             detection is on one by its intersection over union.
         sizes: [n] (width, height) in pixels.
@@ -53,6 +56,7 @@ class Boxes(Dataset):
     EACH: ClassVar[tuple[str, ...]] = (
         *Dataset.EACH,
         "xyxy",
+        "masks",
         "difficult",
         "sizes",
         "box_columns",
@@ -62,6 +66,7 @@ class Boxes(Dataset):
 
     labels: tuple[np.ndarray, ...]
     xyxy: tuple[np.ndarray, ...]
+    masks: tuple[MaskRow, ...] | None = None
     difficult: tuple[np.ndarray, ...]
     sizes: tuple[tuple[int, int], ...]
     box_columns: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
@@ -83,7 +88,8 @@ class Boxes(Dataset):
         """As of any data set; facts of boxes that `more` lacks are blank there."""
         blank = tuple(("",) * len(some) for some in more.xyxy)
         facts = {name: more.box_columns.get(name, blank) for name in self.box_columns}
-        return super().followed_by(replace(more, box_columns=facts))
+        masks = more.masks or no_masks(more.xyxy)
+        return super().followed_by(replace(more, box_columns=facts, masks=masks))
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -146,7 +152,9 @@ def without_any(
     )
 
 
-def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = "error") -> Boxes:
+def read_boxes(
+    source: str | Path, *, faults: str = "refuse", unlabelled: str = "error", masks: bool = False
+) -> Boxes:
     """Describe the images of a SOURCE and the boxes on them.
 
     Args:
@@ -158,6 +166,7 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
         faults: What to do about boxes and files that cannot be: "refuse", or "clip": boxes over the edge are clipped,
             double ones dropped, and images with a box that has no one meaning left out as a whole.
         unlabelled: What an image without annotation is: "error" (a fault), "negative" or "skip".
+        masks: Read the masks too, and look at them; "clip" leaves out those that cannot be, and keeps their boxes.
 
     Raises:
         DataFault: The source is missing, has no boxes of a known format, or faults that are not to be mended.
@@ -165,7 +174,7 @@ def read_boxes(source: str | Path, *, faults: str = "refuse", unlabelled: str = 
     """
     if faults not in FAULTS:
         raise UsageFault(f"--faults {faults} is unknown.", "Use refuse or clip.")
-    examined = examine_boxes(source, unlabelled=unlabelled)
+    examined = examine_boxes(source, unlabelled=unlabelled, masks=masks)
     found, doubt = examined.faults, examined.doubt
     if faults == "clip" and not doubt:  # what an image without annotation shows nobody can mend from here
         found = [fault for fault in found if fault.kind == "unlabelled-image"]
@@ -196,12 +205,13 @@ class Examined(NamedTuple):
     doubt: bool
 
 
-def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
+def examine_boxes(source: str | Path, *, unlabelled: str = "error", masks: bool = False) -> Examined:
     """Read a SOURCE of boxes and look at every one, and raise nothing for what is wrong with some.
 
     Args:
         source: As for `read_boxes`.
         unlabelled: As for `read_boxes`.
+        masks: As for `read_boxes`.
 
     Raises:
         DataFault, UsageFault: It cannot be read at all.
@@ -209,12 +219,14 @@ def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
     source = str(source)
     if unlabelled not in UNLABELLED:
         raise UsageFault(f"--unlabelled {unlabelled} is unknown.", "Use error, negative or skip.")
-    place = _folder(source)
+    place = folder_of_source(source)
     annotations = read_annotations(source, place)
     faults = [*annotations.faults, *box_faults.unlabelled_faults(annotations, unlabelled)]
     give_declared_parts(annotations)
     read_groups(place, annotations)
     give_parts_of_folders(annotations)
+    if masks:
+        read_rle(folder_of_masks(source, place), annotations)
     images = sorted(annotations.images, key=lambda image: image.path)
     forms = image_forms([annotations.root / image.path for image in images])
     readable: list[tuple[Annotated, Form]] = []
@@ -228,18 +240,7 @@ def examine_boxes(source: str | Path, *, unlabelled: str = "error") -> Examined:
     told = [fault for image, form in readable for fault in into_shown(image, form)]
     faults += [fault for fault in told if fault.done == WHOLE]
     remarks = [fault for fault in told if fault.done != WHOLE]
-    return _described(source, annotations, readable, faults, remarks)
-
-
-def _folder(source: str) -> Path:
-    """Where a source's files lie; built-in and prepared sets are written into the cache first."""
-    if source.startswith("tfds:"):
-        return import_module("tlkit.data.boxes.tfds").prepared_folder(source.removeprefix("tfds:"))
-    if is_bags(source):
-        return import_module("tlkit.data.xray.bags").bags_folder(source)  # SciPy takes its time
-    if source.startswith("xray:"):
-        raise UsageFault(f"Source {source} has no boxes.", f"The built-in set with boxes is {BAGS}.")
-    return Path(source)
+    return _described(source, annotations, readable, faults, remarks, masks=masks)
 
 
 def _described(
@@ -248,8 +249,10 @@ def _described(
     readable: list[tuple[Annotated, Form]],
     faults: list[Fault],
     remarks: list[Fault],
+    *,
+    masks: bool,
 ) -> Examined:
-    """Check every box, then describe what is left."""
+    """Check every box, and every mask, then describe what is left."""
     normalised = annotations.normalised
     corners = [box_faults.pixel_corners(image, form.size, normalised=normalised) for image, form in readable]
     checked = [
@@ -264,6 +267,7 @@ def _described(
         doubt = bool(hint) and box_faults.most_misfit(every, sizes)
         if hint:  # a box over the edge may be one of another order, which clipping would keep
             checked = [box_faults.unclipped(*one) for one in checked]
+    drawn, checked = drawn_masks(readable, checked) if masks else (no_masks(corners), checked)
     names = Counter(dict.fromkeys(annotations.class_names or (), 0))
     names.update(record.name for image, _ in readable for record in image.records)
     spelling, odd = box_faults.merged_names(names)
@@ -277,6 +281,7 @@ def _described(
     class_names = tuple(dict.fromkeys(spelling[name] for name in annotations.class_names or used))
     looked_at = [one for one, kept in zip(checked, whole, strict=True) if kept]
     boxes = _boxes(source, annotations, left, looked_at, class_names, spelling, [*faults, *remarks])
+    boxes = replace(boxes, masks=kept_masks([m for m, kept in zip(drawn, whole) if kept], looked_at))
     return Examined(boxes, faults, remarks, hint, doubt)
 
 

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Annotations, Fault
+from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Annotations, Fault, Record
+from tlkit.data.boxes.masks.rle import Mask
 from tlkit.errors import DataFault
 
 SHOWN = 10  # faults that are named in full; the others are counted
@@ -92,7 +93,7 @@ def checked_boxes(
             "outside": (left_over <= 0).any(axis=1),
             "far": far,
             "out-of-image": (boxes != clipped).any(axis=1),
-            "duplicate": _repeated([record.name for record in image.records], clipped),
+            "duplicate": _repeated(list(map(_identity, image.records)), clipped),
         }
     faults, usable = [], np.ones(len(boxes), bool)
     for index in np.flatnonzero(np.any(list(found.values()), axis=0)):
@@ -115,6 +116,11 @@ def _looks_normalised(corners: np.ndarray) -> np.ndarray:
     return (
         (corners <= 1).all(axis=1) & (corners >= 0).all(axis=1) & (corners != np.floor(corners)).any(axis=1)
     )
+
+
+def _identity(record: Record) -> str:
+    """What two equal boxes have in common if they are one object; of mask images the mask too."""
+    return f"{record.name} {record.outline.counts!r}" if isinstance(record.outline, Mask) else record.name
 
 
 def _repeated(names: list[str], boxes: np.ndarray) -> np.ndarray:
@@ -262,6 +268,8 @@ def refuse(source: str, faults: Sequence[Fault], hint: str = "", *, doubt: bool 
         f"{hint}Mend them, or say --faults clip: boxes over the edge are clipped, double ones dropped, and images "
         "whose boxes cannot be read are left out, which the report lists."
     )
+    if any(kind.startswith("mask-") for kind in counts):
+        remedy += " Of a mask that cannot be drawn the box stays."
     if doubt:
         remedy = f"{hint}{OF_ALL}"
     elif unlabelled and len(counts) == 1:

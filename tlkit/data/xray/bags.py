@@ -25,6 +25,7 @@ from tlkit.core.files import cache_folder, folder_written_once
 from tlkit.data.xray import bag_scenes as xray_bag_scenes
 from tlkit.data.xray.bag_scenes import CLASSES, Scene
 from tlkit.data.xray.geometry import Placed, rotation
+from tlkit.data.xray.mask_table import RLE, Row, mask_rows, write_mask_rows
 from tlkit.data.xray.physics import exposed, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
 from tlkit.data.xray.source_options import BAGS, COUNT, BagSet, read_bags
@@ -58,6 +59,7 @@ class Bag(NamedTuple):
         group: The bag.
         part: "training", "validation" or "test".
         look_alikes: Names of the harmless things in it that are taken for threats.
+        masks: `[n]` bool `[h, w]`: the pixels of each threat's own shadow, whatever lies over it.
     """
 
     image: np.ndarray
@@ -68,6 +70,7 @@ class Bag(NamedTuple):
     group: str
     part: str
     look_alikes: tuple[str, ...]
+    masks: tuple[np.ndarray, ...] = ()
 
 
 def draw_bags(count: int = COUNT, seed: int = 0, size: int = SIZE, depth: int = 8) -> Iterator[Bag]:
@@ -102,14 +105,11 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
     """Draw image `index` of a set; arguments as in `draw_bags`."""
     _check(index, seed, size, depth)
     number = index // VIEWS
-    scene = _scene(number, seed)
-    rng = np.random.default_rng([seed, 1, index])
-    turn = _side(rng)
-    view = _view(scene, turn, size)
+    scene, rng, turn, view = _seen(index, seed, size)
     maps = [project(_turned([threat], turn), view) for threat in scene.threats]
     things, around = project(_turned(scene.things, turn), view), _soft(scene, turn, view)
     spectrum = scene.detector.spectrum
-    masks = [polychromatic_transmittance(one, spectrum) <= 1 - SEEN for one in maps]
+    masks = _shadows(scene, maps)
     shown = [i for i, mask in enumerate(masks) if mask.any()]
     others = [[things, *maps[:i], *maps[i + 1 :]] for i in shown]
     over = [polychromatic_transmittance(_sum(some), spectrum) for some in others]
@@ -125,7 +125,28 @@ def draw_bag(index: int, seed: int = 0, size: int = SIZE, depth: int = 8) -> Bag
         group=_group(number, seed),
         part=PARTS[number % len(PARTS)],
         look_alikes=scene.look_alikes,
+        masks=tuple(masks[i] for i in shown),
     )
+
+
+def draw_masks(index: int, seed: int = 0, size: int = SIZE) -> tuple[np.ndarray, ...]:
+    """The masks of `draw_bag`, and nothing else of it, in less than half of its time."""
+    scene, _, turn, view = _seen(index, seed, size)
+    maps = [project(_turned([threat], turn), view) for threat in scene.threats]
+    return tuple(mask for mask in _shadows(scene, maps) if mask.any())
+
+
+def _seen(index: int, seed: int, size: int) -> tuple[Scene, np.random.Generator, np.ndarray, View]:
+    """What image `index` shows, the generator of its noise, from where the bag is seen, and the frame."""
+    scene = _scene(index // VIEWS, seed)
+    rng = np.random.default_rng([seed, 1, index])
+    turn = _side(rng)
+    return scene, rng, turn, _view(scene, turn, size)
+
+
+def _shadows(scene: Scene, maps: Sequence[dict[str, np.ndarray]]) -> list[np.ndarray]:
+    """Where each threat by itself takes `SEEN` of the beam or more: bool `[h, w]`."""
+    return [polychromatic_transmittance(one, scene.detector.spectrum) <= 1 - SEEN for one in maps]
 
 
 def _group(number: int, seed: int) -> str:
@@ -227,6 +248,7 @@ def write_bags(
     size: int = SIZE,
     depth: int = 8,
     *,
+    masks: bool = False,
     progress: Progress = lambda _done: None,
 ) -> None:
     """Write a folder that appears whole or not at all: `images/*.png`, `boxes.csv`, `difficulty.json`.
@@ -237,19 +259,19 @@ def write_bags(
         seed: Another seed is another set.
         size: Longer side, pixels.
         depth: 8 or 16 bit.
+        masks: Write `rle.csv` too, the masks of the threats.
         progress: Told how many images are drawn.
     """
     _check(count, seed, size, depth)
-    folder_written_once(
-        folder, lambda aside: _fill(aside, draw_bags(count, seed, size, depth), progress=progress)
-    )
+    bags = draw_bags(count, seed, size, depth)
+    folder_written_once(folder, lambda aside: _fill(aside, bags, masks=masks, progress=progress))
 
 
-def write_sample(folder: Path, chosen: BagSet = BagSet()) -> float:  # noqa: B008
+def write_sample(folder: Path, chosen: BagSet = BagSet(), *, masks: bool = False) -> float:  # noqa: B008
     """Write a folder like that of a built-in set with a few of its bags; returns how many times it is larger."""
     indices = [index for number in _sample(chosen) for index in range(VIEWS * number, VIEWS * (number + 1))]
     indices = [index for index in indices if index < chosen.count]
-    _fill(folder, (draw_bag(index, chosen.seed) for index in indices))
+    _fill(folder, (draw_bag(index, chosen.seed) for index in indices), masks=masks)
     return chosen.count / len(indices)
 
 
@@ -271,23 +293,35 @@ def _sample(chosen: BagSet) -> Sequence[int]:
     return numbers
 
 
-def _fill(folder: Path, bags: Iterable[Bag], *, progress: Progress = lambda _done: None) -> None:
+def _fill(
+    folder: Path, bags: Iterable[Bag], *, masks: bool = False, progress: Progress = lambda _done: None
+) -> None:
+    rows: list[Row] = []
     (folder / "images").mkdir(parents=True)
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
         table = CsvWriter(file)
         table.writerow(COLUMNS)
-        found = difficulty(_written(folder, table, bags, progress))
+        found = difficulty(_written(folder, table, bags, progress, rows))
+    if masks:
+        write_mask_rows(folder / RLE, rows)
     (folder / "difficulty.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
-def _written(folder: Path, table: Any, bags: Iterable[Bag], progress: Progress) -> Iterator[Bag]:
-    """Write each bag's PNG and rows as it passes."""
+def _written(
+    folder: Path, table: Any, bags: Iterable[Bag], progress: Progress, rows: list[Row]
+) -> Iterator[Bag]:
+    """Write each bag's PNG and rows as it passes; `rows` gets those of its masks."""
     for index, bag in enumerate(bags):
-        path = f"images/{bag.group}-{index % VIEWS}.png"
+        path = _path(bag.group, index)
         Image.fromarray(bag.image).save(folder / path, optimize=False)
         table.writerows(_rows(path, bag))
+        rows += mask_rows(path, bag.masks)
         progress(index + 1)
         yield bag
+
+
+def _path(group: str, index: int) -> str:
+    return f"images/{group}-{index % VIEWS}.png"
 
 
 def _rows(path: str, bag: Bag) -> list[tuple[Any, ...]]:
@@ -300,27 +334,58 @@ def _rows(path: str, bag: Bag) -> list[tuple[Any, ...]]:
     ]
 
 
-def bags_to_draw(source: str = BAGS) -> int:
-    """Images that `bags_folder` would draw first: all of the built-in set, or 0 where the cache has it.
+def bags_to_draw(source: str = BAGS, *, masks: bool = False) -> int:
+    """Images that `bags_folder`, or for masks `masks_folder`, would draw first: all, or 0 where the cache has them.
 
     Raises:
         UsageFault: See `read_bags`.
     """
     chosen = read_bags(source)
-    return 0 if _built_in(chosen).is_dir() else chosen.count
+    return 0 if _built_in(chosen, masks=masks).is_dir() else chosen.count
 
 
-def _built_in(chosen: BagSet) -> Path:
-    return cache_folder() / "xray" / chosen.folder
+def _built_in(chosen: BagSet, *, masks: bool = False) -> Path:
+    return cache_folder() / "xray" / (chosen.folder_of_masks if masks else chosen.folder)
 
 
 def bags_folder(source: str = BAGS, *, progress: Progress = lambda _done: None) -> Path:
     """The folder of a built-in set, drawn into the cache on first use; `progress` is told of each image.
 
+    The masks, which fall out of the drawing, go into their own folder, as `masks_folder` would put them there.
+
     Raises:
         UsageFault: See `read_bags`.
     """
     chosen = read_bags(source)
-    folder = _built_in(chosen)
-    write_bags(folder, chosen.count, chosen.seed, progress=progress)
-    return folder
+
+    def write(aside: Path) -> None:
+        _fill(aside, draw_bags(chosen.count, chosen.seed), masks=True, progress=progress)
+        folder_written_once(_built_in(chosen, masks=True), lambda other: _moved(aside / RLE, other))
+        (aside / RLE).unlink(missing_ok=True)
+
+    return folder_written_once(_built_in(chosen), write)
+
+
+def _moved(file: Path, folder: Path) -> None:
+    file.rename(folder / file.name)
+
+
+def masks_folder(source: str = BAGS, *, progress: Progress = lambda _done: None) -> Path:
+    """The folder with the `rle.csv` of a built-in set's masks; of images drawn before there were masks it is made now.
+
+    The images stay as they are: only threats are projected again, from the same seed.
+
+    Raises:
+        UsageFault: See `read_bags`.
+    """
+    chosen = read_bags(source)
+
+    def write(aside: Path) -> None:
+        rows: list[Row] = []
+        for index in range(chosen.count):
+            path = _path(_group(index // VIEWS, chosen.seed), index)
+            rows += mask_rows(path, draw_masks(index, chosen.seed))
+            progress(index + 1)
+        write_mask_rows(aside / RLE, rows)
+
+    return folder_written_once(_built_in(chosen, masks=True), write)

@@ -7,20 +7,29 @@ from tlkit.core.run import Run
 from tlkit.data.xray.source_options import BYTES, COUNT, is_bags, read_bags
 
 
-def draw_first(console: Console, source: str) -> None:
+def draw_first(console: Console, source: str, *, masks: bool = False) -> None:
     """Draw the built-in bags with a bar, if they are meant and the cache has them not; otherwise do nothing.
+
+    Args:
+        console: What is said goes there.
+        source: As typed.
+        masks: The masks of their threats too.
 
     Raises:
         UsageFault: They are meant with options that they have not.
     """
     if not is_bags(source):
         return
-    from tlkit.data.xray.bags import bags_folder, bags_to_draw
+    from tlkit.data.xray.bags import bags_folder, bags_to_draw, masks_folder
 
     if count := bags_to_draw(source):
         console.say(f"{source} is drawn into the cache, once: {count:,} images, {_cost(count)}.")
         with console.progress("drawing", count) as step:
             bags_folder(source, progress=step)
+    if masks and (count := bags_to_draw(source, masks=True)):
+        console.say(f"The masks of {source} are drawn into the cache, once: of {count:,} images.")
+        with console.progress("drawing masks", count) as step:
+            masks_folder(source, progress=step)
 
 
 def _cost(count: int) -> str:

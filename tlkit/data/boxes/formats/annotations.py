@@ -28,8 +28,9 @@ class Fault(NamedTuple):
 
     Attributes:
         kind: "zero-size", "inverted", "out-of-image", "duplicate", "normalised", "no-number", "missing-image",
-            "unlabelled-image", "unreadable-image", "image-size", "image-id", "unknown-class" or "class-names"; or, of
-            what is no fault but worth a word, "turned-boxes", "scaled-boxes" or "either-form".
+            "unlabelled-image", "unreadable-image", "image-size", "image-id", "unknown-class" or "class-names"; of masks
+            "mask-outline", "mask-length", "mask-size", "mask-values", "mask-outside", "mask-empty", "mask-pixel" or
+            "mask-box"; or, of what is no fault but worth a word, "turned-boxes", "scaled-boxes" or "either-form".
         where: File and line, row or object.
         what: What is wrong there, as the end of a sentence.
         done: What `faults="clip"` does about it.
@@ -49,7 +50,8 @@ class Fault(NamedTuple):
 class Record(NamedTuple):
     """One box as it was written: corners are left, top, right, bottom; see `Boxes` for difficult and crowd.
 
-    `written` is the text where the corners are none.
+    `written` is the text where the corners are none. `outline` is what a mask can be drawn from (see `masks.drawing`),
+    as it was written; None where there is none.
     """
 
     where: str
@@ -59,6 +61,7 @@ class Record(NamedTuple):
     extras: dict[str, str] = {}  # noqa: RUF012 - never changed
     written: str = ""
     crowd: bool = False
+    outline: Any = None
 
 
 @dataclass
@@ -74,6 +77,7 @@ class Annotated:
         group: The declared group.
         columns: Further facts of the image.
         spoiled: Something on it could not be read, so that it shows more than its records say.
+        exact: The size is that of mask images, which are not scaled.
     """
 
     path: str
@@ -84,6 +88,7 @@ class Annotated:
     group: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     spoiled: bool = False
+    exact: bool = False
 
     def add(self, record: Record) -> None:
         """Add a box.
@@ -103,7 +108,7 @@ class Annotations:
     """All that a source says.
 
     Attributes:
-        form: "boxes.csv", "table", "COCO", "VOC", "YOLO", "GDXray", "Open Images", "CVAT", "labelme" or "VIA".
+        form: "boxes.csv", "table", "COCO", "VOC", "YOLO", "GDXray", "Open Images", "CVAT", "labelme", "VIA" or "masks".
         root: Folder that image paths are relative to.
         images: The annotated images.
         class_names: In the order of the source, or None where it has none.

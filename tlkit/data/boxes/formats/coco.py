@@ -28,6 +28,7 @@ from tlkit.data.boxes.formats.annotations import (
 from tlkit.data.boxes.formats.declared_parts import declare, part_named, part_of_file
 from tlkit.data.boxes.formats.image_finder import IMAGE_FOLDERS, Finder, checked_name, is_label_folder, tail
 from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, around_coco, from_sides
+from tlkit.data.boxes.masks.drawing import has_outline
 from tlkit.errors import DataFault
 
 IMAGES_BESIDE = "images.json"  # what resolves the ids of a list of results beside it
@@ -327,7 +328,9 @@ def _record(where: str, entry: dict[str, Any], name: str) -> Record:
     if is_outline_area(area, (corners[2] - corners[0]) * (corners[3] - corners[1])):
         extras.setdefault("area", repr(area))
     difficult, crowd = truth(entry.get("ignore")), truth(entry.get("iscrowd"))
-    return Record(where, name, corners, difficult, extras, written, crowd)
+    outline = entry.get("segmentation")
+    kept = outline if has_outline(outline) else None
+    return Record(where, name, corners, difficult, extras, written, crowd, kept)
 
 
 def _corners(entry: dict[str, Any]) -> tuple[Corners, str]:

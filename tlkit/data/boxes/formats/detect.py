@@ -16,6 +16,7 @@ from tlkit.data.boxes.formats.coco import coco_files, folder_of, read_coco
 from tlkit.data.boxes.formats.cvat import cvat_files, is_cvat, read_cvat
 from tlkit.data.boxes.formats.gdxray import read_gdxray
 from tlkit.data.boxes.formats.image_lists import source_of
+from tlkit.data.boxes.formats.index_images import mask_folders, read_mask_images
 from tlkit.data.boxes.formats.labelme import labelme_files, read_labelme
 from tlkit.data.boxes.formats.tables import (
     header_of,
@@ -33,7 +34,7 @@ from tlkit.errors import DataFault
 
 KNOWN = (
     "boxes.csv, COCO *.json, VOC *.xml, YOLO labels/*.txt, GDXray ground_truth.txt, an Open Images CSV, CVAT's "
-    "annotations.xml, labelme's or VIA's JSON, or a CSV of TensorFlow's"
+    "annotations.xml, labelme's or VIA's JSON, a CSV of TensorFlow's, or masks/*.png"
 )
 Reader = Callable[[], Annotations]
 
@@ -94,7 +95,7 @@ def _readers(folder: Path) -> dict[str, Reader]:
     found |= _further_readers(folder, found)
     if "GDXray" not in found and (yolo := yolo_files(folder)):
         found["YOLO"] = lambda: read_yolo(yolo, folder)
-    return found
+    return found or _mask_readers(folder)
 
 
 def _tables(folder: Path, patterns: Sequence[str], fits: Callable[[Path], bool]) -> list[Path]:
@@ -114,6 +115,11 @@ def _further_readers(folder: Path, found: dict[str, Reader]) -> dict[str, Reader
     if not found and (tables := _tables(folder, ("*.csv", "*/*.csv"), is_box_table)):
         return {"tables": lambda: read_tables(tables, folder)}
     return {}
+
+
+def _mask_readers(folder: Path) -> dict[str, Reader]:
+    """The reader of mask images, which are read where nothing else is: many formats have a folder of such beside."""
+    return {"masks": lambda: read_mask_images(folder)} if mask_folders(folder) else {}
 
 
 def _read_open_images(tables: list[Path], folder: Path) -> Annotations:

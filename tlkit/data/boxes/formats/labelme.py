@@ -26,7 +26,7 @@ from tlkit.data.boxes.formats.annotations import (
 )
 from tlkit.data.boxes.formats.declared_parts import part_of_path
 from tlkit.data.boxes.formats.image_finder import Finder, checked_name, near_to, without_suffix
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around_pairs
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around_pairs, flat_pairs
 from tlkit.data.images.readers.image_files import files_below
 
 MOST_JSON = 256_000_000  # bytes; labelme may put the whole image into its file
@@ -78,7 +78,9 @@ def _add_image(finder: Finder, where: str, data: dict[str, Any]) -> None:
             continue
         kind = str(shape.get("shape_type") or "polygon")
         written = f"of a {kind} {json.dumps(shape.get('points'))[:60]}"
-        image.add(Record(place, name, _corners(kind, shape), truth(shape.get("difficult")), {}, written))
+        outline = flat_pairs(shape.get("points")) if kind == "polygon" else None
+        record = Record(place, name, _corners(kind, shape), truth(shape.get("difficult")), {}, written)
+        image.add(record._replace(outline=outline))
 
 
 def _image(finder: Finder, where: str, data: dict[str, Any]) -> str | None:

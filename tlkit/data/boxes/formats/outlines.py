@@ -32,6 +32,13 @@ def around_pairs(points: object) -> Corners:
     return around([x for x, _ in points], [y for _, y in points])
 
 
+def flat_pairs(points: object) -> list | None:
+    """A list of [x, y] as the one ring of a polygon, [[x, y, x, y, ...]]; None for anything else."""
+    if not isinstance(points, list) or not all(isinstance(p, list) and len(p) == 2 for p in points):
+        return None
+    return [[value for pair in points for value in pair]]
+
+
 def from_sides(left: float, top: float, width: float, height: float) -> Corners:
     """The box of a corner and two sides."""
     return left, top, left + width, top + height
@@ -81,14 +88,14 @@ def around_coco(segmentation: Any) -> Corners | None:
 
 def _around_runs(counts: Any, size: Any) -> Corners:
     """Runs of 0 and 1 by turns, down the columns of a mask of [height, width]."""
-    given = _unpacked(counts) if isinstance(counts, str) else counts
+    given = unpacked_runs(counts) if isinstance(counts, str) else counts
     runs: list[int] = given if isinstance(given, list) and len(given) <= MOST_RUNS else []
     if (
         not runs
-        or not all(map(_is_count, runs))
+        or not all(map(is_count, runs))
         or not isinstance(size, list)
         or len(size) != 2
-        or not all(_is_count(side) for side in size)
+        or not all(is_count(side) for side in size)
     ):
         return NO_BOX
     height, width = size
@@ -105,11 +112,12 @@ def _around_runs(counts: Any, size: Any) -> Corners:
     return (float(left), float(top), float(right), float(bottom)) if right else NO_BOX
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+    """Whether a value is a whole number of pixels."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**40
 
 
-def _unpacked(text: str) -> list[int] | None:
+def unpacked_runs(text: str) -> list[int] | None:
     """COCO's compressed runs: five bits a character, each run from the third on the difference to the one two before."""
     runs: list[int] = []
     value = shift = 0

@@ -13,9 +13,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Fault
+from tlkit.data.boxes.masks.drawing import moved_outline
 from tlkit.data.images.decoding.formats import orientation_of
 from tlkit.data.images.decoding.opening import open_image
 from tlkit.data.images.decoding.pixel_limit import TooManyPixels
@@ -102,6 +103,10 @@ def into_shown(image: Annotated, form: Form) -> list[Fault]:
         )
     shown = _same_shape(stated, form.size)
     stored = turned and form.stored != form.size and _same_shape(stated, form.stored)
+    if image.exact:
+        image.spoiled = True
+        mask = f"is of {stated[0]}x{stated[1]} pixels, and {image.path} has {form.size[0]}x{form.size[1]}"
+        return [Fault("mask-size", image.where, mask, WHOLE, image.path)]
     if shown == stored:  # of neither shape, or of both
         image.spoiled = True
         return [Fault("image-size", image.where, said, WHOLE, image.path)]
@@ -130,7 +135,8 @@ def _scale(image: Annotated, stated: tuple[int, int], real: tuple[int, int]) -> 
     for index, record in enumerate(image.records):
         left, top, right, bottom = record.corners
         corners = (left * across, top * down, right * across, bottom * down)
-        image.records[index] = record._replace(corners=corners)
+        outline = _moved(record.outline, lambda x, y: (x * across, y * down), stated, real)
+        image.records[index] = record._replace(corners=corners, outline=outline)
 
 
 def _turn(image: Annotated, form: Form) -> None:
@@ -141,4 +147,10 @@ def _turn(image: Annotated, form: Form) -> None:
         mirrored_x, mirrored_y = turn(0, 0, 1, 1)  # 1 where that axis runs the other way
         (left, right) = (ends[1][0], ends[0][0]) if mirrored_x else (ends[0][0], ends[1][0])
         (top, bottom) = (ends[1][1], ends[0][1]) if mirrored_y else (ends[0][1], ends[1][1])
-        image.records[index] = record._replace(corners=(left, top, right, bottom))
+        outline = _moved(record.outline, lambda x, y: turn(x, y, width, height), form.stored, form.size)
+        image.records[index] = record._replace(corners=(left, top, right, bottom), outline=outline)
+
+
+def _moved(outline: Any, point: Callable, said: tuple[int, int], now: tuple[int, int]) -> Any:
+    """`moved_outline` of what is an outline."""
+    return None if outline is None else moved_outline(outline, point, said, now)

@@ -28,7 +28,7 @@ from tlkit.data.boxes.formats.annotations import (
 )
 from tlkit.data.boxes.formats.image_finder import Finder
 from tlkit.data.boxes.formats.labelme import MOST_JSON
-from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around, from_sides
+from tlkit.data.boxes.formats.outlines import NO_BOX, Corners, about, around, flat_pairs, from_sides
 from tlkit.data.boxes.formats.tables import header_of, table
 from tlkit.errors import DataFault
 
@@ -149,7 +149,16 @@ def _add(found: Annotations, image: Annotated, region: Region, column: str) -> N
         if key != column and isinstance(fact, (str, int))
     }
     written = json.dumps(region.shape)[:80]
-    image.add(Record(region.where, name, _corners(region.shape), False, facts, written))
+    outline = _outline(region.shape)
+    image.add(Record(region.where, name, _corners(region.shape), False, facts, written, outline=outline))
+
+
+def _outline(shape: dict[str, Any]) -> list | None:
+    """The ring of a polygon; other shapes are boxes only."""
+    across, down = shape.get("all_points_x"), shape.get("all_points_y")
+    if shape.get("name") != "polygon" or not isinstance(across, list) or not isinstance(down, list):
+        return None
+    return flat_pairs([list(pair) for pair in zip(across, down, strict=False)])
 
 
 def _corners(shape: dict[str, Any]) -> Corners:

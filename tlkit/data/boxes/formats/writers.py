@@ -1,7 +1,8 @@
-"""Boxes written as COCO, VOC, YOLO or boxes.csv, so that reading them again gives the same to the last bit.
+"""Boxes written as COCO, VOC, YOLO, boxes.csv or mask images, so that reading them again gives the same to the last bit.
 
 What a format has no room for lies beside it: `groups.csv` (group, split and facts of the images), `classes.txt`
-(the order of the classes) and, for YOLO, `attributes.csv` (facts of the boxes).
+(the order of the classes), for YOLO `attributes.csv` (facts of the boxes), and, but for COCO and mask images, `rle.csv`
+(masks).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path, PurePosixPath
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -24,6 +26,8 @@ from tlkit.data.boxes.dataset import Boxes, read_boxes
 from tlkit.data.boxes.formats.annotations import number
 from tlkit.data.boxes.formats.coco import is_outline_area
 from tlkit.data.boxes.formats.yolo import EXACT, label_place
+from tlkit.data.boxes.masks.table import RLE, write_rle
+from tlkit.data.boxes.masks.writer import write_masks
 from tlkit.data.images.dataset import TEST, TRAINING, VALIDATION
 from tlkit.errors import DataFault, RunFailed, UsageFault
 
@@ -37,7 +41,7 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
         boxes: What to write.
         folder: Must not exist, or be empty.
         form: "coco" (annotations.json, images/), "voc" (Annotations/, JPEGImages/), "yolo" (labels/, images/,
-            classes.txt, data.yaml) or "csv" (boxes.csv beside the images).
+            classes.txt, data.yaml), "csv" (boxes.csv beside the images) or "masks" (masks/, masks.csv, images/).
         link: Hard-link the images instead of copying them.
 
     Returns:
@@ -45,7 +49,8 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
 
     Raises:
         UsageFault: The folder is in use or inside the source, or the images cannot be linked there.
-        DataFault: Two images would have one annotation file, or a class name cannot be written.
+        DataFault: Two images would have one annotation file, a class name cannot be written, or a box has no mask
+            where masks are written.
         RunFailed: What was written does not read as what was to be written.
     """
     folder = Path(folder)
@@ -56,7 +61,7 @@ def write_boxes(boxes: Boxes, folder: str | Path, form: str, *, link: bool = Fal
         _place_images(boxes, aside / IMAGES[form], link=link)
         annotate(boxes, aside, form)
         try:
-            unlike = difference(boxes, read_boxes(aside))
+            unlike = difference(boxes, read_boxes(aside, masks=boxes.masks is not None))
         except DataFault as fault:  # of the folder under its name for now, which the person never sees
             unlike = fault.problem.replace(str(aside), str(folder)).removesuffix(".")
         if unlike:
@@ -69,6 +74,11 @@ def difference(one: Boxes, other: Boxes) -> str | None:
     for name in ("class_names", "paths", "sizes", "groups", "parts", "columns", "box_columns"):
         if getattr(one, name) != getattr(other, name):
             return f"{name} differ"
+    for path, mask, same in zip(one.paths, one.masks or (), other.masks or (), strict=False):
+        if mask != same:
+            return f"masks of {path} differ"
+    if (one.masks is None) != (other.masks is None):
+        return "one has masks, the other has none"
     for name in ("xyxy", "labels", "difficult", "crowd"):
         for path, first, second in zip(one.paths, getattr(one, name), getattr(other, name), strict=True):
             if not np.array_equal(first, second):
@@ -91,6 +101,9 @@ def new_folder(folder: Path, source: Path) -> Iterator[Path]:
 def annotate(boxes: Boxes, folder: Path, form: str) -> None:
     """Write annotations, and what they have no room for, into a folder whose images are in place."""
     WRITERS[form](boxes, folder)
+    if boxes.masks and form not in HOLDING_MASKS:
+        every = zip(boxes.paths, boxes.masks, strict=True)
+        write_rle(folder / RLE, ((path, j, mask) for path, some in every for j, mask in enumerate(some)))
     _write_groups(boxes, folder)
 
 
@@ -98,7 +111,7 @@ def _check_names(boxes: Boxes, form: str) -> None:
     for name in boxes.class_names:
         if name != name.strip() or not name.isprintable() or not name:
             raise DataFault(f"Class {name!r} cannot be written in every format.", "Rename it.")
-    if form in {"voc", "yolo"}:
+    if form in {"voc", "yolo", "masks"}:
         first: dict[str, str] = {}
         for path in boxes.paths:
             stem = str(PurePosixPath(path).with_suffix(""))
@@ -203,10 +216,17 @@ def _coco_annotations(boxes: Boxes) -> Iterator[dict]:
                 "category_id": int(boxes.labels[i][j]) + 1,
                 "bbox": [left, top, width, height],
                 "area": area,
+                **_segmentation(boxes, i, j),
                 "iscrowd": int(boxes.crowd[i][j]),
                 **({"ignore": 1} if boxes.difficult[i][j] else {}),
                 **({"attributes": facts} if facts else {}),
             }
+
+
+def _segmentation(boxes: Boxes, i: int, j: int) -> dict[str, Any]:
+    """The mask of box j on image i as packed runs; nothing where it has none."""
+    mask = boxes.masks[i][j] if boxes.masks else None
+    return {"segmentation": mask.coco} if mask else {}
 
 
 def coco_box(box: np.ndarray) -> tuple[float, float, float, float]:
@@ -317,5 +337,12 @@ def _centre_and_side(first: float, last: float, side: int) -> tuple[str, str]:
     return f"{middle:.40f}", f"{EXACT.divide(EXACT.subtract(other, one), whole):.40f}"
 
 
-WRITERS = {"coco": _write_coco, "voc": _write_voc, "yolo": _write_yolo, "csv": _write_csv}
-IMAGES = {"coco": "images", "voc": "JPEGImages", "yolo": "images", "csv": "."}
+WRITERS = {
+    "coco": _write_coco,
+    "voc": _write_voc,
+    "yolo": _write_yolo,
+    "csv": _write_csv,
+    "masks": write_masks,
+}
+IMAGES = {"coco": "images", "voc": "JPEGImages", "yolo": "images", "csv": ".", "masks": "images"}
+HOLDING_MASKS = {"coco", "masks"}  # forms that have room for masks
