@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -178,3 +179,53 @@ def test_what_does_not_survive_is_named_by_the_folder_that_was_typed(
     assert said.code == 1
     assert f"does not survive as csv: {tmp_path / 'out' / 'boxes.csv'} has no column top" in said.err
     assert ".out-" not in said.err
+
+
+@pytest.fixture
+def cells(tmp_path):
+    """Two images, the first with an index image of two objects, the second of none."""
+    values = np.zeros((40, 60), np.uint8)
+    values[3:20, 5:30], values[22:39, 31:59] = 1, 9
+    for name, pixels in (("a", values), ("b", values * 0)):
+        for folder in ("images", "masks"):
+            (tmp_path / "cells" / folder).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / f"cells/masks/{name}.png")
+        Image.fromarray(255 - pixels).save(tmp_path / f"cells/images/{name}.png")
+    return tmp_path / "cells"
+
+
+def test_masks_go_to_coco_and_come_back_as_images(cells, tmp_path, tlkit_command):
+    said = tlkit_command("convert", cells, tmp_path / "coco", "--to", "coco", "--json")
+    outcome = json.loads(said.out)
+    assert (said.code, outcome["boxes"], outcome["masks"], outcome["negative"]) == (0, 2, 2, 1)
+    (one, other) = json.loads((tmp_path / "coco/annotations.json").read_text())["annotations"]
+    assert one["segmentation"]["size"] == [40, 60]
+    assert (one["bbox"], one["area"], other["bbox"]) == ([5, 3, 25, 17], 25 * 17, [31, 22, 28, 17])
+    said = tlkit_command("convert", tmp_path / "coco", tmp_path / "masks", "--to", "masks")
+    assert (said.code, "masks: 2" in said.out) == (0, True)
+    first, second = (np.asarray(Image.open(root / "masks/a.png")) for root in (cells, tmp_path / "masks"))
+    assert np.array_equal(np.minimum(first, 2), second)
+    assert tlkit_command("check", tmp_path / "masks").code == tlkit_command("check", cells).code
+
+
+def test_boxes_go_without_masks_where_they_are_not_wanted_or_have_no_room(
+    cells, bags, tmp_path, tlkit_command
+):
+    assert tlkit_command("convert", cells, tmp_path / "one", "--to", "coco", "--no-masks").code == 0
+    assert "segmentation" not in (tmp_path / "one/annotations.json").read_text()
+    assert tlkit_command("convert", cells, tmp_path / "two", "--to", "csv").code == 0
+    assert not (tmp_path / "two/rle.csv").exists()
+    refused = tlkit_command("convert", cells, tmp_path / "three", "--to", "masks", "--no-masks")
+    assert (refused.code, "--no-masks leaves them out" in refused.err) == (2, True)
+    refused = tlkit_command("convert", bags, tmp_path / "three", "--to", "masks")
+    assert (refused.code, "1 of 1 boxes of a.png have no mask" in refused.err) == (3, True)
+
+
+def test_a_mask_that_is_none_refuses_and_is_left_out_by_clip(cells, tmp_path, tlkit_command):
+    Image.fromarray(np.full((40, 60), 255, np.uint8) * (np.arange(60) > 30)).save(cells / "masks/b.png")
+    for verb in (("check", cells), ("convert", cells, tmp_path / "out", "--to", "masks")):
+        refused = tlkit_command(*verb)
+        assert refused.code == 3
+        assert "masks/b.png: has the values 0 and 255 only" in refused.out + refused.err
+    said = tlkit_command("convert", cells, tmp_path / "out", "--to", "masks", "--faults", "clip", "--json")
+    assert (said.code, json.loads(said.out)["images"]) == (0, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ from PIL import Image
 
 from tests.conftest import draw
 from tlkit.data.boxes.dataset import read_boxes
+from tlkit.data.boxes.masks.rle import encode
 from tlkit.data.boxes.splits import split_boxes
 from tlkit.data.checks.check import check_source
 from tlkit.data.checks.listing import list_source
@@ -567,7 +569,69 @@ def yolo_beyond_names(root):
     (root / "data.yaml").write_text("names: [gun]\ntrain: images\n")
 
 
+def coco_masks(outline, size=40, **more):
+    """Twelve images with one box each, the fourth of this outline."""
+
+    def plant(root):
+        images, annotations = [], []
+        for number in range(12):
+            save(root, f"images/{number}.png", draw(number % 3, number))
+            images.append({"id": number, "file_name": f"{number}.png", "width": size, "height": size})
+            ring = [[5, 5, 30, 5, 30, 30, 5, 30]]
+            one = {
+                "id": number,
+                "image_id": number,
+                "category_id": 1,
+                "bbox": [5, 5, 25, 25],
+                "segmentation": ring,
+            }
+            annotations.append(one if number != 3 else {**one, "segmentation": outline, **more})
+        whole = {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "gun"}]}
+        (root / "coco.json").write_text(json.dumps(whole))
+
+    return plant
+
+
+def mask_images(values=None, file="masks/3.png"):
+    """Twelve images with index images of two objects, and one file of these values."""
+
+    def plant(root):
+        for number in range(12):
+            save(root, f"images/{number}.png", draw(number % 3, number))
+            own = np.zeros((40, 40), np.uint8)
+            own[3:10, 5:30], own[20:35, 10:20] = 1, 2
+            save(root, f"masks/{number}.png", Image.fromarray(own))
+        if values is not None:
+            shutil.rmtree(root / "masks/3", ignore_errors=True)
+            (root / "masks/3.png").unlink()
+            save(root, file, Image.fromarray(values))
+
+    return plant
+
+
+def patch(side=40, value=1, rows=slice(3, 10), columns=slice(5, 30)):
+    values = np.zeros((side, side), np.uint8)
+    values[rows, columns] = value
+    return values
+
+
+def crowded():
+    """All values that 8 bits have, of which 255 is void."""
+    return np.arange(1600).reshape(40, 40).astype(np.uint8)
+
+
 BOX_PLANTS = {
+    "mask-outline": (coco_masks([[5, 5, 30, 30]]), "coco.json annotation 3"),
+    "mask-length": (coco_masks({"size": [40, 40], "counts": [10, 20]}), "coco.json annotation 3"),
+    "mask-size": (mask_images(patch(30)), "masks/3.png"),
+    "mask-outside": (
+        coco_masks([[5, 5, 30, 5, 30, 44, 5, 44]], bbox=[5, 5, 25, 35]),
+        "coco.json annotation 3",
+    ),
+    "mask-empty": (coco_masks({"size": [40, 40], "counts": [1600]}), "coco.json annotation 3"),
+    "mask-pixel": (mask_images(patch(rows=7, columns=9)), "masks/3.png object 1"),
+    "mask-box": (coco_masks([[5, 5, 20, 5, 20, 30, 5, 30]]), "coco.json annotation 3"),
+    "mask-values": (mask_images(crowded()), "masks/3.png"),
     "out-of-image": (box(20, 20, 60, 30), "boxes.csv"),
     "zero-size": (box(7, 7, 7, 20), "boxes.csv"),
     "inverted": (box(30, 8, 10, 20), "boxes.csv"),
@@ -583,7 +647,7 @@ BOX_PLANTS = {
 }
 
 
-@pytest.mark.parametrize("make", [boxes_set, voc_set])
+@pytest.mark.parametrize("make", [boxes_set, voc_set, coco_masks([[5, 5, 30, 5, 30, 30, 5, 30]])])
 def test_a_clean_set_of_boxes_has_no_findings(make, tmp_path):
     make(tmp_path / "bags")
     check = check_source(str(tmp_path / "bags"))
@@ -622,6 +686,57 @@ def yolo_lists(root, more=""):
 def part_without_list(root):
     yolo_lists(root)
     (root / "data.yaml").write_text("names: [gun, knife]\ntrain: train.txt\nval: val.txt\n")
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind", "where", "said"),
+    [
+        (coco_masks({"size": [30, 40], "counts": [100, 9, 1091]}), "mask-size", "annotation 3", "40x30 pixels, and its image 40x40"),
+        (coco_masks([[50, 5, 60, 5, 60, 30]]), "mask-outside", "annotation 3", "lies outside its image of 40x40"),
+        (coco_masks({"size": [40, 40], "counts": [3, 1, 1596]}), "mask-pixel", "annotation 3", "its mask is one pixel"),
+        (coco_masks({"size": [40, 40], "counts": [3]}, bbox=None), "mask-length", "annotation 3", "has 3 pixels"),
+        (mask_images(patch(value=255)), "mask-values", "masks/3.png", "a mask of yes and no"),
+        (mask_images(patch(value=0), "masks/3/1.png"), "mask-empty", "masks/3/1.png", "is all 0"),
+        (mask_images(crowded(), "masks/3/1.png"), "mask-values", "masks/3/1.png", "has 256 values"),
+        (mask_images(patch(30), "masks/3/1.png"), "mask-size", "masks/3", "is of 30x30 pixels, and 3.png has 40x40"),
+        (mask_images(np.zeros((40, 40, 3), np.uint8)), "mask-outline", "masks/3.png", "has colours (RGB)"),
+    ],
+)  # fmt: skip
+def test_a_mask_s_fault_is_named_with_its_file_and_clip_goes_on_without(plant, kind, where, said, tmp_path):
+    plant(tmp_path / "bags")
+    check = check_source(str(tmp_path / "bags"))
+    (found,) = [one for one in check.findings if one.severity == ERROR]
+    assert (found.kind, said in found.sentence, where in found.sentence) == (kind, True, True), found.sentence
+    assert "--faults clip" in found.remedy
+    with pytest.raises(DataFault, match=f"1 fault \\(1 {kind}\\)"):
+        read_boxes(tmp_path / "bags", masks=True)
+    mended = read_boxes(tmp_path / "bags", masks=True, faults="clip")
+    assert sum(mask is not None for some in mended.masks for mask in some) in {11, 22}
+    assert len(mended.told) == 1
+
+
+def test_masks_that_are_right_but_odd_are_worth_a_word(tmp_path):
+    corner = np.zeros((40, 40), np.uint8)
+    corner[5:30, 5:30] = 1
+    rle = encode(corner)
+    coco_masks(rle.coco, iscrowd=1)(tmp_path / "one")
+    (found,) = check_source(str(tmp_path / "one")).findings
+    assert (found.kind, found.severity, found.paths) == ("mask-crowd", WARNING, ("3.png",))
+    coco_masks(None)(tmp_path / "two")
+    (found,) = check_source(str(tmp_path / "two")).findings
+    assert (found.kind, found.severity, found.paths) == ("mask-missing", WARNING, ("3.png",))
+    mask_images(patch(), "masks/3/1.png")(tmp_path / "three")
+    save(tmp_path / "three", "masks/3/2.png", Image.fromarray(patch(rows=slice(9, 20))))
+    (found,) = check_source(str(tmp_path / "three")).findings
+    assert (found.kind, found.severity, found.paths) == ("mask-overlap", WARNING, ("3.png",))
+    assert found.sentence.endswith("has 1 image with masks that share pixels: 3.png.")
+
+
+def test_what_is_wrong_with_masks_does_not_concern_those_who_learn_boxes(tmp_path):
+    coco_masks([[5, 5, 30, 30]])(tmp_path / "bags")
+    boxes = read_boxes(tmp_path / "bags")
+    assert boxes.masks is None
+    assert len(boxes) == 12
 
 
 BOX_REMARKS = {"layout": absent_image_in_a_list, "undeclared-part": part_without_list}
@@ -683,6 +798,7 @@ def test_every_kind_of_the_table_is_planted_here():
         "either-form",
         "tiny-boxes",
     }  # test_box_contents
+    elsewhere |= {"mask-overlap", "mask-crowd", "mask-missing"}  # which are no errors
     elsewhere |= {"layout", "undeclared-part"}  # of images in other places, and of parts
     never_shown = {"unreadable-image"}  # the file's own fault stands in its place
     assert planted | elsewhere | never_shown == set(KINDS)

@@ -1,4 +1,4 @@
-"""`tlkit convert`: images with boxes from one format into another, exactly, or cut into crops for a classifier."""
+"""`tlkit convert`: images with boxes and masks from one format into another, exactly, or cut into crops."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from tlkit.errors import UsageFault
 if TYPE_CHECKING:
     from tlkit.data.boxes.dataset import Boxes
 
-FORMATS, CROPS = ("coco", "voc", "yolo", "csv"), "crops"
+FORMATS, CROPS = ("coco", "voc", "yolo", "csv", "masks"), "crops"
+MASKED = {"coco", "masks"}  # formats that have masks; the others are of boxes
 SHOWN = 10  # of what was clipped or dropped; --json lists all
 EXAMPLES = """
     tlkit convert bags/ bags-coco --to coco
     tlkit convert voc2007/ voc-yolo --to yolo --link
+    tlkit convert nuclei/ nuclei-coco --to coco
     tlkit convert labels.json mended --to csv --faults clip --unlabelled negative
     tlkit convert xray:bags crops --to crops
 """
@@ -29,7 +31,7 @@ EXAMPLES = """
 
 @click.command(cls=SectionedCommand, examples=EXAMPLES)
 @click.argument(
-    "source", help="Folder with boxes (boxes.csv, COCO, VOC, YOLO, GDXray, Open Images), or its file."
+    "source", help="Folder with boxes (boxes.csv, COCO, VOC, YOLO, GDXray, masks/*.png ...), or its file."
 )
 @click.argument("folder", type=click.Path(path_type=Path), help="New folder for images and boxes.")
 @click.option("--to", "form", type=click.Choice([*FORMATS, CROPS]), required=True, help="What to write.")
@@ -46,6 +48,7 @@ EXAMPLES = """
     default="error",
     help="Images without annotation: stop, take them as empty, or leave them out.",
 )
+@click.option("--no-masks", is_flag=True, help="Boxes only: leave masks and what is wrong with them alone.")
 @click.option("--negative", default="other", metavar="CLASS", help="Crops: the class of what is nothing.")
 @click.option(
     "--each",
@@ -62,25 +65,39 @@ EXAMPLES = """
 @most_pixels_option
 @json_option
 def convert(
-    source: str, folder: Path, form: str, link: bool, faults: str, unlabelled: str, as_json: bool, **how: Any
+    source: str,
+    folder: Path,
+    form: str,
+    link: bool,
+    faults: str,
+    unlabelled: str,
+    no_masks: bool,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Write images and boxes in another format.
 
-    Reading the new folder gives the same boxes, classes, groups and parts to the last bit; this is checked before
-    it gets its name. As crops, every object is cut out and, of each image, some windows of nothing, with the parts
-    that recipes split off at the same --seed and --group: what a classifier for slide-window learns from.
+    Reading the new folder gives the same boxes, classes, groups and parts to the last bit, and the same masks as
+    coco (run lengths) and as masks (images of one value an object); this is checked before it gets its name. As
+    crops, every object is cut out and, of each image, some windows of nothing, with the parts that recipes split off
+    at the same --seed and --group: what a classifier for slide-window learns from.
     """
     from tlkit.data.boxes.dataset import read_boxes
     from tlkit.data.boxes.formats.writers import write_boxes
 
-    draw_first(Console(), source)
-    boxes = read_boxes(source, faults=faults, unlabelled=unlabelled)
+    masks = form in MASKED and not no_masks
+    if form == "masks" and no_masks:
+        raise UsageFault("--to masks writes masks, and --no-masks leaves them out.", "Take one of the two.")
+    draw_first(Console(), source, masks=masks)
+    boxes = read_boxes(source, faults=faults, unlabelled=unlabelled, masks=masks)
     summary = boxes.summary()
     if form == CROPS:
         summary["per_class"] = _cut(boxes, folder, link, **how)
     else:
         write_boxes(boxes, folder, form, link=link)
     outcome = {"status": "written", "folder": folder, "format": form, **summary}
+    if boxes.masks:
+        outcome["masks"] = sum(mask is not None for some in boxes.masks for mask in some)
     if as_json:
         show({**outcome, "source": source, "notes": list(boxes.notes)}, as_json=True)
         return

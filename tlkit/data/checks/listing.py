@@ -14,9 +14,11 @@ from tlkit.data.boxes.dataset import Boxes, Examined, examine_boxes, without_any
 from tlkit.data.boxes.faults import OF_ALL
 from tlkit.data.boxes.formats.annotations import Fault
 from tlkit.data.boxes.formats.detect import formats_in
+from tlkit.data.boxes.formats.index_images import mask_paths
 from tlkit.data.boxes.formats.tables import header_of, is_box_table
 from tlkit.data.boxes.formats.unsupported import stranger_in
 from tlkit.data.boxes.sizes import LEAST_SIDE, USUAL_SIZE, least_sides, tiny_boxes
+from tlkit.data.checks.masks import mask_findings
 from tlkit.data.images.dataset import TRAINING
 from tlkit.data.images.findings import ERROR, KINDS, Finding, finding
 from tlkit.data.images.readers.folders import images_below
@@ -90,7 +92,13 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listed[Boxes]
     others: list[str] = []
     if place.is_dir():  # all its images, also those that no annotation names or that do not open
         below = images_below(root)
-        others = sorted({*below.paths} - {*known.paths})
+        masks = mask_paths(place) if "masks" in formats_in(place) else set()
+        inner = {
+            (place / path).relative_to(root).as_posix()
+            for path in masks
+            if (place / path).is_relative_to(root)
+        }
+        others = sorted({*below.paths} - {*known.paths} - inner)
         findings += [fault for fault in below.findings if fault.kind != "ignored-file"]
     every = known.followed_by(without_any(source, root, others))
     wanted = sorted((path, i) for i, path in enumerate(every.paths) if reading.wants(path))
@@ -101,14 +109,16 @@ def _list_boxes(source: str, unlabelled: str, reading: Reading) -> Listed[Boxes]
 
 def _examined(source: str, unlabelled: str) -> tuple[Boxes, list[Finding]]:
     """The boxes as recipes would use them with --faults clip, and what they refuse without, or say."""
-    found = examine_boxes(source, unlabelled=unlabelled)
+    masks = not is_bags(source)  # theirs are exact, and not drawn for a look
+    found = examine_boxes(source, unlabelled=unlabelled, masks=masks)
     faults = found.faults
     boxes = found.boxes
     if unlabelled == "error" and any(fault.kind == "unlabelled-image" for fault in faults):
-        boxes = examine_boxes(source, unlabelled="negative").boxes
+        boxes = examine_boxes(source, unlabelled="negative", masks=masks).boxes
     findings = [_box_finding(fault, found) for fault in faults]
     findings += [finding(one.kind, one.path, f"{one}: {one.done}.") for one in found.remarks]
     findings += [finding("layout", source, note) for note in boxes.remarks]
+    findings += mask_findings(boxes)
     learned = boxes.xyxy
     if TRAINING in boxes.parts:
         learned = tuple(

@@ -31,6 +31,10 @@ _BOX = "Mend it, or let recipes leave its image out: --faults clip."
 _CLIP = (
     "Mend it, or let recipes clip it (or, where most of it lies outside, leave its image out): --faults clip."
 )
+_MASK = (
+    "Mend it, or let recipes leave it out (and its image, where nothing else gives the box): --faults clip."
+)
+_MASK_IMAGE = "Mend it, or let recipes leave its image out: --faults clip."
 _TWICE = "Keep one, or let recipes do so: --faults clip; an image that is described twice is then left out."
 _TOGETHER = "Keep one, or keep them together with --group."
 
@@ -125,6 +129,47 @@ KINDS = {
     "duplicate": Kind(ERROR, "is a box or an image that stands there twice", _TWICE),
     "image-id": Kind(
         ERROR, "is an image without an id of its own", "Give every image its own id, and its boxes that."
+    ),
+    # --- masks ---
+    "mask-outline": Kind(ERROR, "is no mask that can be drawn", _MASK),
+    "mask-length": Kind(ERROR, "is a run-length mask of another length than its size", _MASK),
+    "mask-size": Kind(
+        ERROR,
+        "is a mask of another size than its image",
+        "Save it in the size of its image, without blending values, or let recipes do without it: --faults clip.",
+    ),
+    "mask-outside": Kind(
+        ERROR,
+        "is a mask that leaves its image",
+        "Mend it, or let recipes cut it off at the edge: --faults clip.",
+    ),
+    "mask-empty": Kind(ERROR, "is a mask of no pixel", _MASK),
+    "mask-pixel": Kind(
+        ERROR,
+        "is a mask of one pixel",
+        "Remove it if it is a slip, or let recipes leave it out: --faults clip.",
+    ),
+    "mask-box": Kind(ERROR, "is a box that does not fit its mask", _MASK_IMAGE),
+    "mask-values": Kind(
+        ERROR,
+        "is a mask image whose values are not objects",
+        "Give every object a value of its own from 1 (in 16 bits if there are more than 254), or an image of its own "
+        "in masks/STEM/; or let recipes leave its image out: --faults clip.",
+    ),
+    "mask-overlap": Kind(
+        WARNING,
+        "have masks that share pixels",
+        "Nothing, if one lies over the other: mask images of one value an object cannot say it, COCO can.",
+    ),
+    "mask-crowd": Kind(
+        WARNING,
+        "have masks of crowds",
+        "Nothing: a crowd is neither learned, nor counted when found or missed.",
+    ),
+    "mask-missing": Kind(
+        WARNING,
+        "have boxes without a mask, and others have one",
+        "Draw the missing masks, or train on boxes.",
     ),
     "turned-boxes": Kind(
         WARNING, "has boxes of the image as it is stored", "Nothing: they are turned as EXIF turns the image."
