@@ -694,7 +694,7 @@ def part_without_list(root):
         (coco_masks({"size": [30, 40], "counts": [100, 9, 1091]}), "mask-size", "annotation 3", "40x30 pixels, and its image 40x40"),
         (coco_masks([[50, 5, 60, 5, 60, 30]]), "mask-outside", "annotation 3", "lies outside its image of 40x40"),
         (coco_masks({"size": [40, 40], "counts": [3, 1, 1596]}), "mask-pixel", "annotation 3", "its mask is one pixel"),
-        (coco_masks({"size": [40, 40], "counts": [3]}, bbox=None), "mask-length", "annotation 3", "has 3 pixels"),
+        (coco_masks({"size": [40, 40], "counts": [3]}, bbox=None), "no-number", "annotation 3", "has 3 pixels"),
         (mask_images(patch(value=255)), "mask-values", "masks/3.png", "a mask of yes and no"),
         (mask_images(patch(value=0), "masks/3/1.png"), "mask-empty", "masks/3/1.png", "is all 0"),
         (mask_images(crowded(), "masks/3/1.png"), "mask-values", "masks/3/1.png", "has 256 values"),

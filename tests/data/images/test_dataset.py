@@ -48,7 +48,9 @@ def entries(images, index: int) -> dict:
         some = (
             {name: values} if not isinstance(values, dict) else {(name, key): v for key, v in values.items()}
         )
-        found |= {key: np.asarray(value[index]).tolist() for key, value in some.items()}
+        found |= {
+            key: None if value is None else np.asarray(value[index]).tolist() for key, value in some.items()
+        }
     return found
 
 

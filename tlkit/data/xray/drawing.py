@@ -38,8 +38,8 @@ def _cost(count: int) -> str:
     return f"{size}, {'some minutes' if count >= COUNT // 2 else 'a minute or two'}"
 
 
-def drawn_or_sample(run: Run, source: str) -> str:
-    """The source to read: as typed, drawn first; in a dry run a few of its bags if it is not drawn.
+def drawn_or_sample(run: Run, source: str, *, masks: bool = False) -> str:
+    """The source to read: as typed, drawn first (`masks` too); in a dry run a few of its bags if it is not drawn.
 
     `run.sampled` says then how many images of the set stand behind each of these. A manifest names all of them, so
     with --split it is drawn.
@@ -49,12 +49,13 @@ def drawn_or_sample(run: Run, source: str) -> str:
     """
     from tlkit.data.xray.bags import bags_to_draw, write_sample
 
-    if not is_bags(source) or not run.dry_run or run.split.manifest or not bags_to_draw(source):
-        draw_first(run.console, source)
+    lacking = is_bags(source) and (bags_to_draw(source) or (masks and bags_to_draw(source, masks=True)))
+    if not run.dry_run or run.split.manifest or not lacking:
+        draw_first(run.console, source, masks=masks)
         return source
     folder = run.folder.folder("sample")
-    run.sampled = write_sample(folder, read_bags(source))
-    count = bags_to_draw(source)
+    run.sampled = write_sample(folder, read_bags(source), masks=masks)
+    count = read_bags(source).count
     run.say(
         f"{source} is not drawn yet, and a dry run does not draw it: it looks at {round(count / run.sampled)} of its "
         f"{count:,} images. The run will draw them first, once ({_cost(count)})."

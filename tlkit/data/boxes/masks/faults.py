@@ -62,7 +62,7 @@ def with_masks(image: Annotated, size: tuple[int, int], checked: Checked) -> tup
             box_fault = known.get(record.where)
             # A box that was to be read off its mask: what is wrong with it is the mask.
             if box_fault and box_fault.kind == "no-number" and mask is None:
-                known[record.where] = Fault(wrong[0], record.where, wrong[1], WHOLE, image.path)
+                known[record.where] = box_fault._replace(what=wrong[1])
             elif not box_fault:
                 found.append(Fault(wrong[0], record.where, wrong[1], wrong[2], image.path))
     faults = [known[fault.where] if fault.kind == "no-number" else fault for fault in faults]
@@ -92,7 +92,7 @@ def _drawn(
     if pixels < 2:
         kind, what = ("mask-pixel", "is one pixel") if pixels else ("mask-empty", "covers no pixel")
         return None, (kind, f"its mask {what}", LEFT)
-    off = _misfit(mask, corners)
+    off = "" if record.crowd else _misfit(mask, corners)
     if off:
         return mask, ("mask-box", off, WHOLE)
     if over > OVER:
