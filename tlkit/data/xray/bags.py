@@ -345,7 +345,8 @@ def bags_to_draw(source: str = BAGS, *, masks: bool = False) -> int:
 
 
 def _built_in(chosen: BagSet, *, masks: bool = False) -> Path:
-    return cache_folder() / "xray" / (chosen.folder_of_masks if masks else chosen.folder)
+    """Its masks lie apart: sets that were drawn before there were masks stay as they are."""
+    return cache_folder() / ("xray-masks" if masks else "xray") / chosen.folder
 
 
 def bags_folder(source: str = BAGS, *, progress: Progress = lambda _done: None) -> Path:

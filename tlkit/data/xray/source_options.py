@@ -59,11 +59,6 @@ class BagSet:
         return f"bags-{VERSION}{own}"
 
     @property
-    def folder_of_masks(self) -> str:
-        """The name of its masks in the cache, which lie apart: sets drawn before there were masks stay as they are."""
-        return f"{self.folder}-masks"
-
-    @property
     def facts(self) -> dict[str, Any]:
         """For the card."""
         return {**asdict(self), "version": VERSION}
