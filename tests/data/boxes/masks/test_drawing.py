@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 from tlkit.data.boxes.formats.annotations import Annotated, Record
 from tlkit.data.boxes.formats.stated_sizes import TURNS, Form, into_shown
 from tlkit.data.boxes.masks.drawing import UndrawnMask, draw, from_coco, has_outline
-from tlkit.data.boxes.masks.rle import decode, encode, from_rings, from_runs
+from tlkit.data.boxes.masks.rle import box, decode, encode, from_rings, from_runs
 
 SIZE = (12, 9)  # width and height
 PIXELS = np.zeros((9, 12), bool)
@@ -20,14 +20,19 @@ PLAIN = {"size": [9, 12], "counts": [29, 5, 4, 5, *[8, 1] * 4, 8, 1, 20]}
 
 
 def test_packed_and_plain_runs_and_polygons_are_drawn():
-    assert draw(RUNS.coco, SIZE) == (RUNS, 0)
-    assert draw(RUNS, SIZE) == (RUNS, 0)
-    assert draw(PLAIN, SIZE) == (RUNS, 0)
+    for runs in (RUNS.coco, RUNS, PLAIN):
+        assert draw(runs, SIZE) == (RUNS, (3, 2, 10, 7), 0)
     ring = [1, 1, 8, 1, 8, 6, 1, 6]
-    assert draw([ring], SIZE) == (from_rings([ring], (9, 12)), 0)
+    assert draw([ring], SIZE) == (from_rings([ring], (9, 12)), (1, 1, 8, 6), 0)
     assert draw(ring, SIZE) == draw([ring], SIZE), "one ring without its list"
     assert draw([[str(v) for v in ring]], SIZE) == draw([ring], SIZE), "numbers as text"
-    assert draw([[-3, 1, 8, 1, 8, 6, -3, 6]], SIZE)[1] == 3
+    assert draw([[-3, 1, 8, 1, 8, 6, -3, 6]], SIZE)[1:] == ((0, 1, 8, 6), 3)
+
+
+def test_a_tip_too_thin_to_be_drawn_is_the_outline_s_all_the_same():
+    mask, corners, _ = draw([[1, 1, 11, 1.2, 1, 1.4, 1, 8, 4, 8, 4, 2]], SIZE)
+    assert corners == (1, 1, 11, 8)
+    assert box(mask)[2] < 9
 
 
 @pytest.mark.parametrize(

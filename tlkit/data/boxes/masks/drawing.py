@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tlkit.data.boxes.formats.outlines import MOST_RUNS, Corners, around, is_count, unpacked_runs
+from tlkit.data.boxes.formats.outlines import MOST_RUNS, NO_BOX, Corners, around, is_count, unpacked_runs
 from tlkit.data.boxes.masks.resampling import resampled
-from tlkit.data.boxes.masks.rle import Mask, decode, encode, from_rings, from_runs
+from tlkit.data.boxes.masks.rle import Mask, box, decode, encode, from_rings, from_runs
 
 LEAST_POINTS = 3  # of a polygon
 OVER = 1.0  # pixels that a polygon may lie over the edge by the rounding of tools
@@ -36,13 +36,28 @@ class UndrawnMask(Exception):
         self.kind, self.what = kind, what
 
 
+class Drawn(NamedTuple):
+    """A mask that was drawn.
+
+    Attributes:
+        mask: The mask.
+        corners: Left, top, right, bottom of the outline inside the image, pixels: of polygons their own, whose tips may
+            be too thin to be drawn; NaN of a mask of no pixel.
+        over: How far the outline reaches over the edge, pixels; that is cut off.
+    """
+
+    mask: Mask
+    corners: Corners
+    over: float = 0.0
+
+
 def has_outline(segmentation: Any) -> bool:
     """Whether COCO's `segmentation` says anything: not null, {}, [] or [[]]."""
     return any(segmentation) if isinstance(segmentation, list) else bool(segmentation)
 
 
-def draw(outline: Any, size: tuple[int, int]) -> tuple[Mask, float]:
-    """The mask of an outline, and how far it reaches over the edge of its image in pixels; what does is cut off.
+def draw(outline: Any, size: tuple[int, int]) -> Drawn:
+    """The mask of an outline.
 
     Args:
         outline: Rings, a run-length mask of COCO's, or a `Mask`.
@@ -59,12 +74,14 @@ def draw(outline: Any, size: tuple[int, int]) -> tuple[Mask, float]:
         )
         over = _reach(around_all, size)
         _check_length(rings)
-        return from_rings(rings, (height, width)), over
+        left, top, right, bottom = around_all
+        inside = max(left, 0.0), max(top, 0.0), min(right, width), min(bottom, height)
+        return Drawn(from_rings(rings, (height, width)), inside, over)
     mask = outline if isinstance(outline, Mask) else from_coco(outline)
     if mask.size != (height, width):
         what = f"its mask has {mask.size[1]}x{mask.size[0]} pixels, and its image {width}x{height}"
         raise UndrawnMask("mask-size", what)
-    return mask, 0.0
+    return Drawn(mask, box(mask) or NO_BOX)
 
 
 def _rings(outline: list[Any]) -> list[list[float]]:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Fault, Record
+from tlkit.data.boxes.formats.annotations import WHOLE, Annotated, Corners, Fault, Record
 from tlkit.data.boxes.formats.stated_sizes import Form
 from tlkit.data.boxes.masks.drawing import OVER, UndrawnMask, draw
-from tlkit.data.boxes.masks.rle import Mask, area, box
+from tlkit.data.boxes.masks.rle import Mask, area
 
 Checked = tuple[np.ndarray, np.ndarray, list[Fault]]  # boxes, which can be used, and what is wrong with them
 LEFT = "its mask is left out, its box stays"
@@ -85,14 +85,14 @@ def _drawn(
     if record.outline is None:
         return None, None
     try:
-        mask, over = draw(record.outline, size)
+        mask, own, over = draw(record.outline, size)
     except UndrawnMask as fault:
         return None, (fault.kind, fault.what, LEFT)
     pixels = area(mask)
     if pixels < 2:
         kind, what = ("mask-pixel", "is one pixel") if pixels else ("mask-empty", "covers no pixel")
         return None, (kind, f"its mask {what}", LEFT)
-    off = "" if record.crowd else _misfit(mask, corners)
+    off = "" if record.crowd else _misfit(own, corners)
     if off:
         return mask, ("mask-box", off, WHOLE)
     if over > OVER:
@@ -101,12 +101,10 @@ def _drawn(
     return mask, None
 
 
-def _misfit(mask: Mask, corners: np.ndarray) -> str:
-    """How a box and its mask say two things; empty where they agree."""
-    own = box(mask)
-    sides = np.tile(corners[2:] - corners[:2], 2)
-    room = np.maximum(FIT, FIT_SHARE * sides)
-    if own is None or not (np.abs(corners - np.array(own)) > room).any():
+def _misfit(own: Corners, corners: np.ndarray) -> str:
+    """How a box and its mask, whose own box is given, say two things; empty where they agree."""
+    room = np.maximum(FIT, FIT_SHARE * np.tile(corners[2:] - corners[:2], 2))
+    if not (np.abs(corners - np.array(own)) > room).any():
         return ""
     said, found = (",".join(f"{value:g}" for value in some) for some in (corners.tolist(), own))
     return f"box {said} does not fit its mask, whose box is {found} (left,top,right,bottom)"
