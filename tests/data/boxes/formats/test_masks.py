@@ -199,6 +199,17 @@ def test_classes_stand_in_a_table_beside(file, rows, tmp_path):
     assert_is(read_boxes(tmp_path, masks=True), ("gun", ONE), ("knife", TWO))
 
 
+def test_a_table_at_the_top_speaks_of_the_images_in_all_parts(tmp_path):
+    names = [("image", "value", "class")]
+    for part, kind in (("train", "gun"), ("val", "knife")):
+        image(tmp_path / f"{part}/images/1.png")
+        image(tmp_path / f"{part}/masks/1.png", indices(2))
+        names.append((f"{part}/images/1.png", 2, kind))
+    table(tmp_path / "objects.csv", *names)
+    boxes = read_boxes(tmp_path, masks=True)
+    assert [got(boxes, i)[0][0] for i in range(2)] == ["gun", "knife"]
+
+
 def test_one_image_an_object_may_overlap(tmp_path):
     image(tmp_path / "1.jpg")
     for name, pixels in (("a", ONE), ("b", OVER)):
@@ -277,6 +288,7 @@ def test_a_class_called_masks_stays_one_and_other_formats_keep_theirs(tmp_path):
         (lambda root: table(root / "masks.csv", ("image", "value", "class"), (1, 1, "gun")), "masks/1.png object 2: it has no row"),
         (lambda root: table(root / "masks.csv", ("image", "value", "class"), *((1, v, "gun") for v in (1, 2, 300))),
          "has 2 objects, and the CSV of classes names object 300 too"),
+        (lambda root: table(root / "masks.csv", ("image", "value", "class"), (1, 1, "gun"), (1, 1, "knife")), "object 1 of 1 has another class above"),
         (lambda root: (root / "classes.txt").write_text("gun\nknife\n"), "class object is not in classes.txt"),
         (lambda root: shutil.move(root / "masks/1.png", root / "masks/1.jpg"), "is JPG, which changes values"),
         (lambda root: (root / "masks/1.png").write_bytes(b"\x89PNG"), "is no readable mask image"),
@@ -339,6 +351,25 @@ def test_masks_survive_every_form_to_the_last_pixel(source, form, tmp_path):
         for path in (tmp_path / "back/masks").rglob("*.png")
     }
     assert files == {"a.png", "b/00001.png", "b/00002.png", "c.png", "deep/d.png"}
+
+
+def test_what_has_no_area_has_none_as_mask_images(tmp_path):
+    """A box beside its mask, as of simulated bags: pixels are counted only where no table of ours speaks."""
+    image(tmp_path / "one/1.png")
+    table(
+        tmp_path / "one/boxes.csv",
+        ("image", "left", "top", "right", "bottom", "class"),
+        ("1.png", 3, 2, 12, 9, "gun"),
+    )
+    counts = encode(ONE).counts.decode()
+    table(
+        tmp_path / "one/rle.csv", ("image", "box", "height", "width", "counts"), ("1.png", 0, 20, 30, counts)
+    )
+    boxes = read_boxes(tmp_path / "one", masks=True)
+    assert boxes.box_columns == {}
+    for form in ("masks", "coco"):
+        write_boxes(boxes, tmp_path / form, form)
+        assert difference(boxes, read_boxes(tmp_path / form, masks=True)) is None
 
 
 def test_more_objects_than_8_bits_hold_are_written_with_16(tmp_path):

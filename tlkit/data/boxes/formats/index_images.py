@@ -2,9 +2,9 @@
 
 An index image has 8 or 16 bits or a palette; 0 is background, and 255 (65535 in 16 bits) is void, which belongs to
 nothing. Boxes are those around the masks. Classes come from a CSV beside: of all images in `masks.csv` (or any other
-name) at the top or in masks/, with columns image, value and class, or of one image in masks/STEM.csv; without any,
-all are one class, `object`, or the only one of classes.txt. Its column box (left top right bottom, with blanks) is for
-boxes that are not those around their masks.
+name) at the top, beside masks/ or in it, with columns image, value and class, or of one image in masks/STEM.csv. Without
+any, all are one class, `object`, or the only one of classes.txt. A table's column box (left top right bottom, with
+blanks) is for boxes that are not those around their masks.
 
 Source of the void: the PASCAL VOC challenge's SegmentationObject, Everingham et al. (2010).
 """
@@ -40,6 +40,7 @@ from tlkit.data.boxes.masks.drawing import UndrawnMask
 from tlkit.data.boxes.masks.images import objects_in
 from tlkit.data.boxes.masks.rle import Mask, area, box
 from tlkit.data.images.readers.image_files import files_below, is_named_image
+from tlkit.errors import DataFault
 
 MASKS, TABLE, ONLY = "masks", "masks.csv", "object"
 VALUES = ("value", "instance", "instance_id", "index", "object", "object_id", "id", "mask")
@@ -203,8 +204,10 @@ def _add_object(
         corners = said[0], said[1], said[2], said[3]
     extras = {key: text for key, text in row.items() if key not in {"class", "box", *FLAGS}}
     pixels, around = float(area(mask)), (right - left) * (bottom - top)
-    if is_outline_area(pixels, around):  # as of COCO's outlines
-        extras.setdefault("area", repr(pixels))
+    if not extras.get("area"):
+        extras.pop("area", None)  # a table with that column has it blank where a box had none
+        if "area" not in row and is_outline_area(pixels, around):  # as of COCO's outlines
+            extras["area"] = repr(pixels)
     flags = truth(row.get("difficult")), truth(row.get("crowd"))
     image.add(Record(where, row["class"], corners, flags[0], extras, "", flags[1], mask))
 
@@ -231,23 +234,41 @@ class Classes:
     """
 
     def __init__(self, folder: Path, above: str, masks: str, names: tuple[str, ...] | None) -> None:
-        self.folder, self.masks = folder, masks
+        self.folder, self.above, self.masks = folder, above, masks
         self.only = names[0] if names and len(names) == 1 else ONLY
-        self.rows: dict[tuple[str, str], dict[str, str]] = {}
-        tables = [file for place in (above, masks) for file in files_like(folder / place, "*.csv")]
+        # Stem of an image -> value -> row; as written, and by other names of the same image.
+        self.rows: dict[str, dict[str, dict[str, str]]] = {}
+        self.alike: dict[str, dict[str, dict[str, str]]] = {}
+        self._owning: dict[str, bool] = {}
+        tables = [
+            file
+            for place in dict.fromkeys(("", above, masks))
+            for file in files_like(folder / place, "*.csv")
+        ]
         taken = [self._take(file) for file in tables]
         self.all = any(taken)
 
     def _take(self, file: Path, stem: str | None = None) -> bool:
-        """Add the rows of a table, if it is one of objects; those without an image are those of `stem`."""
+        """Add the rows of a table, if it is one of objects; those without an image are those of `stem`.
+
+        Raises:
+            DataFault: An object has two classes.
+        """
         columns = _columns(header_of(file), of_one=stem is not None)
         if not {"class", "value"} <= columns.keys() or (stem is None and "image" not in columns):
             return False
-        for _, row in table(file):
+        for where, row in table(file):
             said = {key: text for key, text in row.items() if key not in {*columns.values()}}
             image = row[columns["image"]] if "image" in columns else stem or ""
-            value = row[columns["value"]]
-            self.rows[_stem(image), _plain(value)] = {**said, "class": row[columns["class"]]}
+            value, entry = _plain(row[columns["value"]]), {**said, "class": row[columns["class"]]}
+            first, *others = _stems(image, self.above)
+            if self.rows.setdefault(first, {}).setdefault(value, entry)["class"] != entry["class"]:
+                raise DataFault(
+                    f"{where}: object {value} of {image or stem} has another class above.",
+                    "Keep one of both lines.",
+                )
+            for other in others:
+                self.alike.setdefault(other, {}).setdefault(value, entry)
         return True
 
     def of(self, files: MaskFiles, file: str, value: int) -> dict[str, str] | None:
@@ -255,22 +276,25 @@ class Classes:
         if not (self._own(files) or self.all):
             return {"class": self.only}
         name = str(value) if value else without_suffix(file).rpartition("/")[2]
-        keys = (files.stem.casefold(), files.stem.rpartition("/")[2].casefold())
-        return next((self.rows[key, _plain(name)] for key in keys if (key, _plain(name)) in self.rows), None)
+        return self._rows(files).get(_plain(name))
 
     def values_of(self, files: MaskFiles) -> set[int]:
         """The values that tables name of an image's objects."""
         self._own(files)
-        return {
-            int(value) for stem, value in self.rows if stem == files.stem.casefold() and value.isdecimal()
-        }
+        return {int(value) for value in self._rows(files) if value.isdecimal()}
+
+    def _rows(self, files: MaskFiles) -> dict[str, dict[str, str]]:
+        stem = files.stem.casefold()
+        return self.rows.get(stem) or self.alike.get(stem) or {}
 
     def _own(self, files: MaskFiles) -> bool:
-        """Take a table of one image: masks/STEM.csv, or any in masks/STEM/."""
-        base = self.folder / self.masks / files.stem
-        tables = [base.with_name(f"{base.name}.csv"), *(files_like(base, "*.csv") if files.each else [])]
-        taken = [self._take(file, files.stem) for file in tables if file.is_file()]
-        return any(taken)
+        """Take a table of one image, masks/STEM.csv or any in masks/STEM/, once; whether there is one."""
+        if files.stem not in self._owning:
+            base = self.folder / self.masks / files.stem
+            tables = [base.with_name(f"{base.name}.csv"), *(files_like(base, "*.csv") if files.each else [])]
+            taken = [self._take(file, files.stem) for file in tables if file.is_file()]
+            self._owning[files.stem] = any(taken)
+        return self._owning[files.stem]
 
 
 def _columns(header: list[str], *, of_one: bool) -> dict[str, str]:
@@ -287,13 +311,19 @@ def _columns(header: list[str], *, of_one: bool) -> dict[str, str]:
     return found
 
 
-def _stem(image: str) -> str:
-    """An image's name as it is looked for: 1 of images/1.png, masks/1.png and 1."""
-    first, slash, inner = image.replace("\\", "/").removeprefix("./").partition("/")
-    plain = (
-        inner if slash and (is_image_folder(first) or first.casefold() == MASKS) else f"{first}{slash}{inner}"
-    )
-    return (without_suffix(plain) if is_named_image(plain) else plain).casefold()
+def _stems(image: str, above: str) -> list[str]:
+    """What an image may be called below its folder, likeliest first: images/1, 1 of images/1.png.
+
+    Args:
+        image: As written; with or without suffix.
+        above: The folder of masks/, which a name may begin with.
+    """
+    plain = image.replace("\\", "/").removeprefix("./")
+    plain = (without_suffix(plain) if is_named_image(plain) else plain).casefold()
+    inner = plain.removeprefix(f"{above}/".casefold()) if above else plain
+    first, _, rest = inner.partition("/")
+    last = rest if rest and (is_image_folder(first) or first == MASKS) else inner
+    return list(dict.fromkeys((plain, inner, last)))
 
 
 def _plain(value: str) -> str:

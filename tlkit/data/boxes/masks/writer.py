@@ -5,7 +5,7 @@ An index image holds one object a pixel; where objects of an image share pixels,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +18,7 @@ from tlkit.errors import DataFault
 
 TABLE, MASKS = "masks.csv", "masks"
 HEADER = ("image", "value", "class", "difficult", "crowd")
+AREA = "area"  # a column that is always there: without it, a reader counts pixels
 BOX = "box"  # the column of a box that is not that around its mask
 
 
@@ -50,8 +51,9 @@ def write_masks(boxes: Boxes, folder: Path) -> None:
     names = "".join(f"{name}\n" for name in boxes.class_names)
     (folder / "classes.txt").write_text(names, encoding="utf-8")
     exact = all(map(_around, boxes.xyxy, masks))
-    header = (*HEADER, *(() if exact else (BOX,)), *boxes.box_columns)
-    write_csv(folder / TABLE, [header, *_rows(boxes, exact=exact)])
+    facts = {AREA: tuple(("",) * len(some) for some in boxes.xyxy), **boxes.box_columns}
+    header = (*HEADER, *(() if exact else (BOX,)), *facts)
+    write_csv(folder / TABLE, [header, *_rows(boxes, facts, exact=exact)])
 
 
 def _whole(boxes: Boxes, index: int) -> list[Mask]:
@@ -76,11 +78,11 @@ def _around(xyxy: np.ndarray, masks: list[Mask]) -> bool:
     return all(np.array_equal(corners, box(mask) or ()) for corners, mask in zip(xyxy, masks, strict=True))
 
 
-def _rows(boxes: Boxes, *, exact: bool) -> Iterator[tuple]:
+def _rows(boxes: Boxes, facts: Mapping[str, Sequence[Sequence[str]]], *, exact: bool) -> Iterator[tuple]:
     for i, path in enumerate(boxes.paths):
         for j, corners in enumerate(boxes.xyxy[i]):
             flags = int(boxes.difficult[i][j]), int(boxes.crowd[i][j])
             said = " ".join(np.format_float_positional(side, trim="-") for side in corners)
             sides = () if exact else (said,)
-            facts = (values[i][j] for values in boxes.box_columns.values())
-            yield (path, j + 1, boxes.class_names[boxes.labels[i][j]], *flags, *sides, *facts)
+            own = (values[i][j] for values in facts.values())
+            yield (path, j + 1, boxes.class_names[boxes.labels[i][j]], *flags, *sides, *own)
