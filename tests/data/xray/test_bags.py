@@ -31,12 +31,14 @@ from tlkit.data.xray.bags import (
     draw_masks,
     masks_folder,
     write_bags,
+    write_sample,
 )
 from tlkit.data.xray.geometry import Placed, rotation
 from tlkit.data.xray.objects.knives import knife
 from tlkit.data.xray.objects.lookalikes import LOOK_ALIKES
 from tlkit.data.xray.physics import ATTENUATION, polychromatic_transmittance
 from tlkit.data.xray.projection import View, extent, project
+from tlkit.data.xray.source_options import BagSet
 from tlkit.data.xray.transmittance import SEEN, box_of
 from tlkit.errors import UsageFault
 
@@ -398,6 +400,9 @@ def test_masks_lie_apart_in_the_cache_and_are_made_for_a_set_that_was_drawn_with
 def test_a_folder_of_bags_has_its_masks_beside_if_they_are_asked_for(tmp_path):
     write_bags(tmp_path / "with", 2, seed=5, size=120, masks=True)
     write_bags(tmp_path / "without", 2, seed=5, size=120)
+    (tmp_path / "sample").mkdir()
+    write_sample(tmp_path / "sample", BagSet(seed=5, count=2), masks=True)
+    assert (tmp_path / "sample/rle.csv").read_text().splitlines()[0] == "image,box,height,width,counts"
     boxes = read_boxes(tmp_path / "with", masks=True)
     assert all(mask is not None for some in boxes.masks for mask in some)
     (tmp_path / "with/rle.csv").unlink()

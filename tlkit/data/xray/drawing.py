@@ -56,8 +56,9 @@ def drawn_or_sample(run: Run, source: str, *, masks: bool = False) -> str:
     folder = run.folder.folder("sample")
     run.sampled = write_sample(folder, read_bags(source), masks=masks)
     count = read_bags(source).count
+    said = (f"{source} is", "it") if bags_to_draw(source) else (f"The masks of {source} are", "them")
     run.say(
-        f"{source} is not drawn yet, and a dry run does not draw it: it looks at {round(count / run.sampled)} of its "
-        f"{count:,} images. The run will draw them first, once ({_cost(count)})."
+        f"{said[0]} not drawn yet, and a dry run does not draw {said[1]}: it looks at {round(count / run.sampled)} "
+        f"of its {count:,} images. The run will draw them first, once ({_cost(count)})."
     )
     return str(folder)
