@@ -8,7 +8,6 @@ import shutil
 import struct
 import zlib
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -416,10 +415,8 @@ def test_a_table_of_runs_that_fits_no_box_is_named(source, tmp_path):
 
 
 @pytest.mark.real
-def test_the_nuclei_are_read_and_written_as_they_are(tmp_path):
-    source = Path("/work/shared/data/nuclei")
-    if not source.is_dir():
-        pytest.skip("the real images are not here")
+def test_the_nuclei_are_read_and_written_as_they_are(real_data, tmp_path):
+    source = real_data / "nuclei"
     boxes = read_boxes(source, masks=True)
     assert (len(boxes), sum(map(len, boxes.masks))) == (60, 1576)
     for form in ("coco", "masks"):
