@@ -24,6 +24,7 @@ _MODULES = (
     "backbones.preprocessing",
     "tasks.classification.classifier",
     "tasks.classification.fit",
+    "tasks.detection.rcnn.box_head",
     "tasks.detection.retinanet_layers",
     "tasks.detection.sliding_window.detector",
     *(f"tasks.detection.{row.module}" for row in DETECTORS.values()),

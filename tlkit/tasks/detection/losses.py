@@ -22,10 +22,11 @@ def focal(logits: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
     return alpha * tf.square(missing) * cross  # gamma 2
 
 
-def smooth_l1(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:
-    """float32 [...]: mean over the last axis (Girshick 2015, equation 3)."""
+def smooth_l1(found: tf.Tensor, truth: tf.Tensor, beta: float = 1.0) -> tf.Tensor:
+    """float32 [...]: mean over the last axis (Girshick 2015, equation 3); squares below a difference of `beta`."""
     difference = tf.abs(found - truth)
-    return tf.reduce_mean(tf.where(difference < 1, 0.5 * tf.square(difference), difference - 0.5), -1)
+    squares = 0.5 * tf.square(difference) / beta
+    return tf.reduce_mean(tf.where(difference < beta, squares, difference - 0.5 * beta), -1)
 
 
 def complete_iou(found: tf.Tensor, truth: tf.Tensor) -> tf.Tensor:

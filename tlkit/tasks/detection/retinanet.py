@@ -19,13 +19,11 @@ from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
 from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors, with_levels
-from tlkit.tasks.detection.assignment import by_overlap, middle_and_sides
+from tlkit.tasks.detection.assignment import by_overlap
 from tlkit.tasks.detection.base import Design, Detector, counted
+from tlkit.tasks.detection.deltas import boxes_of, deltas_of
 from tlkit.tasks.detection.losses import focal, smooth_l1
 from tlkit.tasks.detection.retinanet_layers import PRIOR, FeaturePyramid, Tower
-
-VARIANCE = (0.1, 0.1, 0.2, 0.2)  # of middle and log side, so that deltas are about 1 (Liu 2016, SSD)
-LARGEST_DELTA = 4.0  # of log side: a box is at most e^4 times its anchor, so that exp() stays finite
 
 
 @keras.saving.register_keras_serializable("tlkit")
@@ -107,11 +105,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
 
     def decode(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         """Raw -> boxes float32 [b, a, 4] and scores float32 [b, a, k], 0..1."""
-        deltas = tf.cast(raw["box"], tf.float32) * tf.constant(VARIANCE)
-        middle, sides = middle_and_sides(tf.constant(self.anchor_boxes))
-        middle = middle + deltas[..., :2] * sides
-        half = tf.exp(tf.clip_by_value(deltas[..., 2:], -LARGEST_DELTA, LARGEST_DELTA)) * sides / 2
-        xyxy = tf.concat([middle - half, middle + half], -1)
+        xyxy = boxes_of(raw["box"], tf.constant(self.anchor_boxes))
         return xyxy, tf.sigmoid(tf.cast(raw["classification"], tf.float32))
 
     def loss_parts(self, raw: dict, xyxy: tf.Tensor, labels: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -141,11 +135,3 @@ class _NoEncoder:
     """What KerasCV's RetinaNet asks a label encoder for; ours is `by_overlap`."""
 
     anchor_generator = None
-
-
-def deltas_of(anchors: tf.Tensor, xyxy: tf.Tensor) -> tf.Tensor:
-    """What a box [..., 4] is to its anchor: shift of the middle and log of the sides, over the variances."""
-    (middle, sides), (wanted, extent) = middle_and_sides(anchors), middle_and_sides(xyxy)
-    shift = (wanted - middle) / sides
-    growth = tf.math.log(tf.maximum(extent, 1e-3) / sides)
-    return tf.concat([shift, growth], -1) / tf.constant(VARIANCE)
