@@ -87,7 +87,7 @@ def yolov8(precision: str, backbone: str, folder: Path) -> None:
 
 
 def anchored(kind: str, folder: Path) -> None:
-    """The detector of detect-yolov2 or detect-yolov3."""
+    """The detector of detect-yolov2, detect-yolov3 or detect-faster-rcnn."""
     export_detector(build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none")[0], folder)
 
 
@@ -133,7 +133,7 @@ EVERY: dict[str, Callable[[Path], None]] = {
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     },
     "detect-retinanet, darknet-small": partial(retinanet, "float32", "darknet-small"),
-    **{f"detect-{kind}": partial(anchored, kind) for kind in ("yolov2", "yolov3")},
+    **{f"detect-{kind}": partial(anchored, kind) for kind in ("yolov2", "yolov3", "faster-rcnn")},
     "detect-yolov8, resnet50": partial(yolov8, "float32", "resnet50"),
     **{
         f"detect-retinanet, {precision}": partial(retinanet, precision, "efficientnet-lite0")

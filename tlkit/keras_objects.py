@@ -25,6 +25,7 @@ _MODULES = (
     "tasks.classification.classifier",
     "tasks.classification.fit",
     "tasks.detection.rcnn.box_head",
+    "tasks.detection.rcnn.rpn",
     "tasks.detection.retinanet_layers",
     "tasks.detection.sliding_window.detector",
     *(f"tasks.detection.{row.module}" for row in DETECTORS.values()),

@@ -33,7 +33,7 @@ GAN = ("--size", 32, "--steps", 6, "--every", 2, "--batch", 8, "--width", 8, "--
 TIP = ("--paste", f"{S}/threats", "--paste-share", 1, "--min-side", 0.2, "--max-side", 0.4)
 VERBS = ("check", "run", "recipes", "copy", "resume", "repeat", "replay", "runs", "predict", "evaluate", "compare",
          "export", "convert", "cache")  # fmt: skip
-RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-retinanet", "detect-yolov1",
+RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-faster-rcnn", "detect-retinanet", "detect-yolov1",
            "detect-yolov2", "detect-yolov3", "detect-yolov8", "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
            "look-inside", "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
 FAULTY = {
@@ -202,7 +202,7 @@ CASES: dict[str, tuple[Step, ...]] = {
             step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
             SERVED,
         )
-        for kind in ("yolov2", "yolov3")
+        for kind in ("yolov2", "yolov3", "faster-rcnn")
     },
     "retinanet": (
         step("run", "detect-retinanet", f"{S}/scenes", *SMALL, "--epochs", 1, 1, "--propose-anchors", "--mosaic", 0.5,

@@ -50,8 +50,17 @@ RECIPES = {
         *NET,
     ),  # its sizes follow from the step
     "detector-yolov3": ("detect-yolov3", "--steps", 8, "--image-size", 64, *NET),
+    "detector-faster-rcnn": (
+        "detect-faster-rcnn",
+        "--epochs",
+        1,
+        3,
+        "--image-size",
+        64,
+        *NET,
+    ),  # it draws regions
 }
-# Thirty-three kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
+# Thirty-six kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
 # the nth fsync or rename since the process began).
 KILLS = {
     "cnn": ("moment", "moment", "moment", "fsync:3", "rename:4", "fsync:6", "rename:5"),
@@ -60,8 +69,7 @@ KILLS = {
     "refit": ("moment", "moment", "fsync:9", "rename:8"),
     "game": ("moment", "fsync:3", "rename:4"),
     **dict.fromkeys(
-        ("detector", "detector-yolov1", "detector-yolov2", "detector-yolov3"),
-        ("moment", "rename:4", "fsync:4"),
+        (name for name in RECIPES if name.startswith("detector")), ("moment", "rename:4", "fsync:4")
     ),
 }
 

@@ -25,7 +25,7 @@ from tlkit.errors import ModelFault, UsageFault
 
 STRIDES = (8, 16, COARSEST)
 LEVELS = ("P3", "P4", "P5")
-NO_LIMITS: tuple[int | None, ...] = (None, None, None)
+FINER, FINER_LEVEL = 4, "P2"  # for those who ask
 LEAST = 64  # pixels: side of a detector's input
 
 
@@ -98,7 +98,12 @@ def check_side(size: int) -> None:
 
 
 def build_pyramid(
-    backbone: str, size: int, weights: str = "imagenet", *, limits: Sequence[int] | None = None
+    backbone: str,
+    size: int,
+    weights: str = "imagenet",
+    *,
+    limits: Sequence[int] | None = None,
+    finer: bool = False,
 ) -> tuple[keras.Model, WeightsOrigin]:
     """Build a network with its preprocessing and find its maps.
 
@@ -107,6 +112,7 @@ def build_pyramid(
         size: Side of the square input, pixels, a multiple of 32.
         weights: "imagenet", "none" or a file; a classifier's model.keras gives its backbone's.
         limits: Most channels of each of the three maps; wider ones are projected to as many.
+        finer: With a map of stride 4 before them, "P2"; `limits` are not given then.
 
     Returns:
         Pixels [b, s, s, 3], RGB, 0..255 -> the three maps, with the attribute `pyramid_level_inputs`: level
@@ -118,51 +124,59 @@ def build_pyramid(
     """
     check_side(size)
     own = DETECTOR_BACKBONES.get(backbone)
+    levels, strides = ((FINER_LEVEL, *LEVELS), (FINER, *STRIDES)) if finer else (LEVELS, STRIDES)
     if own is not None:
         body, origin, mode = *_build_own(own, backbone, size, weights), own.preprocessing
+        if finer:
+            name = level_layers(body, size, backbone, (FINER, *STRIDES[:1]))[0]
+            body = keras.Model(body.input, [body.get_layer(name).output, *body.outputs])
     else:
         row = find_backbone(backbone, size, beside=tuple(DETECTOR_BACKBONES))
         network, origin = build_backbone(backbone, size, weights)
-        names = level_layers(network, size, backbone)
+        names = level_layers(network, size, backbone, strides)
         body = keras.Model(network.input, [network.get_layer(name).output for name in names])
         mode = row.preprocessing
     body.name = "backbone"
     images = keras.Input((size, size, 3), name="images")
     maps = body(Preprocess(mode, name="preprocess")(images))
     maps = [
-        _named(x, level, limit) for x, level, limit in zip(maps, LEVELS, limits or NO_LIMITS, strict=True)
+        _named(x, level, limit)
+        for x, level, limit in zip(maps, levels, limits or (None,) * len(levels), strict=True)
     ]
     pyramid = keras.Model(images, maps, name="pyramid")
-    pyramid.pyramid_level_inputs = {level: level for level in LEVELS}
+    pyramid.pyramid_level_inputs = {level: level for level in levels}
     return pyramid, origin
 
 
-def level_layers(network: keras.Model, size: int, name: str) -> tuple[str, str, str]:
-    """Names of the layers whose outputs are the maps of strides 8, 16 and 32.
+def level_layers(
+    network: keras.Model, size: int, name: str, strides: Sequence[int] = STRIDES
+) -> tuple[str, ...]:
+    """Names of the layers whose outputs are the maps of strides 8, 16 and 32, or of others.
 
     Args:
         network: Float [b, s, s, 3] -> a map.
         size: Its side s, pixels.
         name: For the fault.
+        strides: Finest first.
 
     Raises:
         UsageFault: It has no map of one of the strides.
     """
-    sides = {size // stride: level for stride, level in zip(STRIDES, LEVELS, strict=True)}
-    found: dict[str, str] = {}
+    sides = {size // stride: stride for stride in strides}
+    found: dict[int, str] = {}
     for layer in network.layers:
         shape: Any = getattr(layer.output, "shape", ())
         if len(shape) == 4 and shape[1] == shape[2] and shape[1] in sides:
-            level = sides[shape[1]]
-            if not any(later in found for later in LEVELS if later > level):
-                found[level] = layer.name
-    missing = [str(s) for s, level in zip(STRIDES, LEVELS, strict=True) if level not in found]
+            stride = sides[shape[1]]
+            if not any(later > stride for later in found):
+                found[stride] = layer.name
+    missing = [str(stride) for stride in strides if stride not in found]
     if missing:
         raise UsageFault(
             f"{name} has no map of stride {' or '.join(missing)}, so it is no backbone for a detector.",
             "Take efficientnet-lite0, mobilenet-v2, resnet50 or yolov8-xs.",
         )
-    return found["P3"], found["P4"], found["P5"]
+    return tuple(found[stride] for stride in strides)
 
 
 def _build_own(

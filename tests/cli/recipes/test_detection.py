@@ -27,7 +27,15 @@ from tlkit.tasks.detection.fit import measure_pace
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "recipe", ["detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8"]
+    "recipe",
+    [
+        "detect-retinanet",
+        "detect-yolov1",
+        "detect-yolov2",
+        "detect-yolov3",
+        "detect-yolov8",
+        "detect-faster-rcnn",
+    ],
 )
 def test_a_backbone_of_the_table_too(recipe, bags, tmp_path):
     check(run_recipe(recipe, bags, "--runs", tmp_path, "--epochs", 0, 1, *SMALL))

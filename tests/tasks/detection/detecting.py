@@ -19,7 +19,7 @@ NAMES = ("red", "green", "blue")
 COLOURS = ((220, 40, 40), (40, 220, 40), (40, 40, 220))
 
 
-def tiny_pyramid(backbone, size, weights="none", *, limits=None):
+def tiny_pyramid(backbone, size, weights="none", *, limits=None, finer=False):
     """What `build_pyramid` gives, from six convolutions."""
     x = inputs = keras.Input((size, size, 3))
     maps = []
@@ -27,18 +27,19 @@ def tiny_pyramid(backbone, size, weights="none", *, limits=None):
         x = keras.layers.Conv2D(width, 3, 2, "same", use_bias=False, name=f"conv_{number}")(x)
         x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"norm_{number}")(x))
         maps.append(x)
-    body = keras.Model(inputs, maps[2:], name="backbone")
+    names = ("P2", "P3", "P4", "P5") if finer else ("P3", "P4", "P5")
+    body = keras.Model(inputs, maps[-len(names) :], name="backbone")
     images = keras.Input((size, size, 3), name="images")
     levels = [
         keras.layers.Identity(name=name)(y)
         for name, y in zip(
-            ("P3", "P4", "P5"),
+            names,
             body(keras.layers.Rescaling(1 / 127.5, -1, name="preprocess")(images)),
             strict=True,
         )
     ]
     pyramid = keras.Model(images, levels, name="pyramid")
-    pyramid.pyramid_level_inputs = {name: name for name in ("P3", "P4", "P5")}
+    pyramid.pyramid_level_inputs = {name: name for name in names}
     return pyramid, WeightsOrigin("none", "random", None)
 
 

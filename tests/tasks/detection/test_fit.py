@@ -324,7 +324,7 @@ def test_yolo_learns_in_a_few_steps(split, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["retinanet", "yolov8", "yolov3", "yolov2"])
+@pytest.mark.parametrize("kind", ["retinanet", "yolov8", "yolov3", "yolov2", "faster-rcnn"])
 def test_drawn_images_are_learned_by_heart(kind, tmp_path):
     """24 images, a quarter empty: AP50 on themselves by pycocotools over all images, and nothing on empty ones."""
     parts = ["training"] * 24 + ["validation"] * 8 + ["test"] * 8

@@ -47,6 +47,8 @@ def eight(tmp_path_factory):
         ("retinanet", "efficientnet-lite0", "imagenet", "all"),
         ("yolov3", "efficientnet-lite0", "imagenet", "all"),
         ("yolov2", "efficientnet-lite0", "imagenet", "all"),
+        ("faster-rcnn", "efficientnet-lite0", "imagenet", "all"),
+        ("faster-rcnn paper", "efficientnet-lite0", "imagenet", "all"),
         ("yolov1", "efficientnet-lite0", "imagenet", "head"),  # at this rate its backbone would be unlearned
     ],
 )
@@ -54,7 +56,9 @@ def test_eight_bags_are_learned_by_heart(kind, backbone, weights, stage, eight, 
     assert len(eight) == 8
     assert sum(map(len, eight.xyxy)) >= 8
     keras.utils.set_random_seed(0)
+    kind, _, form = kind.partition(" ")
     options = {"one_size": True} if kind == "yolov2" else {}  # several sizes take more steps than these
+    options |= {"form": form} if form else {}
     own = detector_class(kind).design(eight, SIZE, None, **options).own
     detector, _ = build_detector(kind, eight.class_names, SIZE, backbone, weights, **own)
 

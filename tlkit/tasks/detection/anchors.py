@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
 from tlkit.data.boxes.batches import network_boxes
 from tlkit.data.boxes.dataset import Boxes
-from tlkit.errors import DataFault
+from tlkit.errors import DataFault, UsageFault
 
 COVERED = 0.5  # IoU from which on an anchor learns a box
 SIZES = (
@@ -35,15 +35,17 @@ class Anchors:
         scales: Factors of the side.
         ratios: Width / height.
         levels: Strides 8, 16, 32, ...: how many.
+        finest: The first stride, where a subclass has another.
     """
 
+    finest: ClassVar[int] = 8
     base: float = 32.0
     scales: tuple[float, ...] = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
     ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     levels: int = 5
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Anchors:
+    def of(cls, stored: Mapping[str, Any]) -> Self:
         """What was written down as JSON, whose lists are tuples here."""
         given: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in stored.items()}
         return cls(**given)
@@ -61,7 +63,7 @@ class Anchors:
         return np.concatenate([self._level(size, level) for level in range(self.levels)])
 
     def halves(self, level: int) -> np.ndarray:
-        """float64 [each, 2]: half the width and half the height of the anchors of a level, 0 for stride 8."""
+        """float64 [each, 2]: half the width and half the height of the anchors of a level, 0 for the finest."""
         # base * 2^(level), times 1, 2^(1/3), 2^(2/3) (Lin 2017, section 4)
         sides = np.repeat(np.array(self.scales), len(self.ratios)) * self.base * 2**level
         # w = s sqrt(r), h = s / sqrt(r): the area stays s^2
@@ -69,11 +71,14 @@ class Anchors:
         return np.stack([sides * roots, sides / roots], -1) / 2
 
     def _level(self, size: int, level: int) -> np.ndarray:
-        middles = _middles(size, 8 * 2**level)
+        middles = _middles(size, self.finest * 2**level)
         y, x = np.meshgrid(middles, middles, indexing="ij")
         centre = np.stack([x, y], -1)[:, :, None, :]
         half = self.halves(level)
         return np.concatenate([centre - half, centre + half], -1).reshape(-1, 4).astype(np.float32)
+
+
+Kind = TypeVar("Kind", bound=Anchors)
 
 
 def _middles(size: int, stride: int) -> np.ndarray:
@@ -184,8 +189,9 @@ def best_ious(boxes: np.ndarray, anchors: Anchors, size: int) -> np.ndarray:
     middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
     found = np.zeros(len(boxes))
     for level in range(anchors.levels):
-        places = _middles(size, 8 * 2**level)
-        index = np.clip(np.rint(middle / (8 * 2**level) - 0.5).astype(int), 0, len(places) - 1)
+        stride = anchors.finest * 2**level
+        places = _middles(size, stride)
+        index = np.clip(np.rint(middle / stride - 0.5).astype(int), 0, len(places) - 1)
         centre, half = places[index][:, None], anchors.halves(level)[None]  # [n, 1, 2], [1, each, 2]
         low = np.maximum(boxes[:, None, :2], centre - half)
         high = np.minimum(boxes[:, None, 2:], centre + half)
@@ -195,15 +201,43 @@ def best_ious(boxes: np.ndarray, anchors: Anchors, size: int) -> np.ndarray:
     return found
 
 
-def propose_anchors(boxes: Boxes, size: int) -> Anchors:
+def chosen_anchors(
+    training: Boxes, size: int, started: Mapping[str, Any] | None, propose: bool | None, usual: Kind
+) -> tuple[Kind, Coverage]:
+    """Anchors: those of the detector that a new one starts from, the usual ones, or such as fit the boxes.
+
+    Args:
+        training: Images that are learned.
+        size: Side of the square input, pixels.
+        started: What the card says of the model that it starts from; None without one.
+        propose: Take anchors that fit the training boxes; None: where none are taken over.
+        usual: The usual ones.
+
+    Raises:
+        UsageFault: Other anchors are asked for than the detector has that it starts from.
+    """
+    if propose and started is not None:
+        raise UsageFault(
+            "--propose-anchors does not go with --warm-start, whose weights belong to the anchors they learned by.",
+            "Leave one of the two out.",
+        )
+    fit = started is None if propose is None else propose
+    anchors = propose_anchors(training, size, usual) if fit else usual
+    if started and isinstance(started.get("anchors"), Mapping):  # of another kind: refused later, by name
+        anchors = type(usual).of(started["anchors"])
+    return anchors, coverage(training, anchors, size)
+
+
+def propose_anchors(boxes: Boxes, size: int, usual: Kind = Anchors()) -> Kind:  # type: ignore[assignment]
     """Anchors that cover these boxes best: ratios by k-means, the base side by trial.
 
     Args:
         boxes: The training images.
         size: Side of the network's square.
+        usual: What they are made of but for base and ratios.
 
     Returns:
-        Of the default anchors and the proposals, those with the largest mean IoU between a box and its best anchor; each
+        Of the usual anchors and the proposals, those with the largest mean IoU between a box and its best anchor; each
         class counts as much as another, as it does in the mean AP.
 
     Raises:
@@ -217,12 +251,12 @@ def propose_anchors(boxes: Boxes, size: int) -> Anchors:
     clusters = shape_clusters(unit, 3)
     ratios = tuple(round(float(w / h), 3) for w, h in clusters)
     choices = [
-        Anchors(),
-        *(Anchors(float(base), ratios=r) for base in BASES for r in (ratios, Anchors().ratios)),
+        usual,
+        *(replace(usual, base=float(base), ratios=r) for base in BASES for r in (ratios, usual.ratios)),
     ]
     groups = [kinds == kind for kind in np.unique(kinds)]
 
-    def fit(anchors: Anchors) -> float:
+    def fit(anchors: Kind) -> float:
         best = best_ious(found, anchors, size)
         return float(np.mean([best[group].mean() for group in groups]))
 
@@ -257,6 +291,6 @@ def shape_ious(sides: np.ndarray, centres: np.ndarray) -> np.ndarray:
     return shared / (sides.prod(1)[:, None] + centres.prod(1)[None] - shared)
 
 
-def with_levels(anchors: Anchors, size: int) -> Anchors:
+def with_levels(anchors: Kind, size: int) -> Kind:
     """The same without strides larger than the image, which have one place each and no use."""
-    return replace(anchors, levels=min(anchors.levels, max(3, int(np.log2(size / 8)) + 1)))
+    return replace(anchors, levels=min(anchors.levels, max(3, int(np.log2(size / anchors.finest)) + 1)))

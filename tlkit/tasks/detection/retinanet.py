@@ -17,8 +17,7 @@ from keras_cv import models as keras_cv_models
 from tlkit.backbones.pyramids import build_pyramid
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.data.boxes.dataset import Boxes
-from tlkit.errors import UsageFault
-from tlkit.tasks.detection.anchors import Anchors, coverage, propose_anchors, with_levels
+from tlkit.tasks.detection.anchors import Anchors, chosen_anchors, with_levels
 from tlkit.tasks.detection.assignment import by_overlap
 from tlkit.tasks.detection.base import Design, Detector, counted
 from tlkit.tasks.detection.deltas import boxes_of, deltas_of
@@ -85,16 +84,7 @@ class RetinaNetDetector(Detector, keras_cv_models.RetinaNet):
         Raises:
             UsageFault: Other anchors are asked for than the detector has that this one starts from.
         """
-        if propose and started is not None:
-            raise UsageFault(
-                "--propose-anchors does not go with --warm-start, whose weights belong to the anchors they learned by.",
-                "Leave one of the two out.",
-            )
-        fit = started is None if propose is None else propose
-        anchors = propose_anchors(training, size) if fit else Anchors()
-        if started and isinstance(started.get("anchors"), Mapping):  # of another kind: refused later, by name
-            anchors = Anchors.of(started["anchors"])
-        covered = coverage(training, anchors, size)
+        anchors, covered = chosen_anchors(training, size, started, propose, Anchors())
         facts = {"anchors": asdict(anchors), "coverage": covered.summary()}
         return Design({"anchors": anchors}, facts, tuple(covered.sentences()))
 

@@ -7,9 +7,12 @@ Lin 2017, section 4.1: small random weights, and a bias that gives every anchor 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import keras
 from keras import layers, ops
+
+from tlkit.backbones.pyramids import LEVELS
 
 PRIOR = 0.01  # the score of every anchor before training
 
@@ -22,37 +25,41 @@ class FeaturePyramid(layers.Layer):
 
     Args:
         width: Channels of every map.
-        levels: Maps in all, 3 or more.
+        levels: Maps in all, no fewer than `given`.
+        given: Levels of the maps that are mixed.
     """
 
-    def __init__(self, width: int, levels: int = 5, **options) -> None:
+    def __init__(self, width: int, levels: int = 5, given: Sequence[str] = LEVELS, **options) -> None:
         super().__init__(**options)
-        self.width, self.levels = width, levels
-        policy = self.dtype_policy
-        self.lateral = [layers.Conv2D(width, 1, name=f"lateral_{i}", dtype=policy) for i in range(3)]
-        self.smooth = [layers.Conv2D(width, 3, 1, "same", name=f"smooth_{i}", dtype=policy) for i in range(3)]
+        self.width, self.levels, self.given = width, levels, tuple(given)
+        policy, number = self.dtype_policy, len(self.given)
+        self.lateral = [layers.Conv2D(width, 1, name=f"lateral_{i}", dtype=policy) for i in range(number)]
+        self.smooth = [
+            layers.Conv2D(width, 3, 1, "same", name=f"smooth_{i}", dtype=policy) for i in range(number)
+        ]
         self.coarse = [
-            layers.Conv2D(width, 3, 2, "same", name=f"coarse_{i}", dtype=policy) for i in range(levels - 3)
+            layers.Conv2D(width, 3, 2, "same", name=f"coarse_{i}", dtype=policy)
+            for i in range(levels - number)
         ]
         self.double = layers.UpSampling2D(2, dtype=policy)
 
     def build(self, input_shape: dict) -> None:
         """Make the weights for maps of `input_shape` = {"P3": (b, h, w, c), "P4": ..., "P5": ...}."""
-        for layer, level in zip(self.lateral, ("P3", "P4", "P5"), strict=True):
+        for layer, level in zip(self.lateral, self.given, strict=True):
             layer.build(input_shape[level])
         for layer in self.smooth:
             layer.build((None, None, None, self.width))
         for number, layer in enumerate(self.coarse):
-            channels = self.width if number else input_shape["P5"][-1]
+            channels = self.width if number else input_shape[self.given[-1]][-1]
             layer.build((None, None, None, channels))
 
     def call(self, maps: dict) -> tuple:
         """{"P3": [b, h, w, c], ...} -> maps [b, h / 2^i, w / 2^i, width], finest first."""
-        found = [layer(maps[level]) for layer, level in zip(self.lateral, ("P3", "P4", "P5"), strict=True)]
-        for i in (1, 0):
+        found = [layer(maps[level]) for layer, level in zip(self.lateral, self.given, strict=True)]
+        for i in reversed(range(len(found) - 1)):
             found[i] = found[i] + self.double(found[i + 1])
         found = [layer(x) for layer, x in zip(self.smooth, found, strict=True)]
-        x = maps["P5"]
+        x = maps[self.given[-1]]
         for number, layer in enumerate(self.coarse):
             x = layer(ops.relu(x) if number else x)
             found.append(x)
@@ -60,7 +67,7 @@ class FeaturePyramid(layers.Layer):
 
     def compute_output_shape(self, input_shape: dict) -> tuple:
         """Shapes of the maps, finest first."""
-        shapes = [(*input_shape[level][:-1], self.width) for level in ("P3", "P4", "P5")]
+        shapes = [(*input_shape[level][:-1], self.width) for level in self.given]
         for _ in self.coarse:
             batch, height, width, _ = shapes[-1]
             shapes.append((batch, -(-height // 2), -(-width // 2), self.width))
@@ -68,7 +75,8 @@ class FeaturePyramid(layers.Layer):
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""
-        return {**super().get_config(), "width": self.width, "levels": self.levels}
+        other = {} if self.given == LEVELS else {"given": list(self.given)}
+        return {**super().get_config(), "width": self.width, "levels": self.levels, **other}
 
 
 @keras.saving.register_keras_serializable("tlkit")

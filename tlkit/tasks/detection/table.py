@@ -34,6 +34,7 @@ DETECTORS = {
     "retinanet": Row("retinanet", "RetinaNetDetector"),
     "yolov2": Row("yolo.yolov2", "Yolov2Detector"),
     "yolov3": Row("yolo.yolov3", "Yolov3Detector"),
+    "faster-rcnn": Row("rcnn.faster_rcnn", "FasterRcnnDetector"),
 }
 
 
