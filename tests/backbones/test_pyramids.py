@@ -51,6 +51,17 @@ def test_lite0s_layers_are_the_last_of_each_stride():
     # blocks 4a and 6a filter with stride 2 after these; 5a keeps the stride
     names = "block4a_expand_activation", "block6a_expand_activation", "top_activation"
     assert level_layers(network, SIZE, "efficientnet-lite0") == names
+    finer = level_layers(network, SIZE, "efficientnet-lite0", (4, 8, 16, 32))
+    assert finer == ("block3a_expand_activation", *names)
+
+
+def test_a_map_of_stride_4_comes_before_the_others_where_it_is_asked_for():
+    pyramid, _ = build_pyramid("darknet-small", SIZE, "none", finer=True)
+    assert list(pyramid.pyramid_level_inputs) == ["P2", "P3", "P4", "P5"]
+    images = np.random.default_rng(0).integers(0, 255, (1, SIZE, SIZE, 3)).astype(np.uint8)
+    assert [m.shape[1] for m in pyramid(images)] == [16, 8, 4, 2]
+    usual, _ = build_pyramid("darknet-small", SIZE, "none")
+    assert len(usual.weights) == len(pyramid.weights)
 
 
 def test_the_maps_are_those_of_the_backbone_on_preprocessed_pixels():

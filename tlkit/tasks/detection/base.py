@@ -14,7 +14,7 @@ one by one, and cannot be loaded with a backbone of keras.applications.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import keras
 import numpy as np
@@ -58,6 +58,7 @@ class Detector(_Network):
         settings: The arguments that it was built from, without weights; JSON. `class_names`, `size` and `backbone`
             stand in those of every kind.
         backbone: Pixels -> maps; a layer "backbone" of it holds what was trained before.
+        no_litert: Which of its operations LiteRT lacks; empty where it has all.
         seed: Of what a step draws (sizes, samples of proposals); with the optimiser's step it says which.
         step_cost: What a step costs on average by one at `size`: of a detector whose `learned` changes sizes, their mean
             area by that of `size`.
@@ -65,6 +66,7 @@ class Detector(_Network):
     """
 
     kind = ""
+    no_litert: ClassVar[str] = ""
     class_names: tuple[str, ...]
     size: int
     settings: dict[str, Any]

@@ -11,9 +11,10 @@ from tests.tasks.detection.detecting import NAMES, SIZE, drawn_boxes, use_tiny_p
 from tests.tasks.detection.test_fit import FITTING, PARTS, fit, same, values
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.splits import split_boxes
-from tlkit.errors import UsageFault
+from tlkit.errors import ExportFault, UsageFault
 from tlkit.tasks.detection.build import build_detector, load_detector, resized_detector
 from tlkit.tasks.detection.rcnn.rpn import PyramidAnchors
+from tlkit.tasks.detection.serving.export import detector_to_litert, detector_to_onnx
 from tlkit.tasks.detection.serving.saved_model import TOLERANCE, check_detector_parity, export_detector
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.warm_start import start_from
@@ -157,6 +158,22 @@ def test_an_interruption_leaves_no_trace_in_what_is_sampled(tmp_path):
     assert later == rows[1:]
     assert same(values(whole.weights), values(resumed.weights))
     assert whole.seed == resumed.seed != (0, 0)
+
+
+def test_litert_is_refused_in_a_sentence(detector, tmp_path):
+    with pytest.raises(ExportFault, match="faster-rcnn cannot be written as LiteRT") as caught:
+        detector_to_litert(detector, tmp_path / "model.tflite")
+    assert "--format onnx" in caught.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_onnx_answers_as_keras_does(detector, tmp_path):
+    pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
+    for nms in (False, True):
+        found = detector_to_onnx(detector, tmp_path / f"{nms}.onnx", Detecting(most=6), nms=nms)
+        assert found["largest_difference"] <= 1e-4
+        assert found["spread"] > 0.1
 
 
 @pytest.mark.slow

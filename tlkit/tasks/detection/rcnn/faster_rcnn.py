@@ -72,6 +72,7 @@ class FasterRcnnDetector(Detector, keras.Model):
     """Faster R-CNN (Ren 2015), on a pyramid or on one map. Made by `build_detector`."""
 
     kind = "faster-rcnn"
+    no_litert = "dropping duplicates among proposals and for pooling regions"
     backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:

@@ -135,13 +135,18 @@ def detector_to_litert(detector: Detector, file: Path, detecting: Detecting | No
     """Write a detector as LiteRT for one image at a time, and its class names beside it in NAME.labels.txt.
 
     Args, Returns, Raises: As `detector_to_onnx`, without metadata (`detecting` is not used); `labels` is the second
-    file.
+    file. A detector of which LiteRT lacks operations is refused too.
     """
     del detecting
     labels = file.with_suffix(".labels.txt")
     check_absent(labels)
     check_absent(file)
     network, _ = _network(detector, 1)
+    if detector.no_litert:
+        raise ExportFault(
+            f"A {detector.kind} cannot be written as LiteRT, which has no operation for {detector.no_litert}.",
+            "Serve the SavedModel in the run's folder, or export with --format onnx.",
+        )
 
     def write(target: Path) -> None:
         # By way of a SavedModel: converted directly, its variables are left without a value.
