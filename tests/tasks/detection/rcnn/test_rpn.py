@@ -29,10 +29,10 @@ def plain_iou(a, b):
 
 def test_anchors_are_those_of_the_papers():
     pyramid = PyramidAnchors().boxes(256)
-    assert len(pyramid) == 3 * (64**2 + 32**2 + 16**2 + 8**2 + 4**2)
+    assert len(pyramid) == 6 * (64**2 + 32**2 + 16**2 + 8**2 + 4**2)
     sides = np.sqrt((pyramid[:, 2:] - pyramid[:, :2]).prod(-1))
-    assert sorted(set(sides.round().tolist())) == [32, 64, 128, 256, 512]
-    assert (pyramid[:3, :2] + pyramid[:3, 2:]) / 2 == pytest.approx(2.0)  # the middle of the first cell
+    assert sorted(set(sides.round().tolist())) == [32, 45, 64, 91, 128, 181, 256, 362, 512, 724]
+    assert (pyramid[:6, :2] + pyramid[:6, 2:]) / 2 == pytest.approx(2.0)  # the middle of the first cell
     paper = PaperAnchors().boxes(256)
     assert len(paper) == 9 * 16**2
     assert sorted(set(np.sqrt((paper[:, 2:] - paper[:, :2]).prod(-1)).round().tolist())) == [128, 256, 512]

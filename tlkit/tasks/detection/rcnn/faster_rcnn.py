@@ -82,7 +82,7 @@ class FasterRcnnDetector(Detector, keras.Model):
         self.anchors = type(form.anchors).of(settings["anchors"])
         self.amounts = Amounts(*settings["proposals"])
         self.backbone = pyramid
-        channels = pyramid.output_shape[2][-1] if len(self.strides) == 1 else width
+        channels = pyramid.get_layer("P4").output.shape[-1] if len(self.strides) == 1 else width
         self.neck = None
         if len(self.strides) > 1:
             given = (FINER_LEVEL, *LEVELS)
