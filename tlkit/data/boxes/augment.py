@@ -19,6 +19,7 @@ from tlkit.data.boxes.sizes import LEAST_SIDE
 
 GREY = 114  # what fills the frame around an image (Redmon's and Jocher's detectors)
 IGNORED, PADDING = -2, -1  # labels: neither object nor background; no box
+PROPOSAL = -3  # while an image is changed: a region that may hold an object, moved as boxes are
 MOST_BOXES = 128  # a mosaic's, or as many as a single image has
 CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet, as a share of the side
 MIXUP_SPREAD = 32.0  # Beta(32, 32): nearly half and half
@@ -55,8 +56,58 @@ def augment_boxes(
         The batch, boxes clipped to the frame, which a crop makes smaller. With mosaic or mixup it has more places for
         boxes.
     """
-    batch = Batch(pixels, xyxy, labels)
-    capacity = max(labels.shape[1], MOST_BOXES)
+    batch = _changed(Batch(pixels, xyxy, labels), seed, augmentation)
+    return _compact(batch, max(labels.shape[1], MOST_BOXES))
+
+
+def augment_with_proposals(
+    pixels: tf.Tensor,
+    xyxy: tf.Tensor,
+    labels: tf.Tensor,
+    proposals: tf.Tensor,
+    seed: tf.Tensor,
+    augmentation: BoxAugmentation,
+) -> tuple[Batch, tf.Tensor]:
+    """The same with regions that may hold an object, each of which moves exactly as a box in its place would.
+
+    Args:
+        pixels: As for `augment_boxes`, and so are the others.
+        xyxy: Likewise.
+        labels: Likewise.
+        proposals: float32 [b, p, 4], pixels of the frame; -1 where there is none.
+        seed: Likewise.
+        augmentation: Likewise.
+
+    Returns:
+        The batch, and proposals float32 [b, p, 4] cut at the frame, those that are left first; four times as many places
+        with mosaic, twice with mixup.
+    """
+    kinds = tf.where(real_boxes(proposals), PROPOSAL, PADDING)
+    together = Batch(pixels, tf.concat([xyxy, proposals], 1), tf.concat([labels, kinds], 1))
+    batch = _changed(together, seed, augmentation)
+    own = batch.labels == PROPOSAL
+    left = tf.where(own[..., None], batch.xyxy, float(PADDING))
+    order = tf.argsort(tf.cast(~own, tf.int32), axis=1, stable=True)
+    times = batch.labels.shape[1] // together.labels.shape[1]
+    rest = Batch(
+        batch.pixels,
+        tf.where(own[..., None], float(PADDING), batch.xyxy),
+        tf.where(own, PADDING, batch.labels),
+    )
+    known = labels.shape[1]
+    return (
+        _compact(rest, min(max(known, MOST_BOXES), known * times)),
+        tf.gather(left, order[:, : proposals.shape[1] * times], batch_dims=1),
+    )
+
+
+def real_boxes(xyxy: tf.Tensor) -> tf.Tensor:
+    """Which boxes float32 [..., 4] have an area, bool [...]; padding has none."""
+    return tf.reduce_all(xyxy[..., 2:] > xyxy[..., :2], -1)
+
+
+def _changed(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
+    """All that may happen, one thing after the other."""
     if augmentation.crop and augmentation.moves and not (augmentation.mosaic or augmentation.mixup):
         batch = _moved_and_cropped(batch, seed, augmentation)
     else:
@@ -71,7 +122,7 @@ def augment_boxes(
             batch = moved(batch, maps, augmentation.least_visible, augmentation.crop)
     if augmentation.gamma or augmentation.brightness or augmentation.contrast:
         batch = batch._replace(pixels=_toned(batch.pixels, fold(seed, 2), augmentation))
-    return _compact(batch, capacity)
+    return batch
 
 
 # --- places -----------------------------------------------------------------------------------------
@@ -201,7 +252,8 @@ def clipped(
     sides, old = cut[..., 2:] - cut[..., :2], whole[..., 2:] - whole[..., :2]
     share = tf.reduce_prod(sides, -1) / tf.maximum(tf.reduce_prod(old, -1), 1e-6)
     kept = (labels != PADDING) & tf.reduce_all(sides >= LEAST_SIDE, -1)
-    labels = tf.where(kept, tf.where(share < least_visible, IGNORED, labels), PADDING)
+    hidden = (share < least_visible) & (labels != PROPOSAL)  # a proposal is a region, whatever it shows
+    labels = tf.where(kept, tf.where(hidden, IGNORED, labels), PADDING)
     return tf.where(kept[..., None], cut, float(PADDING)), labels
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.core.seeds import fold
-from tlkit.data.boxes.augment import GREY, IGNORED, PADDING, augment_boxes
+from tlkit.data.boxes.augment import GREY, IGNORED, PADDING, augment_boxes, augment_with_proposals
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.boxes.sizes import LEAST_SIDE, new_sides, placement
@@ -145,6 +145,15 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
     return xyxy, labels
 
 
+def network_proposals(boxes: Boxes, size: int) -> np.ndarray:
+    """All proposals in the pixels of the square: float32 [n, p, 4], -1 where there is none; p is 1 at least."""
+    every = boxes.proposals or ()
+    found = np.full((len(boxes), max([1, *map(len, every)]), 4), PADDING, np.float32)
+    for row, some, sides in zip(found, every, boxes.sizes, strict=True):
+        row[: len(some)] = to_network(some, sides, size).reshape(-1, 4)
+    return found
+
+
 def network_frames(boxes: Boxes, size: int) -> np.ndarray:
     """Where each image lies in its square: int32 [n, 4], left, top, right, bottom."""
     sides = np.array(boxes.sizes, np.int64).reshape(-1, 2)
@@ -179,7 +188,8 @@ def training_box_batches(
 
     Returns:
         uint8 [b, s, s, 3] (smaller where the augmentation crops) and {"boxes": float32 [b, m, 4], "classes": int32
-        [b, m]}.
+        [b, m]}. Where the boxes have proposals, the former is {"images": that, "proposals": float32 [b, p, 4]}, pixels
+        of the square, -1 where there is none; the box of a threat that was pasted in is a proposal too.
 
     Raises:
         UsageFault: The augmentation does not suit the size.
@@ -187,38 +197,67 @@ def training_box_batches(
     if augmentation:
         augmentation.check(size)
     pixels_of = _pixels_of(boxes, size, memory)
-    every_xyxy, every_labels = (tf.constant(values) for values in network_boxes(boxes, size))
+    known = _known(boxes, size)
     every_frame = tf.constant(network_frames(boxes, size))
-    changes = augmentation if augmentation and augmentation.active else None
 
     def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        xyxy, labels = tf.gather(every_xyxy, chosen), tf.gather(every_labels, chosen)
-        return pixels_of(chosen), xyxy, labels, tf.gather(every_frame, chosen), order.step_seed(epoch, step)
-
-    def finish(
-        pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
-    ) -> tuple:
-        if change is not None:
-            pixels, xyxy, labels = change(pixels, xyxy, labels, frames, fold(seed, 1))
-        if changes is not None:
-            pixels, xyxy, labels = augment_boxes(pixels, xyxy, labels, fold(seed, 2), changes)
-        return pixels, {"boxes": xyxy, "classes": labels}
+        given = [tf.gather(values, chosen) for values in known]
+        return pixels_of(chosen), tf.gather(every_frame, chosen), order.step_seed(epoch, step), *given
 
     data = _map(order.stream(first_epoch, epochs), read)
-    return _map(data, finish).prefetch(2)
+    return _map(data, _finisher(change, augmentation)).prefetch(2)
+
+
+def _finisher(change: Change | None, augmentation: BoxAugmentation | None) -> Callable[..., tuple]:
+    """From images, frames, seed, boxes, labels and perhaps proposals of a batch to what is learned of it."""
+    changes = augmentation if augmentation and augmentation.active else None
+
+    def finish(
+        pixels: tf.Tensor,
+        frames: tf.Tensor,
+        seed: tf.Tensor,
+        xyxy: tf.Tensor,
+        labels: tf.Tensor,
+        *proposals: tf.Tensor,
+    ) -> tuple:
+        if change is not None:
+            before = labels.shape[1]
+            pixels, xyxy, labels = change(pixels, xyxy, labels, frames, fold(seed, 1))
+            proposals = tuple(tf.concat([some, xyxy[:, before:]], 1) for some in proposals)
+        if changes is not None and proposals:
+            (pixels, xyxy, labels), moved = augment_with_proposals(
+                pixels, xyxy, labels, proposals[0], fold(seed, 2), changes
+            )
+            proposals = (moved,)
+        elif changes is not None:
+            pixels, xyxy, labels = augment_boxes(pixels, xyxy, labels, fold(seed, 2), changes)
+        return _example(pixels, xyxy, labels, *proposals)
+
+    return finish
 
 
 def plain_box_batches(boxes: Boxes, size: int, batch: int = 8) -> tf.data.Dataset:
     """The same in the order of the paths, nothing changed, once."""
     pixels_of = _pixels_of(boxes, size, MEMORY)
-    xyxy, labels = (tf.constant(values) for values in network_boxes(boxes, size))
+    known = _known(boxes, size)
 
-    def read(chosen: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        found = {"boxes": tf.gather(xyxy, chosen), "classes": tf.gather(labels, chosen)}
-        return pixels_of(chosen), found
+    def read(chosen: tf.Tensor) -> tuple:
+        return _example(pixels_of(chosen), *(tf.gather(values, chosen) for values in known))
 
     data = tf.data.Dataset.range(len(boxes), output_type=tf.int32).batch(batch)
     return _map(data, read).prefetch(2)
+
+
+def _known(boxes: Boxes, size: int) -> list[tf.Tensor]:
+    """Boxes [n, m, 4] and labels [n, m] in the square, and proposals [n, p, 4] where the boxes have them."""
+    found = [tf.constant(values) for values in network_boxes(boxes, size)]
+    return found if boxes.proposals is None else [*found, tf.constant(network_proposals(boxes, size))]
+
+
+def _example(pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, *proposals: tf.Tensor) -> tuple:
+    """What a detector takes and what it is taught; see `training_box_batches`."""
+    x = {"images": pixels, "proposals": proposals[0]} if proposals else pixels
+    return x, {"boxes": xyxy, "classes": labels}
 
 
 def _map(data: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

@@ -51,6 +51,7 @@ class Boxes(Dataset):
         crowd: [n] bool [m]: boxes around many objects (COCO's iscrowd, Open Images' IsGroupOf), which count neither
             when found nor when missed: a detection is on one by the share of itself that lies inside. Empty: none is.
         dealt: int32 [n]: what each image was split as, the strata; None: it was not.
+        proposals: [n] float32 [p, 4]: regions that may hold an object (boxes/proposals.py), pixels; None: not sought.
     """
 
     EACH: ClassVar[tuple[str, ...]] = (
@@ -62,6 +63,7 @@ class Boxes(Dataset):
         "box_columns",
         "crowd",
         "dealt",
+        "proposals",
     )
 
     labels: tuple[np.ndarray, ...]
@@ -74,6 +76,7 @@ class Boxes(Dataset):
     mended: tuple[Fault, ...] = ()
     crowd: tuple[np.ndarray, ...] = ()
     dealt: np.ndarray | None = None
+    proposals: tuple[np.ndarray, ...] | None = None
 
     def __post_init__(self) -> None:
         if not self.crowd:
@@ -85,7 +88,9 @@ class Boxes(Dataset):
         return tuple(one | other for one, other in zip(self.difficult, self.crowd, strict=True))
 
     def followed_by(self, more: Boxes) -> Boxes:
-        """As of any data set; facts of boxes that `more` lacks are blank there."""
+        """As of any data set; facts of boxes that `more` lacks are blank there. Both have proposals, or neither."""
+        if (self.proposals is None) != (more.proposals is None):
+            raise ValueError("some of these images have proposals, others were not searched")
         blank = tuple(("",) * len(some) for some in more.xyxy)
         facts = {name: more.box_columns.get(name, blank) for name in self.box_columns}
         masks = more.masks or no_masks(more.xyxy)
