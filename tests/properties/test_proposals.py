@@ -25,7 +25,7 @@ HOW = st.builds(
 )
 
 
-@settings(max_examples=settings().max_examples // 5)
+@settings(max_examples=settings().max_examples // 10)
 @given(how=HOW, seed=st.integers(0, 2**31 - 1), numbers=st.integers(0, 2**31 - 1))
 def test_a_proposal_moves_exactly_as_a_box_does(how, seed, numbers):
     random = np.random.default_rng(numbers)

@@ -253,6 +253,10 @@ def _show_detector(outcome: dict[str, Any]) -> None:
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
         _show_measure(f"{name} false alarms an image", row["recall"], outcome["intervals"].get(name))
+    if "proposals" in outcome:
+        from tlkit.tasks.detection.proposals_workflow import recall_said
+
+        echo(f"proposals: {recall_said(outcome['proposals'])}")
     f1 = outcome["f1"]
     if f1["threshold"] is None:
         echo("precision and recall: none, for nothing was found or there is nothing to find")

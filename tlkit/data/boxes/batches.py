@@ -6,14 +6,21 @@ boxes go to the network's square and back. Training and the exported model decod
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.core.seeds import fold
-from tlkit.data.boxes.augment import GREY, IGNORED, PADDING, augment_boxes, augment_with_proposals
+from tlkit.data.boxes.augment import (
+    GREY,
+    IGNORED,
+    PADDING,
+    augment_boxes,
+    augment_with_proposals,
+    real_boxes,
+)
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.data.boxes.sizes import LEAST_SIDE, new_sides, placement
@@ -148,10 +155,30 @@ def network_boxes(boxes: Boxes, size: int) -> tuple[np.ndarray, np.ndarray]:
 def network_proposals(boxes: Boxes, size: int) -> np.ndarray:
     """All proposals in the pixels of the square: float32 [n, p, 4], -1 where there is none; p is 1 at least."""
     every = boxes.proposals or ()
-    found = np.full((len(boxes), max([1, *map(len, every)]), 4), PADDING, np.float32)
-    for row, some, sides in zip(found, every, boxes.sizes, strict=True):
-        row[: len(some)] = to_network(some, sides, size).reshape(-1, 4)
+    return padded([to_network(one, sides, size) for one, sides in zip(every, boxes.sizes, strict=True)])
+
+
+def padded(every: Sequence[np.ndarray]) -> np.ndarray:
+    """Proposals [n] float32 [p, 4] of images as one array [n, p, 4], -1 where there is none; p is 1 at least."""
+    found = np.full((len(every), max([1, *map(len, every)]), 4), PADDING, np.float32)
+    for row, some in zip(found, every, strict=True):
+        row[: len(some)] = some
     return found
+
+
+def proposals_to_network(xyxy: tf.Tensor, read: Letterboxed) -> tf.Tensor:
+    """Proposals of images as they are in the pixels of their squares, as `network_proposals` places them.
+
+    Args:
+        xyxy: float32 [b, p, 4], pixels of the upright images; what lies over an edge is cut there.
+        read: Of the images, stacked.
+
+    Returns:
+        float32 [b, p, 4]; -1 where nothing with an area is left.
+    """
+    scale, offset, sides = (tf.tile(one, [1, 2])[:, None] for one in (read.scale, read.offset, read.sides))
+    cut = tf.clip_by_value(xyxy, 0.0, sides)
+    return tf.where(real_boxes(cut)[..., None], cut * scale + offset, float(PADDING))
 
 
 def network_frames(boxes: Boxes, size: int) -> np.ndarray:
@@ -252,6 +279,11 @@ def _known(boxes: Boxes, size: int) -> list[tf.Tensor]:
     """Boxes [n, m, 4] and labels [n, m] in the square, and proposals [n, p, 4] where the boxes have them."""
     found = [tf.constant(values) for values in network_boxes(boxes, size)]
     return found if boxes.proposals is None else [*found, tf.constant(network_proposals(boxes, size))]
+
+
+def images_of(x: Any) -> tf.Tensor:
+    """The pixels of what a detector takes: of x of a batch, with proposals or without."""
+    return x["images"] if isinstance(x, dict) else x
 
 
 def _example(pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, *proposals: tf.Tensor) -> tuple:

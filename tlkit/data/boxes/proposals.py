@@ -21,15 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from tlkit.core.environment import DECODING
 from tlkit.core.files import cache_folder
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.errors import UsageFault
 
 BASE_K = 30  # how large first segments are: 150, the usual, joins a razor blade and what lies under it (see the docs)
 LONGEST = 640  # pixels: of a larger image a copy is searched whose longer side has so many
-SETTINGS = (
-    f"fast-{BASE_K}-{LONGEST}-1"  # in the cache's folder names; the last is the version of what is done here
-)
+VERSION = 1  # of what is done here; it stands, as the settings do, in the name of the cache's folder
 _WORKERS = 4  # OpenCV lets go of Python's lock
 REMEDY = 'pip install "tlkit[proposals]"'
 
@@ -101,8 +100,9 @@ def _opencv() -> Any:
 
 
 def proposal_folder() -> Path:
-    """Where the proposals of files are kept: by version of OpenCV and settings, a file an image, by its content."""
-    return cache_folder() / "proposals" / f"opencv-{check_installed()}-{SETTINGS}"
+    """Where the proposals of files are kept: by OpenCV's version, settings and decoder, a file an image, by content."""
+    how = f"fast-{BASE_K}-{LONGEST}-{DECODING}-{VERSION}"
+    return cache_folder() / "proposals" / f"opencv-{check_installed()}-{how}"
 
 
 def proposals_of_files(
@@ -121,13 +121,12 @@ def proposals_of_files(
     Raises:
         UsageFault: OpenCV or its contributed modules are not installed.
     """
-    folder = proposal_folder()
-    found = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, boxes in enumerate(pool.map(lambda file: _of_file(Path(file), folder), files), 1):
-            found.append(boxes[:most])
-            told(done)
-    return found
+    return _in_order_of(files, _contents, most, told)
+
+
+def proposals_of_contents(contents: Sequence[bytes], most: int | None = None) -> list[np.ndarray]:
+    """The same of files of which the bytes are known; `most` None: all of each."""
+    return _in_order_of(contents, bytes, most, lambda _done: None)
 
 
 def with_proposals(boxes: Boxes, most: int, told: Callable[[int], None] = lambda _done: None) -> Boxes:
@@ -135,12 +134,30 @@ def with_proposals(boxes: Boxes, most: int, told: Callable[[int], None] = lambda
     return replace(boxes, proposals=tuple(proposals_of_files(boxes.files(), most, told)))
 
 
-def _of_file(file: Path, folder: Path) -> np.ndarray:
+def _in_order_of(
+    given: Sequence[Any], read: Callable[[Any], bytes], most: int | None, told: Callable[[int], None]
+) -> list[np.ndarray]:
+    folder = proposal_folder()
+    found = []
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        for done, boxes in enumerate(pool.map(lambda one: _of_contents(read(one), folder), given), 1):
+            found.append(boxes[:most])
+            told(done)
+    return found
+
+
+def _contents(file: Path | str) -> bytes:
+    """The bytes of a file; none where it cannot be read, which are no image."""
     from tlkit.data.images.decoding.decode import read_contents
 
     try:
-        contents = read_contents(file)
+        return read_contents(Path(file))
     except (OSError, ValueError):
+        return b""
+
+
+def _of_contents(contents: bytes, folder: Path) -> np.ndarray:
+    if not contents:
         return np.zeros((0, 4), np.float32)
     digest = hashlib.sha256(contents).hexdigest()
     kept = folder / digest[:2] / f"{digest}.npy"

@@ -102,7 +102,7 @@ class Loaded(ABC, Generic[Answer]):
         self._answer = self._model.signatures["serving_default"]
         if self.output not in self._answer.structured_outputs:
             raise KeyError(self.output)
-        self.classes = served_classes(self._model, folder, lambda: self._answer(_grey_png()))
+        self.classes = served_classes(self._model, folder, lambda: self._asked([_grey_png()]))
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -151,7 +151,7 @@ class Loaded(ABC, Generic[Answer]):
         """One call for all; where a file breaks it, one call each, so that it can be named."""
         try:
             with answering(self._folder):
-                answer = self._answer(tf.constant(contents, tf.string))
+                answer = self._asked(contents)
         except tf.errors.InvalidArgumentError:
             if len(paths) > 1:
                 pairs = zip(paths, contents, strict=True)
@@ -166,6 +166,11 @@ class Loaded(ABC, Generic[Answer]):
                 [_name(path) for path in paths], {name: value.numpy() for name, value in answer.items()}
             )
 
+    def _asked(self, contents: Sequence[bytes]) -> dict[str, tf.Tensor]:
+        """What the signature answers to the contents of files."""
+        answer: dict[str, tf.Tensor] = self._answer(tf.constant(contents, tf.string))
+        return answer
+
     def _check_itself(self) -> None:
         """Ask about a sound image, so that a broken model is not taken for a broken file.
 
@@ -173,7 +178,7 @@ class Loaded(ABC, Generic[Answer]):
             ModelFault: It refuses that too.
         """
         try:
-            self._answer(_grey_png())
+            self._asked([_grey_png()])
         except tf.errors.InvalidArgumentError as fault:
             raise damaged(self._folder, f"it refuses every image ({first_line(fault)})") from fault
 
@@ -196,9 +201,10 @@ def _read_ahead(
             yield chunk, [one.result() for one in ready]
 
 
-def _grey_png() -> tf.Tensor:
-    """String [1]: the bytes of a drawn image."""
-    return tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8)))[None]
+def _grey_png() -> bytes:
+    """The contents of a drawn image."""
+    contents: bytes = tf.io.encode_png(tf.fill([32, 32, 3], tf.constant(128, tf.uint8))).numpy()
+    return contents
 
 
 def _name(path: Path | InMemory) -> str:

@@ -113,7 +113,12 @@ def steps_in(seconds: float, phases: Sequence[Phase], once: int, every: int, pac
 
 
 def settle(
-    run: Run, phases: Sequence[Phase], fitting: Any, images: int, measure: Callable[[], Pace]
+    run: Run,
+    phases: Sequence[Phase],
+    fitting: Any,
+    images: int,
+    measure: Callable[[], Pace],
+    spent: float = 0.0,
 ) -> tuple[list[Phase], Any]:
     """Phases and fitting as --minutes or --steps has them; as they are without.
 
@@ -125,12 +130,13 @@ def settle(
         fitting: With `minutes`, `steps`, `batch` and `judge_every`.
         images: That are learned.
         measure: Time steps and evaluation, and leave no trace.
+        spent: Seconds of learning that are over.
     """
     if fitting.minutes is None and fitting.steps is None:
         return list(phases), fitting
     once = -(-images // fitting.batch)
     if fitting.steps is None:
-        facts = _timed(run, phases, fitting, once, measure)
+        facts = _timed(run, phases, fitting, once, measure, spent)
         (run.folder.folder(CHECKPOINTS) / KEPT).write_text(json.dumps(facts), encoding="utf-8")
         run.change_option("steps", facts["steps"])
         run.change_option("minutes", None)
@@ -144,13 +150,18 @@ def settle(
 
 
 def _timed(
-    run: Run, phases: Sequence[Phase], fitting: Any, once: int, measure: Callable[[], Pace]
+    run: Run,
+    phases: Sequence[Phase],
+    fitting: Any,
+    once: int,
+    measure: Callable[[], Pace],
+    spent: float,
 ) -> dict[str, Any]:
     """For how many steps there is time, and how that was found."""
     run.say(f"Length: {WARM} + {TIMED} steps are timed first, on weights that are put back.")
     began = time.monotonic()
     pace = measure()
-    took = time.monotonic() - began
+    took = spent + time.monotonic() - began
     every = fitting.judge_every
     steps = steps_in(60 * fitting.minutes - took, phases, once, every, pace)
     settled = in_steps(phases, steps, once)

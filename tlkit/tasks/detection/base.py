@@ -3,6 +3,8 @@
     pixels uint8 [b, s, s, 3] -> call -> raw -> decode -> boxes [b, a, 4], scores [b, a, k]
                                          raw, true boxes, labels -> loss_parts -> scalars by name
 
+A detector that takes proposals has {"images": pixels, "proposals": float32 [b, p, 4]} in place of pixels.
+
 `raw` is whatever a detector's own `decode` and `loss_parts` take: maps of one stage, or the maps and proposals of the
 first of two, whose second stage then runs inside both. Everything else of tlkit (recipes, fitting, export, --warm-start,
 compare, studies) asks for nothing but what stands here, and knows no list of kinds.
@@ -59,6 +61,9 @@ class Detector(_Network):
             stand in those of every kind.
         backbone: Pixels -> maps; a layer "backbone" of it holds what was trained before.
         no_litert: Which of its operations LiteRT lacks; empty where it has all.
+        proposals: How many proposals an image it takes at most (`boxes.proposals`); 0: it takes pixels alone. One that
+            takes them has two inputs, "images" and "proposals": float32 [b, p, 4] in pixels of the square, p any number,
+            -1 where there is none.
         seed: Of what a step draws (sizes, samples of proposals); with the optimiser's step it says which.
         step_cost: What a step costs on average by one at `size`: of a detector whose `learned` changes sizes, their mean
             area by that of `size`.
@@ -67,6 +72,7 @@ class Detector(_Network):
 
     kind = ""
     no_litert: ClassVar[str] = ""
+    proposals: ClassVar[int] = 0
     class_names: tuple[str, ...]
     size: int
     settings: dict[str, Any]

@@ -16,6 +16,7 @@ from tlkit.data.xray.drawing import draw_first
 from tlkit.data.xray.source_options import same_source
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.predict_workflow import chosen_threshold
+from tlkit.tasks.detection.proposals_workflow import recall_said, search
 from tlkit.tasks.detection.reporting.report import draw_figures
 from tlkit.tasks.detection.settings import LEAST_SCORE, UNSET, USUAL_MOST, Detecting
 
@@ -90,7 +91,7 @@ def evaluate_test(
     """
     from tlkit.tasks.detection.metrics.summary import detection_measures
 
-    test = split.take(TEST)
+    test = search(run, detector, split.take(TEST))
     found = _found(run, detector, test, detecting, "judging", batch)
     measures = detection_measures(
         test,
@@ -101,6 +102,7 @@ def evaluate_test(
         most=detecting.most,
     )
     measures["f1"]["chosen_on"] = VALIDATION
+    measures |= _recalled(test)
     run.record(measures={**(run.card().get("measures") or {}), "test": measures})
     draw_figures(run, test, found, measures)
     low, high = measures["intervals"]["AP50"] or (float("nan"),) * 2
@@ -108,6 +110,8 @@ def evaluate_test(
         f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
         f"n = {count(measures['n'], 'image')}, {count(measures['objects'], 'object')}."
     )
+    if "proposals" in measures:
+        run.say(f"Proposals: {recall_said(measures['proposals'])} What they are not on cannot be found.")
     if measures["at_100"]:
         run.say(
             f"As COCO has it, of 100 detections of a class and image, AP is {measures['at_100']['AP'] or 0:.3f}: "
@@ -118,11 +122,19 @@ def evaluate_test(
     return test, found
 
 
+def _recalled(boxes: Boxes) -> dict[str, Any]:
+    """The recall of the images' proposals as a measure; nothing where there are none."""
+    from tlkit.tasks.detection.metrics.proposal_recall import proposal_recall
+
+    return {} if boxes.proposals is None else {"proposals": proposal_recall(boxes)}
+
+
 def _found(
     run: Run | Console, detector: Any, boxes: Boxes, detecting: Detecting, text: str, batch: int
 ) -> list[Detections]:
     from tlkit.tasks.detection.evaluate import found_on
 
+    boxes = search(run, detector, boxes)
     with run.progress(text, len(boxes)) as step:
         return found_on(detector, boxes, detecting, batch, step)
 
@@ -220,6 +232,7 @@ def measure_run(
 
     detector = load_detector(path / "model.keras")
     detecting = Detecting(**(card.get("detecting") or {}))
+    boxes = search(Console(), detector, boxes)
     found = _found(Console(), detector, boxes, detecting, "evaluating", batch)
     chosen = chosen_threshold(card)
     seed = card.get("seed") or 0
@@ -227,4 +240,4 @@ def measure_run(
         boxes, found, groups=groups, seed=seed, score_threshold=chosen, most=detecting.most
     )
     measures["f1"]["chosen_on"] = TEST if chosen is None else VALIDATION
-    return measures
+    return measures | _recalled(boxes)

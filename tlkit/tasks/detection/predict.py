@@ -8,13 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.boxes.batches import Letterboxed, placement, plain_box_batches, read_letterboxed, to_original
+from tlkit.data.boxes.batches import (
+    Letterboxed,
+    padded,
+    placement,
+    plain_box_batches,
+    proposals_to_network,
+    read_letterboxed,
+    to_original,
+)
 from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.proposals import proposals_of_contents, with_proposals
 from tlkit.data.images.decoding.decode import read_contents
 from tlkit.data.images.inspection import inspect_file
 from tlkit.errors import DataFault, UsageFault
@@ -41,7 +50,12 @@ class Detected(NamedTuple):
 
 def select(xyxy: tf.Tensor, scores: tf.Tensor, detecting: Detecting) -> Detected:
     """Choose among boxes float32 [b, a, 4] with scores [b, a, k]; see `Detecting`."""
-    candidates = min(detecting.candidates, xyxy.shape[1])
+    known = xyxy.shape[1]
+    candidates = (
+        tf.minimum(detecting.candidates, tf.shape(xyxy)[1])
+        if known is None
+        else min(detecting.candidates, known)
+    )
     best = tf.math.top_k(tf.reduce_max(scores, -1), candidates, sorted=True).indices
     xyxy, scores = (tf.gather(values, best, batch_dims=1) for values in (xyxy, scores))
     # it wants top, left, bottom, right, but an IoU is the same with x and y exchanged
@@ -83,15 +97,29 @@ class Finder:
     def __init__(self, detector: Detector, detecting: Detecting | None = None) -> None:
         self.detector, self.detecting = detector, detecting or Detecting()
         check_detecting(self.detecting)
-        size = detector.size
-        spec = tf.TensorSpec([None, size, size, 3], tf.uint8)
+        size, self.most_proposals = detector.size, proposals_taken(detector)
+        spec: Any = tf.TensorSpec([None, size, size, 3], tf.uint8)
+        if self.most_proposals:
+            spec = {"images": spec, "proposals": tf.TensorSpec([None, None, 4], tf.float32)}
         self.detect = tf.function(self._detect, input_signature=[spec], autograph=False)
         strings = tf.TensorSpec([None], tf.string)
         self.read = tf.function(lambda contents: read_many(contents, size), [strings], autograph=False)
 
-    def _detect(self, images: tf.Tensor) -> Detected:
-        xyxy, scores = self.detector.decode(self.detector(images, training=False))
+    def _detect(self, x: Any) -> Detected:
+        xyxy, scores = self.detector.decode(self.detector(x, training=False))
         return select(xyxy, scores, self.detecting)
+
+    def given(self, read: Letterboxed, proposals: tf.Tensor | None = None) -> Any:
+        """What the detector takes of images that were read, and of their proposals float32 [b, p, 4] in their pixels."""
+        if proposals is None:
+            return read.pixels
+        lacking = tf.cast(
+            tf.shape(proposals)[1] < 1, tf.int32
+        )  # where no image has any, each has one that is none
+        chosen = tf.pad(
+            proposals[:, : self.most_proposals], [[0, 0], [0, lacking], [0, 0]], constant_values=-1.0
+        )
+        return {"images": read.pixels, "proposals": proposals_to_network(chosen, read)}
 
     def in_files(
         self, paths: Sequence[Path | str], batch: int = 8, *, skipped: list[tuple[str, str]] | None = None
@@ -119,14 +147,16 @@ class Finder:
 
     def _in_some(self, paths: Sequence[Path], bad: list[tuple[str, str]]) -> list[Detections]:
         """One call for all; where a file breaks it, one call each, so that it can be named."""
+        contents = [contents_of(path) for path in paths]
         try:
-            read = self.read(tf.constant([contents_of(path) for path in paths], tf.string))
+            read = self.read(tf.constant(contents, tf.string))
         except tf.errors.InvalidArgumentError:
             if len(paths) > 1:
                 return [one for path in paths for one in self._in_some([path], bad)]
             bad.append((paths[0].as_posix(), inspect_file(paths[0]).error or "cannot be decoded"))
             return []
-        detected = self.detect(read.pixels)
+        proposals = tf.constant(padded(proposals_of_contents(contents))) if self.most_proposals else None
+        detected = self.detect(self.given(read, proposals))
         boxes = to_original(detected.boxes, read.scale, read.offset, read.sides)
         return unpadded([path.as_posix() for path in paths], detected._replace(boxes=boxes))
 
@@ -135,9 +165,16 @@ class Finder:
         found: list[Detections] = []
         if not len(boxes):
             return found
-        for pixels, _ in plain_box_batches(boxes, self.detector.size, batch):
-            found += original(boxes, len(found), self.detect(pixels), self.detector.size)
+        if self.most_proposals and boxes.proposals is None:
+            boxes = with_proposals(boxes, self.most_proposals)
+        for x, _ in plain_box_batches(boxes, self.detector.size, batch):
+            found += original(boxes, len(found), self.detect(x), self.detector.size)
         return found
+
+
+def proposals_taken(detector: Any) -> int:
+    """How many proposals an image a detector takes at most; 0: pixels alone."""
+    return int(getattr(detector, "proposals", 0))
 
 
 def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[Detections]:

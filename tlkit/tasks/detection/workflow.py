@@ -24,6 +24,7 @@ from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.engine.training.underfitting import say_improving
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, evaluate_test, say_most
+from tlkit.tasks.detection.proposals_workflow import asked_of_pixels, search_learned
 from tlkit.tasks.detection.reporting.report import draw_first_batch, write_detector_report
 
 if TYPE_CHECKING:
@@ -254,7 +255,10 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
     learns = BoxAugmentation(crop=USUAL if crop is None else crop).settled(size)
     learning = LEARNING * _learned_share(learns.crop, size)
     if run.dry_run and detector is not None:
-        phases, time = planned_time(detector, size, parts, phases, run.options, learning)
+        asked = asked_of_pixels(detector)
+        phases, time = planned_time(asked, size, parts, phases, run.options, learning)
+        if asked is not detector:
+            time = f"{time} Searching for proposals, which counts as learning, is not in it."
     return {**shown, "phases": [asdict(phase) for phase in phases], "time": time}
 
 
@@ -306,7 +310,8 @@ def fit(
         "augmentation": augmentation if augmentation.active else None,
         "change": tip.change(detector.size) if tip else None,
     }
-    draw_first_batch(run, detector, split, fitting, changes)
+    learned, searching = search_learned(run, detector, split)
+    draw_first_batch(run, detector, learned, fitting, changes)
     how: dict[str, Any] = {
         **changes,
         "seed": run.seed,
@@ -314,13 +319,13 @@ def fit(
         "most": most,
     }
     parts = {part: len(split.take(part)) for part in PARTS}
-    measure = partial(measure_pace, detector, split, phases, fitting, **how)
-    phases, fitting = settle(run, phases, fitting, parts[TRAINING], measure)
+    measure = partial(measure_pace, detector, learned, phases, fitting, **how)
+    phases, fitting = settle(run, phases, fitting, parts[TRAINING], measure, searching)
     reporter = Reporter(run, split.digest, [phase.name for phase in phases], "detector", measure=MEASURE)
     share = _learned_share(augmentation.crop, detector.size)
     results = fit_detector(
         detector,
-        split,
+        learned,
         list(phases),
         fitting,
         run.folder.folder(CHECKPOINTS),

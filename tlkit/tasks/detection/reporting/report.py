@@ -39,7 +39,7 @@ def draw_first_batch(
     """Draw the first training batch as the network sees it."""
     import numpy as np
 
-    from tlkit.data.boxes.batches import training_box_batches
+    from tlkit.data.boxes.batches import images_of, training_box_batches
     from tlkit.data.boxes.splits import strata
     from tlkit.data.images.batches import Order
     from tlkit.engine.reporting.lettering import writable
@@ -49,10 +49,10 @@ def draw_first_batch(
     training = split.take(TRAINING)
     order = Order(strata(training), max(fitting.batch, 8), run.seed, "preview")
     batches = training_box_batches(training, order, detector.size, 1, memory=0, **changes)
-    pixels, truth = next(iter(batches))
+    x, truth = next(iter(batches))
     labels = [np.asarray(one) for one in truth["classes"]]
     figure = labelled_batch(
-        pixels.numpy(),
+        images_of(x).numpy(),
         [np.asarray(one) for one in truth["boxes"]],
         labels,
         writable(split.images.class_names),
@@ -95,6 +95,8 @@ def write_detector_report(run: Run) -> None:
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
+    if "proposals" in test:
+        lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
     if advice := (card.get("improving") or {}).get("advice"):
         lead += f" {advice}"
     columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
@@ -129,11 +131,28 @@ def write_detector_report(run: Run) -> None:
             [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
         ),
     ]
+    tables += _proposals(test)
     there = run.folder.path / "pictures"
     captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
     images = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
     tables += _numbered(card["classes"])
     close_run(run, f"Finding {names}", lead, tables, images)
+
+
+def _proposals(test: dict[str, Any]) -> list[Table]:
+    """What share of the objects the proposals are on, of a detector that takes them."""
+    from tlkit.engine.reporting.html import Table
+
+    if "proposals" not in test:
+        return []
+    found = test["proposals"]
+    numbers = found["proposals"]
+    note = (
+        f"An image has {numbers['mean']:.0f} proposals ({numbers['least']} to {numbers['most']}); an object that none "
+        f"of them is on with an IoU of {found['overlap']:g} is hardly found."
+    )
+    rows = [["all", found["recall"]], *found["per_class"].items()]
+    return [Table("Recall of the proposals", ("class", "recall"), rows, note=note)]
 
 
 def is_xray(card: dict[str, Any]) -> bool:

@@ -28,7 +28,7 @@ from tlkit.engine.serving.convert import (
 )
 from tlkit.errors import ExportFault
 from tlkit.tasks.detection.build import Detector
-from tlkit.tasks.detection.predict import Detected, select
+from tlkit.tasks.detection.predict import Detected, proposals_taken, select
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
@@ -61,8 +61,8 @@ def detector_to_onnx(
         over the test images, the largest. images: How many were compared. bytes: Size.
 
     Raises:
-        ExportFault: The extra is not installed, the file is there already, it is a classifier's windows, or it answers
-            differently.
+        ExportFault: The extra is not installed, the file is there already, it is a classifier's windows or takes
+            proposals, or it answers differently.
     """
     check_absent(file)
     onnx, onnxruntime, tf2onnx = onnx_packages()
@@ -172,8 +172,14 @@ def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]
     """Pixels -> boxes and scores, as a graph, and what it takes.
 
     Raises:
-        ExportFault: It moves a classifier over the image, for which neither runtime has the operations.
+        ExportFault: It moves a classifier over the image, or takes proposals, for which neither runtime has the
+            operations.
     """
+    if proposals_taken(detector):
+        raise ExportFault(
+            f"A {detector.kind} takes proposals beside the image and cannot be written as ONNX or LiteRT.",
+            "Serve the SavedModel in the run's folder, or export a detector that needs none, such as detect-yolov3's.",
+        )
     if isinstance(detector, WindowDetector):
         raise ExportFault(
             "A classifier that is moved over images cannot be written as ONNX or LiteRT: resizing by area and "

@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.boxes.batches import Letterboxed, letterbox, to_original
-from tlkit.engine.serving.saved_model import Loaded, Service, in_all_forms
-from tlkit.engine.serving.signatures import unless_empty
+from tlkit.data.boxes.batches import Letterboxed, letterbox, padded, to_original
+from tlkit.data.boxes.proposals import check_installed, proposals_of_contents
+from tlkit.engine.serving.saved_model import BYTES, Loaded, Service, in_all_forms
+from tlkit.engine.serving.signatures import CLASSES, classes_signature, unless_empty
 from tlkit.tasks.detection.build import Detector
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.predict import Detected, Finder, check_detecting
 from tlkit.tasks.detection.settings import Detecting
 
 TOLERANCE = 1e-3  # between the Keras model and the SavedModel, in pixels and in score
+PROPOSALS = tf.TensorSpec([None, None, 4], tf.float32, name="proposals")
 PER_IMAGE = ("boxes", "scores", "labels", "count")  # what has a batch axis
 
 
@@ -29,7 +31,7 @@ class DetectorService(Service):
     """The signatures of a detector over one set of weights.
 
     Args:
-        detector: uint8 [b, s, s, 3] -> raw.
+        detector: uint8 [b, s, s, 3], and proposals of one that takes them -> raw.
         detecting: What counts as a detection.
     """
 
@@ -38,29 +40,58 @@ class DetectorService(Service):
         check_detecting(detecting or Detecting())
         self._size = detector.size
         finder = Finder(detector, detecting)
-        self._detect, self._read = finder.detect, finder.read
+        self._detect, self._read, self._given = finder.detect, finder.read, finder.given
+        self._takes = (PROPOSALS,) if finder.most_proposals else ()  # beside images
         self._detected = finder.detect.get_concrete_function().structured_outputs
 
-    def from_instances(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+    def signatures(self) -> dict[str, Any]:
+        """As of every service; those of a detector that takes proposals take them beside the images."""
+        if not self._takes:
+            return super().signatures()
+        images = tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")
+        taking = {
+            "serving_default": (self.from_bytes, BYTES),
+            "instances": (self.from_instances, BYTES),
+            "pixels": (self.from_pixels, images),
+        }
+        return {CLASSES: classes_signature(self._names)} | {
+            name: tf.function(method, [spec, PROPOSALS], autograph=False)
+            for name, (method, spec) in taking.items()
+        }
+
+    def from_bytes(self, image_bytes: tf.Tensor, proposals: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        """As `from_instances`, and classes string [k]."""
+        return self._with_classes(self.from_instances(image_bytes, proposals))
+
+    def from_instances(
+        self, image_bytes: tf.Tensor, proposals: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """String [n], each the contents of a file -> the best boxes of each.
+
+        Args:
+            image_bytes: String [n].
+            proposals: Of a detector that takes them: float32 [n, p, 4], left, top, right, bottom in pixels of the image
+                as sent, upright; -1 fills up; p may be 0. Those beyond `Detector.proposals` are left out.
 
         Returns:
             boxes: float32 [n, most, 4]: left, top, right, bottom in pixels of the image as sent, upright; 0 beyond
             the count. scores: float32 [n, most]. labels: string [n, most], "" beyond the count. count: int32 [n].
         """
-        return self._answer(self._read(image_bytes))
+        return self._answer(self._read(image_bytes), proposals)
 
-    def from_pixels(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
+    def from_pixels(self, images: tf.Tensor, proposals: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
         """uint8 [n, h, w, 3], RGB, any size -> as `from_bytes`, in the pixels of these images."""
         spec = Letterboxed(
             tf.TensorSpec([self._size, self._size, 3], tf.uint8),
             *(tf.TensorSpec([2], tf.float32) for _ in range(3)),
         )
         read = tf.map_fn(lambda one: letterbox(one, self._size), images, fn_output_signature=spec)
-        return self._with_classes(self._answer(read))
+        return self._with_classes(self._answer(read, proposals))
 
-    def _answer(self, read: Letterboxed) -> dict[str, tf.Tensor]:
-        found: Detected = unless_empty(read.pixels, lambda: self._detect(read.pixels), self._detected)
+    def _answer(self, read: Letterboxed, proposals: tf.Tensor | None) -> dict[str, tf.Tensor]:
+        found: Detected = unless_empty(
+            read.pixels, lambda: self._detect(self._given(read, proposals)), self._detected
+        )
         names = tf.gather(
             tf.constant([*self._names, ""]), found.labels % (len(self._names) + 1)
         )  # -1: the last
@@ -73,8 +104,8 @@ def export_detector(detector: Detector, folder: Path, detecting: Detecting | Non
     """Write a detector as a SavedModel: saved_model.pb and variables/ directly in `folder`.
 
     Signatures: `serving_default` (bytes of files), `instances` (the same for row-wise REST), `pixels` (uint8 of any
-    size), `classes` (nothing -> names). Bytes that are no image fail the whole call with InvalidArgumentError; no
-    files at all give arrays of no rows.
+    size), `classes` (nothing -> names). The first three of a detector that takes proposals take these too. Bytes that
+    are no image fail the whole call with InvalidArgumentError; no files at all give arrays of no rows.
 
     Args:
         detector: What to write, with the weights that it has.
@@ -89,6 +120,21 @@ class ServedDetector(Loaded[Detections]):
 
     what = "SavedModel of a detector"
     output = "boxes"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._takes_proposals = PROPOSALS.name in self._answer.structured_input_signature[1]
+        if self._takes_proposals:
+            check_installed()
+
+    def _asked(self, contents: Sequence[bytes]) -> dict[str, tf.Tensor]:
+        if not self._takes_proposals:
+            return super()._asked(contents)
+        proposals = tf.constant(padded(proposals_of_contents(contents)))
+        answer: dict[str, tf.Tensor] = self._answer(
+            image_bytes=tf.constant(contents, tf.string), proposals=proposals
+        )
+        return answer
 
     def _told(self, paths: Sequence[str], answer: dict[str, np.ndarray]) -> list[Detections]:
         values = [answer[name] for name in PER_IMAGE]
