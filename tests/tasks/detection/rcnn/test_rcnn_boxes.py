@@ -1,0 +1,62 @@
+"""Box regression of R-CNN: ways and their inverse, who teaches, and the ridge with whitened targets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlkit.tasks.detection.rcnn.rcnn_boxes import LAMBDA, learn_regression, moved, near_objects, ways
+
+
+def test_the_way_to_a_box_leads_there_and_is_that_of_the_paper():
+    regions = np.array([[10, 20, 30, 60], [0, 0, 8, 8]], np.float32)
+    objects = np.array([[12, 10, 52, 50], [1, 1, 5, 17]], np.float32)
+    found = ways(regions, objects)
+    assert found[0] == pytest.approx([(32 - 20) / 20, (30 - 40) / 40, np.log(2), 0])
+    np.testing.assert_allclose(
+        moved(tf.constant(regions), tf.constant(found, tf.float32)), objects, rtol=1e-5
+    )
+    huge = moved(tf.constant(regions), tf.fill([2, 4], 1e4))
+    assert np.isfinite(huge.numpy()).all()
+    empty = moved(tf.constant([[5.0, 5.0, 5.0, 9.0]]), tf.zeros([1, 4]))
+    assert empty.numpy().tolist() == [[5, 5, 5, 9]]
+
+
+def test_only_regions_above_0_6_teach_each_by_the_object_it_overlaps_most():
+    objects = np.array([[0, 0, 10, 10], [0, 0, 10, 9]], np.float32)
+    regions = np.array([[0, 0, 10, 6], [0, 0, 10, 6.1], [0, 0, 10, 8.9], [3, 3, 3, 3]], np.float32)
+    chosen, which = near_objects(regions, objects)
+    assert (chosen.tolist(), which.tolist()) == ([0, 1, 2], [1, 1, 1])
+    only, _ = near_objects(regions, objects[:1])
+    assert only.tolist() == [1, 2]  # 0.6 itself does not
+    assert [len(some) for some in near_objects(regions, objects[:0])] == [0, 0]
+    assert [len(some) for some in near_objects(regions[:0], objects)] == [0, 0]
+
+
+def test_the_ridge_is_that_of_whitened_targets_by_an_independent_solver():
+    from sklearn.linear_model import Ridge
+
+    random = np.random.default_rng(0)
+    features = (random.normal(0, 6, (300, 5))).astype(np.float32)
+    targets = features @ random.normal(0, 0.02, (5, 4)) + random.normal(0, 0.1, (300, 4)) + [0.1, 0, 0.3, 0]
+    found = learn_regression(features, targets)
+    mean = targets.mean(0)
+    covariance = np.cov(targets.T, bias=True)
+    values, axes = np.linalg.eigh(covariance)
+    root = axes @ np.diag(np.sqrt(values + 1e-3)) @ axes.T
+    inputs = np.concatenate([features, np.ones((300, 1))], 1)
+    solver = Ridge(LAMBDA, fit_intercept=False).fit(inputs, (targets - mean) @ np.linalg.inv(root))
+    expected = inputs @ solver.coef_.T @ root + mean
+    np.testing.assert_allclose(features @ found.kernel + found.bias, expected, atol=1e-5)
+    white = (targets - mean) @ np.linalg.inv(root)
+    np.testing.assert_allclose(np.cov(white.T, bias=True), np.eye(4), atol=0.2)
+    assert found.pairs == 300
+
+
+def test_one_pair_and_none_give_finite_ways():
+    features = np.full((1, 3), 4, np.float32)
+    one = learn_regression(features, np.array([[0.1, 0.2, 0.0, -0.1]]))
+    assert features[0] @ one.kernel + one.bias == pytest.approx([0.1, 0.2, 0, -0.1], abs=1e-6)
+    none = learn_regression(features[:0], np.zeros((0, 4)))
+    assert (none.kernel.any(), none.bias.any(), none.pairs) == (False, False, 0)
