@@ -26,6 +26,7 @@ _MODULES = (
     "tasks.classification.fit",
     "tasks.detection.rcnn.box_head",
     "tasks.detection.rcnn.rpn",
+    "tasks.detection.rcnn.rcnn",
     "tasks.detection.retinanet_layers",
     "tasks.detection.sliding_window.detector",
     *(f"tasks.detection.{row.module}" for row in DETECTORS.values()),

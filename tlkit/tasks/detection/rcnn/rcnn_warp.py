@@ -72,16 +72,15 @@ def warp(
     step = (around[:, 2:] - around[:, :2]) / side
     first = around[:, :2] + step / 2  # the middle of the first pixel of the square, and of the last
     last = around[:, 2:] - step / 2
-    places = (
-        tf.concat([first, last], -1) + 0.5
-    )  # pixel i of the image has its middle at i + 0.5, framed at i + 1
+    # pixel i of the image has its middle at i + 0.5; once framed it has the index i + 1
+    places = tf.concat([first, last], -1) + 0.5
     shares = tf.gather(places / tf.tile(extent + 1, [2]), [1, 0, 3, 2], axis=1)
     crops = tf.image.crop_and_resize(tf.cast(framed, tf.float32), shares, owners, [side, side])
     along = tf.range(side, dtype=tf.float32)[None, :, None]
     middles = first[:, None] + along * step[:, None]  # [n, side, 2]
-    inside = tf.reduce_all((middles[:, :, None] >= 0) & (middles[:, :, None] <= extent), 2)
+    inside = (middles >= 0) & (middles <= extent)
     there = inside[:, None, :, 0] & inside[:, :, None, 1]
-    return tf.cast(tf.where(there[..., None], crops, tf.constant(fill)) + 0.5, tf.uint8)
+    return tf.cast(tf.where(there[..., None], crops, tf.constant(fill, tf.float32)) + 0.5, tf.uint8)
 
 
 def answers_of_crops(
