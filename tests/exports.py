@@ -28,6 +28,7 @@ from tlkit.tasks.classification.serving.saved_model import export_saved_model
 from tlkit.tasks.classification.small_cnn import build_small_cnn
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import build_detector
+from tlkit.tasks.detection.rcnn.rcnn import build_rcnn
 from tlkit.tasks.detection.serving.saved_model import export_detector
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
 from tlkit.tasks.detection.sliding_window.settings import Windows
@@ -91,6 +92,11 @@ def anchored(kind: str, folder: Path) -> None:
     export_detector(build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none")[0], folder)
 
 
+def rcnn(folder: Path) -> None:
+    """The detector of detect-rcnn."""
+    export_detector(build_rcnn(NAMES, 64, "mobilenet-v2-0.35", "none", 32)[0], folder)
+
+
 def generator(build: Callable, channels: int, classes: int, precision: str, folder: Path) -> None:
     """A generator of synthesize-dcgan or synthesize-stylegan."""
     made = build(32, channels, latent=8, classes=classes, width=4, precision=precision).generator
@@ -134,6 +140,7 @@ EVERY: dict[str, Callable[[Path], None]] = {
     },
     "detect-retinanet, darknet-small": partial(retinanet, "float32", "darknet-small"),
     **{f"detect-{kind}": partial(anchored, kind) for kind in ("yolov2", "yolov3", "faster-rcnn")},
+    "detect-rcnn": rcnn,
     "detect-yolov8, resnet50": partial(yolov8, "float32", "resnet50"),
     **{
         f"detect-retinanet, {precision}": partial(retinanet, precision, "efficientnet-lite0")

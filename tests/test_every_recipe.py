@@ -27,6 +27,7 @@ COVERED = {
     *("detect_retinanet", "detect_yolov1", "detect_yolov2"),  # by tests/cli/recipes/test_detection.py
     *("detect_yolov3", "detect_yolov8", "detect_faster_rcnn"),  # by the same
     *("composite_threats", "slide_window"),  # by tests/cli/recipes/test_compositing.py
+    "detect_rcnn",  # by tests/cli/recipes/test_rcnn.py
     "does_tip_help",  # by tests/cli/recipes/test_does_tip_help.py
 }
 

@@ -239,8 +239,8 @@ def projecting() -> Decorator:
     return grouped("projecting", make, "Threats pasted in (TIP)", rows, {})
 
 
-def detecting() -> Decorator:
-    """--threshold, --overlap, --max-detections as `detecting`, a `Detecting`."""
+def detecting(**defaults: Any) -> Decorator:
+    """--threshold, --overlap, --max-detections as `detecting`, a `Detecting`; `defaults` that differ from the usual."""
 
     def make(most: int | None, **values: Any) -> Any:
         return Detecting(most=UNSET if most is None else most, **values)
@@ -256,7 +256,7 @@ def detecting() -> Decorator:
             "Detections an image.  [default: 100, or the most objects of a training image]",
         ),
     ]
-    return grouped("detecting", make, "Serving", rows, {})
+    return grouped("detecting", make, "Serving", rows, defaults)
 
 
 def windows() -> Decorator:

@@ -1,26 +1,11 @@
-"""Box regression of R-CNN: ways and their inverse, who teaches, and the ridge with whitened targets."""
+"""Box regression of R-CNN: who teaches, and the ridge with whitened targets."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from tlkit.tasks.detection.rcnn.rcnn_boxes import LAMBDA, learn_regression, moved, near_objects, ways
-
-
-def test_the_way_to_a_box_leads_there_and_is_that_of_the_paper():
-    regions = np.array([[10, 20, 30, 60], [0, 0, 8, 8]], np.float32)
-    objects = np.array([[12, 10, 52, 50], [1, 1, 5, 17]], np.float32)
-    found = ways(regions, objects)
-    assert found[0] == pytest.approx([(32 - 20) / 20, (30 - 40) / 40, np.log(2), 0])
-    np.testing.assert_allclose(
-        moved(tf.constant(regions), tf.constant(found, tf.float32)), objects, rtol=1e-5
-    )
-    huge = moved(tf.constant(regions), tf.fill([2, 4], 1e4))
-    assert np.isfinite(huge.numpy()).all()
-    empty = moved(tf.constant([[5.0, 5.0, 5.0, 9.0]]), tf.zeros([1, 4]))
-    assert empty.numpy().tolist() == [[5, 5, 5, 9]]
+from tlkit.tasks.detection.rcnn.rcnn_boxes import LAMBDA, learn_regression, near_objects
 
 
 def test_only_regions_above_0_6_teach_each_by_the_object_it_overlaps_most():

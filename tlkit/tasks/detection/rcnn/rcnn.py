@@ -19,10 +19,12 @@ import tensorflow as tf
 
 from tlkit.backbones.feature_model import build_features
 from tlkit.backbones.table import BACKBONES, WeightsOrigin
+from tlkit.data.boxes.augment import real_boxes
 from tlkit.tasks.detection.base import Detector
-from tlkit.tasks.detection.rcnn.rcnn_boxes import moved
+from tlkit.tasks.detection.deltas import boxes_of
+from tlkit.tasks.detection.rcnn.rcnn_boxes import PLAIN
 from tlkit.tasks.detection.rcnn.rcnn_machines import UNKNOWN
-from tlkit.tasks.detection.rcnn.rcnn_warp import answers_of_crops, fill_of, has_area
+from tlkit.tasks.detection.rcnn.rcnn_warp import answers_of_crops, fill_of
 
 SLOPE = 2.0  # a score is the logistic function of so many times the machine's: 0.5 on its boundary, 0.88 on its margin
 
@@ -75,7 +77,7 @@ class RcnnDetector(Detector, keras.Model):
             training: Nothing in it is.
 
         Returns:
-            "proposals": float32 [b, 300, 4]; "machines": float32 [b, 300, k]; "ways": float32 [b, 300, 4 k].
+            "proposals": float32 [b, 300, 4]; "machines": float32 [b, 300, k]; "deltas": float32 [b, 300, 4 k].
         """
         given = tf.cast(inputs["proposals"], tf.float32)[:, : self.proposals]
         missing = self.proposals - tf.shape(given)[1]
@@ -85,7 +87,7 @@ class RcnnDetector(Detector, keras.Model):
         images = tf.ensure_shape(inputs["images"], [None, self.size, self.size, 3])
         answers = answers_of_crops(self._answers, 5 * classes, images, given, self.side, self.fill)
         answers = tf.ensure_shape(answers, [None, self.proposals, 5 * classes])
-        return {"proposals": given, "machines": answers[..., :classes], "ways": answers[..., classes:]}
+        return {"proposals": given, "machines": answers[..., :classes], "deltas": answers[..., classes:]}
 
     def _answers(self, crops: tf.Tensor) -> tf.Tensor:
         """uint8 [n, side, side, 3] -> float32 [n, 5 k]."""
@@ -100,10 +102,10 @@ class RcnnDetector(Detector, keras.Model):
             in the class that the box stands for, and 0 for what is left without an area.
         """
         classes = len(self.class_names)
-        ways = tf.reshape(raw["ways"], [-1, self.proposals, classes, 4])
-        every = moved(tf.repeat(raw["proposals"][:, :, None], classes, 2), ways)
+        deltas = tf.reshape(raw["deltas"], [-1, self.proposals, classes, 4])
+        every = boxes_of(deltas, tf.repeat(raw["proposals"][:, :, None], classes, 2), PLAIN)
         boxes = tf.clip_by_value(every, 0.0, float(self.size))
-        real = has_area(boxes) & has_area(raw["proposals"])[:, :, None]
+        real = real_boxes(boxes) & real_boxes(raw["proposals"])[:, :, None]
         scores = tf.where(real, tf.sigmoid(SLOPE * raw["machines"]), 0.0)
         own = scores[..., None] * tf.eye(classes)
         places = self.proposals * classes

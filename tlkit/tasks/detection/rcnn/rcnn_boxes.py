@@ -1,7 +1,5 @@
 """Box regression of R-CNN: from a proposal's features to the object that it nearly covers, a ridge regression a class.
 
-    x, y: shift of the middle by the proposal's sides;  w, h: logarithm of the sides by the proposal's
-
 Only proposals that overlap an object by more than 0.6 teach: of others the way is not linear. The four targets are
 whitened (decorrelated, of unit variance), so that one lambda suits all of them.
 
@@ -13,19 +11,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tlkit.data.boxes.dataset import iou
-from tlkit.tasks.detection.assignment import middle_and_sides
 
 NEAR = 0.6  # IoU above which a proposal teaches
 LAMBDA = 1_000.0
 LEAST_VARIANCE = 1e-3  # added to every variance, so that targets that are all alike can be whitened
-LARGEST_GROWTH = 4.0  # of a side's logarithm, so that exp() stays finite
+PLAIN = (1.0,) * 4  # the variances of `deltas_of` and `boxes_of`: here none is divided by
 
 
 class Regression(NamedTuple):
-    """Linear: features times kernel plus bias is the way from proposal to object.
+    """Linear: features times kernel plus bias is what `boxes_of` moves a proposal by.
 
     Attributes:
         kernel: float32 [d, 4].
@@ -47,28 +43,12 @@ def near_objects(regions: np.ndarray, xyxy: np.ndarray) -> tuple[np.ndarray, np.
     return chosen, every[chosen].argmax(1)
 
 
-def ways(regions: np.ndarray, xyxy: np.ndarray) -> np.ndarray:
-    """From regions [t, 4] to the boxes [t, 4] in their places: float64 [t, 4], x, y, w, h; none may be empty."""
-    one, other = np.asarray(regions, np.float64), np.asarray(xyxy, np.float64)
-    sides, wanted = one[:, 2:] - one[:, :2], other[:, 2:] - other[:, :2]
-    shift = (other[:, :2] + other[:, 2:] - one[:, :2] - one[:, 2:]) / 2 / sides
-    return np.concatenate([shift, np.log(wanted / sides)], 1)
-
-
-def moved(boxes: tf.Tensor, way: tf.Tensor) -> tf.Tensor:
-    """Boxes float32 [..., 4] after ways [..., 4]: the inverse of `ways`."""
-    middle, sides = middle_and_sides(boxes)
-    middle = middle + way[..., :2] * sides
-    half = sides * tf.exp(tf.clip_by_value(way[..., 2:], -LARGEST_GROWTH, LARGEST_GROWTH)) / 2
-    return tf.concat([middle - half, middle + half], -1)
-
-
 def learn_regression(features: np.ndarray, targets: np.ndarray) -> Regression:
     """Ridge regression of whitened targets, the whitening undone in what is returned.
 
     Args:
         features: float32 [t, d].
-        targets: float64 [t, 4], of `ways`.
+        targets: float64 [t, 4], `deltas_of` with variances of 1.
 
     Returns:
         Where nothing teaches, one that leaves every box where it is.

@@ -17,8 +17,9 @@ import numpy as np
 from tlkit.data.boxes.batches import to_network
 from tlkit.data.boxes.dataset import Boxes, iou
 from tlkit.errors import DataFault
+from tlkit.tasks.detection.deltas import deltas_of
 from tlkit.tasks.detection.rcnn.rcnn import RcnnDetector
-from tlkit.tasks.detection.rcnn.rcnn_boxes import Regression, learn_regression, near_objects, ways
+from tlkit.tasks.detection.rcnn.rcnn_boxes import PLAIN, Regression, learn_regression, near_objects
 from tlkit.tasks.detection.rcnn.rcnn_machines import NEGATIVE, Machine, learn_machine, overlaps_by_class
 from tlkit.tasks.detection.rcnn.rcnn_warp import norm_scale
 
@@ -165,7 +166,7 @@ def _regression(
         of_class = one.classes[which] == label if len(which) else np.zeros(0, bool)
         places = np.flatnonzero(one.labels < 0)[chosen[of_class]]
         inputs.append(some[places])
-        targets.append(ways(one.boxes[places], one.xyxy[which[of_class]]))
+        targets.append(deltas_of(one.boxes[places], one.xyxy[which[of_class]], PLAIN).numpy())
     return learn_regression(np.concatenate(inputs), np.concatenate(targets))
 
 

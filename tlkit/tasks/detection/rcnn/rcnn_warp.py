@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.preprocessing import scaling
+from tlkit.data.boxes.augment import real_boxes
 
 PAPER_SIDE, PAPER_CONTEXT = 227, 16  # pixels of the warped square, and of its surroundings on each side
 CHUNK = 50  # crops that are cut and answered at a time
@@ -106,7 +107,7 @@ def answers_of_crops(
     """
     count, each = tf.shape(boxes)[0], tf.shape(boxes)[1]
     flat = tf.reshape(boxes, [-1, 4])
-    chosen = tf.cast(tf.where(has_area(flat))[:, 0], tf.int32)
+    chosen = tf.cast(tf.where(real_boxes(flat))[:, 0], tf.int32)
     real = tf.shape(chosen)[0]
     chunks = (real + CHUNK - 1) // CHUNK
     padded = tf.pad(chosen, [[0, chunks * CHUNK - real]])
@@ -124,11 +125,6 @@ def answers_of_crops(
     )
     every = tf.scatter_nd(chosen[:, None], pieces.concat()[:real], [count * each, width])
     return tf.reshape(every, [count, each, width])
-
-
-def has_area(boxes: tf.Tensor) -> tf.Tensor:
-    """Bool [...]: which of boxes [..., 4] are more than padding, a line or a point."""
-    return tf.reduce_all(boxes[..., 2:] > boxes[..., :2], -1)
 
 
 def norm_scale(features: np.ndarray, wanted: float = 20.0) -> float:

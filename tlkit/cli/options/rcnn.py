@@ -1,0 +1,48 @@
+"""Groups of options of the recipes that tell proposals apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, grouped
+from tlkit.errors import UsageFault
+from tlkit.tasks.detection.rcnn.rcnn_settings import RcnnLearning
+
+
+def regions() -> Decorator:
+    """--backbone, --weights, --image-size, --crop-side, each by its own name, and how an R-CNN learns as `learning`."""
+
+    def make(minutes: float | None, training_images: int | None, **values: Any) -> RcnnLearning:
+        if minutes is not None and training_images is not None:
+            raise UsageFault(
+                "--minutes does not go with --training-images: each says how much is learned.",
+                "Give one of them.",
+            )
+        return RcnnLearning(minutes=minutes, training_images=training_images, **values)
+
+    size = "Side of the square into which images are letterboxed."
+    network = [
+        ("backbone", BackboneName(), "efficientnet-lite0", "NAME", "Network that regions' features are of."),
+        ("weights", str, "imagenet", "imagenet|none|FILE", "What the backbone comes with."),
+        ("image-size", click.IntRange(32), 416, "PIXELS", size),
+        (
+            "crop-side",
+            click.IntRange(32),
+            96,
+            "PIXELS",
+            "Of a region as the backbone sees it; the paper's is 227.",
+        ),
+    ]
+    minutes = "Learn so long: ten images are timed once, into --training-images."
+    rows = [
+        ("minutes", Minutes(), None, "NUMBER", minutes),
+        ("training-images", COUNT, None, "N", "Images that are learned, drawn by --seed.  [default: all]"),
+        ("regions", COUNT, 100, "N", "Proposals of each that are learned from, at most."),
+        ("fine-tune", bool, False, None, "Let the network learn to tell regions first, as the paper does."),
+        ("fine-tune-steps", COUNT, 200, "N", "Of 32 regions on objects and 96 of background."),
+    ]
+    inner = grouped("learning", make, "Training", rows, {})
+    outer = grouped(None, None, "Network", network, {})
+    return lambda function: outer(inner(function))
