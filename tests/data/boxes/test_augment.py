@@ -8,20 +8,16 @@ import tensorflow as tf
 from scipy import ndimage
 
 from tlkit.core.seeds import fold
-from tlkit.data.boxes.augment import (
+from tlkit.data.boxes.affine import (
     GREY,
-    SEEK,
     Batch,
-    augment_boxes,
     centred_map,
     clipped,
-    crop_corners,
-    crop_maps,
     move_boxes,
     move_pixels,
     moved,
-    placements,
 )
+from tlkit.data.boxes.augment import SEEK, augment_boxes, crop_corners, crop_maps, placements
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.errors import UsageFault
 
@@ -67,7 +63,7 @@ def test_boxes_stay_on_their_objects(name):
     checked, moved = 0, 0
     for number in range(6):
         found = augment_boxes(pixels, xyxy, labels, tf.constant([number, 5]), EVERY[name])
-        for image, boxes, kinds in zip(*(np.asarray(v) for v in found), strict=True):
+        for image, boxes, kinds in zip(*(np.asarray(v) for v in found.parts), strict=True):
             for box, kind in zip(boxes, kinds, strict=True):
                 if kind < 0:
                     continue
@@ -221,13 +217,15 @@ def many(count, size=256):
 
 def test_a_crop_takes_whole_pixels_and_its_boxes_along():
     batch = many(32)
-    cut = Batch(*map(np.asarray, augment_boxes(*batch, tf.constant([1, 2]), BoxAugmentation(crop=128))))
+    cut = Batch(
+        *map(np.asarray, augment_boxes(*batch.parts, tf.constant([1, 2]), BoxAugmentation(crop=128)).parts)
+    )
     assert cut.pixels.shape == (32, 128, 128, 3)
     corners = cut.pixels[:, 0, 0, 1::-1].astype(int)  # left, top, as the pixels say
     whole = np.asarray(batch.pixels[0])
     assert len(np.unique(corners, axis=0)) > 20
     for pixels, (left, top), xyxy, labels, was, kinds in zip(
-        cut.pixels, corners, *cut[1:], *map(np.asarray, batch[1:]), strict=True
+        cut.pixels, corners, *cut.parts[1:], *map(np.asarray, batch.parts[1:]), strict=True
     ):
         assert (pixels == whole[top : top + 128, left : left + 128]).all()
         moved = was[kinds >= 0] - [left, top, left, top]
@@ -241,7 +239,7 @@ def test_crops_seek_objects_and_go_everywhere():
     assert (corners == np.round(corners)).all()
     assert corners.min() == 0
     assert corners.max() == 128
-    xyxy, labels = (np.asarray(one) for one in batch[1:])
+    xyxy, labels = (np.asarray(one) for one in batch.parts[1:])
     inside = (xyxy[..., :2] >= corners[:, None]).all(-1) & (xyxy[..., 2:] <= corners[:, None] + 128).all(-1)
     one = (labels[:, 0] == 0) & (labels[:, 1] == -1)
     by_chance = np.mean([128 / 256] * 2) ** 2
@@ -289,7 +287,7 @@ def test_moving_and_cropping_in_one_gives_what_both_give_in_turn():
     cut = 0
     for number in range(5):
         seed = tf.constant([number, 2])
-        found = augment_boxes(*batch, seed, how)
+        found = augment_boxes(*batch.parts, seed, how)
         whole = moved(batch, placements(fold(seed, 0), 4, 256, how), how.least_visible)
         turned = moved(whole, crop_maps(whole, fold(seed, 3), 128), how.least_visible, 128)
         difference = np.abs(found.pixels.numpy().astype(int) - turned.pixels.numpy())

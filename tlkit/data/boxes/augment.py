@@ -1,47 +1,38 @@
 """Random changes of images and their boxes: TensorFlow functions of a seed, without any state.
 
-Flip, turn, scale, stretch, shift and the four places of a mosaic are one affine map an image, so that pixels are
-read once and boxes follow by the same numbers. Keras's and KerasCV's layers are not used: their seeds have a state,
-some return ragged tensors, and core Keras's RandomCrop puts boxes elsewhere.
-
-Coordinates are continuous: the pixel in column 3 covers 3 to 4, its middle is 3.5.
+Flip, turn, scale, stretch, shift and the four places of a mosaic are one affine map an image (`boxes.affine`).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from tlkit.core.seeds import fold
+from tlkit.data.boxes.affine import (
+    PADDING,
+    PROPOSAL,
+    Batch,
+    centred_map,
+    move_objects,
+    move_pixels,
+    moved,
+    real_boxes,
+)
 from tlkit.data.boxes.augment_settings import BoxAugmentation
-from tlkit.data.boxes.sizes import LEAST_SIDE
 
-GREY = 114  # what fills the frame around an image (Redmon's and Jocher's detectors)
-IGNORED, PADDING = -2, -1  # labels: neither object nor background; no box
-PROPOSAL = -3  # while an image is changed: a region that may hold an object, moved as boxes are
 MOST_BOXES = 128  # a mosaic's, or as many as a single image has
 CENTRE = (0.3, 0.7)  # where the four images of a mosaic meet, as a share of the side
 MIXUP_SPREAD = 32.0  # Beta(32, 32): nearly half and half
 SEEK = 0.75  # share of crops that are laid around an object, of images that have one
 
 
-class Batch(NamedTuple):
-    """Images and their boxes.
-
-    Attributes:
-        pixels: uint8 [b, s, s, 3].
-        xyxy: float32 [b, m, 4]: left, top, right, bottom; -1 where there is no box.
-        labels: int32 [b, m]: class, -1 padding, -2 ignored.
-    """
-
-    pixels: tf.Tensor
-    xyxy: tf.Tensor
-    labels: tf.Tensor
-
-
 def augment_boxes(
-    pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor, augmentation: BoxAugmentation
+    pixels: tf.Tensor,
+    xyxy: tf.Tensor,
+    labels: tf.Tensor,
+    seed: tf.Tensor,
+    augmentation: BoxAugmentation,
+    masks: tf.Tensor | None = None,
 ) -> Batch:
     """Change a batch; the same seed gives the same change.
 
@@ -51,12 +42,13 @@ def augment_boxes(
         labels: int32 [b, m].
         seed: int32 [2].
         augmentation: What may happen.
+        masks: float32 [b, m, 11]: where the masks lie (`masks.moving`); they move as the boxes do.
 
     Returns:
         The batch, boxes clipped to the frame, which a crop makes smaller. With mosaic or mixup it has more places for
         boxes.
     """
-    batch = _changed(Batch(pixels, xyxy, labels), seed, augmentation)
+    batch = _changed(Batch(pixels, xyxy, labels, masks), seed, augmentation)
     return _compact(batch, max(labels.shape[1], MOST_BOXES))
 
 
@@ -99,11 +91,6 @@ def augment_with_proposals(
         _compact(rest, min(max(known, MOST_BOXES), known * times)),
         tf.gather(left, order[:, : proposals.shape[1] * times], batch_dims=1),
     )
-
-
-def real_boxes(xyxy: tf.Tensor) -> tf.Tensor:
-    """Which boxes float32 [..., 4] have an area, bool [...]; padding has none."""
-    return tf.reduce_all(xyxy[..., 2:] > xyxy[..., :2], -1)
 
 
 def _changed(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Batch:
@@ -168,95 +155,6 @@ def _orientation(draw, augmentation: BoxAugmentation) -> tf.Tensor:
     return tf.linalg.matmul(tf.gather(turns, quarters), mirror)
 
 
-def centred_map(orientation: tf.Tensor, factors: tf.Tensor, away: tf.Tensor, size: int) -> tf.Tensor:
-    """Turn about the middle of the frame, scale, and put the middle `away` from where it was.
-
-    Args:
-        orientation: float32 [b, 2, 2].
-        factors: float32 [b, 2], of width and height after the turn.
-        away: float32 [b, 2], pixels.
-        size: Side of the frame.
-
-    Returns:
-        float32 [b, 2, 3].
-    """
-    linear = factors[..., None] * orientation
-    middle = tf.constant([size / 2, size / 2], tf.float32)
-    shift = middle + away - tf.linalg.matvec(linear, middle)
-    return tf.concat([linear, shift[..., None]], 2)
-
-
-def moved(batch: Batch, maps: tf.Tensor, least_visible: float, size: int | None = None) -> Batch:
-    """Images and boxes under affine maps float32 [b, 2, 3], whose linear part turns by quarters only.
-
-    Args:
-        batch: Of images [b, s, s, 3].
-        maps: Old pixels to new ones.
-        least_visible: See `BoxAugmentation`.
-        size: Side of the new frame; s if None.
-    """
-    size = size or batch.pixels.shape[1]
-    frame = tf.constant([0, 0, size, size], tf.float32)
-    xyxy, labels = move_boxes(batch.xyxy, batch.labels, maps, frame, least_visible)
-    return Batch(move_pixels(batch.pixels, maps, size), xyxy, labels)
-
-
-def move_pixels(pixels: tf.Tensor, maps: tf.Tensor, size: int | None = None) -> tf.Tensor:
-    """uint8 [b, s, s, 3] -> [b, size, size, 3] under maps float32 [b, 2, 3], interpolated linearly; grey fills it up."""
-    size = size or pixels.shape[1]
-    linear = tf.linalg.inv(maps[..., :2])
-    half = tf.constant([0.5, 0.5], tf.float32)
-    # the operation wants: old index = A new index + c, and a pixel's index is its middle less a half
-    shift = tf.linalg.matvec(linear, half - maps[..., 2]) - half
-    rows = tf.concat([linear, shift[..., None]], 2)
-    transforms = tf.concat([tf.reshape(rows, [-1, 6]), tf.zeros([tf.shape(rows)[0], 2])], 1)
-    found = tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(pixels, tf.float32),
-        transforms=transforms,
-        output_shape=[size, size],
-        fill_value=float(GREY),
-        interpolation="BILINEAR",
-        fill_mode="CONSTANT",
-    )
-    return tf.ensure_shape(tf.cast(found + 0.5, tf.uint8), [pixels.shape[0], size, size, 3])
-
-
-def move_boxes(
-    xyxy: tf.Tensor, labels: tf.Tensor, maps: tf.Tensor, frame: tf.Tensor, least_visible: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Boxes float32 [b, m, 4] and labels [b, m] under maps float32 [b, 2, 3], clipped to a frame."""
-    corners = tf.reshape(xyxy, [tf.shape(xyxy)[0], -1, 2])
-    corners = tf.einsum("bij,bmj->bmi", maps[..., :2], corners) + maps[:, None, :, 2]
-    pairs = tf.reshape(corners, [tf.shape(xyxy)[0], tf.shape(xyxy)[1], 2, 2])
-    whole = tf.concat([tf.reduce_min(pairs, 2), tf.reduce_max(pairs, 2)], 2)
-    return clipped(tf.ensure_shape(whole, xyxy.shape), labels, frame, least_visible)
-
-
-def clipped(
-    whole: tf.Tensor, labels: tf.Tensor, frame: tf.Tensor, least_visible: float
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cut boxes at a frame: what is too small is dropped, what is mostly outside is ignored.
-
-    Args:
-        whole: float32 [b, m, 4].
-        labels: int32 [b, m].
-        frame: float32, broadcast to [b, m, 4].
-        least_visible: Share of the area that must be left.
-
-    Returns:
-        Boxes (-1 where dropped) and labels (-1 where dropped, -2 where ignored).
-    """
-    frame = tf.broadcast_to(frame, tf.shape(whole))
-    low, high = frame[..., :2], frame[..., 2:]
-    cut = tf.concat([tf.clip_by_value(whole[..., i : i + 2], low, high) for i in (0, 2)], -1)
-    sides, old = cut[..., 2:] - cut[..., :2], whole[..., 2:] - whole[..., :2]
-    share = tf.reduce_prod(sides, -1) / tf.maximum(tf.reduce_prod(old, -1), 1e-6)
-    kept = (labels != PADDING) & tf.reduce_all(sides >= LEAST_SIDE, -1)
-    hidden = (share < least_visible) & (labels != PROPOSAL)  # a proposal is a region, whatever it shows
-    labels = tf.where(kept, tf.where(hidden, IGNORED, labels), PADDING)
-    return tf.where(kept[..., None], cut, float(PADDING)), labels
-
-
 # --- crops ------------------------------------------------------------------------------------------
 
 
@@ -265,12 +163,12 @@ def _moved_and_cropped(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentat
     maps = _placements_of(batch, seed, augmentation)
     size, least = batch.pixels.shape[1], augmentation.least_visible
     frame = tf.constant([0, 0, size, size], tf.float32)
-    there = Batch(batch.pixels, *move_boxes(batch.xyxy, batch.labels, maps, frame, least))
+    there = move_objects(batch, maps, frame, least)
     cuts = crop_maps(there, fold(seed, 3), augmentation.crop)
     frame = tf.constant([0, 0, augmentation.crop, augmentation.crop], tf.float32)
-    xyxy, labels = move_boxes(there.xyxy, there.labels, cuts, frame, least)
     both = tf.concat([maps[..., :2], maps[..., 2:] + cuts[..., 2:]], 2)  # a cut only shifts
-    return Batch(move_pixels(batch.pixels, both, augmentation.crop), xyxy, labels)
+    pixels = move_pixels(batch.pixels, both, augmentation.crop)
+    return move_objects(there, cuts, frame, least)._replace(pixels=pixels)
 
 
 def crop_maps(batch: Batch, seed: tf.Tensor, crop: int) -> tf.Tensor:
@@ -309,14 +207,14 @@ def _mosaic(batch: Batch, seed: tf.Tensor, augmentation: BoxAugmentation) -> Bat
     parts = []
     for quarter in range(4):
         chosen = _partners(fold(seed, 101, quarter), count) if quarter else tf.range(count)
-        source = Batch(*(tf.gather(values, chosen) for values in batch))
+        source = Batch(*(tf.gather(values, chosen) for values in batch.parts))
         own = placements(fold(seed, quarter), count, size, augmentation)
         parts.append(_quarter(source, own, quarter, four, centre, augmentation.least_visible))
     pixels = parts[0][0].pixels
     for part, mask in parts[1:]:
         pixels = tf.where(mask[..., None], part.pixels, pixels)
-    xyxy = tf.concat([part.xyxy for part, _ in parts], 1)
-    return Batch(pixels, xyxy, tf.concat([part.labels for part, _ in parts], 1))
+    every = zip(*(part.parts[1:] for part, _ in parts), strict=True)
+    return Batch(pixels, *(tf.concat(values, 1) for values in every))
 
 
 def _quarter(
@@ -336,11 +234,11 @@ def _quarter(
     low = tf.where(four[:, None], low, 0.0)
     high = tf.where(four[:, None], high, 0.0 if quarter else float(size))
     frame = tf.concat([low, high], 1)[:, None, :]
-    xyxy, labels = move_boxes(source.xyxy, source.labels, maps, frame, least_visible)
+    there = move_objects(source, maps, frame, least_visible)
     steps = tf.range(size, dtype=tf.float32)[None] + 0.5
     inside = [(steps > low[:, i, None]) & (steps < high[:, i, None]) for i in (0, 1)]
     mask = inside[1][:, :, None] & inside[0][:, None, :]  # [b, y, x]
-    return Batch(move_pixels(source.pixels, maps), xyxy, labels), mask
+    return there._replace(pixels=move_pixels(source.pixels, maps)), mask
 
 
 def _mixup(batch: Batch, seed: tf.Tensor, share: float) -> Batch:
@@ -355,7 +253,8 @@ def _mixup(batch: Batch, seed: tf.Tensor, share: float) -> Batch:
     theirs = blended[:, None] & (chosen != tf.range(count))[:, None]
     labels = tf.where(theirs, tf.gather(batch.labels, chosen), PADDING)
     xyxy = tf.where((labels == PADDING)[..., None], float(PADDING), tf.gather(batch.xyxy, chosen))
-    return Batch(pixels, tf.concat([batch.xyxy, xyxy], 1), tf.concat([batch.labels, labels], 1))
+    more = (xyxy, labels, *(tf.gather(values, chosen) for values in batch.parts[3:]))
+    return Batch(pixels, *(tf.concat(pair, 1) for pair in zip(batch.parts[1:], more, strict=True)))
 
 
 def _partners(seed: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -371,8 +270,7 @@ def _compact(batch: Batch, capacity: int) -> Batch:
     sides = batch.xyxy[..., 2:] - batch.xyxy[..., :2]
     areas = tf.where(batch.labels == PADDING, -1.0, tf.reduce_prod(sides, -1))
     order = tf.argsort(areas, axis=1, direction="DESCENDING", stable=True)[:, :capacity]
-    xyxy, labels = (tf.gather(values, order, batch_dims=1) for values in batch[1:])
-    return Batch(batch.pixels, xyxy, labels)
+    return Batch(batch.pixels, *(tf.gather(values, order, batch_dims=1) for values in batch.parts[1:]))
 
 
 def _toned(pixels: tf.Tensor, seed: tf.Tensor, augmentation: BoxAugmentation) -> tf.Tensor:

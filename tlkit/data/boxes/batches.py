@@ -13,23 +13,18 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.core.seeds import fold
-from tlkit.data.boxes.augment import (
-    GREY,
-    IGNORED,
-    PADDING,
-    augment_boxes,
-    augment_with_proposals,
-    real_boxes,
-)
+from tlkit.data.boxes.affine import GREY, IGNORED, PADDING, real_boxes
+from tlkit.data.boxes.augment import augment_boxes, augment_with_proposals
 from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.masks import moving
 from tlkit.data.boxes.sizes import LEAST_SIDE, new_sides, placement
 from tlkit.data.images.batches import MEMORY, Order, file_reader, pixels_by_index
 from tlkit.data.images.decoding.decode import JPEG_START, decode
 from tlkit.data.images.decoding.headers import equal, first_numbers, orientation
 
-Images = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # pixels, boxes, labels
-Change = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], Images]
+Images = tuple[tf.Tensor, ...]  # pixels, boxes, labels, and grids of new masks where they are asked for
+Change = Callable[..., Images]  # of pixels, boxes, labels, frames and a seed; see `training_box_batches`
 
 
 class Letterboxed(NamedTuple):
@@ -210,13 +205,18 @@ def training_box_batches(
         augmentation: Random changes.
         change: (pixels uint8 [b, s, s, 3], boxes float32 [b, m, 4], labels int32 [b, m], frames int32 [b, 4], seed
             int32 [2]) -> pixels, boxes and labels: what happens before augmentation, such as threats pasted into the
-            images. A frame is where the image lies in the square: left, top, right, bottom.
+            images. A frame is where the image lies in the square: left, top, right, bottom. Where the boxes have masks
+            it is asked with `grid`, cells a side, and gives uint8 [b, new, grid, grid] too: the masks of the boxes that
+            it adds, over these boxes.
         memory: Images that fit into so many bytes are decoded once.
 
     Returns:
         uint8 [b, s, s, 3] (smaller where the augmentation crops) and {"boxes": float32 [b, m, 4], "classes": int32
         [b, m]}. Where the boxes have proposals, the former is {"images": that, "proposals": float32 [b, p, 4]}, pixels
-        of the square, -1 where there is none; the box of a threat that was pasted in is a proposal too.
+        of the square, -1 where there is none; the box of a threat that was pasted in is a proposal too. Where they have
+        masks, the latter has "masks" uint8 [b, m, g, g], what is seen of each over its own window (255 for a cell as a
+        whole), and "mask_maps" float32 [b, m, 2, 3], from the window's unit square to pixels of the square, 0 for a box
+        without a mask; the box of a mask that was cut off is that of what is left of it.
 
     Raises:
         UsageFault: The augmentation does not suit the size.
@@ -224,61 +224,89 @@ def training_box_batches(
     if augmentation:
         augmentation.check(size)
     pixels_of = _pixels_of(boxes, size, memory)
-    known = _known(boxes, size)
+    known = _Known(boxes, size)
     every_frame = tf.constant(network_frames(boxes, size))
 
-    def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        given = [tf.gather(values, chosen) for values in known]
-        return pixels_of(chosen), tf.gather(every_frame, chosen), order.step_seed(epoch, step), *given
+    def read(epoch: tf.Tensor, step: tf.Tensor, chosen: tf.Tensor) -> tuple:
+        frames = tf.gather(every_frame, chosen)
+        return pixels_of(chosen), known.of(chosen), frames, order.step_seed(epoch, step)
 
     data = _map(order.stream(first_epoch, epochs), read)
     return _map(data, _finisher(change, augmentation)).prefetch(2)
 
 
 def _finisher(change: Change | None, augmentation: BoxAugmentation | None) -> Callable[..., tuple]:
-    """From images, frames, seed, boxes, labels and perhaps proposals of a batch to what is learned of it."""
+    """From pixels, what is known, frames and seed of a batch to what is learned of it."""
     changes = augmentation if augmentation and augmentation.active else None
 
-    def finish(
-        pixels: tf.Tensor,
-        frames: tf.Tensor,
-        seed: tf.Tensor,
-        xyxy: tf.Tensor,
-        labels: tf.Tensor,
-        *proposals: tf.Tensor,
-    ) -> tuple:
+    def finish(pixels: tf.Tensor, of: dict[str, tf.Tensor], frames: tf.Tensor, seed: tf.Tensor) -> tuple:
         if change is not None:
-            before = labels.shape[1]
-            pixels, xyxy, labels = change(pixels, xyxy, labels, frames, fold(seed, 1))
-            proposals = tuple(tf.concat([some, xyxy[:, before:]], 1) for some in proposals)
-        if changes is not None and proposals:
-            (pixels, xyxy, labels), moved = augment_with_proposals(
-                pixels, xyxy, labels, proposals[0], fold(seed, 2), changes
-            )
-            proposals = (moved,)
-        elif changes is not None:
-            pixels, xyxy, labels = augment_boxes(pixels, xyxy, labels, fold(seed, 2), changes)
-        return _example(pixels, xyxy, labels, *proposals)
+            pixels, of = _changed(change, pixels, of, frames, fold(seed, 1))
+        if changes is None:
+            return _example(pixels, of)
+        given, drawn = (pixels, of["boxes"], of["classes"]), fold(seed, 2)
+        if "proposals" in of:
+            batch, moved = augment_with_proposals(*given, of["proposals"], drawn, changes)
+            of = {**of, "proposals": moved}
+        else:
+            batch = augment_boxes(*given, drawn, changes, of.get("masks"))
+        masks = {} if batch.masks is None else {"masks": batch.masks}
+        return _example(batch.pixels, {**of, "boxes": batch.xyxy, "classes": batch.labels, **masks})
 
     return finish
+
+
+def _changed(
+    change: Change, pixels: tf.Tensor, of: dict[str, tf.Tensor], frames: tf.Tensor, seed: tf.Tensor
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    """A batch after a change: the boxes that it adds are proposals too, and bring their masks."""
+    before, grids = of["classes"].shape[1], of.get("grids")
+    asked = {} if grids is None else {"grid": grids.shape[-1]}
+    pixels, xyxy, labels, *more = change(pixels, of["boxes"], of["classes"], frames, seed, **asked)
+    new = xyxy[:, before:]
+    of = {**of, "boxes": xyxy, "classes": labels}
+    if "proposals" in of:
+        of["proposals"] = tf.concat([of["proposals"], new], 1)
+    if grids is not None:
+        number, first = tf.shape(grids)[0], tf.reshape(more[0], [-1, *grids.shape[1:]])
+        rows = tf.reshape(number + tf.range(tf.shape(first)[0]), tf.shape(labels[:, before:]))
+        laid = moving.over_boxes(new, tf.where(labels[:, before:] == PADDING, -1, rows), pixels.shape[1])
+        of["grids"], of["masks"] = tf.concat([grids, first], 0), tf.concat([of["masks"], laid], 1)
+    return pixels, of
 
 
 def plain_box_batches(boxes: Boxes, size: int, batch: int = 8) -> tf.data.Dataset:
     """The same in the order of the paths, nothing changed, once."""
     pixels_of = _pixels_of(boxes, size, MEMORY)
-    known = _known(boxes, size)
+    known = _Known(boxes, size)
 
     def read(chosen: tf.Tensor) -> tuple:
-        return _example(pixels_of(chosen), *(tf.gather(values, chosen) for values in known))
+        return _example(pixels_of(chosen), known.of(chosen))
 
     data = tf.data.Dataset.range(len(boxes), output_type=tf.int32).batch(batch)
     return _map(data, read).prefetch(2)
 
 
-def _known(boxes: Boxes, size: int) -> list[tf.Tensor]:
-    """Boxes [n, m, 4] and labels [n, m] in the square, and proposals [n, p, 4] where the boxes have them."""
-    found = [tf.constant(values) for values in network_boxes(boxes, size)]
-    return found if boxes.proposals is None else [*found, tf.constant(network_proposals(boxes, size))]
+class _Known:
+    """What is known of images in the network's square, to be asked by their numbers."""
+
+    def __init__(self, boxes: Boxes, size: int) -> None:
+        xyxy, labels = network_boxes(boxes, size)
+        every = {"boxes": xyxy, "classes": labels}
+        if boxes.proposals is not None:
+            every["proposals"] = network_proposals(boxes, size)
+        self.grids = None
+        if boxes.masks is not None:
+            grids, every["masks"] = moving.grids_of(boxes.masks, boxes.sizes, size)
+            self.grids = tf.constant(grids)
+        self.every = {name: tf.constant(values) for name, values in every.items()}
+
+    def of(self, chosen: tf.Tensor) -> dict[str, tf.Tensor]:
+        """By name: boxes [b, m, 4], classes [b, m], perhaps proposals [b, p, 4], or masks [b, m, 11] and their grids."""
+        found = {name: tf.gather(values, chosen) for name, values in self.every.items()}
+        if self.grids is not None:
+            found["masks"], found["grids"] = moving.of_batch(found["masks"], self.grids)
+        return found
 
 
 def images_of(x: Any) -> tf.Tensor:
@@ -286,10 +314,13 @@ def images_of(x: Any) -> tf.Tensor:
     return x["images"] if isinstance(x, dict) else x
 
 
-def _example(pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, *proposals: tf.Tensor) -> tuple:
+def _example(pixels: tf.Tensor, of: dict[str, tf.Tensor]) -> tuple:
     """What a detector takes and what it is taught; see `training_box_batches`."""
-    x = {"images": pixels, "proposals": proposals[0]} if proposals else pixels
-    return x, {"boxes": xyxy, "classes": labels}
+    x = {"images": pixels, "proposals": of["proposals"]} if "proposals" in of else pixels
+    if "masks" not in of:
+        return x, {"boxes": of["boxes"], "classes": of["classes"]}
+    grids, xyxy, labels = moving.shown(of["grids"], of["masks"], of["boxes"], of["classes"], PADDING)
+    return x, {"boxes": xyxy, "classes": labels, "masks": grids, "mask_maps": moving.maps_of(of["masks"])}
 
 
 def _map(data: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

@@ -78,6 +78,7 @@ class Superimposed(NamedTuple):
         threats: `[n]` provenances.
         through: float32 `[h, w]` in (0, 1], transmittance of all its threats: what the bag was multiplied by.
         i0: Grey level of the bag's free beam, from which the occlusions were reckoned.
+        masks: `[n]` bool `[bottom - top, right - left]`: the threat in its box.
     """
 
     image: np.ndarray
@@ -86,6 +87,7 @@ class Superimposed(NamedTuple):
     threats: tuple[Provenance, ...]
     through: np.ndarray
     i0: float
+    masks: tuple[np.ndarray, ...] = ()
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -271,13 +273,15 @@ def _measured(
 ) -> Superimposed:
     """Multiply the layers into the image; boxes from each layer's own mask."""
     behind = compositing.transmittance(image, i0)
-    boxes, threats = [], []
+    boxes, threats, masks = [], [], []
     for index, layer in enumerate(layers):
         mask = layer <= 1 - compositing.SEEN
         others = behind
         for other in layers[:index] + layers[index + 1 :]:
             others = others * other  # Beer-Lambert: what lies one behind the other multiplies
         boxes.append(compositing.box_of(mask))
+        left, top, right, bottom = map(int, boxes[-1])
+        masks.append(mask[top:bottom, left:right])
         threats.append(made[index]._replace(occlusion=compositing.occlusion(mask, others)))
     through = np.ones(image.shape, np.float32)
     for layer in layers:
@@ -289,4 +293,5 @@ def _measured(
         tuple(threats),
         through,
         float(i0),
+        tuple(masks),
     )

@@ -10,13 +10,15 @@ Source: Bhowmik et al. 2019, section 3.1, done anew for each step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.core.text import place_of
-from tlkit.data.boxes.augment import PADDING
+from tlkit.data.boxes.affine import PADDING
 from tlkit.data.boxes.batches import Images
+from tlkit.data.boxes.masks.moving import as_grid
 from tlkit.data.images.decoding.depth import LUMA
 from tlkit.data.xray.transmittance import background_level
 from tlkit.tasks.compositing.colour import laid_into
@@ -45,25 +47,45 @@ class ThreatProjection:
         self.places: Mapping[str, int] = {name: place_of(name, class_names) for name in crops}
 
     def __call__(
-        self, pixels: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, frames: tf.Tensor, seed: tf.Tensor
+        self,
+        pixels: tf.Tensor,
+        xyxy: tf.Tensor,
+        labels: tf.Tensor,
+        frames: tf.Tensor,
+        seed: tf.Tensor,
+        grid: int = 0,
     ) -> Images:
         """See `training_box_batches`; there are `per_bag` more places for boxes."""
+        count, room = pixels.shape[0], self.settings.per_bag[1]
+        most = labels.shape[1] + room
+        shapes = (pixels.shape, [count, most, 4], [count, most], [count, room, grid, grid])
         new = tf.numpy_function(
-            self.lay, [pixels, xyxy, labels, frames, seed], [tf.uint8, tf.float32, tf.int32], stateful=False
+            partial(self.lay, grid=grid),
+            [pixels, xyxy, labels, frames, seed],
+            [tf.uint8, tf.float32, tf.int32, tf.uint8],
+            stateful=False,
         )
-        most = labels.shape[1] + self.settings.per_bag[1]
-        shapes = (pixels.shape, [pixels.shape[0], most, 4], [pixels.shape[0], most])
-        laid, boxes, kinds = (tf.ensure_shape(one, shape) for one, shape in zip(new, shapes, strict=True))
-        return laid, boxes, kinds
+        found = tuple(tf.ensure_shape(one, shape) for one, shape in zip(new, shapes, strict=True))
+        return found if grid else found[:3]
 
     def lay(
-        self, pixels: np.ndarray, xyxy: np.ndarray, labels: np.ndarray, frames: np.ndarray, seed: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The same with arrays: uint8 [b, s, s, 3], float32 [b, m, 4], int32 [b, m], int32 [b, 4], int32 [2]."""
+        self,
+        pixels: np.ndarray,
+        xyxy: np.ndarray,
+        labels: np.ndarray,
+        frames: np.ndarray,
+        seed: np.ndarray,
+        grid: int = 0,
+    ) -> tuple[np.ndarray, ...]:
+        """The same with arrays: uint8 [b, s, s, 3], float32 [b, m, 4], int32 [b, m], int32 [b, 4], int32 [2].
+
+        The masks of the new boxes, uint8 [b, per_bag, grid, grid], are the last of four.
+        """
         count, room = len(pixels), self.settings.per_bag[1]
         pixels = pixels.copy()
         boxes = np.full((count, room, 4), PADDING, np.float32)
         kinds = np.full((count, room), PADDING, np.int32)
+        grids = np.zeros((count, room, grid, grid), np.uint8)
         for i in range(count):
             rng = np.random.default_rng([*(seed.astype(np.int64) % 2**32).tolist(), i])
             if rng.random() >= self.settings.share:
@@ -79,4 +101,6 @@ class ThreatProjection:
             window[...] = laid_into(window.astype(np.float32), one.through, colours) + 0.5
             boxes[i, : len(one.labels)] = one.boxes + corner
             kinds[i, : len(one.labels)] = [self.places[name] for name in one.labels]
-        return pixels, np.concatenate([xyxy, boxes], 1), np.concatenate([labels, kinds], 1)
+            for place, mask in enumerate(one.masks if grid else ()):
+                grids[i, place] = as_grid(mask, grid)
+        return pixels, np.concatenate([xyxy, boxes], 1), np.concatenate([labels, kinds], 1), grids

@@ -17,7 +17,7 @@ from tests.tasks.detection.detecting import NAMES, SIZE, drawn_boxes
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.cli.inference import load_served
 from tlkit.data.boxes import proposals
-from tlkit.data.boxes.augment import real_boxes
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.data.boxes.batches import Letterboxed
 from tlkit.errors import DataFault, ExportFault, UsageFault
 from tlkit.tasks.detection.base import Detector

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from tlkit.backbones.feature_model import build_features
 from tlkit.backbones.table import BACKBONES, WeightsOrigin
-from tlkit.data.boxes.augment import real_boxes
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.tasks.detection.base import Detector
 from tlkit.tasks.detection.deltas import boxes_of
 from tlkit.tasks.detection.rcnn.rcnn_boxes import PLAIN

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.preprocessing import scaling
-from tlkit.data.boxes.augment import real_boxes
+from tlkit.data.boxes.affine import real_boxes
 
 PAPER_SIDE, PAPER_CONTEXT = 227, 16  # pixels of the warped square, and of its surroundings on each side
 CHUNK = 50  # crops that are cut and answered at a time

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.boxes.augment import GREY
+from tlkit.data.boxes.affine import GREY
 from tlkit.engine.serving.convert import (
     check_absent,
     convert,

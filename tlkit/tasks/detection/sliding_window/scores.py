@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.boxes.augment import GREY
+from tlkit.data.boxes.affine import GREY
 from tlkit.errors import ModelFault
 from tlkit.tasks.classification.classifier import head_model
 from tlkit.tasks.detection.sliding_window.settings import Level
