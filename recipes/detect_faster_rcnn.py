@@ -10,7 +10,7 @@ then everything, with the average of the weights; the best epoch by AP50 on vali
 
 It learns squares of 192 pixels cut out of images of 416, and finds in whole ones; --crop 0 learns whole images.
 
-Result: not measured yet.
+Result: not measured yet: neither n = 400 test bags of xray:bags, seed 0, on 2 cores, nor fewer.
 """
 
 import click

@@ -88,7 +88,7 @@ def yolov8(precision: str, backbone: str, folder: Path) -> None:
 
 
 def anchored(kind: str, folder: Path) -> None:
-    """The detector of detect-yolov2, detect-yolov3 or detect-faster-rcnn."""
+    """The detector of detect-yolov2, detect-yolov3, detect-fast-rcnn, detect-faster-rcnn or detect-mask-rcnn."""
     export_detector(build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none")[0], folder)
 
 
@@ -139,7 +139,10 @@ EVERY: dict[str, Callable[[Path], None]] = {
         for precision in ("float32", "mixed_bfloat16", "mixed_float16")
     },
     "detect-retinanet, darknet-small": partial(retinanet, "float32", "darknet-small"),
-    **{f"detect-{kind}": partial(anchored, kind) for kind in ("yolov2", "yolov3", "faster-rcnn")},
+    **{
+        f"detect-{kind}": partial(anchored, kind)
+        for kind in ("yolov2", "yolov3", "fast-rcnn", "faster-rcnn", "mask-rcnn")
+    },
     "detect-rcnn": rcnn,
     "detect-yolov8, resnet50": partial(yolov8, "float32", "resnet50"),
     **{

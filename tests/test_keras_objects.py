@@ -121,6 +121,7 @@ def detectors():
         ("yolov2", {"width": 8}),
         ("yolov1", {"dense": 8}),
         ("faster-rcnn", {"width": 8, "hidden": 8}),
+        ("mask-rcnn", {"width": 8, "hidden": 8, "mask_width": 8}),
     ):
         yield kind, build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none", **width)[0], [images(64)]
     yield "yolov8", build_detector("yolov8", NAMES, 64, "yolov8-xs", "none")[0], [images(64)]

@@ -25,6 +25,7 @@ _MODULES = (
     "tasks.classification.classifier",
     "tasks.classification.fit",
     "tasks.detection.rcnn.box_head",
+    "tasks.detection.rcnn.mask_head",
     "tasks.detection.rcnn.rpn",
     "tasks.detection.rcnn.rcnn",
     "tasks.detection.retinanet_layers",

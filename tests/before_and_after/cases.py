@@ -33,8 +33,9 @@ GAN = ("--size", 32, "--steps", 6, "--every", 2, "--batch", 8, "--width", 8, "--
 TIP = ("--paste", f"{S}/threats", "--paste-share", 1, "--min-side", 0.2, "--max-side", 0.4)
 VERBS = ("check", "run", "recipes", "copy", "resume", "repeat", "replay", "runs", "predict", "evaluate", "compare",
          "export", "convert", "cache")  # fmt: skip
-RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-faster-rcnn", "detect-retinanet", "detect-yolov1",
-           "detect-yolov2", "detect-yolov3", "detect-yolov8", "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
+RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-fast-rcnn", "detect-faster-rcnn",
+           "detect-mask-rcnn", "detect-rcnn", "detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8",
+           "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
            "look-inside", "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
 FAULTY = {
     "files": 3,
@@ -202,8 +203,14 @@ CASES: dict[str, tuple[Step, ...]] = {
             step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
             SERVED,
         )
-        for kind in ("yolov2", "yolov3", "faster-rcnn")
+        for kind in ("yolov2", "yolov3", "fast-rcnn", "faster-rcnn")
     },
+    "rcnn": (
+        step("run", "detect-rcnn", f"{S}/bags", *NETWORK, "--crop-side", 32, "--training-images", 8,
+             "--regions", 20, "--name", "c"),
+        step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
+        SERVED,
+    ),
     "retinanet": (
         step("run", "detect-retinanet", f"{S}/scenes", *SMALL, "--epochs", 1, 1, "--propose-anchors", "--mosaic", 0.5,
              "--mixup", 0.2, "--name", "r"),

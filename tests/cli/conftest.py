@@ -18,6 +18,7 @@ from PIL import Image
 
 import tlkit
 from tlkit.cli.main import main
+from tlkit.data.xray.bags import write_bags
 
 TOY = '''"""Count to a number, slowly.
 
@@ -183,6 +184,14 @@ def bags(tmp_path_factory):
         writer = csv.writer(stream)
         writer.writerow(["image", "left", "top", "right", "bottom", "class"])
         writer.writerows(rows)
+    return root
+
+
+@pytest.fixture(scope="session")
+def masked_bags(tmp_path_factory):
+    """Simulated bags of 96 pixels with boxes and masks."""
+    root = tmp_path_factory.mktemp("masked") / "bags"
+    write_bags(root, 40, seed=3, size=96, masks=True)
     return root
 
 

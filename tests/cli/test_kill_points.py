@@ -50,6 +50,15 @@ RECIPES = {
         *NET,
     ),  # its sizes follow from the step
     "detector-yolov3": ("detect-yolov3", "--steps", 8, "--image-size", 64, *NET),
+    "detector-fast-rcnn": (
+        "detect-fast-rcnn",
+        "--epochs",
+        1,
+        3,
+        "--image-size",
+        64,
+        *NET,
+    ),  # it searches for proposals before it learns, and draws among them
     "detector-faster-rcnn": (
         "detect-faster-rcnn",
         "--epochs",
@@ -59,6 +68,7 @@ RECIPES = {
         64,
         *NET,
     ),  # it draws regions
+    "detector-mask-rcnn": ("detect-mask-rcnn", "--epochs", 1, 2, "--image-size", 64, *NET),
 }
 # Thirty-six kills, those of one recipe one after the other: first at moments drawn at random, then within a write (before
 # the nth fsync or rename since the process began).
@@ -187,8 +197,11 @@ def check_same(whole, resumed, *, images=True):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", KILLS)
-def test_a_run_killed_again_and_again_ends_bit_for_bit(recipe, shapes, bags, unkilled, tmp_path):
+def test_a_run_killed_again_and_again_ends_bit_for_bit(recipe, shapes, bags, masked_bags, unkilled, tmp_path):
+    if "fast-" in recipe:
+        pytest.importorskip("cv2", reason="Selective Search needs the extra proposals")
     source = bags if RECIPES[recipe][0].startswith("detect-") else shapes
+    source = masked_bags if "mask" in recipe else source
     whole, seconds = unkilled(recipe, source)
     tries = (tmp_path / str(haste) for haste in (1, 2, 4, 8, 16))  # where the machine has less to do by now
     folder = next(f for f in tries if kill_one_after_the_other(recipe, source, f, seconds / int(f.name)))

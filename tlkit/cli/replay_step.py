@@ -40,6 +40,10 @@ def _network(folder: Path, facts: dict[str, Any], _seed: int) -> Findings:
     model: Any = read_model(folder / "model.keras")
     if facts["loss"]:
         model.compile(loss=keras.losses.deserialize(facts["loss"]), jit_compile=False)
+    if drawn := facts.get("drawn"):  # a detector; replays of before say nothing of it
+        model.compile("sgd")
+        model.seed = tuple(drawn["seed"])
+        model.optimizer.iterations.assign(drawn["step"])
     load_variables(folder / "variables.npz", model.variables, partial=True)
     return look(model, read_batch(folder), [model.variables[i] for i in facts["learned"]])
 

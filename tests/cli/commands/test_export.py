@@ -190,7 +190,7 @@ def test_every_recipe_without_a_model_is_known():
     }
     models = {"fine-tune", "small-cnn", "fit-head", "slide-window"}
     models |= {"detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8"}
-    models |= {"detect-faster-rcnn"}
+    models |= {"detect-rcnn", "detect-fast-rcnn", "detect-faster-rcnn", "detect-mask-rcnn"}
     models |= {"synthesize-dcgan", "synthesize-stylegan"}
     assert recipes == models | set(NO_MODEL)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -76,15 +78,21 @@ def test_each_stage_of_fine_tuning_is_replayed(stage, shapes, tmp_path, tlkit_co
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["retinanet", "yolov2"])
+@pytest.mark.parametrize("kind", ["retinanet", "yolov2", "faster-rcnn", "fast-rcnn"])
 def test_a_detector_is_replayed(kind, bags, tmp_path, tlkit_command):
+    if kind == "fast-rcnn":
+        pytest.importorskip("cv2", reason="Selective Search needs the extra proposals")
     _, *options = RECIPES["detector"]
     rates = ("--learning-rates", 1e38, 1e38, "--runs", tmp_path)
     said = tlkit_command("run", f"detect-{kind}", bags, *options, *rates, "--seed", 3)
     assert said.code == 1, said.err
     said = tlkit_command("replay", f"detect-{kind}-bags", "--runs", tmp_path, "--json")
     with np.load(next(tmp_path.rglob("batch.npz"))) as batch:  # as large as it was learned
-        assert batch["batch#0"].shape[1] == (96 if kind == "yolov2" else 64)
+        images = batch["batch#0.images" if kind == "fast-rcnn" else "batch#0"]
+        assert images.shape[1] == (96 if kind == "yolov2" else 64)
+    facts = json.loads(next(tmp_path.rglob("replay.json")).read_text())["network"]
+    assert facts["drawn"]["seed"] != [0, 0]
+    assert facts["drawn"]["step"] == said.json["step"] - 1
     assert said.code == 0, said.err
     assert said.json["weights"]
     assert 2 <= len(said.json["files"]) <= 4

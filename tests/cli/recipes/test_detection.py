@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,8 @@ from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.build import load_detector
 from tlkit.tasks.detection.fit import measure_pace
 
+SEARCHED = pytest.mark.skipif(find_spec("cv2") is None, reason="Selective Search needs the extra proposals")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -34,6 +37,7 @@ from tlkit.tasks.detection.fit import measure_pace
         "detect-yolov2",
         "detect-yolov3",
         "detect-yolov8",
+        pytest.param("detect-fast-rcnn", marks=SEARCHED),
         "detect-faster-rcnn",
     ],
 )

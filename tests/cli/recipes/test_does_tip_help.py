@@ -233,6 +233,7 @@ def test_a_dry_run_says_what_would_be_trained(bags, crops, runs, tmp_path):
         (("--threats", "{crops}", "--numbers", "0", "--arms", "nothing"), 2, "leave nothing to learn"),
         (("--threats", "{crops}", "--numbers", "0", "--arms", "live"), 2, "leave nothing to learn"),
         (("--threats", "{crops}", "--numbers", "-1"), 2, "-1 is no list of numbers from 0"),
+        (("--threats", "{crops}", "--detector", "fast-rcnn"), 2, "'fast-rcnn' is not one of"),
         (("--threats", "{crops}", "--synthetic", "gan"), 2, "--synthetic gan would be in every arm"),
         (("--threats", "{crops}", "--numbers", "2", "--epochs", 0, 0), 2, "--epochs leaves every phase out"),
         (("--threats", "{crops}", "--numbers", "40,50"), 3, "12 images with a threat, fewer than any"),

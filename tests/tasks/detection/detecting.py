@@ -46,7 +46,9 @@ def tiny_pyramid(backbone, size, weights="none", *, limits=None, finer=False):
 def use_tiny_pyramid(patch) -> None:
     """Six convolutions wherever a detector of any kind builds its backbone, by a MonkeyPatch."""
     for row in DETECTORS.values():
-        patch.setattr(import_module(f"tlkit.tasks.detection.{row.module}"), "build_pyramid", tiny_pyramid)
+        module = import_module(f"tlkit.tasks.detection.{row.module}")
+        if hasattr(module, "build_pyramid"):  # a subclass builds that of its parent
+            patch.setattr(module, "build_pyramid", tiny_pyramid)
     tiny = pyramids.DetectorBackbone(tiny_pyramid, "minus-one-to-one", "conv_5")
     patch.setitem(
         pyramids.DETECTOR_BACKBONES, "tiny", tiny

@@ -4,6 +4,7 @@ boxes is lost on the way.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import keras
@@ -15,7 +16,7 @@ from tlkit.data.xray.bags import write_bags
 from tlkit.engine.training.settings import Phase
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.fit import EVALUATED, fit_detector
-from tlkit.tasks.detection.metrics.summary import coco_measures
+from tlkit.tasks.detection.metrics.summary import coco_measures, detection_measures
 from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.settings import DetectorFitting
 from tlkit.tasks.detection.table import detector_class
@@ -29,8 +30,8 @@ LEAST_SIDE = 12  # pixels; a razor blade of a suitcase has half of that here
 def eight(tmp_path_factory):
     """Eight bags with threats that a network of this size can see, no two of which have their middles in one cell."""
     folder = tmp_path_factory.mktemp("eight") / "bags"
-    write_bags(folder, 48, seed=3, size=SIZE)
-    boxes = read_boxes(folder)
+    write_bags(folder, 48, seed=3, size=SIZE, masks=True)
+    boxes = read_boxes(folder, masks=True)
     visible = [
         len(xyxy) > 0 and np.diff(xyxy.reshape(-1, 2, 2), axis=1).min() >= LEAST_SIDE for xyxy in boxes.xyxy
     ]
@@ -49,6 +50,7 @@ def eight(tmp_path_factory):
         ("yolov2", "efficientnet-lite0", "imagenet", "all"),
         ("faster-rcnn", "efficientnet-lite0", "imagenet", "all"),
         ("faster-rcnn paper", "efficientnet-lite0", "imagenet", "all"),
+        ("mask-rcnn", "efficientnet-lite0", "imagenet", "all"),
         ("yolov1", "efficientnet-lite0", "imagenet", "head"),  # at this rate its backbone would be unlearned
     ],
 )
@@ -61,6 +63,7 @@ def test_eight_bags_are_learned_by_heart(kind, backbone, weights, stage, eight, 
     options |= {"form": form, "width": 128, "hidden": 256} if form else {}  # its own layers take minutes more
     own = detector_class(kind).design(eight, SIZE, None, **options).own
     detector, _ = build_detector(kind, eight.class_names, SIZE, backbone, weights, **own)
+    eight = eight if detector.has_masks else replace(eight, masks=None)
 
     def evaluator(found, boxes):
         return {"AP50": coco_measures(boxes, found)["AP50"] or 0.0}
@@ -77,4 +80,7 @@ def test_eight_bags_are_learned_by_heart(kind, backbone, weights, stage, eight, 
         batch_norm=weights == "none",
         evaluator=evaluator,
     )
-    assert evaluator(Finder(detector, EVALUATED).in_boxes(eight), eight)["AP50"] >= 0.95
+    found = Finder(detector, EVALUATED).in_boxes(eight)
+    assert evaluator(found, eight)["AP50"] >= 0.95
+    if detector.has_masks:
+        assert detection_measures(eight, found, resamples=2)["masks"]["AP50"] >= 0.95

@@ -253,6 +253,9 @@ def _show_detector(outcome: dict[str, Any]) -> None:
     for row in outcome["screening"]:
         name = f"recall@{row['rate']:g}"
         _show_measure(f"{name} false alarms an image", row["recall"], outcome["intervals"].get(name))
+    if "masks" in outcome:
+        for name in ("AP", "AP50", "AP75"):
+            _show_measure(f"mask {name}", outcome["masks"][name], outcome["masks"]["intervals"].get(name))
     if "proposals" in outcome:
         from tlkit.tasks.detection.proposals_workflow import recall_said
 

@@ -326,11 +326,12 @@ def tip() -> Decorator:
         return TipQuestion(how=_composite_settings(**{key: values.pop(key) for key in keys}), **values)
 
     known = ("nothing", "tip", "fakes+tip", "live")
+    of_pixels = [kind for kind, row in DETECTORS.items() if not row.proposals]  # the study searches for none
     rows = [
         ("threats", str, REQUIRED, "SOURCE", "Threat crops that are pasted into empty training images."),
         ("generated", str, (), "RUN", "Finished run that made images of threats; may be repeated."),
         ("numbers", Numbers(0), "20,50", "N,N", "Real images with a threat, with commas; 0: none."),
-        ("detector", Choice(list(DETECTORS)), "yolov8", None, "What learns in every arm."),
+        ("detector", Choice(of_pixels), "yolov8", None, "What learns in every arm."),
         ("arms", Words(known), "tip", "WORDS", f"What is added: {', '.join(known[1:])}."),
         ("repeats", COUNT, 2, "N", "Each with other real images, composites and seed."),
         ("composites", COUNT, 200, "N", "Of the crops, and as many of the fakes."),

@@ -8,7 +8,7 @@ import click
 
 from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, grouped
 from tlkit.errors import UsageFault
-from tlkit.tasks.detection.rcnn.rcnn_settings import RcnnLearning
+from tlkit.tasks.detection.rcnn.rcnn_settings import ALIGN, MAX, STRIDE, STRIDES, RcnnLearning
 
 
 def regions() -> Decorator:
@@ -46,3 +46,19 @@ def regions() -> Decorator:
     inner = grouped("learning", make, "Training", rows, {})
     outer = grouped(None, None, "Network", network, {})
     return lambda function: outer(inner(function))
+
+
+def shared_map() -> Decorator:
+    """--pooling, --stride as `shared`, the options of a Fast R-CNN's `design`."""
+    pooling = "Of regions: the largest value of whole cells, as the paper, or ROIAlign."
+    rows = [
+        ("pooling", click.Choice([MAX, ALIGN]), MAX, None, pooling),
+        (
+            "stride",
+            click.Choice(STRIDES),
+            STRIDE,
+            None,
+            "Pixels a cell of the shared map; the paper's is 16.",
+        ),
+    ]
+    return grouped("shared", dict, "Regions", rows, {})

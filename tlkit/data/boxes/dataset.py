@@ -192,6 +192,18 @@ def read_boxes(
     return examined.boxes
 
 
+def require_masks(boxes: Boxes) -> Boxes:
+    """The same images, of which some object has a mask.
+
+    Raises:
+        DataFault: None has one.
+    """
+    if not any(mask for row in boxes.masks or () for mask in row):
+        remedy = "Give polygons, run lengths or images of masks, or find boxes: tlkit run detect-faster-rcnn."
+        raise DataFault(f"{boxes.source} has boxes, but no masks.", remedy)
+    return boxes
+
+
 class Examined(NamedTuple):
     """What lies in a SOURCE of boxes, for those who train and those who check alike.
 

@@ -139,15 +139,18 @@ def write_step(folder: Path, model: keras.Model, batch: Any, **place: Any) -> Fi
         What was not finite, found by computing the step once more.
     """
     network: Any = model
+    drawn = None
     if hasattr(
         network, "learned"
     ):  # a detector learns its batch in another size, say; it is what is repeated
         batch = tf.nest.map_structure(np.asarray, network.learned(*batch))
+        drawn = {"seed": list(network.seed), "step": int(network.optimizer.iterations)}  # of what it samples
     learned = {id(variable) for variable in network.trainable_variables}
     loss = getattr(network, "loss", None)  # that `compile` was given; None where the network has its own
     facts = {
         "learned": [i for i, variable in enumerate(network.variables) if id(variable) in learned],
         "loss": keras.losses.serialize(loss) if isinstance(loss, keras.losses.Loss) else None,
+        "drawn": drawn,
     }
     state = [*network.variables, *network.optimizer.variables]
     unknown = Replay("network", **place, found=Findings({}, (), 0), network=facts)

@@ -61,6 +61,9 @@ class Detector(_Network):
             stand in those of every kind.
         backbone: Pixels -> maps; a layer "backbone" of it holds what was trained before.
         no_litert: Which of its operations LiteRT lacks; empty where it has all.
+        no_onnx: What of its answers would be lost as ONNX; empty where nothing is.
+        has_masks: Whether it finds masks too: it learns from those of `boxes.batches`, and has `masks`.
+        told_apart: Of its losses those that are logged by themselves; all others are added up as those of boxes.
         proposals: How many proposals an image it takes at most (`boxes.proposals`); 0: it takes pixels alone. One that
             takes them has two inputs, "images" and "proposals": float32 [b, p, 4] in pixels of the square, p any number,
             -1 where there is none.
@@ -72,6 +75,9 @@ class Detector(_Network):
 
     kind = ""
     no_litert: ClassVar[str] = ""
+    no_onnx: ClassVar[str] = ""
+    has_masks: ClassVar[bool] = False
+    told_apart: ClassVar[tuple[str, ...]] = ("class",)
     proposals: ClassVar[int] = 0
     class_names: tuple[str, ...]
     size: int
@@ -130,6 +136,25 @@ class Detector(_Network):
         """
         raise NotImplementedError
 
+    def losses(self, raw: Any, truth: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What is learned from a batch of `boxes.batches`: `loss_parts`, and of a detector of masks their loss too.
+
+        Args:
+            raw: What the network gives in training.
+            truth: "boxes", "classes", and what else the batch has.
+        """
+        return self.loss_parts(raw, truth["boxes"], truth["classes"])
+
+    def masks(self, raw: Any, xyxy: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        """Of a detector that `has_masks`: probabilities float32 [b, n, side, side] over boxes that were kept.
+
+        Args:
+            raw: What the network gives.
+            xyxy: float32 [b, n, 4], pixels of the square.
+            labels: int32 [b, n], of which classes; -1: none, whose mask is anything.
+        """
+        raise NotImplementedError
+
     def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
         """The kernels and biases that predict classes, for `--warm-start`.
 
@@ -149,7 +174,8 @@ class Detector(_Network):
         self.settings = settings
         self.class_names = tuple(settings["class_names"])
         self.size = int(settings["size"])
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in ("loss", "box_loss", "class_loss")}
+        told = ("loss", "box_loss", *(f"{name}_loss" for name in self.told_apart))
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in told}
         for layer in self._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = MOMENTUM
@@ -170,16 +196,18 @@ class Detector(_Network):
         keras.Model.compile(self, optimizer=optimizer, **{"jit_compile": False, **options})
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
-        """Scalar: the sum of `loss_parts`; remembered for the logs."""
-        parts = self.loss_parts(y_pred, y["boxes"], y["classes"])
+        """Scalar: the sum of `losses`; remembered for the logs."""
+        parts = self.losses(y_pred, y)
         total = tf.add_n(list(parts.values()))
-        box = total - parts["class"]
-        for name, value in (("loss", total), ("box_loss", box), ("class_loss", parts["class"])):
-            self.trackers[name].update_state(value)
+        apart = [parts[name] for name in self.told_apart]
+        for tracker, value in zip(
+            self.trackers.values(), (total, total - tf.add_n(apart), *apart), strict=True
+        ):
+            tracker.update_state(value)
         return total
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None) -> dict:
-        """Means over the epoch: loss, box_loss, class_loss."""
+        """Means over the epoch: loss, box_loss, class_loss, and others that are `told_apart`."""
         return self.get_metrics_result()
 
     @property

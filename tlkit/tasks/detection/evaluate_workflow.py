@@ -110,6 +110,14 @@ def evaluate_test(
         f"Test: AP50 {measures['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {measures['AP'] or 0:.3f}; "
         f"n = {count(measures['n'], 'image')}, {count(measures['objects'], 'object')}."
     )
+    if "masks" in measures:
+        masks = measures["masks"]
+        low, high = masks["intervals"]["AP50"] or (float("nan"),) * 2
+        run.say(
+            f"Masks: AP50 {masks['AP50'] or 0:.3f} (95 % interval {low:.3f} to {high:.3f}), AP {masks['AP'] or 0:.3f}; "
+            f"n = {count(masks['objects'], 'object')} with a mask."
+        )
+        run.result({"mask_AP50": masks["AP50"], "mask_AP": masks["AP"]})
     if "proposals" in measures:
         run.say(f"Proposals: {recall_said(measures['proposals'])} What they are not on cannot be found.")
     if measures["at_100"]:
@@ -153,12 +161,13 @@ def read_as_run(
     """Images with boxes, their faults treated as asked, else as the run did with the same source, else refused."""
     from tlkit.data.boxes.dataset import read_boxes
 
-    own = own_options(card, source)
-    draw_first(Console(), source)
+    own, masks = own_options(card, source), bool((card.get("model") or {}).get("masks"))
+    draw_first(Console(), source, masks=masks)
     return read_boxes(
         source,
         faults=faults or own.get("faults") or "refuse",
         unlabelled=unlabelled or own.get("unlabelled") or "error",
+        masks=masks,
     )
 
 
@@ -206,6 +215,12 @@ def with_classes(boxes: Boxes, run: Path, classes: Sequence[str], *, drop: bool 
         labels=tuple(order[labels[mask]] for labels, mask in zip(boxes.labels, kept, strict=True)),
         difficult=chosen(boxes.difficult),
         crowd=chosen(boxes.crowd),
+        masks=None
+        if boxes.masks is None
+        else tuple(
+            tuple(mask for mask, own in zip(row, some, strict=True) if own)
+            for row, some in zip(boxes.masks, kept, strict=True)
+        ),
         box_columns={
             name: tuple(tuple(np.array(row, object)[mask]) for row, mask in zip(rows, kept, strict=True))
             for name, rows in boxes.box_columns.items()

@@ -307,7 +307,7 @@ class Evaluation:
 
     def _step(self, pixels: tf.Tensor, truth: dict[str, tf.Tensor]) -> tuple[tf.Tensor, Detected]:
         raw = self.detector(pixels, training=False)
-        loss = tf.add_n(list(self.detector.loss_parts(raw, truth["boxes"], truth["classes"]).values()))
+        loss = tf.add_n(list(self.detector.losses(raw, truth).values()))
         return loss, select(*self.detector.decode(raw), self.detecting)
 
     def seconds(self, clock: Callable[[], float]) -> float:

@@ -23,6 +23,7 @@ from tlkit.data.boxes.batches import (
     to_original,
 )
 from tlkit.data.boxes.dataset import Boxes
+from tlkit.data.boxes.masks.pasting import pasted_masks
 from tlkit.data.boxes.proposals import proposals_of_contents, with_proposals
 from tlkit.data.images.decoding.decode import read_contents
 from tlkit.data.images.inspection import inspect_file
@@ -40,12 +41,14 @@ class Detected(NamedTuple):
         scores: float32 [b, most], 0..1; 0 beyond the count.
         labels: int32 [b, most]; -1 beyond the count.
         count: int32 [b].
+        masks: float32 [b, most, side, side], probabilities over the boxes; None of a detector without masks.
     """
 
     boxes: tf.Tensor
     scores: tf.Tensor
     labels: tf.Tensor
     count: tf.Tensor
+    masks: tf.Tensor | None = None
 
 
 def select(xyxy: tf.Tensor, scores: tf.Tensor, detecting: Detecting) -> Detected:
@@ -106,8 +109,11 @@ class Finder:
         self.read = tf.function(lambda contents: read_many(contents, size), [strings], autograph=False)
 
     def _detect(self, x: Any) -> Detected:
-        xyxy, scores = self.detector.decode(self.detector(x, training=False))
-        return select(xyxy, scores, self.detecting)
+        raw = self.detector(x, training=False)
+        found = select(*self.detector.decode(raw), self.detecting)
+        if not getattr(self.detector, "has_masks", False):
+            return found
+        return found._replace(masks=self.detector.masks(raw, found.boxes, found.labels))
 
     def given(self, read: Letterboxed, proposals: tf.Tensor | None = None) -> Any:
         """What the detector takes of images that were read, and of their proposals float32 [b, p, 4] in their pixels."""
@@ -158,7 +164,8 @@ class Finder:
         proposals = tf.constant(padded(proposals_of_contents(contents))) if self.most_proposals else None
         detected = self.detect(self.given(read, proposals))
         boxes = to_original(detected.boxes, read.scale, read.offset, read.sides)
-        return unpadded([path.as_posix() for path in paths], detected._replace(boxes=boxes))
+        names = [path.as_posix() for path in paths]
+        return unpadded(names, detected._replace(boxes=boxes), read.sides.numpy())
 
     def in_boxes(self, boxes: Boxes, batch: int = 8) -> list[Detections]:
         """Detections in every image of a data set, in the order of its paths."""
@@ -182,15 +189,22 @@ def original(boxes: Boxes, start: int, detected: Detected, size: int) -> list[De
     chosen = range(start, start + len(detected.count))
     sides = np.array([boxes.sizes[i] for i in chosen], np.float32)
     placed = to_original(detected.boxes, *placement(sides, size), sides)
-    return unpadded([boxes.paths[i] for i in chosen], detected._replace(boxes=placed))
+    return unpadded([boxes.paths[i] for i in chosen], detected._replace(boxes=placed), sides)
 
 
-def unpadded(paths: Sequence[str], detected: Detected) -> list[Detections]:
-    """Those of each image."""
-    values = [np.asarray(value) for value in detected]
-    return [
+def unpadded(paths: Sequence[str], detected: Detected, sides: np.ndarray) -> list[Detections]:
+    """Those of each image, of widths and heights float32 [b, 2]; masks are pasted into its pixels."""
+    values = [np.asarray(value) for value in detected[:4]]
+    found = [
         Detections(boxes[:count], scores[:count], labels[:count], path)
         for path, boxes, scores, labels, count in zip(paths, *values, strict=True)
+    ]
+    if detected.masks is None:
+        return found
+    every = zip(found, np.asarray(detected.masks), sides.tolist(), strict=True)
+    return [
+        one._replace(masks=pasted_masks(masks[: len(one.scores)], one.boxes, both))
+        for one, masks, both in every
     ]
 
 

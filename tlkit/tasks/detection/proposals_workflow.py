@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from tlkit.data.boxes.splits import BoxSplit
 
 
+def check_search(kind: str) -> None:
+    """Refuse a detector that takes proposals, before anything is built, where they cannot be searched for.
+
+    Args:
+        kind: A key of `DETECTORS`.
+
+    Raises:
+        UsageFault: Selective Search is not installed.
+    """
+    from tlkit.data.boxes.proposals import check_installed
+    from tlkit.tasks.detection.table import DETECTORS
+
+    if DETECTORS[kind].proposals:
+        check_installed()
+
+
 def search(run: Run | Console, detector: Any, boxes: Boxes) -> Boxes:
     """The same images, with proposals where the detector takes them, under a progress bar.
 

@@ -25,7 +25,7 @@ class FeaturePyramid(layers.Layer):
 
     Args:
         width: Channels of every map.
-        levels: Maps in all, no fewer than `given`.
+        levels: Maps in all; where they are fewer than `given`, the finest ones.
         given: Levels of the maps that are mixed.
     """
 
@@ -35,7 +35,8 @@ class FeaturePyramid(layers.Layer):
         policy, number = self.dtype_policy, len(self.given)
         self.lateral = [layers.Conv2D(width, 1, name=f"lateral_{i}", dtype=policy) for i in range(number)]
         self.smooth = [
-            layers.Conv2D(width, 3, 1, "same", name=f"smooth_{i}", dtype=policy) for i in range(number)
+            layers.Conv2D(width, 3, 1, "same", name=f"smooth_{i}", dtype=policy)
+            for i in range(min(levels, number))
         ]
         self.coarse = [
             layers.Conv2D(width, 3, 2, "same", name=f"coarse_{i}", dtype=policy)
@@ -58,7 +59,7 @@ class FeaturePyramid(layers.Layer):
         found = [layer(maps[level]) for layer, level in zip(self.lateral, self.given, strict=True)]
         for i in reversed(range(len(found) - 1)):
             found[i] = found[i] + self.double(found[i + 1])
-        found = [layer(x) for layer, x in zip(self.smooth, found, strict=True)]
+        found = [layer(x) for layer, x in zip(self.smooth, found, strict=False)]
         x = maps[self.given[-1]]
         for number, layer in enumerate(self.coarse):
             x = layer(ops.relu(x) if number else x)
@@ -71,7 +72,7 @@ class FeaturePyramid(layers.Layer):
         for _ in self.coarse:
             batch, height, width, _ = shapes[-1]
             shapes.append((batch, -(-height // 2), -(-width // 2), self.width))
-        return tuple(shapes)
+        return tuple(shapes[: self.levels])
 
     def get_config(self) -> dict:
         """What is needed to make the layer again."""

@@ -21,11 +21,13 @@ class Row(NamedTuple):
         module: Below tlkit.tasks.detection.
         name: The class, registered with Keras in that module.
         any_size: Whether the same weights serve images of any side, so that a smaller network can learn crops.
+        proposals: Whether it takes proposals beside the image, which need the extra `proposals`.
     """
 
     module: str
     name: str
     any_size: bool = True
+    proposals: bool = False
 
 
 DETECTORS = {
@@ -34,7 +36,9 @@ DETECTORS = {
     "retinanet": Row("retinanet", "RetinaNetDetector"),
     "yolov2": Row("yolo.yolov2", "Yolov2Detector"),
     "yolov3": Row("yolo.yolov3", "Yolov3Detector"),
+    "fast-rcnn": Row("rcnn.fast_rcnn", "FastRcnnDetector", proposals=True),
     "faster-rcnn": Row("rcnn.faster_rcnn", "FasterRcnnDetector"),
+    "mask-rcnn": Row("rcnn.mask_rcnn", "MaskRcnnDetector"),
 }
 
 

@@ -24,7 +24,7 @@ from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.engine.training.underfitting import say_improving
 from tlkit.errors import DataFault, UsageFault
 from tlkit.tasks.detection.evaluate_workflow import choose_threshold, enough, evaluate_test, say_most
-from tlkit.tasks.detection.proposals_workflow import asked_of_pixels, search_learned
+from tlkit.tasks.detection.proposals_workflow import asked_of_pixels, check_search, search_learned
 from tlkit.tasks.detection.reporting.report import draw_first_batch, write_detector_report
 
 if TYPE_CHECKING:
@@ -43,18 +43,25 @@ PARITY_IMAGES = 8
 
 
 def load_data(
-    run: Run, source: str, faults: str = "refuse", unlabelled: str = "error", *, whole: bool = False
+    run: Run,
+    source: str,
+    faults: str = "refuse",
+    unlabelled: str = "error",
+    *,
+    whole: bool = False,
+    masks: bool = False,
 ) -> BoxSplit:
     """Read images with boxes, refuse what would corrupt the result, split them and keep the manifest.
 
-    In a dry run some bags stand for built-in ones that are not drawn yet, unless the `whole` set is asked for.
+    In a dry run some bags stand for built-in ones that are not drawn yet, unless the `whole` set is asked for. With
+    `masks` these are read too, and there must be some.
 
     Raises:
         DataFault, UsageFault: See `read_boxes`, `split_boxes` and `add_composites`; or an option does not apply to
             boxes.
     """
     from tlkit.core.run_folder import find_run
-    from tlkit.data.boxes.dataset import read_boxes
+    from tlkit.data.boxes.dataset import read_boxes, require_masks
     from tlkit.data.boxes.splits import split_boxes, wanted
     from tlkit.data.boxes.synthetic import add_composites, say_composites
 
@@ -68,9 +75,10 @@ def load_data(
         remedy = "Leave it out; sets with boxes are prepared with tensorflow-datasets (tfds build)."
         raise UsageFault("--download does not apply to images with boxes.", remedy)
     if whole:
-        draw_first(run.console, source)
-    place = source if whole else drawn_or_sample(run, source)
-    boxes = wanted(read_boxes(place, faults=faults, unlabelled=unlabelled), options.pop("reading"))
+        draw_first(run.console, source, masks=masks)
+    place = source if whole else drawn_or_sample(run, source, masks=masks)
+    read = read_boxes(place, faults=faults, unlabelled=unlabelled, masks=masks)
+    boxes = wanted(require_masks(read) if masks else read, options.pop("reading"))
     split, added = add_composites(split_boxes(boxes, seed=run.seed, **options), more)
     keep_manifest(run, source, split)
     parts = split.summary()
@@ -87,18 +95,21 @@ def load_data(
             **drawn_facts(source),
         },
     )
-    if run.sampled > 1:  # what there is to say would be of the sample
-        return split
+    if run.sampled == 1:  # else what there is to say would be of the sample
+        sentences = [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]
+        for sentence in (_data_said(split, parts), *sentences):
+            run.say(sentence)
+    return split
+
+
+def _data_said(split: BoxSplit, parts: dict[str, Any]) -> str:
+    """How many images and boxes there are, and how they were split."""
     sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
     empty = sum(parts[part]["negative"] for part in PARTS)
-    boxes_in_all = sum(map(len, split.images.xyxy))
-    run.say(
-        f"Data: {count(len(split.images), 'image')}, {empty} of them empty, with {boxes_in_all} boxes of "
-        f"{', '.join(boxes.class_names)}; {sizes}."
+    return (
+        f"Data: {count(len(split.images), 'image')}, {empty} of them empty, with "
+        f"{sum(map(len, split.images.xyxy))} boxes of {', '.join(split.images.class_names)}; {sizes}."
     )
-    for sentence in [*(f"Warning: {warning}" for warning in warnings), *say_composites(added)]:
-        run.say(sentence)
-    return split
 
 
 def _doubtful_classes(split: BoxSplit) -> list[str]:
@@ -159,9 +170,11 @@ def build_detector(
         options: Of its `design`.
 
     Raises:
-        UsageFault, ModelFault: Backbone, size or weights do not fit; or other anchors are asked for than `start` has.
+        UsageFault, ModelFault: Backbone, size or weights do not fit; other anchors are asked for than `start` has; or
+            the kind takes proposals, and Selective Search is not installed.
         RunFailed: The device is absent, or float16 is wanted without a GPU.
     """
+    check_search(kind)
     run.start_tensorflow()
     from tlkit.tasks.detection import build
     from tlkit.tasks.detection.table import detector_class

@@ -64,6 +64,20 @@ def share_pixels(masks: Sequence[Mask]) -> bool:
     return len(masks) > 1 and area(union(masks)) < sum(map(area, masks))
 
 
+def mask_iou(one: Mask, other: Mask) -> float:
+    """Intersection over union of two masks of one size; 1 of two empty ones."""
+    both = area(union([one, other]))
+    return (area(one) + area(other) - both) / both if both else 1.0
+
+
+def ious(some: Sequence[Mask], others: Sequence[Mask], crowd: Sequence[bool]) -> np.ndarray:
+    """Of each mask with each of others, float64 `[n, m]`: intersection over union, or over its own area with a crowd."""
+    if not some or not others:
+        return np.zeros((len(some), len(others)))
+    given = ([_plain(mask) for mask in masks] for masks in (some, others))
+    return np.asarray(coco_masks.iou(*given, [int(one) for one in crowd]), np.float64)
+
+
 def from_runs(runs: Sequence[int], size: tuple[int, int]) -> Mask:
     """The mask of runs of 0 and 1 by turns, down the columns.
 

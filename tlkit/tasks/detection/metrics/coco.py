@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tlkit.data.boxes.dataset import Boxes, areas
+from tlkit.data.boxes.masks.rle import area
 from tlkit.tasks.detection.detections import Detections
+from tlkit.tasks.detection.metrics.masks import mask_pairs
 from tlkit.tasks.detection.metrics.matching import all_labels, all_scores, joined, pairs
 
 COCO_MOST = 100  # detections of a class and image that COCO's own measure counts
@@ -35,7 +37,9 @@ def most_counted(truth: Boxes, most: int = COCO_MOST) -> int:
     return max(COCO_MOST, most, *objects)
 
 
-def coco_evaluation(truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST) -> Any:
+def coco_evaluation(
+    truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST, *, masks: bool = False
+) -> Any:
     """A COCOeval_faster that has evaluated, accumulated and summarized every image and every class.
 
     Images and categories are numbered from 1. Crowds are its crowds. Its flag "ignore" is overwritten by "iscrowd",
@@ -47,6 +51,7 @@ def coco_evaluation(truth: Boxes, found: Sequence[Detections], most: int = COCO_
         truth: The images.
         found: The detections, of every one of these images.
         most: See `most_counted`.
+        masks: Overlap is that of masks, not of boxes, and so is the area; every object has one (`judged_by_masks`).
 
     Returns:
         `eval["precision"]` is [overlap, recall, class, area, limit] and `eval["recall"]` [overlap, class, area, limit],
@@ -54,7 +59,9 @@ def coco_evaluation(truth: Boxes, found: Sequence[Detections], most: int = COCO_
     """
     from faster_coco_eval import COCOeval_faster
 
-    evaluation = COCOeval_faster(_coco(truth, _objects(truth, found)), _coco(truth, _found(found)), "bbox")
+    objects, detections = _objects(truth, found, masks=masks), _found(found, masks=masks)
+    kind = "segm" if masks else "bbox"
+    evaluation = COCOeval_faster(_coco(truth, objects), _coco(truth, detections), kind)
     evaluation.params.imgIds = list(range(1, len(truth) + 1))
     evaluation.params.catIds = list(range(1, len(truth.class_names) + 1))
     evaluation.params.maxDets = sorted({1, 10, COCO_MOST, most_counted(truth, most)})
@@ -69,7 +76,9 @@ def _coco(truth: Boxes, annotations: list[dict[str, Any]]) -> Any:
 
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": i} for i in range(1, len(truth) + 1)],
+        "images": [
+            {"id": i, "width": width, "height": height} for i, (width, height) in enumerate(truth.sizes, 1)
+        ],
         "categories": [{"id": k, "name": name} for k, name in enumerate(truth.class_names, 1)],
         "annotations": annotations,
     }
@@ -77,15 +86,21 @@ def _coco(truth: Boxes, annotations: list[dict[str, Any]]) -> Any:
     return coco
 
 
-def _objects(truth: Boxes, found: Sequence[Detections]) -> list[dict[str, Any]]:
+def _objects(truth: Boxes, found: Sequence[Detections], *, masks: bool) -> list[dict[str, Any]]:
     own, copies = truth.box_columns.get("area"), _copies(truth, found)
     rows: list[dict[str, Any]] = []
     for i, boxes in enumerate(truth.xyxy):
         sizes = areas(boxes).tolist()
-        if own is not None:
+        drawn = truth.masks[i] if masks and truth.masks else None
+        if drawn is not None:
+            sizes = [float(area(mask)) for mask in drawn if mask]
+        elif own is not None:
             sizes = [float(text) if text else size for text, size in zip(own[i], sizes, strict=True)]
-        facts = (truth.labels[i].tolist(), truth.difficult[i], truth.crowd[i], sizes, copies[i])
-        for box, label, difficult, crowd, area, number in zip(_corners_to_sides(boxes), *facts, strict=True):
+        outlines = [{}] * len(boxes) if drawn is None else [{"segmentation": m.coco} for m in drawn if m]
+        facts = (truth.labels[i].tolist(), truth.difficult[i], truth.crowd[i], sizes, copies[i], outlines)
+        for box, label, difficult, crowd, size, number, outline in zip(
+            _corners_to_sides(boxes), *facts, strict=True
+        ):
             for _ in range(number):
                 # Numbers from 1: a match with object 0 is taken for none.
                 rows.append(
@@ -94,8 +109,9 @@ def _objects(truth: Boxes, found: Sequence[Detections]) -> list[dict[str, Any]]:
                         "image_id": i + 1,
                         "category_id": label + 1,
                         "bbox": box,
-                        "area": _BEYOND if difficult else area,
+                        "area": _BEYOND if difficult else size,
                         "iscrowd": int(crowd),
+                        **outline,
                     }
                 )
     return rows
@@ -118,11 +134,17 @@ def _copies(truth: Boxes, found: Sequence[Detections]) -> list[list[int]]:
     return copies
 
 
-def _found(found: Sequence[Detections]) -> list[dict[str, Any]]:
+def _found(found: Sequence[Detections], *, masks: bool) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for i, one in enumerate(found, 1):
-        values = (_corners_to_sides(one.boxes), one.scores.tolist(), one.labels.tolist())
-        for box, score, label in zip(*values, strict=True):
+        drawn = one.masks if masks and one.masks is not None else None
+        outlines = (
+            [{}] * len(one.labels)
+            if drawn is None
+            else [{"segmentation": mask.coco, "area": area(mask)} for mask in drawn]
+        )
+        values = (_corners_to_sides(one.boxes), one.scores.tolist(), one.labels.tolist(), outlines)
+        for box, score, label, outline in zip(*values, strict=True):
             rows.append(
                 {
                     "id": len(rows) + 1,
@@ -132,6 +154,7 @@ def _found(found: Sequence[Detections]) -> list[dict[str, Any]]:
                     "area": box[2] * box[3],
                     "iscrowd": 0,
                     "score": score,
+                    **outline,
                 }
             )
     return rows
@@ -193,7 +216,9 @@ class CocoMatches(NamedTuple):
     object_images: np.ndarray
 
 
-def coco_matches(truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST) -> CocoMatches:
+def coco_matches(
+    truth: Boxes, found: Sequence[Detections], most: int = COCO_MOST, *, masks: bool = False
+) -> CocoMatches:
     """Match by COCO's rule, as the engine does, which keeps its matches to itself.
 
     From the surest on, each detection takes the free object of its class that it overlaps most, at each overlap anew.
@@ -202,9 +227,10 @@ def coco_matches(truth: Boxes, found: Sequence[Detections], most: int = COCO_MOS
         truth: The images.
         found: The detections.
         most: See `most_counted`; detections beyond are left out.
+        masks: As for `coco_evaluation`.
     """
     found = _surest(found, most_counted(truth, most))
-    near = pairs(truth, found, float(OVERLAPS[0]))
+    near = (mask_pairs if masks else pairs)(truth, found, float(OVERLAPS[0]))
     scores = all_scores(found).astype(np.float64)
     labels, kinds = all_labels(found), joined(truth.labels, (0,)).astype(np.int64)
     wanted = ~joined(truth.ignored, (0,)).astype(bool)

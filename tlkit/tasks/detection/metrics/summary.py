@@ -28,6 +28,7 @@ from tlkit.tasks.detection.metrics.coco import (
     most_counted,
 )
 from tlkit.tasks.detection.metrics.curves import best_f1, curve, f1_from, screening, voc_ap
+from tlkit.tasks.detection.metrics.masks import have_masks, judged_by_masks
 from tlkit.tasks.detection.metrics.matching import Ranked, all_labels, confusion_with_background, ranked
 
 RATES = (0.1, 0.5, 1.0)  # false alarms an image
@@ -52,8 +53,8 @@ def detection_measures(
         found: The detections, of every one of these images.
         groups: What each image belongs to (bag, patient), `[n]`; None: each to itself.
         iou_threshold: Least overlap of a hit, for all but COCO's measures.
-        score_threshold: Of F1, precision, recall (of each class too) and the confusion matrix: one that was chosen on
-            other images. None: where F1 of all classes is best here, which flatters.
+        score_threshold: Of F1, precision, recall and the confusion matrix, chosen on other images; None: where F1 of all
+            classes is best here, which flatters.
         rates: False alarms an image at which recall is wanted.
         resamples: How many times the groups are drawn anew for the intervals.
         seed: Of those draws.
@@ -62,16 +63,15 @@ def detection_measures(
     Returns:
         `n`, `groups`, `objects`, `negative` (images without objects), COCO's `AP` to `AR` (`coco.head`) with
         `counted` detections of a class and image (`most_counted`), `at_100` (the same with COCO's own 100, None where
-        nothing differs), `voc` (mean `AP07` and `AP10`), `f1` (of all classes), `screening` (see `curves`),
-        `confusion`, `intervals` (95 %, of AP, AP50, AP75 and `recall@rate`) and `per_class` (AP to `interval` of AP50).
+        nothing differs), `voc` (`AP07`, `AP10`), `f1`, `screening` (see `curves`), `confusion`, `intervals` (95 %; AP,
+        AP50, AP75 and `recall@rate`), `per_class` (AP to `interval` of AP50), and `masks` where both sides have some.
 
     Raises:
         DataFault: There is no image.
         RunFailed: The detector says NaN or infinity.
         ValueError: Shapes or labels do not fit; a bug of the caller.
     """
-    _check(truth, found)
-    members = np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    members = _check(truth, found, groups)
     evaluation, rows = coco_evaluation(truth, found, most), ranked(truth, found, iou_threshold)
     measured, of_100, points = head(evaluation), head(evaluation, COCO_MOST), curve(rows)
     f1 = best_f1(points) if score_threshold is None else f1_from(points, score_threshold)
@@ -92,7 +92,44 @@ def detection_measures(
         "confusion": _confusion(truth, found, f1["threshold"], iou_threshold),
         "intervals": _intervals(matched, measured, per_class, screened, resamples, seed),
         "per_class": per_class,
+        **_masks(truth, found, members, most, resamples, seed),
     }
+
+
+def _masks(
+    truth: Boxes, found: Sequence[Detections], members: np.ndarray, most: int, resamples: int, seed: int
+) -> dict[str, Any]:
+    """`masks`, or nothing where there are none.
+
+    COCO's measures by masks, of `objects` that have one, with `intervals` and, in `per_class`, AP and AP50.
+    """
+    if not have_masks(truth, found):
+        return {}
+    truth = judged_by_masks(truth)
+    evaluation = coco_evaluation(truth, found, most, masks=True)
+    matched = coco_matches(truth, found, most, masks=True)
+    measured, count = head(evaluation), int(members.max()) + 1
+    classes = range(len(truth.class_names))
+    with_objects = [
+        len(np.unique(members[matched.object_images[matched.object_labels == k]])) for k in classes
+    ]
+
+    def resample(draws: np.ndarray) -> dict[str, np.ndarray]:
+        return resampled_ap(truth, matched, members, draws)
+
+    values = {name: measured[name] for name in DETECTOR.with_interval}
+    trials = dict.fromkeys(values, min((number for number in with_objects if number), default=1))
+    precision = evaluation.eval["precision"]
+    per_class = {
+        name: {
+            "AP": mean_of_known(precision[:, :, k, 0, -1]),
+            "AP50": mean_of_known(precision[0, :, k, 0, -1]),
+        }
+        for k, name in enumerate(truth.class_names)
+    }
+    objects = int(sum((~ignored).sum() for ignored in truth.ignored))
+    bounds = intervals(values, resample, trials, draw_groups(count, resamples, seed))
+    return {"masks": {**measured, "objects": objects, "intervals": bounds, "per_class": per_class}}
 
 
 def _confusion(
@@ -124,12 +161,13 @@ def coco_measures(
     return head(coco_evaluation(truth, found, most))
 
 
-def _check(truth: Boxes, found: Sequence[Detections]) -> None:
+def _check(truth: Boxes, found: Sequence[Detections], groups: Sequence[str] | None = None) -> np.ndarray:
+    """The group of each image, int [n], where all fits."""
     if not len(truth):
         raise DataFault("There is no image to measure.", "Give a source with images.")
     if len(truth) != len(found):
         raise ValueError(f"{len(found)} detections for {len(truth)} images")
-    for boxes, scores, labels, _ in found:
+    for boxes, scores, labels, *_ in found:
         if boxes.shape != (len(scores), 4) or labels.shape != scores.shape:
             raise ValueError(f"shapes {boxes.shape}, {scores.shape}, {labels.shape} do not fit")
     if not all(np.isfinite(values).all() for one in found for values in (one.boxes, one.scores)):
@@ -137,6 +175,7 @@ def _check(truth: Boxes, found: Sequence[Detections]) -> None:
     labels, classes = all_labels(found), len(truth.class_names)
     if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
         raise ValueError(f"labels {labels.min()}..{labels.max()} of {classes} classes")
+    return np.arange(len(truth)) if groups is None else np.unique(groups, return_inverse=True)[1]
 
 
 # --- summaries ---
@@ -228,9 +267,26 @@ def resampled_measures(
         float64 `[resamples]` each, NaN where a resample has no object.
     """
     count, weights = draws.shape[1], np.ascontiguousarray(draws.T, np.float32)
-    truth = matched.truth
-    classes = resampling.counted_classes(matched.coco, len(truth.class_names), matched.members, count)
     pooled = resampling.counted_screening(matched.rows, matched.members, count)
+    found = resampled_ap(matched.truth, matched.coco, matched.members, draws)
+    for rate in rates:
+        found[f"recall@{rate:g}"] = resampling.resampled_recall(pooled, weights, rate)
+    return found
+
+
+def resampled_ap(
+    truth: Boxes, coco: CocoMatches, members: np.ndarray, draws: np.ndarray
+) -> dict[str, np.ndarray]:
+    """AP, AP50, AP75 and AP50 of each class ("class NAME") in every resample: float64 `[resamples]` each.
+
+    Args:
+        truth: The images.
+        coco: Which detection found which object.
+        members: The group of each image, int `[n]`.
+        draws: How often each group was drawn, `[resamples, G]`.
+    """
+    count, weights = draws.shape[1], np.ascontiguousarray(draws.T, np.float32)
+    classes = resampling.counted_classes(coco, len(truth.class_names), members, count)
     table = np.array([[resampling.resampled_ap(one, weights) for one in overlaps] for overlaps in classes])
     table = table.reshape(len(classes), len(OVERLAPS), len(draws))  # [k, overlap, draw]
     found = {
@@ -238,10 +294,7 @@ def resampled_measures(
         "AP50": _mean_of_known(table[:, 0]),
         "AP75": _mean_of_known(table[:, 5]),
     }
-    found |= {f"class {name}": table[k, 0] for k, name in enumerate(truth.class_names)}
-    for rate in rates:
-        found[f"recall@{rate:g}"] = resampling.resampled_recall(pooled, weights, rate)
-    return found
+    return found | {f"class {name}": table[k, 0] for k, name in enumerate(truth.class_names)}
 
 
 def _mean_of_known(table: np.ndarray) -> np.ndarray:

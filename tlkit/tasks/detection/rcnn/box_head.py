@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.tasks.detection.deltas import boxes_of, deltas_of
 from tlkit.tasks.detection.losses import smooth_l1
 from tlkit.tasks.detection.rcnn.sampling import Sampled
@@ -104,16 +105,17 @@ def detected_regions(
         logits: float [b, p, k + 1].
         deltas: float [b, p, k, 4].
         proposals: float32 [b, p, 4]; one without an area is nothing.
-        size: Side of the square, which cuts boxes off.
+        size: Side of the square, which cuts boxes off; what is left without an area is nothing.
 
     Returns:
         Boxes float32 [b, p x k, 4] and scores float32 [b, p x k, k], of which each box has that of its own class alone.
     """
     scores = tf.nn.softmax(tf.cast(logits, tf.float32))[..., :-1]
-    real = tf.reduce_all(proposals[..., 2:] > proposals[..., :2], -1)
-    scores = tf.linalg.diag(tf.where(real[..., None], scores, 0.0))
     boxes = tf.clip_by_value(boxes_of(deltas, proposals[:, :, None]), 0.0, float(size))
+    real = real_boxes(proposals)[..., None] & real_boxes(boxes)
+    scores = tf.linalg.diag(tf.where(real, scores, 0.0))
     batch, each, classes = tf.shape(boxes)[0], boxes.shape[1], boxes.shape[2]
+    each = tf.shape(boxes)[1] if each is None else each
     return tf.reshape(boxes, [batch, each * classes, NUMBERS]), tf.reshape(
         scores, [batch, each * classes, classes]
     )

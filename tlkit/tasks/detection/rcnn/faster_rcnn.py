@@ -2,7 +2,7 @@
 
     pixels -> maps -> (objectness, deltas) of anchors -> proposals -> ROIAlign -> classes, boxes by class
 
-The second stage runs inside `decode` and `loss_parts`: which regions it is asked for follows from the true boxes.
+The second stage is `RegionDetector`'s, which Fast R-CNN has too.
 
 Sources: Ren 2015 (Faster R-CNN); Lin 2017 (Feature pyramid networks, section 4).
 """
@@ -14,7 +14,6 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.pyramids import FINER_LEVEL, LEVELS, build_pyramid
@@ -22,9 +21,9 @@ from tlkit.backbones.table import WeightsOrigin
 from tlkit.core.seeds import fold
 from tlkit.data.boxes.dataset import Boxes
 from tlkit.tasks.detection.anchors import Anchors, chosen_anchors, with_levels
-from tlkit.tasks.detection.base import Design, Detector
-from tlkit.tasks.detection.rcnn.box_head import BoxHead, detected_regions, region_losses
-from tlkit.tasks.detection.rcnn.roi import SIDE, roi_align, roi_max_pool
+from tlkit.tasks.detection.base import Design
+from tlkit.tasks.detection.rcnn.rcnn_settings import ALIGN, MAX
+from tlkit.tasks.detection.rcnn.region_detector import HIDDEN, REGIONS, WIDTH, RegionDetector
 from tlkit.tasks.detection.rcnn.rpn import (
     Amounts,
     PaperAnchors,
@@ -34,10 +33,7 @@ from tlkit.tasks.detection.rcnn.rpn import (
     proposal_losses,
     propose,
 )
-from tlkit.tasks.detection.rcnn.sampling import sample_regions
 from tlkit.tasks.detection.retinanet_layers import FeaturePyramid
-
-LOTS = -4  # of the seed of a step: -1 to -3 are of the order, of dropout and of sizes
 
 
 class Form(NamedTuple):
@@ -59,16 +55,15 @@ class Form(NamedTuple):
 
 
 FORMS = {
-    # a quarter of Lin 2017's width, for a CPU, and half as many proposals before duplicates are dropped in training
-    "pyramid": Form(PyramidAnchors(), (4, 8, 16, 32), 64, 256, Amounts(1000, 500, 2000, 1000)),
+    # half as many proposals as Lin 2017 before duplicates are dropped in training
+    "pyramid": Form(PyramidAnchors(), (4, 8, 16, 32), WIDTH, HIDDEN, Amounts(1000, 500, 2000, 1000)),
     # sections 3.1.1 and 3.3, on VGG16
     "paper": Form(PaperAnchors(), (16,), 512, 4096, Amounts(12_000, 2000, 6000, 300)),
 }
-REGIONS = 64  # an image: the paper's 128 are of two images (Girshick 2015, section 2.3)
 
 
 @keras.saving.register_keras_serializable("tlkit")
-class FasterRcnnDetector(Detector, keras.Model):
+class FasterRcnnDetector(RegionDetector, keras.Model):
     """Faster R-CNN (Ren 2015), on a pyramid or on one map. Made by `build_detector`."""
 
     kind = "faster-rcnn"
@@ -76,9 +71,9 @@ class FasterRcnnDetector(Detector, keras.Model):
     backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:
-        super().__init__(name="faster_rcnn")
+        super().__init__(name=self.kind.replace("-", "_"))
         form, width = FORMS[settings["form"]], settings["width"]
-        self.strides = form.strides
+        self.strides, self.pooling = form.strides, ALIGN if len(form.strides) > 1 else MAX
         self.anchors = type(form.anchors).of(settings["anchors"])
         self.amounts = Amounts(*settings["proposals"])
         self.backbone = pyramid
@@ -90,8 +85,7 @@ class FasterRcnnDetector(Detector, keras.Model):
             self.neck.build(dict(zip(given, pyramid.output_shape, strict=True)))
         self.proposal_head = ProposalHead(self.anchors.each, width, name="proposal_head")
         self.proposal_head.build((None, None, None, channels))
-        self.box_head = BoxHead(len(settings["class_names"]), settings["hidden"], name="box_head")
-        self.box_head.build((None, None, SIDE, SIDE, channels))
+        self.box_head = self._new_box_head(settings, channels)
         self._begin(settings)
         self.anchor_boxes = self.anchors.boxes(self.size)
         self.built = True
@@ -172,31 +166,7 @@ class FasterRcnnDetector(Detector, keras.Model):
         objectness, deltas = (tf.concat(values, 1) for values in zip(*answers, strict=True))
         amounts = self.amounts[:2] if training else self.amounts[2:]
         proposals = propose(objectness, deltas, tf.constant(self.anchor_boxes), self.size, amounts)
-        lots = self._lots() if training else tf.zeros([2], tf.int32)
-        return {
-            **{f"map_{stride}": x for stride, x in zip(self.strides, every, strict=False)},
-            "objectness": objectness,
-            "deltas": deltas,
-            "proposals": proposals,
-            "lots": tf.tile(lots[None], [tf.shape(images)[0], 1]),
-        }
-
-    def _lots(self) -> tf.Tensor:
-        """int32 [2]: the seed of what this step draws, which follows from (seed, step)."""
-        optimizer = getattr(self, "optimizer", None)
-        step = tf.cast(optimizer.iterations, tf.int32) if optimizer else 0
-        return fold(tf.constant(self.seed, tf.int32), LOTS, step)
-
-    def _regions(self, raw: dict[str, tf.Tensor], boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """The second stage: logits [b, r, k + 1] and deltas [b, r, k, 4] of boxes float32 [b, r, 4]."""
-        maps = [raw[f"map_{stride}"] for stride in self.strides]
-        if len(maps) > 1:
-            return self.box_head(roi_align(maps, boxes, self.strides))
-        return self.box_head(roi_max_pool(maps[0], boxes, self.strides[0]))
-
-    def decode(self, raw: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        """Raw -> boxes float32 [b, p x k, 4] and scores float32 [b, p x k, k]: each proposal as each class."""
-        return detected_regions(*self._regions(raw, raw["proposals"]), raw["proposals"], self.size)
+        return {**self._raw(every, proposals, training), "objectness": objectness, "deltas": deltas}
 
     def loss_parts(
         self, raw: dict[str, tf.Tensor], xyxy: tf.Tensor, labels: tf.Tensor
@@ -212,9 +182,4 @@ class FasterRcnnDetector(Detector, keras.Model):
         anchors, seed = tf.constant(self.anchor_boxes), tf.reduce_max(raw["lots"], 0)
         matched = match_anchors(anchors, xyxy, labels, self.size)
         first = proposal_losses(raw["objectness"], raw["deltas"], anchors, matched, fold(seed, 0))
-        sampled = sample_regions(raw["proposals"], xyxy, labels, self.settings["regions"], fold(seed, 1))
-        return {**region_losses(*self._regions(raw, sampled.boxes), sampled), **first}
-
-    def class_columns(self) -> list[tuple[keras.Variable, np.ndarray]]:
-        """Of the box head: a column of scores and four of boxes a class."""
-        return self.box_head.class_columns()
+        return {**super().loss_parts(raw, xyxy, labels), **first}

@@ -1,8 +1,13 @@
-"""How an R-CNN learns, as plain values: options become them without TensorFlow."""
+"""How an R-CNN learns and a Fast R-CNN pools, as plain values: options become them without TensorFlow."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+MAX, ALIGN = "max", "align"  # ROI max pooling (Girshick 2015), ROIAlign (He 2017)
+# Pixels a cell of the map that all regions share. Girshick 2015 has 16 for objects of mostly 100 to 500 pixels, 6 to 31
+# cells a side; of 20 to 150 pixels, as those of bags, 4 gives 5 to 37.
+STRIDE, STRIDES = 4, (4, 8, 16)
 
 
 @dataclass(frozen=True)

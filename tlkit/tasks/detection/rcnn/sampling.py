@@ -22,11 +22,13 @@ class Sampled(NamedTuple):
         boxes: float32 [b, n, 4], pixels.
         labels: int32 [b, n]: class, -1 background, -2 where fewer were found than asked: nothing is learned there.
         xyxy: float32 [b, n, 4]: the object's own box; anything where there is none.
+        objects: int32 [b, n]: which of the image's boxes that is, likewise.
     """
 
     boxes: tf.Tensor
     labels: tf.Tensor
     xyxy: tf.Tensor
+    objects: tf.Tensor
 
     @property
     def counted(self) -> tf.Tensor:
@@ -62,6 +64,11 @@ def draw(
     return tf.gather(places, order, batch_dims=1), tf.gather(found, order, batch_dims=1)
 
 
+def most_of_objects(number: int) -> int:
+    """How many of the regions that an image teaches are of objects, at most; these come first."""
+    return max(1, int(SHARE * number))
+
+
 def sample_regions(
     proposals: tf.Tensor, xyxy: tf.Tensor, labels: tf.Tensor, number: int, seed: tf.Tensor
 ) -> Sampled:
@@ -87,8 +94,9 @@ def sample_regions(
     empty = tf.reduce_all(labels < 0, 1, keepdims=True)
     positive = real & (best >= OBJECT)
     negative = real & (best < OBJECT) & ((best >= NEAR) | empty) & ~beside
-    places, found = draw(positive, negative, max(1, int(SHARE * number)), number, seed)
+    places, found = draw(positive, negative, most_of_objects(number), number, seed)
     kinds = tf.where(positive, tf.gather(labels, match, batch_dims=1), BACKGROUND)
     drawn = tf.gather(kinds, places, batch_dims=1)
-    own = tf.gather(xyxy, tf.gather(match, places, batch_dims=1), batch_dims=1)
-    return Sampled(tf.gather(boxes, places, batch_dims=1), tf.where(found, drawn, IGNORED), own)
+    objects = tf.gather(match, places, batch_dims=1)
+    own = tf.gather(xyxy, objects, batch_dims=1)
+    return Sampled(tf.gather(boxes, places, batch_dims=1), tf.where(found, drawn, IGNORED), own, objects)

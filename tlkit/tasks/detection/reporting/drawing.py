@@ -11,24 +11,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Rectangle
 from PIL import Image, ImageDraw, ImageFont
 
+from tlkit.data.boxes.masks.resampling import cut
+from tlkit.data.boxes.masks.rle import Mask, box, decode
 from tlkit.engine.reporting import style
 from tlkit.engine.reporting.lettering import OWN, Place, font_of, places
 
 ROW_LEAST, ROW_MOST = 0.45, 1.7  # height of a row of images, in widths of one
+TINT = 0.4  # of a mask's colour over the image
 _NAME_SIZE = 5.5  # points
 _PALE = 140  # grey level from which dark letters read better than white ones
 
 
+class Shape(NamedTuple):
+    """Pixels of an object: bool [h, w] over a window, left, top, right, bottom in pixels of the image shown."""
+
+    window: np.ndarray
+    pixels: np.ndarray
+
+
 class Framed(NamedTuple):
-    """A box to draw: left, top, right, bottom in pixels of the image shown; no text, no name."""
+    """A box to draw: left, top, right, bottom in pixels of the image shown; no text, no name; perhaps its mask."""
 
     box: np.ndarray
     colour: str
     style: str
     text: str
+    shape: Shape | None = None
+
+
+def shape_of(mask: Mask | None, scale: np.ndarray | float = 1.0) -> Shape | None:
+    """A mask as it is drawn where an image is shown `scale` times as large; None where there is none, or it is empty."""
+    window = box(mask) if mask is not None else None
+    if mask is None or window is None:
+        return None
+    return Shape(np.array(window, float) * scale, cut(decode(mask), window))
 
 
 class Pen(ABC):
@@ -47,6 +67,10 @@ class Pen(ABC):
         """Draw a box on a white line."""
 
     @abstractmethod
+    def fill(self, shape: Shape, colour: str) -> None:
+        """Tint the pixels of an object, so that they can still be seen."""
+
+    @abstractmethod
     def plate(self, text: str) -> tuple[float, float]:
         """Width and height of a name, pixels."""
 
@@ -56,10 +80,13 @@ class Pen(ABC):
 
 
 def draw_boxes(pen: Pen, framed: Sequence[Framed]) -> None:
-    """Draw boxes on white lines, the last on top, then their names where they hide no box, if need be with a line.
+    """Draw masks, then boxes on white lines, the last on top, then their names where they hide no box.
 
-    A name for which there is no such place is left out.
+    A name may have a line to its box; one for which there is no place is left out.
     """
+    for one in framed:
+        if one.shape is not None:
+            pen.fill(one.shape, one.colour)
     for one in framed:
         pen.frame(one)
     plates = [pen.plate(one.text) if one.text else (0, 0) for one in framed]
@@ -98,6 +125,15 @@ class OnAxes(Pen):
         self._axes.add_patch(Rectangle(**how, edgecolor="white", linewidth=2.6))
         self._axes.add_patch(Rectangle(**how, edgecolor=one.colour, linewidth=1.6, linestyle=one.style))
 
+    def fill(self, shape: Shape, colour: str) -> None:
+        """Lay the colour over the pixels, half transparent."""
+        left, top, right, bottom = (float(value) - 0.5 for value in shape.window)
+        tint = np.zeros((*shape.pixels.shape, 4))
+        tint[..., :3], tint[..., 3] = to_rgb(colour), TINT * shape.pixels
+        limits = self._axes.get_xlim(), self._axes.get_ylim()
+        self._axes.imshow(tint, extent=(left, right, bottom, top), interpolation="nearest", zorder=1)
+        self._axes.set(xlim=limits[0], ylim=limits[1])
+
     def plate(self, text: str) -> tuple[float, float]:
         """Width and height of a name, about; letters of East Asia are square."""
         letters = [unicodedata.east_asian_width(letter) in "WF" for letter in style.shortened(text, 20)]
@@ -129,7 +165,7 @@ class OnImage(Pen):
     """
 
     def __init__(self, image: Image.Image) -> None:
-        self._pen, self.size = ImageDraw.Draw(image), image.size
+        self._image, self._pen, self.size = image, ImageDraw.Draw(image), image.size
         self.gap, self._high = max(2, round(min(image.size) / 200)), max(9, round(min(image.size) / 32))
 
     def frame(self, one: Framed) -> None:
@@ -142,6 +178,13 @@ class OnImage(Pen):
             last = min(right + edge, self.size[0] - 1), min(bottom + edge, self.size[1] - 1)
             corner = max(last[0], first[0]), max(last[1], first[1])
             self._pen.rectangle([first, corner], outline=ink, width=edge)
+
+    def fill(self, shape: Shape, colour: str) -> None:
+        """Lay the colour over the pixels, half transparent."""
+        left, top, right, bottom = (round(float(value)) for value in shape.window)
+        tint = Image.fromarray(shape.pixels.astype(np.uint8) * round(255 * TINT))
+        tint = tint.resize((max(1, right - left), max(1, bottom - top)), Image.Resampling.NEAREST)
+        self._image.paste(colour, (left, top), tint)
 
     def _letters(self, text: str) -> tuple[float, float, float, float]:
         """Left, top, right, bottom of a text that begins at 0."""

@@ -23,7 +23,7 @@ from tlkit.engine.reporting.lettering import writable
 from tlkit.engine.reporting.style import COLOURS, shortened
 from tlkit.errors import RunFailed
 from tlkit.tasks.detection.detections import Detections
-from tlkit.tasks.detection.reporting.drawing import Framed, OnImage, draw_boxes
+from tlkit.tasks.detection.reporting.drawing import Framed, OnImage, draw_boxes, shape_of
 
 HEADER = ("image", "left", "top", "right", "bottom", "class", "score", "original")
 _JPEG = {"quality": 95, "subsampling": 0}  # coloured lines stay sharp
@@ -136,10 +136,17 @@ def _write_drawn(one: Detections, file: Path, classes: Sequence[str]) -> tuple[i
 
 def framed(found: Detections, classes: Sequence[str]) -> list[Framed]:
     """A frame for each box, in its class's colour, with its name and score; the surest last, which is on top."""
-    names = writable(classes)
+    names, masks = writable(classes), found.masks or (None,) * len(found.labels)
+    every = zip(found.boxes, found.scores, found.labels.tolist(), masks, strict=True)
     return [
-        Framed(box, COLOURS[label % len(COLOURS)], "-", f"{shortened(names[label], 24)} {score:.2f}")
-        for box, score, label in zip(found.boxes, found.scores, found.labels.tolist(), strict=True)
+        Framed(
+            box,
+            COLOURS[label % len(COLOURS)],
+            "-",
+            f"{shortened(names[label], 24)} {score:.2f}",
+            shape_of(mask),
+        )
+        for box, score, label, mask in every
     ][::-1]
 
 
@@ -183,12 +190,14 @@ def _images(
 
 
 def _results(found: Sequence[Detections], numbers: Numbers) -> list[dict[str, Any]]:
-    """COCO's form of results: a row for each box."""
-    return [
-        {"image_id": i, "category_id": numbers.classes[label], "bbox": sides, "score": score}
-        for i, one in zip(numbers.images, found, strict=True)
-        for (left, top, right, bottom), score, label in zip(
-            *(values.tolist() for values in one[:3]), strict=True
-        )
-        for sides in [[left, top, round(right - left, 2), round(bottom - top, 2)]]
-    ]
+    """COCO's form of results: a row for each box, with its mask as run lengths where there is one."""
+    rows = []
+    for i, one in zip(numbers.images, found, strict=True):
+        masks = [{"segmentation": mask.coco} for mask in one.masks or ()] or [{}] * len(one.labels)
+        for (left, top, right, bottom), score, label, mask in zip(
+            *(values.tolist() for values in one[:3]), masks, strict=True
+        ):
+            sides = [left, top, round(right - left, 2), round(bottom - top, 2)]
+            known = {"image_id": i, "category_id": numbers.classes[label], "bbox": sides, "score": score}
+            rows.append({**known, **mask})
+    return rows

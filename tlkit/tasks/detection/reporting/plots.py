@@ -27,7 +27,7 @@ from tlkit.errors import DataFault
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.curves import Curve, at_false_alarms, best_f1, curve, voc_ap
 from tlkit.tasks.detection.metrics.matching import match_image, ranked
-from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, OnAxes, draw_boxes
+from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, OnAxes, draw_boxes, shape_of
 
 MOST_PIXELS = 640  # of the longer side of an image that is shown
 STYLES = {"hit": (GREEN, "-"), "missed": (ORANGE, "--"), "false alarm": (RED, ":")}
@@ -231,10 +231,12 @@ def _draw_truth(axes: Axes, truth: Boxes, index: int, image: np.ndarray) -> None
     _show(axes, image)
     scale = _scale(truth, index, image)
     kinds = (truth.labels[index], truth.difficult[index], truth.crowd[index])
+    masks = truth.masks[index] if truth.masks else (None,) * len(truth.labels[index])
     framed = []
-    for box, label, difficult, crowd in zip(truth.xyxy[index], *kinds, strict=True):
+    for box, mask, label, difficult, crowd in zip(truth.xyxy[index], masks, *kinds, strict=True):
         more = " (crowd)" if crowd else " (difficult)" if difficult else ""
-        framed.append(Framed(box * scale, MUTED if more else BLUE, "-", truth.class_names[label] + more))
+        colour, text = MUTED if more else BLUE, truth.class_names[label] + more
+        framed.append(Framed(box * scale, colour, "-", text, shape_of(mask, scale)))
     draw_boxes(OnAxes(axes, image.shape), framed)
 
 
@@ -263,7 +265,8 @@ def _draw_outcome(
         colour, style = (MUTED, "-") if ignored[row] else (colour, style)
         text = f"{truth.class_names[own.labels[row]]} {own.scores[row]:.2f}"
         text = "" if crowded and (hits[row] or ignored[row]) else text
-        framed.append(Framed(own.boxes[row] * scale, colour, style, text))
+        shape = shape_of(own.masks[row], scale) if own.masks else None
+        framed.append(Framed(own.boxes[row] * scale, colour, style, text, shape))
     draw_boxes(OnAxes(axes, image.shape), framed)
 
 

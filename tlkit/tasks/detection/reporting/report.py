@@ -95,6 +95,7 @@ def write_detector_report(run: Run) -> None:
         f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
         f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
     )
+    lead += _masks_said(test)
     if "proposals" in test:
         lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
     if advice := (card.get("improving") or {}).get("advice"):
@@ -131,12 +132,34 @@ def write_detector_report(run: Run) -> None:
             [[name, *row] for name, row in zip(matrix["classes"], matrix["matrix"], strict=True)],
         ),
     ]
-    tables += _proposals(test)
+    tables += [*_masks(test), *_proposals(test)]
     there = run.folder.path / "pictures"
     captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
     images = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
     tables += _numbered(card["classes"])
     close_run(run, f"Finding {names}", lead, tables, images)
+
+
+def _masks_said(test: dict[str, Any]) -> str:
+    """A sentence on the masks of a detector that finds them."""
+    if "masks" not in test:
+        return ""
+    low, high = test["masks"]["intervals"]["AP50"] or (None, None)
+    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    return f" Its masks have a mask AP50 of {test['masks']['AP50'] or 0:.3f}{interval}."
+
+
+def _masks(test: dict[str, Any]) -> list[Table]:
+    """AP by masks of all and of each class, of a detector that finds them."""
+    from tlkit.engine.reporting.html import Table
+
+    if "masks" not in test:
+        return []
+    found = test["masks"]
+    note = f"COCO's measures of the {found['objects']} objects that have a mask: overlap is that of pixels."
+    rows = [["all", found["AP"], found["AP50"]]]
+    rows += [[name, row["AP"], row["AP50"]] for name, row in found["per_class"].items()]
+    return [Table("Masks of the test part", ("class", "mask AP", "mask AP50"), rows, note=note)]
 
 
 def _proposals(test: dict[str, Any]) -> list[Table]:

@@ -173,7 +173,7 @@ def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]
 
     Raises:
         ExportFault: It moves a classifier over the image, or takes proposals, for which neither runtime has the
-            operations.
+            operations; or some of its answers would be lost.
     """
     if proposals_taken(detector):
         raise ExportFault(
@@ -185,6 +185,11 @@ def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]
             "A classifier that is moved over images cannot be written as ONNX or LiteRT: resizing by area and "
             "windows of any number have no operation there.",
             "Serve the SavedModel in the run's folder, or export the classifier's own run.",
+        )
+    if detector.no_onnx:
+        raise ExportFault(
+            f"A {detector.kind} would lose {detector.no_onnx} as ONNX or LiteRT, which get boxes and scores alone.",
+            "Serve the SavedModel in the run's folder, or export a detect-faster-rcnn.",
         )
     spec = tf.TensorSpec([batch, detector.size, detector.size, 3], tf.uint8, name="images")
 
