@@ -29,12 +29,15 @@ def questions(name: str, specs: dict[str, Any]) -> dict[str, Any] | None:
         if (
             name in {"serving_default", "instances", "features"}
             and spec.dtype == tf.string
-            and len(specs) == 1
+            and not specs.keys() - {key, "proposals"}
         ):
             asked[key] = tf.constant([image(0), image(1)])
         elif name == "pixels" and spec.dtype == tf.uint8:
             asked[key] = tf.random.stateless_uniform([1, 48, 40, 3], (1, 2), 0, 256, tf.int32)
             asked[key] = tf.cast(asked[key], tf.uint8)
+        elif key == "proposals":  # of as many images as the others
+            boxes = [[3, 4, 30, 30], [10, 2, 40, 38], [-1, -1, -1, -1]]
+            asked[key] = tf.constant([boxes] * (1 if name == "pixels" else 2), tf.float32)
         else:
             return None
     return asked
