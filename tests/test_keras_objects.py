@@ -38,7 +38,8 @@ import tlkit.keras_objects
 for file in sorted(Path(sys.argv[1]).glob("*.keras")):
     model = keras.saving.load_model(file)
     asked = np.load(file.with_suffix(".npz"))
-    answers = keras.tree.flatten(model(*[asked[name] for name in asked.files]))
+    given = [dict(asked)] if "proposals" in asked.files else [asked[name] for name in asked.files]
+    answers = keras.tree.flatten(model(*given))
     np.savez(file.with_suffix(".answers.npz"), *answers)
 """
 
@@ -124,6 +125,8 @@ def detectors():
         ("mask-rcnn", {"width": 8, "hidden": 8, "mask_width": 8}),
     ):
         yield kind, build_detector(kind, NAMES, 64, "mobilenet-v2-0.35", "none", **width)[0], [images(64)]
+    made = build_detector("fast-rcnn", NAMES, 64, "mobilenet-v2-0.35", "none", width=8, hidden=8)[0]
+    yield "fast-rcnn", made, [{"images": images(64), "proposals": np.abs(normal(2, 5, 4)).cumsum(-1) * 9}]
     yield "yolov8", build_detector("yolov8", NAMES, 64, "yolov8-xs", "none")[0], [images(64)]
     windows = Windows(96, (0.2, 0.5), 2, step=0.5)
     made, _ = build_window_detector(colour_classifier(), ("green", "red"), "other", windows)
@@ -147,7 +150,8 @@ def test_every_kind_of_model_is_read_and_answers_in_a_clean_process(kinds, finis
     for name, model, arguments in itertools.chain(*(kind() for kind in kinds)):
         expected[name] = [np.asarray(one) for one in keras.tree.flatten(model(*arguments))]
         model.save(tmp_path / f"{name}.keras")
-        np.savez(tmp_path / f"{name}.npz", *arguments)
+        named = arguments[0] if isinstance(arguments[0], dict) else {}
+        np.savez(tmp_path / f"{name}.npz", *([] if named else arguments), **named)
     for name in ("model", "last"):  # of a run: with an optimiser, a loss and a metric of ours
         stored = finished.run / f"{name}.keras"
         expected[name] = [keras.saving.load_model(stored)(images(64)).numpy()]

@@ -305,3 +305,6 @@ def test_a_saved_model_answers_as_keras_does(detector, tmp_path):
     found = check_detector_parity(detector, tmp_path / "run", files, how)
     assert found["largest_difference"] <= TOLERANCE
     assert found["detections"] >= 10
+    asked = tf.saved_model.load(str(tmp_path / "run")).signatures["instances"]
+    nothing = asked(image_bytes=tf.constant([], tf.string), proposals=tf.zeros([0, 3, 4]))
+    assert nothing["boxes"].shape == (0, 6, 4)
