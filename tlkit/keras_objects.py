@@ -30,6 +30,7 @@ _MODULES = (
     "tasks.detection.rcnn.rcnn",
     "tasks.detection.retinanet_layers",
     "tasks.detection.sliding_window.detector",
+    "tasks.detection.sliding_window.pooled",
     *(f"tasks.detection.{row.module}" for row in DETECTORS.values()),
     "tasks.synthesis.dcgan",
     "tasks.synthesis.stylegan",

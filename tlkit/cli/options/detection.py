@@ -278,10 +278,10 @@ def windows() -> Decorator:
         ("step", SOME, 0.25, "SHARE", "From one window to the next, by the window."),
         (
             "way",
-            Choice(["auto", "crops", "convolutional"]),
+            Choice(["auto", "pooled", "convolutional", "crops"]),
             "auto",
             None,
-            "auto: as crops, but quicker where equal.",
+            "auto: pooled without --classifier; else as crops, but quicker where equal.",
         ),
         ("overlap", PART, 0.3, "IOU", "Of two boxes of a class that overlap more, the weaker goes."),
         ("soft", WEIGHT, 0.0, "SIGMA", "Above 0: it stays with a lower score (soft-NMS)."),
@@ -289,7 +289,13 @@ def windows() -> Decorator:
         ("chunk", COUNT, 64, "N", "Windows that are classified at a time."),
     ]
     own = [
-        ("classifier", str, REQUIRED, "RUN", "Finished run of a classifier."),
+        (
+            "classifier",
+            str,
+            None,
+            "RUN",
+            "Finished run of a classifier that is moved; else a head is trained.",
+        ),
         ("negative", str, "other", "CLASS", "Its class of what is nothing."),
     ]
     inner = grouped("windows", make, "Windows", rows, {}, {"ratio": "ratios"})

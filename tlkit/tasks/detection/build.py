@@ -20,6 +20,7 @@ from tlkit.errors import ModelFault, UsageFault
 from tlkit.tasks.detection.base import Detector
 from tlkit.tasks.detection.rcnn.rcnn import RcnnDetector
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
+from tlkit.tasks.detection.sliding_window.pooled import PooledDetector
 from tlkit.tasks.detection.table import DETECTORS, check_crop, detector_class
 
 # --- building ---------------------------------------------------------------------------------------
@@ -78,8 +79,8 @@ def load_detector(file: Path | str) -> Detector:
             f"{file} cannot be read as a detector: {fault}.", "Name a finished run of a detector."
         ) from fault
     if not isinstance(
-        model, Detector | RcnnDetector | WindowDetector
-    ):  # the last two are in no table: none is fitted by steps
+        model, Detector | RcnnDetector | WindowDetector | PooledDetector
+    ):  # the last three are in no table: none is fitted by steps
         raise ModelFault(f"{file} holds a model that is no detector.", "Name a finished run of a detector.")
     return model
 

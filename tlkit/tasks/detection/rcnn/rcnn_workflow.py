@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ import numpy as np
 from tlkit.core.run import Run
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
+from tlkit.engine.training.drawn_images import settle_images
 from tlkit.engine.training.estimates import BATCH, NOW, answering, measured, told
 from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.tasks.detection import workflow as detection
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.settings import Detecting
 
 ASKED = 4  # test images of which an answer is timed
-TIMED = 10  # images that are searched and computed before it is known how many there is time for
-SOLVING = 0.1  # share of the time that is left for machines and regressions
 PHASE = "machines"  # of the row of metrics.jsonl
 KEPT = "rcnn.json"  # what was measured, until the run ends
 ALL = 1_000_000  # proposals an image: those that are learned are chosen among all
@@ -151,29 +149,15 @@ def settle(
 
     Minutes become a number of images here, once: the run's own options say the number from then on.
     """
-    file = run.folder.folder(CHECKPOINTS) / KEPT
-    if learning.minutes is not None and learning.training_images is None:
-        run.say(
-            f"Length: proposals and features of {count(min(TIMED, len(order)), 'image')} are timed first."
-        )
-        began = time.monotonic()
-        each = seconds_an_image(detector, training.take(order[:TIMED]), learning.regions)
-        left = 60 * learning.minutes - (time.monotonic() - began)
-        number = int(np.clip((1 - SOLVING) * left / each, 1, len(training)))
-        facts = {"minutes": learning.minutes, "seconds_an_image": each, "training_images": number}
-        file.write_text(json.dumps(facts), encoding="utf-8")
-        run.change_option("training_images", number)
-        run.change_option("minutes", None)
-    else:
-        number = min(learning.training_images or len(training), len(training))
-        known = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        facts = {**known, "training_images": number}
-    if "seconds_an_image" in facts:
-        run.say(
-            f"Length: {count(number, 'training image')} of {len(training)}, drawn by the seed; one took "
-            f"{facts['seconds_an_image']:.2g} s, {NOW}."
-        )
-    return number, facts
+    return settle_images(
+        run,
+        len(training),
+        learning.minutes,
+        learning.training_images,
+        KEPT,
+        lambda timed: seconds_an_image(detector, training.take(order[:timed]), learning.regions),
+        "proposals and features",
+    )
 
 
 def seconds_an_image(

@@ -32,6 +32,7 @@ from tlkit.tasks.detection.predict import Detected, proposals_taken, select
 from tlkit.tasks.detection.serving.onnx_nms import OUTPUTS, add_nms
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.sliding_window.detector import WindowDetector
+from tlkit.tasks.detection.sliding_window.pooled import PooledDetector
 
 TOLERANCE = 1e-3  # largest difference allowed to the Keras model, in scores and in boxes / size
 
@@ -172,7 +173,7 @@ def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]
     """Pixels -> boxes and scores, as a graph, and what it takes.
 
     Raises:
-        ExportFault: It moves a classifier over the image, or takes proposals, for which neither runtime has the
+        ExportFault: It moves windows over the image, or takes proposals, for which neither runtime has the
             operations; or some of its answers would be lost.
     """
     if proposals_taken(detector):
@@ -185,6 +186,12 @@ def _network(detector: Detector, batch: int | None) -> tuple[Any, tf.TensorSpec]
             "A classifier that is moved over images cannot be written as ONNX or LiteRT: resizing by area and "
             "windows of any number have no operation there.",
             "Serve the SavedModel in the run's folder, or export the classifier's own run.",
+        )
+    if isinstance(detector, PooledDetector):
+        raise ExportFault(
+            "Windows pooled from levels of an image cannot be written as ONNX or LiteRT: resizing by area has no "
+            "operation there.",
+            "Serve the SavedModel in the run's folder, or export another detector, such as detect-yolov3's.",
         )
     if detector.no_onnx:
         raise ExportFault(

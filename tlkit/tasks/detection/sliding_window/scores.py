@@ -95,7 +95,7 @@ class Convolutional:
         if not isinstance(pool, kinds) or len(pool.input.shape) != 4:
             raise ModelFault(f"{model.name} does not end in maps that are averaged or flattened.")
         self.flat = isinstance(pool, keras.layers.Flatten)
-        self.maps = _of_any_size(keras.Model(model.input, pool.input))
+        self.maps = any_size(keras.Model(model.input, pool.input))
         self.head = head_model(model)
         self.side = int(model.input_shape[1])
         self.window, self.stride = self._measures()
@@ -124,13 +124,13 @@ class Convolutional:
         return tf.reshape(answers, [-1, level.rows * level.columns, answers.shape[-1]])
 
 
-def _of_any_size(model: keras.Model) -> keras.Model:
+def any_size(model: keras.Model) -> keras.Model:
     """The same layers behind an input of any height and width."""
     kind = model.inputs[0]
     images = keras.Input((None, None, kind.shape[-1]), dtype=kind.dtype)
 
     def shared(layer: Any) -> Any:
-        return _of_any_size(layer) if isinstance(layer, keras.Model) else layer
+        return any_size(layer) if isinstance(layer, keras.Model) else layer
 
     return keras.models.clone_model(model, input_tensors=images, clone_function=shared)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tlkit.errors import UsageFault
 
-WAYS = ("auto", "crops", "convolutional")
+WAYS = ("auto", "pooled", "convolutional", "crops")
 RATIOS = (0.5, 1.0, 2.0)
 
 
@@ -27,7 +27,8 @@ class Windows:
         step: From one window to the next, as a share of the window.
         way: "crops": every window is cut out and classified, in batches; "convolutional": the backbone sees the whole
             image once a scale and windows are cut out of its maps, which the borders of padded convolutions change
-            a little; "auto": convolutional where that gives the same numbers.
+            a little; "pooled": no classifier, but a head that learns from windows pooled from the maps of a backbone;
+            "auto": pooled without a classifier, else convolutional where that gives the same numbers.
         overlap: Of two detections of a class that overlap more, the weaker goes.
         soft: Above 0, no detection goes; each loses the share 1 - exp(-IoU^2 / soft) of its score to every stronger
             one (Bodla 2017, equation 3).

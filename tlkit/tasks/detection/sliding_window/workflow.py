@@ -1,4 +1,4 @@
-"""The workflow of `slide-window`: a finished classifier moved over images, its threshold, and what it is worth."""
+"""The workflow of `slide-window`: windows with a head of their own or of a finished classifier, and their worth."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from tlkit.core.csv_writer import write_csv
 from tlkit.core.run import Run
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
 from tlkit.engine.training.estimates import window_time
-from tlkit.errors import DataFault, ModelFault
+from tlkit.errors import DataFault, ModelFault, UsageFault
 from tlkit.tasks.detection import evaluate_workflow as evaluation
 from tlkit.tasks.detection import workflow as detection
+from tlkit.tasks.detection.sliding_window import pooled_workflow as pooled
+from tlkit.tasks.detection.sliding_window.pooled_settings import PooledLearning
 
 if TYPE_CHECKING:
     import keras
@@ -24,32 +26,53 @@ if TYPE_CHECKING:
     from tlkit.tasks.detection.detections import Detections
     from tlkit.tasks.detection.settings import Detecting
     from tlkit.tasks.detection.sliding_window.detector import WindowDetector
+    from tlkit.tasks.detection.sliding_window.pooled import PooledDetector
     from tlkit.tasks.detection.sliding_window.settings import Windows
 
+    AnyWindows = WindowDetector | PooledDetector
+
 COLUMNS = ("image", "left", "top", "right", "bottom", "class", "score")
-BATCH = 4  # images a step; each is many windows
+BATCH = 2  # images a step; each is many windows
 
 
 # --- Preparation ---
 
 
 def build_windows(
-    run: Run, split: BoxSplit, classifier: str, negative: str, windows: Windows
-) -> WindowDetector:
-    """Load a finished classifier and make a detector of it.
+    run: Run,
+    split: BoxSplit,
+    classifier: str | None,
+    negative: str,
+    windows: Windows,
+    learning: PooledLearning | None = None,
+) -> AnyWindows:
+    """Make a detector of a finished classifier or, without one, of pooled windows whose head is to learn.
 
     Args:
         run: Of the recipe.
         split: For its classes, and for its training boxes, which say how large windows are where `windows` does not.
-        classifier: A finished run, as a person names it.
+        classifier: A finished run, as a person names it; None: pooled windows.
         negative: The classifier's class of what is nothing.
         windows: How it is moved.
+        learning: How the head of pooled windows learns; a recipe of before has none.
 
     Raises:
         UsageFault, DataFault, ModelFault: There is no such run, it is no classifier, its classes do not fit, or it
-            learned from an image that is evaluated here.
+            learned from an image that is evaluated here; or see `build_pooled`.
         RunFailed: The device is absent.
     """
+    if classifier is None:
+        if learning is None or windows.way not in ("auto", "pooled"):
+            raise UsageFault(
+                f"--way {windows.way} moves a finished classifier, and there is no --classifier.",
+                "Name one with --classifier RUN, or take --way pooled, which trains its own head.",
+            )
+        return pooled.build_pooled(run, split, windows, learning)
+    if windows.way == "pooled":
+        raise UsageFault(
+            f"--way pooled trains its own head and does not move --classifier {classifier}.",
+            "Leave one of them out.",
+        )
     from tlkit.core.run_folder import find_run
     from tlkit.tasks.detection.sliding_window.settings import sides_of
 
@@ -147,31 +170,58 @@ def _record(
     )
 
 
-def plan(run: Run, detector: WindowDetector) -> dict[str, Any]:
-    """What `--dry-run` shows: the time is that of the windows of validation and test images."""
+def plan(run: Run, detector: AnyWindows, learning: PooledLearning | None = None) -> dict[str, Any]:
+    """What `--dry-run` shows; the time is said in any run: of a classifier, of validation's and test's windows."""
+    if is_pooled(detector):
+        return pooled.plan(run, detector, learning or PooledLearning())
     shown = detection.plan(run)
-    if not run.dry_run:
-        return shown
-    images = shown["pictures"][VALIDATION] + shown["pictures"][TEST]
-    return {**shown, "time": window_time(detector, run.card()["model"]["windows"], images)}
+    images = detection.images_of(run, "data")
+    number = images[VALIDATION] + images[TEST]
+    time = window_time(detector, run.card()["model"]["windows"], number)
+    run.say(f"Time: {time} A larger --step, fewer --scales or one --ratio make it shorter.")
+    return {**shown, "time": time}
+
+
+def is_pooled(detector: Any) -> bool:
+    """Whether its head is its own and learns."""
+    return bool(detector.kind == "pooled-window")
+
+
+# --- Cooking ---
+
+
+def fit(run: Run, detector: AnyWindows, split: BoxSplit, learning: PooledLearning) -> None:
+    """Train the head of pooled windows; a classifier is finished.
+
+    Raises:
+        DataFault: See `pooled_workflow.fit`.
+    """
+    if is_pooled(detector):
+        pooled.fit(run, detector, split, learning)
 
 
 # --- Tasting ---
 
 
-def choose_threshold(run: Run, detector: WindowDetector, split: BoxSplit) -> Detecting:
+def choose_threshold(run: Run, detector: AnyWindows, split: BoxSplit) -> Detecting:
     """Take the score from which F1 is best on validation images; test is not looked at.
+
+    The scores of pooled windows are calibrated before, on the same images.
 
     Returns:
         What is served. Duplicates are dropped by the detector itself, so an overlap of 1 drops nothing more.
     """
     from tlkit.tasks.detection.settings import LEAST_SCORE, Detecting
 
-    served = Detecting(threshold=LEAST_SCORE, overlap=1.0, most=detector.windows.most)
+    own = is_pooled(detector)
+    most = detector.layout.most if own else detector.windows.most
+    served = Detecting(threshold=LEAST_SCORE, overlap=1.0, most=most)
+    if own:
+        pooled.calibrate(run, detector, split, served, BATCH)
     return replace(served, threshold=evaluation.choose_threshold(run, detector, split, served, BATCH))
 
 
-def evaluate(run: Run, detector: WindowDetector, split: BoxSplit, detecting: Detecting) -> None:
+def evaluate(run: Run, detector: AnyWindows, split: BoxSplit, detecting: Detecting) -> None:
     """Evaluate the test part, once, at the threshold of validation, and write down what is found on it."""
     test, found = evaluation.evaluate_test(run, detector, split, detecting, detecting.threshold, BATCH)
     run.record(detecting=asdict(detecting))
