@@ -13,7 +13,7 @@ from tlkit.errors import UsageFault
 from tlkit.tasks.detection.sliding_window.pooled_settings import VIEWS, PooledLearning
 
 OF_A_CLASSIFIER = ("negative", "min-side", "max-side", "scales", "ratio", "chunk")
-OWN_HEAD = ("backbone", "weights", "minutes", "training-images", "rounds", "views", "shapes")
+OWN_HEAD = ("backbone", "weights", "minutes", "training-images", "rounds", "views", "head-steps", "shapes")
 
 
 def own_head() -> Decorator:
@@ -48,6 +48,7 @@ def own_head() -> Decorator:
             None,
             "Of training images; turned, by right angles, for images without an up.",
         ),
+        ("head-steps", COUNT, 2_000, "N", "For which the head learns after each round."),
         ("shapes", COUNT, 16, "N", "Of windows, at most; chosen for the training boxes."),
     ]
     return grouped("learning", make, "Head of its own, without --classifier", rows, {})

@@ -98,6 +98,11 @@ def write_detector_report(run: Run) -> None:
     lead += _masks_said(test)
     if "proposals" in test:
         lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
+    if (scores := card.get("calibration") or {}).get("ece") is not None:
+        lead += (
+            f" Its scores are calibrated on validation: their expected calibration error there is {scores['ece']:.3f} "
+            f"({scores['ece_before']:.3f} before)."
+        )
     if advice := (card.get("improving") or {}).get("advice"):
         lead += f" {advice}"
     columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")

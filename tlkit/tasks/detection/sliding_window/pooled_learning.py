@@ -36,7 +36,7 @@ ELSEWHERE, HARD = 12, 24  # windows of each image in a round, at most: by chance
 ALARM = 0.05  # probability of any class from which a window of nothing is a false alarm
 APART = 0.3  # IoU of two false alarms above which one of them is enough
 PLACES = 300  # of each map of an image, from which projections are solved
-STEPS, BATCH, ON_SHARE = 2_000, 256, 0.25  # of a head; share of windows on objects in a batch
+BATCH, ON_SHARE = 256, 0.25  # windows a step, and the share of them that are on objects
 RATE, DECAY = 1e-3, 1e-2  # of AdamW
 BETA = 0.5  # of smooth L1, in deltas
 
@@ -185,8 +185,32 @@ def head_loss(classes: int) -> keras.Loss:
     return loss
 
 
-def fit_head(detector: PooledDetector, taught: Taught, seed: int, steps: int = STEPS) -> float:
+class Batches(keras.utils.PyDataset):
+    """Windows in the order in which they were drawn, int [steps, n]; rows are not copied before they are asked for."""
+
+    def __init__(self, taught: Taught, drawn: np.ndarray) -> None:
+        super().__init__()
+        self.taught, self.drawn = taught, drawn
+
+    def __len__(self) -> int:
+        """Steps."""
+        return len(self.drawn)
+
+    def __getitem__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Features float32 [n, d] and, for `head_loss`, labels and deltas float32 [n, 5]."""
+        rows = self.drawn[step]
+        truth = np.concatenate([self.taught.labels[rows, None], self.taught.deltas[rows]], 1)
+        return self.taught.features[rows].astype(np.float32), truth.astype(np.float32)
+
+
+def fit_head(detector: PooledDetector, taught: Taught, seed: int, steps: int) -> float:
     """Train a detector's head from the start on windows; classes without one are never said.
+
+    Args:
+        detector: Whose head.
+        taught: Windows of all rounds.
+        seed: Of the head's first weights, of dropout and of the batches.
+        steps: Of AdamW.
 
     Returns:
         The mean loss of the last steps.
@@ -201,23 +225,15 @@ def fit_head(detector: PooledDetector, taught: Taught, seed: int, steps: int = S
     random = np.random.default_rng([seed, len(taught.labels)])
     few = int(BATCH * ON_SHARE)
     drawn = np.concatenate([random.choice(on, (steps, few)), random.choice(off, (steps, BATCH - few))], 1)
-    features, truth = tf.constant(taught.features), tf.constant(_truth(taught))
-    data = tf.data.Dataset.from_tensor_slices(drawn.astype(np.int32)).map(
-        lambda rows: (tf.cast(tf.gather(features, rows), tf.float32), tf.gather(truth, rows))
-    )
     rate = keras.optimizers.schedules.CosineDecay(RATE, steps)
     head.compile(keras.optimizers.AdamW(rate, weight_decay=DECAY), head_loss(classes), jit_compile=False)
     last = steps - min(steps, 100)
     if last:
-        head.fit(data.take(last), shuffle=False, verbose=0)
-    found = head.fit(data.skip(last), shuffle=False, verbose=0)
+        head.fit(Batches(taught, drawn[:last]), shuffle=False, verbose=0)
+    found = head.fit(Batches(taught, drawn[last:]), shuffle=False, verbose=0)
     forget_classes(head, sorted(set(range(classes)) - set(taught.labels.tolist())))
     detector.head.set_weights(head.get_weights())
     return float(found.history["loss"][-1])
-
-
-def _truth(taught: Taught) -> np.ndarray:
-    return np.concatenate([taught.labels[:, None], taught.deltas], 1).astype(np.float32)
 
 
 def _check_both_sides(on: np.ndarray, off: np.ndarray) -> None:

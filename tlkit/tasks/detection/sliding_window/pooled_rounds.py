@@ -65,14 +65,21 @@ class Rounds:
         folder: Where what is done is kept.
         seed: Of all choices.
         views: How many views an image has.
+        head_steps: For which the head learns after each round.
     """
 
     def __init__(
-        self, detector: PooledDetector, images: Boxes, folder: Path, seed: int = 0, views: int = 1
+        self,
+        detector: PooledDetector,
+        images: Boxes,
+        folder: Path,
+        seed: int = 0,
+        views: int = 1,
+        head_steps: int = 2_000,
     ) -> None:
         self.detector, self.images, self.folder = detector, images, folder
-        self.seed, self.views = seed, views
-        self.rows: list[Taught] = []
+        self.seed, self.views, self.head_steps = seed, views, head_steps
+        self.every: Taught | None = None  # windows of all rounds until now
         self._ask = asking(detector)
 
     def begin(self) -> None:
@@ -100,11 +107,10 @@ class Rounds:
         """
         began = monotonic()
         new = self._windows(number, told)
-        self.rows.append(new)
-        every = Taught.joined(self.rows)
+        every = self.every = Taught.joined([self.every, new]) if self.every else new
         file = self.folder / f"head-{number}.npz"
         if not file.is_file():
-            loss = fit_head(self.detector, every, self.seed)
+            loss = fit_head(self.detector, every, self.seed, self.head_steps)
             write_arrays(file, [*self.detector.head.get_weights(), np.array(loss)])
         *weights, kept = read_arrays(file)
         self.detector.head.set_weights(weights)
@@ -113,7 +119,7 @@ class Rounds:
 
     def counts(self) -> list[int]:
         """Windows on objects of each class, of all rounds."""
-        labels = np.concatenate([one.labels for one in self.rows])
+        labels = self.every.labels if self.every else np.zeros(0, np.int32)
         return np.bincount(labels, minlength=len(self.detector.class_names) + 1)[:-1].tolist()
 
     def _windows(self, number: int, told: Told) -> Taught:
@@ -176,7 +182,7 @@ def squares(images: Boxes, size: int, first: int = 0) -> Iterator[tuple[np.ndarr
 
 def seconds_an_image(detector: PooledDetector, images: Boxes, rounds: int) -> float:
     """What an image takes in all rounds, the first round again for each: reading, maps, windows and their choice."""
-    work = Rounds(detector, images, Path(), 0, 1)
+    work = Rounds(detector, images, Path())
     every = list(squares(images, detector.size))
     work.taught(0, 0, *every[0])  # the first one traces
     began = monotonic()

@@ -19,6 +19,7 @@ class PooledLearning:
         rounds: Of hard negatives, each of which goes through all drawn images once more.
         views: "upright": images are seen as they are; "mirrored": also left to right; "turned": also by right angles,
             for images without an up. Each round sees an image in the next of its views.
+        head_steps: For how many steps the head learns after each round.
         shapes: Of windows at all scales, chosen for the training boxes.
     """
 
@@ -28,4 +29,5 @@ class PooledLearning:
     training_images: int | None = None
     rounds: int = 2
     views: str = "mirrored"
+    head_steps: int = 2_000
     shapes: int = 16

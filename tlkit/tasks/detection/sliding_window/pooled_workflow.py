@@ -31,7 +31,7 @@ PHASE = "windows"  # of the rows of metrics.jsonl
 KEPT = "windows.json"  # what was measured, until the run ends
 SMALL_COVER = 0.5  # mean IoU of windows with training boxes below which a warning is due
 MULTIPLE, LEAST = 32, 64  # pixels: what the square's side is a multiple of, and its least
-TIMED_STEPS = 40  # of a head
+TIMED_STEPS = (20, 80)  # of a head
 LEARNING = 1.3  # times an answer: what an image costs in a round
 
 
@@ -128,7 +128,7 @@ def estimated(detector: PooledDetector, images: dict[str, int], learning: Pooled
     )  # validation: once for the scores, once for the threshold
     passes = 1 + learning.rounds
     if learning.minutes is None:
-        seconds = learned * passes * each * LEARNING + passes * seconds_a_head(detector)
+        seconds = learned * passes * each * LEARNING + passes * seconds_a_head(detector, learning.head_steps)
         what = f"{count(learned, 'training image')} gone through {passes} times"
     else:
         seconds, what = 60 * learning.minutes, f"learning as --minutes {learning.minutes:g} has it"
@@ -152,22 +152,22 @@ def seconds_of_answer(detector: PooledDetector, clock: Callable[[], float] = per
     return max(clock() - began, 1e-3)
 
 
-def seconds_a_head(detector: PooledDetector, clock: Callable[[], float] = perf_counter) -> float:
-    """What it takes to train a head, by some steps on noise; the detector's own stays as it is."""
-    from tlkit.tasks.detection.sliding_window import pooled_learning as head
+def seconds_a_head(detector: PooledDetector, steps: int, clock: Callable[[], float] = perf_counter) -> float:
+    """What it takes to train a head for so many steps, by a few on noise; the detector's own stays as it is."""
+    from tlkit.tasks.detection.sliding_window.pooled_learning import Taught, fit_head
 
     random = np.random.default_rng(0)
-    rows = random.normal(size=(2 * head.BATCH, detector.width)).astype(np.float16)
+    rows = random.normal(size=(1_000, detector.width)).astype(np.float16)
     labels = np.resize([0, len(detector.class_names)], len(rows)).astype(np.int32)
-    noise = head.Taught(rows, labels, np.zeros((len(rows), 4), np.float32))
-    before = detector.head.get_weights()
-    began = clock()
-    head.fit_head(detector, noise, 0, TIMED_STEPS)  # what compiling takes is in it, so rather too much
+    noise = Taught(rows, labels, np.zeros((len(rows), 4), np.float32))
+    before, took = detector.head.get_weights(), []
+    for some in TIMED_STEPS:  # each compiles once, so their difference is that of the steps alone
+        began = clock()
+        fit_head(detector, noise, 0, some)
+        took.append(clock() - began)
     detector.head.set_weights(before)
-    return max(clock() - began, 1e-3) / TIMED_STEPS * head.STEPS / COMPILING
-
-
-COMPILING = 2.0  # times so long do the first steps take on average, for they compile
+    few, many = TIMED_STEPS
+    return took[0] + max(took[1] - took[0], 0.0) * (steps - few) / (many - few)
 
 
 # --- Cooking ---
@@ -188,7 +188,7 @@ def fit(run: Run, detector: PooledDetector, split: BoxSplit, learning: PooledLea
     number, facts = settle(run, detector, split, order, learning)
     images = training.take(order[:number])
     folder = run.folder.folder(CHECKPOINTS)
-    rounds = Rounds(detector, images, folder, run.seed, VIEWS[learning.views])
+    rounds = Rounds(detector, images, folder, run.seed, VIEWS[learning.views], learning.head_steps)
     began = monotonic()
     rounds.begin()
     every = []
@@ -230,7 +230,7 @@ def settle(
     """How many images are drawn; see `settle_images`."""
     training = split.take(TRAINING)
     asked = learning.minutes is not None and learning.training_images is None
-    fixed = (1 + learning.rounds) * seconds_a_head(detector) if asked else 0.0
+    fixed = (1 + learning.rounds) * seconds_a_head(detector, learning.head_steps) if asked else 0.0
     return settle_images(
         run,
         len(training),
