@@ -31,6 +31,7 @@ from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.rcnn.rcnn import build_rcnn
 from tlkit.tasks.detection.serving.saved_model import export_detector
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.pooled import PooledLayout, build_pooled
 from tlkit.tasks.detection.sliding_window.settings import Windows
 from tlkit.tasks.synthesis.dcgan import build_dcgan
 from tlkit.tasks.synthesis.serving.saved_model import export_generator
@@ -73,6 +74,12 @@ def windows(way: str, folder: Path) -> None:
     """A classifier that is moved over images."""
     settings = Windows(64, (0.5, 0.5), 2, way=way)
     export_detector(build_window_detector(colour_classifier(), ("red",), "other", settings)[0], folder)
+
+
+def pooled(folder: Path) -> None:
+    """Windows with a head of their own."""
+    layout = PooledLayout(((96, 2, 2), (64, 1, 2)), channels=(4, 4), hidden=8, most=5)
+    export_detector(build_pooled(NAMES, 64, "mobilenet-v2-0.35", "none", layout)[0], folder)
 
 
 def retinanet(precision: str, backbone: str, folder: Path) -> None:
@@ -127,6 +134,7 @@ FEW: dict[str, Callable[[Path], None]] = {
 EVERY: dict[str, Callable[[Path], None]] = {
     **FEW,
     "slide-window, convolutional": partial(windows, "convolutional"),
+    "slide-window, pooled": pooled,
     **{
         f"{build.__name__}, {channels} channels, {classes} classes, {precision}": partial(generator, build, channels, classes, precision)
         for build in (build_dcgan, build_stylegan)

@@ -30,6 +30,7 @@ from tlkit.tasks.detection.predict import Finder
 from tlkit.tasks.detection.serving import saved_model as detector_serving
 from tlkit.tasks.detection.settings import Detecting
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.pooled import PooledLayout, build_pooled
 from tlkit.tasks.detection.sliding_window.settings import Windows
 from tlkit.tasks.detection.yolo import yolov1
 from tlkit.tasks.features import engines
@@ -144,6 +145,9 @@ def cells():
 
 
 def window_detector(way):
+    if way == "pooled":
+        layout = PooledLayout(((64, 2, 2),), channels=(4, 4), hidden=8, most=MOST)
+        return build_pooled(["red"], 64, "mobilenet-v2-0.35", "none", layout)[0]
     classifier = padded_classifier()
     windows = Windows(size=64, way=way, sides=(0.5, 0.5), most=MOST)
     return build_window_detector(classifier, ["red"], "other", windows)[0]
@@ -154,7 +158,7 @@ def window_detector(way):
     [
         "retinanet",
         "convolutional",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in ("yolov1", "crops")),
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("yolov1", "crops", "pooled")),
     ],
 )
 def test_a_served_detector_answers_nothing_with_nothing(kind, detector, cells, tmp_path):

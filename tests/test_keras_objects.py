@@ -23,6 +23,7 @@ from tlkit.tasks.classification.heads import HEADS, fit_head, settings_of
 from tlkit.tasks.classification.small_cnn import build_small_cnn
 from tlkit.tasks.detection.build import build_detector
 from tlkit.tasks.detection.sliding_window.detector import build_window_detector
+from tlkit.tasks.detection.sliding_window.pooled import PooledLayout, build_pooled
 from tlkit.tasks.detection.sliding_window.settings import Windows
 from tlkit.tasks.synthesis.dcgan import build_dcgan
 from tlkit.tasks.synthesis.stylegan import build_stylegan
@@ -111,7 +112,7 @@ def generators():
 
 
 def detectors():
-    """A RetinaNet and earlier YOLOs on a network of keras.applications, a YOLOv8 on KerasCV's own, and windows."""
+    """A RetinaNet and earlier YOLOs on a network of keras.applications, a YOLOv8 on KerasCV's own, and both kinds of windows."""
     yield (
         "retinanet",
         build_detector("retinanet", NAMES, 64, "mobilenet-v2-0.35", "none", width=8, depth=1)[0],
@@ -131,6 +132,8 @@ def detectors():
     windows = Windows(96, (0.2, 0.5), 2, step=0.5)
     made, _ = build_window_detector(colour_classifier(), ("green", "red"), "other", windows)
     yield "windows", made, [images(96)]
+    layout = PooledLayout(((96, 2, 2), (64, 1, 2)), channels=(4, 4), hidden=8)
+    yield "pooled", build_pooled(NAMES, 64, "mobilenet-v2-0.35", "none", layout)[0], [images(64)]
 
 
 def asked_elsewhere(folder: Path) -> None:

@@ -96,6 +96,7 @@ def test_images_without_any_object_are_refused_before_a_network_is_built(tmp_pat
     assert refused["error"]["remedy"]
 
 
+@pytest.mark.slow
 def test_objects_as_large_as_their_images_leave_nothing_to_tell(tiny, tmp_path):
     source = labelled(tmp_path / "whole", lambda _number: [(0, 0, 96, 96, "wall")], distinct)
     refused = run_recipe("slide-window", source, "--runs", tmp_path / "runs", *TINY, code=3)

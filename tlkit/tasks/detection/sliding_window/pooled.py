@@ -37,8 +37,8 @@ from tlkit.tasks.detection.sliding_window.scores import any_size, level_image
 from tlkit.tasks.detection.sliding_window.settings import Level
 
 STRIDES = (STRIDE, 2 * STRIDE)  # of the maps that are pooled, pixels of a level
-CHANNELS = (32, 64)  # to which each map is projected
-HIDDEN = 128  # units of the head
+CHANNELS = (32, 128)  # to which each map is projected
+HIDDEN = 256  # units of the head
 CANDIDATES = 1_000  # windows with the highest scores, among which duplicates are dropped
 NEVER = -30.0  # the logit of a class that nothing was learned of
 
