@@ -85,26 +85,7 @@ def write_detector_report(run: Run) -> None:
     from tlkit.engine.reporting.html import Table, close_run
 
     card = run.card()
-    test, model = card["measures"]["test"], card["model"]
-    low, high = test["intervals"]["AP50"] or (None, None)
-    interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
-    f1, names = test["f1"], ", ".join(card["classes"])
-    lead = (
-        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: AP50 "
-        f"{test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test images with "
-        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
-        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
-    )
-    lead += _masks_said(test)
-    if "proposals" in test:
-        lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
-    if (scores := card.get("calibration") or {}).get("ece") is not None:
-        lead += (
-            f" Its scores are calibrated on validation: their expected calibration error there is {scores['ece']:.3f} "
-            f"({scores['ece_before']:.3f} before)."
-        )
-    if advice := (card.get("improving") or {}).get("advice"):
-        lead += f" {advice}"
+    test = card["measures"]["test"]
     columns = ("AP", "AP50", "AP75", "AR", "AP10", "precision", "recall", "objects")
     classes = [[name, *(row[key] for key in columns)] for name, row in test["per_class"].items()]
     kinds, xray = list(test["per_class"]), is_xray(card)
@@ -142,16 +123,35 @@ def write_detector_report(run: Run) -> None:
     captions = {**CAPTIONS, **(OF_XRAY if xray else {})}
     images = [(f"{name}.png", text) for name, text in captions.items() if (there / f"{name}.png").is_file()]
     tables += _numbered(card["classes"])
-    close_run(run, f"Finding {names}", lead, tables, images)
+    close_run(run, f"Finding {', '.join(card['classes'])}", _lead(card), tables, images)
 
 
-def _masks_said(test: dict[str, Any]) -> str:
-    """A sentence on the masks of a detector that finds them."""
-    if "masks" not in test:
-        return ""
-    low, high = test["masks"]["intervals"]["AP50"] or (None, None)
+def _lead(card: dict[str, Any]) -> str:
+    """What the run came to, in sentences."""
+    test, model = card["measures"]["test"], card["model"]
+    low, high = test["intervals"]["AP50"] or (None, None)
     interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
-    return f" Its masks have a mask AP50 of {test['masks']['AP50'] or 0:.3f}{interval}."
+    f1, names = test["f1"], ", ".join(card["classes"])
+    lead = (
+        f"A {model['network']} on {model['backbone']} at {model['image_size']} pixels finds {names}: "
+        f"AP50 {test['AP50'] or 0:.3f}{interval}, AP {test['AP'] or 0:.3f} on {test['n']} test images with "
+        f"{test['objects']} objects, {test['negative']} of them empty. From a score of {f1['threshold'] or 0:.2f} "
+        f"on, precision is {f1['precision'] or 0:.2f} and recall {f1['recall'] or 0:.2f}."
+    )
+    if "masks" in test:
+        low, high = test["masks"]["intervals"]["AP50"] or (None, None)
+        interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+        lead += f" Its masks have a mask AP50 of {test['masks']['AP50'] or 0:.3f}{interval}."
+    if "proposals" in test:
+        lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
+    if (scores := card.get("calibration") or {}).get("ece") is not None:
+        lead += (
+            f" Its scores are calibrated on validation: their expected calibration error there is {scores['ece']:.3f} "
+            f"({scores['ece_before']:.3f} before)."
+        )
+    if advice := (card.get("improving") or {}).get("advice"):
+        lead += f" {advice}"
+    return lead
 
 
 def _masks(test: dict[str, Any]) -> list[Table]:

@@ -92,15 +92,21 @@ def build_pooled(run: Run, split: BoxSplit, windows: Windows, learning: PooledLe
         },
     )
     run.say(f"Weights: {origin.sentence}.")
+    _say_windows(run, facts)
+    return detector
+
+
+def _say_windows(run: Run, facts: dict[str, Any]) -> None:
+    """How many windows an image has, and whether they suit the training boxes."""
+    shapes, levels = (count(len(facts[name]), name[:-1]) for name in ("shapes", "levels"))
     run.say(
-        f"Windows: {facts['windows']:,} an image, of {count(len(shapes), 'shape')} on {count(len(levels), 'level')}; "
-        f"the best shape has a mean IoU of {cover:.2f} with a training box."
+        f"Windows: {facts['windows']:,} an image, of {shapes} on {levels}; the best shape has a mean IoU of "
+        f"{facts['cover']:.2f} with a training box."
     )
-    if cover < SMALL_COVER:
+    if facts["cover"] < SMALL_COVER:
         run.say(
             "Warning: windows do not suit such boxes; more --shapes or a larger --size would cover them better."
         )
-    return detector
 
 
 def _objects(split: BoxSplit, size: int) -> np.ndarray:
