@@ -103,6 +103,7 @@ class PooledDetector(Detector, keras.Model):
 
     Attributes:
         shapes: Of the windows.
+        levels: Sides of the levels that they are on, pixels.
         places: float32 [a, 4], all windows, pixels of the square.
         projections: One for each stride, without which features would be too wide; solved, not learned.
         head: Features of a window -> logits and deltas.
@@ -125,6 +126,7 @@ class PooledDetector(Detector, keras.Model):
             self.projections.append(layer)
         self.shapes = [Shape(*shape) for shape in layout.shapes]
         self.layout = layout
+        self.levels = list(dict.fromkeys(shape.side for shape in self.shapes))
         self.width = GRID * GRID * sum(layout.channels) + len(self.shapes)
         self.head = build_head(self.width, len(settings["class_names"]), layout.hidden)
         self.calibration = self.add_weight(
@@ -150,7 +152,7 @@ class PooledDetector(Detector, keras.Model):
 
     def features(self, images: tf.Tensor) -> tf.Tensor:
         """What the head is asked about and learns from: uint8 [b, s, s, 3] -> float32 [b, a, d], a as of `places`."""
-        levels = {side: self._projected(images, side) for side in dict.fromkeys(s.side for s in self.shapes)}
+        levels = {side: self._projected(images, side) for side in self.levels}
         found = []
         for number, shape in enumerate(self.shapes):
             parts = self._parts(levels[shape.side], shape)

@@ -153,10 +153,12 @@ def false_alarms(places: np.ndarray, nothing: np.ndarray, alarm: np.ndarray) -> 
 def solve_projections(detector: PooledDetector, images: Sequence[np.ndarray], seed: int) -> None:
     """Give a detector its projections: principal components of places of the maps of images uint8 [s, s, 3]."""
     rows: list[list[np.ndarray]] = [[] for _ in detector.projections]
-    sides = list(dict.fromkeys(shape.side for shape in detector.shapes))
-    ask = {side: tf.function(lambda x, side=side: detector.maps(x, side), autograph=False) for side in sides}
+    ask = {
+        side: tf.function(lambda x, side=side: detector.maps(x, side), autograph=False)
+        for side in detector.levels
+    }
     for number, pixels in enumerate(images):
-        for side in sides:
+        for side in detector.levels:
             for column, one in zip(rows, ask[side](tf.constant(pixels[None])), strict=True):
                 flat = one.numpy().reshape(-1, one.shape[-1])
                 random = np.random.default_rng([seed, number, side])

@@ -47,19 +47,13 @@ def build_pooled(run: Run, split: BoxSplit, windows: Windows, learning: PooledLe
         ModelFault: The weights cannot be had or do not fit.
         RunFailed: The device is absent.
     """
-    size = windows.size
-    if size < LEAST or size % MULTIPLE:
-        near = max(LEAST, round(size / MULTIPLE) * MULTIPLE)
-        raise UsageFault(
-            f"--size {size} does not suit pooled windows, whose maps have strides up to {MULTIPLE // 2}.",
-            f"Take a multiple of {MULTIPLE} from {LEAST} on, such as {near}.",
-        )
+    _check_size(windows.size)
     run.start_tensorflow()
     from tlkit.tasks.detection.sliding_window import pooled
     from tlkit.tasks.detection.sliding_window.pooled_shapes import choose_shapes
 
-    detection.look_at_training(run, split, size)
-    shapes, cover = choose_shapes(_objects(split, size), size, learning.shapes)
+    detection.look_at_training(run, split, windows.size)
+    shapes, cover = choose_shapes(_objects(split, windows.size), windows.size, learning.shapes)
     layout = pooled.PooledLayout(
         tuple((shape.side, shape.down, shape.across) for shape in shapes),
         step=windows.step,
@@ -68,12 +62,12 @@ def build_pooled(run: Run, split: BoxSplit, windows: Windows, learning: PooledLe
         most=windows.most,
     )
     names = split.images.class_names
-    detector, origin = pooled.build_pooled(names, size, learning.backbone, learning.weights, layout)
-    levels = sorted({shape.side for shape in shapes}, reverse=True)
-    facts = {
+    detector, origin = pooled.build_pooled(names, windows.size, learning.backbone, learning.weights, layout)
+    _say_windows(run, detector, cover)
+    windows_facts = {
         "way": "pooled",
         "windows": len(detector.places),
-        "levels": levels,
+        "levels": detector.levels,
         "shapes": [list(shape) for shape in shapes],
         "cover": cover,
         "step": windows.step,
@@ -88,22 +82,34 @@ def build_pooled(run: Run, split: BoxSplit, windows: Windows, learning: PooledLe
             "image_size": detector.size,
             "precision": detector.dtype_policy.name,
             "parameters": detector.count_params(),
-            "windows": facts,
+            "windows": windows_facts,
         },
     )
     run.say(f"Weights: {origin.sentence}.")
-    _say_windows(run, facts)
     return detector
 
 
-def _say_windows(run: Run, facts: dict[str, Any]) -> None:
-    """How many windows an image has, and whether they suit the training boxes."""
-    shapes, levels = (count(len(facts[name]), name[:-1]) for name in ("shapes", "levels"))
+def _check_size(size: int) -> None:
+    """Refuse a square on which levels have no maps at all strides.
+
+    Raises:
+        UsageFault: It is no multiple of 32, or too small.
+    """
+    if size < LEAST or size % MULTIPLE:
+        near = max(LEAST, round(size / MULTIPLE) * MULTIPLE)
+        raise UsageFault(
+            f"--size {size} does not suit pooled windows, whose maps have strides up to {MULTIPLE // 2}.",
+            f"Take a multiple of {MULTIPLE} from {LEAST} on, such as {near}.",
+        )
+
+
+def _say_windows(run: Run, detector: PooledDetector, cover: float) -> None:
+    shapes, levels = count(len(detector.shapes), "shape"), count(len(detector.levels), "level")
     run.say(
-        f"Windows: {facts['windows']:,} an image, of {shapes} on {levels}; the best shape has a mean IoU of "
-        f"{facts['cover']:.2f} with a training box."
+        f"Windows: {len(detector.places):,} an image, of {shapes} on {levels}; the best shape has a mean IoU of "
+        f"{cover:.2f} with a training box."
     )
-    if facts["cover"] < SMALL_COVER:
+    if cover < SMALL_COVER:
         run.say(
             "Warning: windows do not suit such boxes; more --shapes or a larger --size would cover them better."
         )
