@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from tlkit.core.console import Console
@@ -11,6 +13,7 @@ from tlkit.core.device import import_tensorflow
 from tlkit.errors import DataFault, UsageFault
 
 Answer = TypeVar("Answer")
+AT_ONCE = 8  # steps between two moves of the bar: long enough for reading ahead, short enough for a bar
 
 
 if TYPE_CHECKING:
@@ -131,6 +134,7 @@ def ask(
     batch: int,
     text: str,
     skipped: list[tuple[str, str]] | None = None,
+    times: list[float] | None = None,
 ) -> list[Answer]:
     """The model's answers for files, under a progress bar.
 
@@ -140,6 +144,7 @@ def ask(
         batch: Images a step.
         text: What the bar says.
         skipped: Takes (path, reason) of files that cannot be used; without it the first one is a fault.
+        times: Takes the seconds that an image took, a mean of every `AT_ONCE` steps.
 
     Returns:
         [n] answers, less the skipped ones.
@@ -149,7 +154,18 @@ def ask(
     """
     found: list[Answer] = []
     with Console().progress(text, len(files)) as step:
-        for start in range(0, len(files), 8 * batch):  # long enough for reading ahead, short enough for a bar
-            found += served.predict_files(files[start : start + 8 * batch], batch, skipped=skipped)
-            step(min(start + 8 * batch, len(files)))
+        for start in range(0, len(files), AT_ONCE * batch):
+            some, began = files[start : start + AT_ONCE * batch], perf_counter()
+            found += served.predict_files(some, batch, skipped=skipped)
+            if times is not None:
+                times.append((perf_counter() - began) / len(some))
+            step(start + len(some))
     return found
+
+
+def milliseconds(times: Sequence[float]) -> float | None:
+    """What an image takes: the median of the `times` of `ask` but for the first, in which the model warms up.
+
+    None where there is no other: of `AT_ONCE` steps or fewer.
+    """
+    return round(1000 * median(times[1:]), 3) if len(times) > 1 else None

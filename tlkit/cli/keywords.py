@@ -80,5 +80,29 @@ def option_words(option: click.Option, flag: str, value: Any) -> list[str]:
     return [flag, *values] if option.nargs > 1 else [flag, ",".join(values) if values else "none"]
 
 
+def changed_words(command: click.Command, options: Mapping[str, Any]) -> list[str]:
+    """The words of a command line for values that are no defaults.
+
+    Args:
+        command: Whose parameters they are.
+        options: Values by the parameters' names, as click makes them of words; parameters that are none of these are
+            left out.
+    """
+    ctx, words = click.Context(command), list[str]()
+    for parameter in command.params:
+        value, usual = options.get(str(parameter.name)), parameter.default
+        if value is None or (value is False and not parameter.secondary_opts):
+            continue
+        if isinstance(usual, str | bool | int | float | tuple):
+            usual = parameter.type_cast_value(ctx, usual)
+        if value == usual:
+            continue
+        if isinstance(parameter, click.Option):
+            words += option_words(parameter, parameter.opts[0], value)
+        else:
+            words += [_text(one) for one in (value if isinstance(value, tuple) else (value,))]
+    return words
+
+
 def _text(value: Any) -> str:
     return os.fspath(value) if isinstance(value, os.PathLike) else str(value)

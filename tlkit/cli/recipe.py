@@ -23,7 +23,7 @@ import click
 
 from tlkit.cli.execute import execute
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.keywords import option_words
+from tlkit.cli.keywords import changed_words
 from tlkit.cli.options.shared import reading_of, run_options, split_options
 from tlkit.core.console import Console
 from tlkit.core.device import check_device
@@ -150,20 +150,8 @@ class RecipeCommand(SectionedCommand):
             path: Folder of the run, whose copy of the recipe is taken.
             settings: Its options.json; options that the recipe does not have are left out.
         """
-        ctx, options = click.Context(self), self.read(settings["options"])
         words = ["tlkit", "run", str((path / "recipe.py").resolve())]
-        for parameter in self.params:
-            value, usual = options.get(str(parameter.name)), parameter.default
-            if value is None or (value is False and not parameter.secondary_opts):
-                continue
-            if isinstance(usual, str | bool | int | float | tuple):
-                usual = parameter.type_cast_value(ctx, usual)
-            if value == usual:
-                continue
-            if isinstance(parameter, click.Option):
-                words += option_words(parameter, parameter.opts[0], value)
-            else:
-                words += [str(one) for one in (value if isinstance(value, tuple) else (value,))]
+        words += changed_words(self, self.read(settings["options"]))
         line = shlex.join(words)
         home = settings["working_folder"]
         return line if Path(home) == Path.cwd() else f"cd {shlex.quote(home)} && {line}"

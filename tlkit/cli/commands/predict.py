@@ -10,7 +10,7 @@ import click
 
 from tlkit.cli.execute import show
 from tlkit.cli.help import SectionedCommand
-from tlkit.cli.inference import ask, find_images, load_served
+from tlkit.cli.inference import ask, find_images, load_served, milliseconds
 from tlkit.cli.options.shared import (
     csv_safe_option,
     hold_limit,
@@ -150,7 +150,7 @@ class Answer(NamedTuple):
 def _ask_classifier(
     path: Path, files: list[Path], remarks: list[str], batch: int, skipped: list[tuple[str, str]] | None
 ) -> Answer:
-    served = load_served(path)
+    served, times = load_served(path), list[float]()
     predictions = [
         {
             "path": Path(one.path).as_posix(),
@@ -161,11 +161,11 @@ def _ask_classifier(
                 for name, value in zip(served.classes, one.probabilities, strict=True)
             },
         }
-        for one in ask(served, files, batch, "predicting", skipped)
+        for one in ask(served, files, batch, "predicting", skipped, times)
     ]
     header = ("path", "label", "confidence")
     rows = [[*(one[name] for name in header), *one["probabilities"].values()] for one in predictions]
-    facts = {"classes": served.classes}
+    facts = {"classes": served.classes, "milliseconds": milliseconds(times)}
     return Answer(facts, predictions, [*header, *served.classes], rows, len(header), 4, remarks)
 
 
@@ -208,8 +208,9 @@ def _ask_detector(
     ids = finding.ids_for(asked.images, named, asked.coco) if asked.draw else None
     if asked.draw:
         check_new_folder(asked.draw, [place for place in asked.images if place.is_dir()], "--draw ")
-    served = load_served(path, detector=True)
-    found = [finding.shown(one, threshold) for one in ask(served, files, batch, "finding", skipped)]
+    served, times = load_served(path, detector=True), list[float]()
+    answers = ask(served, files, batch, "finding", skipped, times)
+    found = [finding.shown(one, threshold) for one in answers]
     if asked.draw:
         numbers = finding.numbers_of(found, served.classes, ids, asked=asked.coco is not None)
         about = {"description": f"found by {path.as_posix()}", "threshold": threshold}
@@ -217,7 +218,7 @@ def _ask_detector(
     boxes = [(one.path, finding.rows_of(one, served.classes)) for one in found]
     nothing = [[None] * len(finding.COLUMNS)]  # a row of an image without a box
     return Answer(
-        facts={"classes": served.classes, "threshold": threshold},
+        facts={"classes": served.classes, "threshold": threshold, "milliseconds": milliseconds(times)},
         predictions=[
             {"path": file, "boxes": [dict(zip(finding.COLUMNS, row, strict=True)) for row in rows]}
             for file, rows in boxes

@@ -144,7 +144,7 @@ def beside_truth(
     indices: Sequence[int] = (),
     iou: float = 0.5,
 ) -> Figure:
-    """Show images in rows: the objects, then what each detector says.
+    """Show images in rows: the objects, then what each detector says; more than four detectors take several rows.
 
     Args:
         truth: The objects.
@@ -156,16 +156,18 @@ def beside_truth(
     if not chosen:
         return style.note("There is no image to show.")
     images = [upright_image(truth.file(i)) for i in chosen]
-    figure, grid = _grid([[image] * (1 + len(detectors)) for image in images])
-    size = 10.5 if len(detectors) < 3 else 8.5 if len(detectors) < 4 else 7  # what fits above a narrow image
+    panels, wide = 1 + len(detectors), _wide(1 + len(detectors))
+    rows = [[image] * min(wide, panels - start) for image in images for start in range(0, panels, wide)]
+    figure, grid = _grid(rows)
+    size = 10.5 if wide < 4 else 8.5 if wide < 5 else 7  # what fits above a narrow image
     for row, (i, image) in enumerate(zip(chosen, images, strict=True)):
-        cells = grid[row * (1 + len(detectors)) :]
+        cells = grid[row * panels :]
         _draw_truth(cells[0], truth, i, image)
         for axes, (name, (found, threshold)) in zip(cells[1:], detectors.items(), strict=False):
             _draw_outcome(axes, truth, [one.above(threshold) for one in found], i, image, iou)
-            if row == 0:
+            if row == 0 or wide < panels:
                 axes.set_title(f"{style.shortened(name, 28)} from {threshold:.2f}", fontsize=size)
-        if row == 0:
+        if row == 0 or wide < panels:
             cells[0].set_title("truth", fontsize=size)
     _legend(figure)
     return figure
@@ -196,6 +198,11 @@ def worst_images(
         axes.set_xlabel(style.shortened(truth.paths[i].rpartition("/")[2], 26), fontsize=7, color=MUTED)
     _legend(figure)
     return figure
+
+
+def _wide(panels: int) -> int:
+    """How many panels of an image stand in a row: all up to five, else as many as fill rows of four or five best."""
+    return panels if panels <= 5 else min((4, 5), key=lambda wide: (-(-panels // wide), -panels % wide))
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
