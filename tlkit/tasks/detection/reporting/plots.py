@@ -201,8 +201,8 @@ def worst_images(
 
 
 def _wide(panels: int) -> int:
-    """How many panels of an image stand in a row: all up to five, else as many as fill rows of four or five best."""
-    return panels if panels <= 5 else min((4, 5), key=lambda wide: (-(-panels // wide), -panels % wide))
+    """How many panels of an image stand in a row: all up to five, else as many as fill few rows best."""
+    return panels if panels <= 5 else min((3, 4, 5), key=lambda wide: (-(-panels // wide), -panels % wide))
 
 
 def _grid(rows: Sequence[Sequence[np.ndarray]]) -> tuple[Figure, list[Axes]]:
