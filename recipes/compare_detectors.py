@@ -8,7 +8,7 @@ Method: each detector's own recipe runs in a process of its own, for so many min
 and on the same parts, and leaves a run of its own. Test images are evaluated once; intervals resample groups. A run
 that joins with --add is not trained again; one that learned otherwise is marked, one with other parts has no row.
 
-Result: not measured yet. Such a table is to say n = test images, seed and cores.
+Result: not measured yet.
 """
 
 import click

@@ -29,6 +29,7 @@ COVERED = {
     "detect_mask_rcnn",  # by tests/cli/recipes/test_mask_rcnn.py
     *("composite_threats", "slide_window"),  # by tests/cli/recipes/test_compositing.py, test_slide_window.py
     "detect_rcnn",  # by tests/cli/recipes/test_rcnn.py
+    "compare_detectors",  # by tests/cli/recipes/test_compare_detectors.py
     "does_tip_help",  # by tests/cli/recipes/test_does_tip_help.py
 }
 

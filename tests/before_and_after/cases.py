@@ -33,7 +33,8 @@ GAN = ("--size", 32, "--steps", 6, "--every", 2, "--batch", 8, "--width", 8, "--
 TIP = ("--paste", f"{S}/threats", "--paste-share", 1, "--min-side", 0.2, "--max-side", 0.4)
 VERBS = ("check", "run", "recipes", "copy", "resume", "repeat", "replay", "runs", "predict", "evaluate", "compare",
          "export", "convert", "cache")  # fmt: skip
-RECIPES = ("compare-backbones", "composite-crops", "composite-threats", "detect-fast-rcnn", "detect-faster-rcnn",
+RECIPES = ("compare-backbones", "compare-detectors", "composite-crops", "composite-threats",
+           "detect-fast-rcnn", "detect-faster-rcnn",
            "detect-mask-rcnn", "detect-rcnn", "detect-retinanet", "detect-yolov1", "detect-yolov2", "detect-yolov3", "detect-yolov8",
            "does-it-help", "does-tip-help", "extract-features", "fine-tune", "fit-head", "generate",
            "look-inside", "slide-window", "small-cnn", "synthesize-dcgan", "synthesize-stylegan")  # fmt: skip
@@ -190,6 +191,7 @@ CASES: dict[str, tuple[Step, ...]] = {
         step("predict", "y", f"{S}/bags/00.png", "--threshold", 0.0, "--draw", "drawn", "--json"),
         step("evaluate", "y", f"{S}/bags", "--json"),
         step("compare", "y", "z", "--draw", "both.png", "--json"),
+        step("run", "compare-detectors", f"{S}/bags", "--detectors", "none", "--add", "y", "--add", "z", "--name", "d"),
         SERVED,
     ),
     "yolov1": (

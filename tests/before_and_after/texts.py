@@ -20,11 +20,12 @@ from PIL import Image, ImageSequence
 
 TIMES = {
     *("seconds", "milliseconds", "images_per_second", "created", "began", "ended", "last_used", "time"),
+    "seconds_a_step",  # of a comparison of detectors
     "recipe_sha256",  # of a copy of the recipe, whose words are no result
     "shared_object_id",  # an address in memory, in what Keras writes
     "bytes",  # of an ONNX file, whose names of nodes have addresses in them
 }
-TIMED = TIMES | {"ms/image", "ms", "s"}  # columns of tables
+TIMED = TIMES | {"ms/image", "s/step", "ms", "s"}  # columns of tables
 _NUMBER = r"(?:\d+(?:\.\d+)?|<1)"
 PATTERNS = tuple(
     (re.compile(pattern, re.MULTILINE), new)

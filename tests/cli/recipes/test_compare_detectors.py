@@ -290,7 +290,7 @@ def test_two_detectors_killed_between_them_gone_on_with_and_joined(bags, tmp_pat
         [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     second = runs / "compare-detectors-bags-1-retinanet" / "unfinished-1"
-    wait_for(lambda: (second / "checkpoints").is_dir() or study.poll() is not None, 300)
+    wait_for(lambda: (second / "checkpoints").is_dir() or study.poll() is not None, 1500)
     os.kill(study.pid, signal.SIGKILL)
     study.communicate()
     first = runs / "compare-detectors-bags-1-yolov8" / "1"

@@ -33,6 +33,7 @@ ELSE = {
 NO_MODEL = {  # recipe -> what its runs hold
     "extract-features": "features",
     "compare-backbones": "a table",
+    "compare-detectors": "a table",
     "does-it-help": "a table",
     "does-tip-help": "a table",
     "look-inside": "images of a network",

@@ -223,8 +223,8 @@ def parts_of(rows: Sequence[Row], classes: Sequence[str]) -> list[Part]:
         (
             first,
             ("learned", "learned"),
-            ("s a step", "seconds_a_step"),
-            ("ms an image", "milliseconds"),
+            ("s/step", "seconds_a_step"),
+            ("ms/image", "milliseconds"),
             ("parameters", "parameters"),
             ("backbone", "backbone"),
             ("pixels", "image_size"),
