@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -172,9 +173,11 @@ def call_command(
 
 
 def _hear(stream: IO[str] | None, lines: list[str], said: Callable[[str], None]) -> None:
+    """Read on whatever becomes of what is said: a full pipe would hold the process at its other end."""
     for line in stream or ():
         lines.append(line.rstrip())
-        said(line.rstrip())
+        with suppress(OSError):
+            said(line.rstrip())
 
 
 def outcome(code: int, printed: str, last: str) -> Outcome:

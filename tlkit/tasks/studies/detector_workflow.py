@@ -162,11 +162,13 @@ def train(
 
 
 def timed_images(split: BoxSplit) -> list[Path]:
-    """Images of the test part, spread over it; fewer than `TIMED` are taken again."""
-    test = split.take(TEST)
-    stride = max(1, len(test) // TIMED)
-    chosen = [test.file(i) for i in range(0, len(test), stride)][:TIMED]
-    return [Path(chosen[i % len(chosen)]) for i in range(TIMED)]
+    """`TIMED` images, spread over the test part, and over the others where that has not as many."""
+    found: list[Path] = []
+    for part in reversed(PARTS):
+        images, left = split.take(part), TIMED - len(found)
+        stride = max(1, len(images) // left) if left else 1
+        found += [Path(images.file(i)) for i in range(0, len(images), stride)][:left]
+    return found
 
 
 def _train_one(run: Run, detector: str, kept: Kept, commands: Commands) -> None:
