@@ -187,7 +187,7 @@ def augmentation(kind: str | None = None, **defaults: Any) -> Decorator:
         crop = USUAL if crop is None else crop
         return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
 
-    usual = "  [default: 192, or 0 for images of up to 192]" if defaults.get("crop", 0) is None else ""
+    usual = "  [default: 192, 224 for images from 512 on, 0 for those of up to 192]" if defaults.get("crop", 0) is None else ""
 
     rows = [
         ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),

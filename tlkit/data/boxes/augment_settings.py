@@ -8,7 +8,8 @@ from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 COARSEST = 32  # pixels: the largest stride of a detector's maps, of which its sides are multiples
-USUAL, USUAL_CROP = -1, 192  # pixels: of a square of 416 it is a fifth, which small things fill better
+USUAL = -1  # what `settled` makes the usual crop
+USUAL_CROPS = ((512, 224), (193, 192))  # pixels: from which side of images on which crop; a fifth of 416 x 416
 LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 
@@ -64,8 +65,8 @@ class BoxAugmentation:
             )
 
     def settled(self, size: int) -> BoxAugmentation:
-        """The same for images of `size` pixels: the usual crop is `USUAL_CROP` where they are larger, else none."""
-        usual = USUAL_CROP if size > USUAL_CROP else 0
+        """The same for images of `size` pixels: the usual crop is that of `USUAL_CROPS`, of small ones none."""
+        usual = next((crop for least, crop in USUAL_CROPS if size >= least), 0)
         return replace(self, crop=usual) if self.crop == USUAL else self
 
     def check(self, size: int) -> None:
