@@ -29,7 +29,7 @@ from tlkit.tasks.detection import workflow as detection
 @choices.boxes()
 @choices.network("efficientnet-lite0", "imagenet", 576)
 @choices.fitting(batch=16, balance="resample", judge_every=8)
-@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None)
+@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None, usual_crop=224)
 @choices.projecting()
 @choices.detecting()
 def detect_yolov8(
@@ -59,7 +59,7 @@ def detect_yolov8(
     phases = [
         tlkit.Phase(s, s, *how) for s, *how in zip(("head", "all"), epochs, learning_rates, strict=True)
     ]
-    run.stop_if_dry(detection.plan(run, phases, detector))
+    run.stop_if_dry(detection.plan(run, phases, detector, augmentation))
 
     # Cooking
     detection.fit(run, detector, split, phases, fitting, augmentation, tip, detecting)

@@ -23,7 +23,7 @@ from tlkit.cli.options.groups import (
     Words,
     grouped,
 )
-from tlkit.data.boxes.augment_settings import USUAL, BoxAugmentation
+from tlkit.data.boxes.augment_settings import USUAL, USUAL_CROP, BoxAugmentation
 from tlkit.data.images.sources import PARTS, TRAINING
 from tlkit.errors import UsageFault
 from tlkit.tasks.compositing.settings import SHARE, CompositeSettings
@@ -178,16 +178,20 @@ def fitting(*, timed: bool = True, **defaults: Any) -> Decorator:
     return grouped("fitting", make, "Training", rows, defaults)
 
 
-def augmentation(kind: str | None = None, **defaults: Any) -> Decorator:
+def augmentation(kind: str | None = None, *, usual_crop: int = USUAL_CROP, **defaults: Any) -> Decorator:
     """--flip, --turn, --scale and their like as `augmentation`, a `BoxAugmentation`; crops if that `kind` takes any."""
 
     def make(least_scale: float, largest_scale: float, crop: int | None, **values: Any) -> Any:
         if kind is not None:
             check_crop(kind, crop or 0)
         crop = USUAL if crop is None else crop
-        return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, **values)
+        return BoxAugmentation(scale=(least_scale, largest_scale), crop=crop, usual=usual_crop, **values)
 
-    usual = "  [default: 192, 224 for images from 512 on, 0 for those of up to 192]" if defaults.get("crop", 0) is None else ""
+    usual = (
+        f"  [default: {usual_crop}, or 0 for images of up to {usual_crop}]"
+        if defaults.get("crop", 0) is None
+        else ""
+    )
 
     rows = [
         ("flip", Choice(["none", "horizontal", "vertical", "both"]), "horizontal", None, "Mirror."),

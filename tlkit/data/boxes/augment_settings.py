@@ -8,8 +8,7 @@ from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 COARSEST = 32  # pixels: the largest stride of a detector's maps, of which its sides are multiples
-USUAL = -1  # what `settled` makes the usual crop
-USUAL_CROPS = ((512, 224), (193, 192))  # pixels: from which side of images on which crop; a fifth of 416 x 416
+USUAL, USUAL_CROP = -1, 192  # pixels: of a square of 416 it is a fifth, which small things fill better
 LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 
@@ -33,6 +32,7 @@ class BoxAugmentation:
         crop: Side of the square that is cut out of every training image last, pixels, around an object where there
             is one more often than not; 0 leaves the whole image. Small objects are learned at the size that they
             are found at, for the price of a small image. `USUAL`: what `settled` says.
+        usual: The usual crop of images that are larger, pixels.
         least_visible: A box of which less than this share of the area is left in the frame is ignored: it is
             neither an object nor background.
     """
@@ -49,6 +49,7 @@ class BoxAugmentation:
     contrast: float = 0.0
     crop: int = 0
     least_visible: float = 0.25
+    usual: int = USUAL_CROP
 
     def __post_init__(self) -> None:
         if self.flip not in FLIPS:
@@ -65,8 +66,8 @@ class BoxAugmentation:
             )
 
     def settled(self, size: int) -> BoxAugmentation:
-        """The same for images of `size` pixels: the usual crop is that of `USUAL_CROPS`, of small ones none."""
-        usual = next((crop for least, crop in USUAL_CROPS if size >= least), 0)
+        """The same for images of `size` pixels: the usual crop where they are larger than it, else none."""
+        usual = self.usual if size > self.usual else 0
         return replace(self, crop=usual) if self.crop == USUAL else self
 
     def check(self, size: int) -> None:
@@ -84,7 +85,7 @@ class BoxAugmentation:
     @property
     def active(self) -> bool:
         """Whether anything is changed at all."""
-        plain = BoxAugmentation(least_visible=self.least_visible)
+        plain = BoxAugmentation(least_visible=self.least_visible, usual=self.usual)
         return self != plain
 
     @property

@@ -105,11 +105,9 @@ def load_data(
 def _data_said(split: BoxSplit, parts: dict[str, Any]) -> str:
     """How many images and boxes there are, and how they were split."""
     sizes = ", ".join(f"{part} {parts[part]['n']}" for part in PARTS)
-    empty = sum(parts[part]["negative"] for part in PARTS)
-    return (
-        f"Data: {count(len(split.images), 'image')}, {empty} of them empty, with "
-        f"{sum(map(len, split.images.xyxy))} boxes of {', '.join(split.images.class_names)}; {sizes}."
-    )
+    empty, boxes = sum(parts[part]["negative"] for part in PARTS), sum(map(len, split.images.xyxy))
+    images, classes = count(len(split.images), "image"), ", ".join(split.images.class_names)
+    return f"Data: {images}, {empty} of them empty, with {boxes} boxes of {classes}; {sizes}."
 
 
 def _doubtful_classes(split: BoxSplit) -> list[str]:
@@ -250,7 +248,12 @@ def _started(run: Run, split: BoxSplit, detector: keras.Model, start: str | None
     return WeightsOrigin(its["model"]["weights"]["kind"], source, sha256_of(folder / "model.keras"))
 
 
-def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = None) -> dict[str, Any]:
+def plan(
+    run: Run,
+    phases: Sequence[Phase] = (),
+    detector: keras.Model | None = None,
+    augmentation: BoxAugmentation | None = None,
+) -> dict[str, Any]:
     """What `--dry-run` shows, with the time where the detector is given; what trains nothing has no phases."""
     card = run.card()
     parts = images_of(run, "data")
@@ -265,7 +268,7 @@ def plan(run: Run, phases: Sequence[Phase] = (), detector: keras.Model | None = 
         return shown
     time, size = None, card["model"]["image_size"]
     crop = run.options.get("crop", 0)
-    learns = BoxAugmentation(crop=USUAL if crop is None else crop).settled(size)
+    learns = (augmentation or BoxAugmentation(crop=USUAL if crop is None else crop)).settled(size)
     learning = LEARNING * _learned_share(learns.crop, size)
     if run.dry_run and detector is not None:
         asked = asked_of_pixels(detector)
