@@ -139,3 +139,18 @@ def test_costs_have_their_best_below_and_equal_ones_have_none():
 
 def test_a_comparison_of_nothing_but_sentences_is_a_table_too():
     assert table.as_table([], [("rcnn", "No OpenCV.")]) == [["detector", "why"], ["rcnn", "No OpenCV."]]
+
+
+def test_points_over_time_have_ticks_however_near_they_are():
+    from tlkit.tasks.studies.detector_charts import against_time
+
+    figure = against_time(["a", "b"], [0.5, 0.6], [(0.4, 0.6), (0.5, 0.7)], [31.0, 34.0], [False, True])
+    axes = figure.axes[0]
+    low, high = axes.get_xlim()
+    assert [
+        text
+        for tick, text in zip(axes.get_xticks(), axes.xaxis.get_ticklabels(), strict=True)
+        if low < tick < high
+    ]
+    assert [text.get_text() for text in axes.texts] == ["a", "b"]
+    assert "no detector" in against_time([], [], [], [], []).texts[0].get_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from tlkit.engine.reporting import style
 from tlkit.engine.reporting.style import BLUE, INK, ORANGE, styled
@@ -48,7 +48,8 @@ def against_time(
     axes.set_xscale("log")
     axes.set_xlim(min(milliseconds) / 1.6, max(milliseconds) * 2.6)  # room for the last name
     axes.set_ylim(-0.02, 1.02)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,.0f}"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))  # a narrow range may hold no power of ten
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,g}"))
     axes.minorticks_off()
     axes.grid()
     axes.set_xlabel("milliseconds an image")

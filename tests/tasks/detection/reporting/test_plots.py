@@ -66,6 +66,21 @@ def test_hits_misses_false_alarms_and_difficult_ones_have_their_colours(case):
     assert style.to_array(shown.beside_truth(truth, dict.fromkeys("abc", (found, 0.5)), [0])).shape[1] == 800
 
 
+@pytest.mark.parametrize(("detectors", "columns", "rows"), [(4, 5, 1), (5, 3, 2), (7, 4, 2), (10, 4, 3)])
+def test_more_than_four_detectors_take_several_rows_of_an_image(case, detectors, columns, rows):
+    truth, found = case
+    figure = shown.beside_truth(truth, {str(n): (found, 0.5) for n in range(detectors)}, [0, 1])
+    panels = [axes for axes in figure.axes if axes.images]
+    assert len(panels) == 2 * (1 + detectors)
+    assert figure.axes[0].get_gridspec().get_geometry() == (2 * rows, columns)
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles[: 1 + detectors] == ["truth", *(f"{n} from 0.50" for n in range(detectors))]
+    assert titles[1 + detectors] == (
+        "truth" if rows > 1 else ""
+    )  # each row's own where they are not in columns
+    assert texts(panels[2 * detectors + 1])[0] == "knife"  # the last detector too has the second image
+
+
 def test_boxes_follow_a_image_that_is_shown_smaller(case, tmp_path):
     Image.new("RGB", (1300, 780)).save(tmp_path / "a.png")  # 13 times as large
     truth = read_boxes(tmp_path)
