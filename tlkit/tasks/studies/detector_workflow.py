@@ -332,6 +332,9 @@ def _draw(
     from tlkit.tasks.studies.detector_charts import against_time
 
     folder = run.folder.folder("pictures")
+    source = str(run.options["source"])
+    drawn = commands.draw([Path(row["run"]) for row in rows], source, comparison.images, folder / "found.png")
+    run.start_tensorflow()  # TensorBoard's; not before all processes of their own have had memory and device
     known = [row for row in rows if row["AP50_low"] is not None]
     timed = [row for row in known if row["milliseconds"]]
 
@@ -344,8 +347,6 @@ def _draw(
     save(sorted_bars(*facts(known), title, others), folder / "ap50.png")
     took, apart = [row["milliseconds"] for row in timed], [bool(row["differs"]) for row in timed]
     save(against_time(*facts(timed), took, apart), folder / "time.png")
-    source = str(run.options["source"])
-    drawn = commands.draw([Path(row["run"]) for row in rows], source, comparison.images, folder / "found.png")
     images = [
         (
             "found.png",
