@@ -8,7 +8,7 @@ Method: each detector's own recipe runs in a process of its own, for so many min
 and on the same parts, and leaves a run of its own. Test images are evaluated once; intervals resample groups. A run
 that joins with --add is not trained again; one that learned otherwise is marked, one with other parts has no row.
 
-Result: not measured yet.
+Result: not measured yet: no table of n = 400 test bags of xray:bags, seed 0, on 2 cores, nor of fewer.
 """
 
 import click
