@@ -213,6 +213,12 @@ CASES: dict[str, tuple[Step, ...]] = {
         step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--json"),
         SERVED,
     ),
+    "mask-rcnn": (
+        step("run", "detect-mask-rcnn", "xray:bags:seed=5,count=40", *SMALL, "--epochs", 1, 1, "--name", "c"),
+        step("predict", "c", f"{S}/bags/00.png", "--threshold", 0.0, "--draw", "drawn", "--json"),
+        step("evaluate", "c", "xray:bags:seed=6,count=8", "--json"),
+        SERVED,
+    ),
     "retinanet": (
         step("run", "detect-retinanet", f"{S}/scenes", *SMALL, "--epochs", 1, 1, "--propose-anchors", "--mosaic", 0.5,
              "--mixup", 0.2, "--name", "r"),

@@ -108,7 +108,7 @@ def test_every_recipe_of_a_detector_can_be_compared_and_no_list_is_kept():
 def test_rows_pictures_and_a_sentence_for_each_that_has_none(standing, bags, tmp_path):
     standing.refusals["rcnn"] = "Selective Search needs OpenCV. pip install tlkit[proposals]"
     standing.faults["retinanet"] = "Training diverged."
-    names = "yolov1,rcnn,slide-window,retinanet,yolov8"
+    names = "yolov1,rcnn,retinanet,yolov8"
     done = compare(
         bags,
         tmp_path / "runs",
@@ -124,9 +124,8 @@ def test_rows_pictures_and_a_sentence_for_each_that_has_none(standing, bags, tmp
     assert (done["best"], done["AP50"], done["n"]) == ("yolov8", 0.6, 400)
     assert [row["detector"] for row in done["rows"]] == ["yolov8", "yolov1"]
     why = {one["detector"]: one["why"] for one in done["without"]}
-    assert list(why) == ["rcnn", "slide-window", "retinanet"]
+    assert list(why) == ["rcnn", "retinanet"]
     assert "tlkit[proposals]" in why["rcnn"]
-    assert "slide-window has no --minutes" in why["slide-window"]
     assert why["retinanet"] == "Training diverged."
     folder = Path(done["run"])
     for name in ("table.csv", "table.md", "table.json", "report.html", "card.json", "split.csv", "pictures/found.png",
@@ -192,12 +191,24 @@ def test_runs_join_without_being_trained_and_others_have_no_row(standing, bags, 
     assert standing.trained() == []
 
 
+def test_a_recipe_of_one_s_own_without_minutes_is_told(standing, bags, tmp_path, monkeypatch):
+    own = tmp_path / "recipes" / "detect_mine.py"
+    own.parent.mkdir()
+    own.write_text(
+        '"""Find nothing.\n\n    tlkit run detect-mine bags/\n\nResult: none."""\n'
+        "import click\nimport tlkit\n\n\n"
+        "@tlkit.recipe(split=True)\n@click.argument('source')\ndef detect_mine(run, source):\n    pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    refused = compare(bags, tmp_path, "--detectors", "mine", code=2)
+    assert "mine has no --minutes" in refused["error"]["problem"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--detectors", "yolo8"), "yolo8 is no detector of a recipe. Did you mean yolov8"),
         (("--detectors", "none"), "There is nothing to compare."),
-        (("--detectors", "slide-window"), "slide-window has no --minutes"),
         (("--add", "nobody"), "There is no run 'nobody'"),
         (("--own", "yolo8: --cells 3"), "is no detector with options"),
         (("--minutes", 0), "--minutes"),

@@ -50,6 +50,11 @@ class Detected(NamedTuple):
     count: tf.Tensor
     masks: tf.Tensor | None = None
 
+    @property
+    def parts(self) -> tuple[tf.Tensor, ...]:
+        """What there is, one after the other."""
+        return self if self.masks is not None else self[:4]
+
 
 def select(xyxy: tf.Tensor, scores: tf.Tensor, detecting: Detecting) -> Detected:
     """Choose among boxes float32 [b, a, 4] with scores [b, a, k]; see `Detecting`."""

@@ -117,10 +117,10 @@ class DetectorService(Service):
         return {**answer, MASKS: tf.ensure_shape(drawn, found.labels.shape)}
 
     def _found(self, read: Letterboxed, proposals: tf.Tensor | None) -> Detected:
-        found: Detected = unless_empty(
-            read.pixels, lambda: self._detect(self._given(read, proposals)), self._detected
+        found = unless_empty(
+            read.pixels, lambda: self._detect(self._given(read, proposals)).parts, self._detected.parts
         )
-        return found
+        return Detected(*found)
 
     def _boxes_of(self, found: Detected, read: Letterboxed) -> dict[str, tf.Tensor]:
         names = tf.gather(
