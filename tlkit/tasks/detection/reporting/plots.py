@@ -27,7 +27,15 @@ from tlkit.errors import DataFault
 from tlkit.tasks.detection.detections import Detections
 from tlkit.tasks.detection.metrics.curves import Curve, at_false_alarms, best_f1, curve, voc_ap
 from tlkit.tasks.detection.metrics.matching import match_image, ranked
-from tlkit.tasks.detection.reporting.drawing import ROW_LEAST, ROW_MOST, Framed, OnAxes, draw_boxes, shape_of
+from tlkit.tasks.detection.reporting.drawing import (
+    ROW_LEAST,
+    ROW_MOST,
+    Framed,
+    OnAxes,
+    Shape,
+    draw_boxes,
+    shape_of,
+)
 
 MOST_PIXELS = 640  # of the longer side of an image that is shown
 STYLES = {"hit": (GREEN, "-"), "missed": (ORANGE, "--"), "false alarm": (RED, ":")}
@@ -113,6 +121,7 @@ def labelled_batch(
     labels: Sequence[np.ndarray],
     class_names: Sequence[str],
     columns: int = 4,
+    shapes: Sequence[Sequence[Shape | None]] | None = None,
 ) -> Figure:
     """Show a batch as the network sees it, each class in a colour.
 
@@ -122,15 +131,17 @@ def labelled_batch(
         labels: [n] int `[m]`; negative ones are padding and not drawn.
         class_names: k names.
         columns: Images in a row.
+        shapes: [n] of [m] masks in pixels of these images; None: without.
     """
     if not len(images):
         return style.note("There is no image to show.")
     figure, grid = _grid([list(images[start : start + columns]) for start in range(0, len(images), columns)])
-    for axes, image, some, kinds in zip(grid, images, boxes, labels, strict=False):
+    drawn = shapes or [[None] * len(kinds) for kinds in labels]
+    for axes, image, some, kinds, own in zip(grid, images, boxes, labels, drawn, strict=False):
         _show(axes, image)
         framed = [
-            Framed(box, COLOURS[int(label) % len(COLOURS)], "-", class_names[int(label)])
-            for box, label in zip(np.asarray(some), np.asarray(kinds), strict=True)
+            Framed(box, COLOURS[int(label) % len(COLOURS)], "-", class_names[int(label)], shape)
+            for box, label, shape in zip(np.asarray(some), np.asarray(kinds), own, strict=True)
             if label >= 0
         ]
         draw_boxes(OnAxes(axes, image.shape), framed)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tlkit.data.boxes.splits import BoxSplit
     from tlkit.engine.reporting.html import Table
     from tlkit.tasks.detection.detections import Detections
+    from tlkit.tasks.detection.reporting.drawing import Shape
     from tlkit.tasks.detection.settings import DetectorFitting
 
 SHOWN = 6  # test images beside their truth
@@ -56,8 +57,26 @@ def draw_first_batch(
         [np.asarray(one) for one in truth["boxes"]],
         labels,
         writable(split.images.class_names),
+        shapes=_shapes(truth) if "masks" in truth else None,
     )
     save(figure, run.folder.folder("pictures") / "batch.png")
+
+
+def _shapes(truth: dict[str, Any]) -> list[list[Shape | None]]:
+    """The masks of a batch, [b] of [m], as they are drawn over its images."""
+    import tensorflow as tf
+
+    from tlkit.data.boxes.masks.moving import cut_by_regions, moved_units
+    from tlkit.tasks.detection.reporting.drawing import Shape
+
+    grids, maps = truth["masks"], truth["mask_maps"]
+    windows = moved_units(maps, tf.constant([0.0, 0.0, 1.0, 1.0]))
+    objects = tf.tile(tf.range(grids.shape[1])[None], [grids.shape[0], 1])
+    drawn = cut_by_regions(grids, maps, windows, objects, grids.shape[-1]).numpy() >= 0.5
+    return [
+        [Shape(window, pixels) if pixels.any() else None for window, pixels in zip(some, own, strict=True)]
+        for some, own in zip(windows.numpy(), drawn, strict=True)
+    ]
 
 
 def draw_figures(run: Run, test: Boxes, found: Sequence[Detections], measures: dict[str, Any]) -> None:
