@@ -327,7 +327,6 @@ def _draw(
 ) -> list[tuple[str, str]]:
     """The row of pictures, the bars and the points; (name, caption) of each that there is."""
     from tlkit.engine.reporting.style import save
-    from tlkit.engine.reporting.tensorboard import TensorBoard
     from tlkit.tasks.studies.backbone_charts import sorted_bars
     from tlkit.tasks.studies.detector_charts import against_time
 
@@ -335,6 +334,8 @@ def _draw(
     source = str(run.options["source"])
     drawn = commands.draw([Path(row["run"]) for row in rows], source, comparison.images, folder / "found.png")
     run.start_tensorflow()  # TensorBoard's; not before all processes of their own have had memory and device
+    from tlkit.engine.reporting.tensorboard import TensorBoard
+
     known = [row for row in rows if row["AP50_low"] is not None]
     timed = [row for row in known if row["milliseconds"]]
 
