@@ -181,6 +181,19 @@ def option(
     )
 
 
+def check_one_length(minutes: float | None, training_images: int | None) -> None:
+    """Refuse two lengths of what learns from a number of images.
+
+    Raises:
+        UsageFault: Both are given.
+    """
+    if minutes is not None and training_images is not None:
+        raise UsageFault(
+            "--minutes does not go with --training-images: each says how much is learned.",
+            "Give one of them.",
+        )
+
+
 def grouped(
     argument: str | None,
     make: Callable[..., Any] | None,

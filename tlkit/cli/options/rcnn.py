@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, grouped
-from tlkit.errors import UsageFault
+from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, check_one_length, grouped
 from tlkit.tasks.detection.rcnn.rcnn_settings import ALIGN, MAX, STRIDE, STRIDES, RcnnLearning
 
 
@@ -15,11 +14,7 @@ def regions() -> Decorator:
     """--backbone, --weights, --image-size, --crop-side, each by its own name, and how an R-CNN learns as `learning`."""
 
     def make(minutes: float | None, training_images: int | None, **values: Any) -> RcnnLearning:
-        if minutes is not None and training_images is not None:
-            raise UsageFault(
-                "--minutes does not go with --training-images: each says how much is learned.",
-                "Give one of them.",
-            )
+        check_one_length(minutes, training_images)
         return RcnnLearning(minutes=minutes, training_images=training_images, **values)
 
     size = "Side of the square into which images are letterboxed."

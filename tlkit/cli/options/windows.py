@@ -8,7 +8,7 @@ import click
 from click.core import ParameterSource
 
 from tlkit.cli.options.earlier import stored_key
-from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, grouped
+from tlkit.cli.options.groups import COUNT, BackboneName, Decorator, Minutes, check_one_length, grouped
 from tlkit.errors import UsageFault
 from tlkit.tasks.detection.sliding_window.pooled_settings import VIEWS, PooledLearning
 
@@ -21,11 +21,7 @@ def own_head() -> Decorator:
 
     def make(minutes: float | None, training_images: int | None, **values: Any) -> PooledLearning:
         _check_one_form()
-        if minutes is not None and training_images is not None:
-            raise UsageFault(
-                "--minutes does not go with --training-images: each says how much is learned.",
-                "Give one of them.",
-            )
+        check_one_length(minutes, training_images)
         return PooledLearning(minutes=minutes, training_images=training_images, **values)
 
     minutes = "Learn so long: ten images are timed once, into --training-images."

@@ -5,20 +5,37 @@ For what learns by going through images a fixed number of times, as machines and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from tlkit.core.run import Run
 from tlkit.core.text import count
+from tlkit.data.images.dataset import Dataset
+from tlkit.data.images.sources import TRAINING
 from tlkit.engine.training.estimates import NOW
 from tlkit.engine.training.settings import CHECKPOINTS
 
 TIMED = 10  # images that are gone through before it is known how many there is time for
 SOLVING = 0.1  # share of the time that is left for what follows
+
+
+def drawn(training: Dataset, hashes: Sequence[str], seed: int, number: int) -> np.ndarray:
+    """Which training images are learned, int [number]: those whose hash with the seed is lowest, in its order."""
+    keys = [hashlib.sha256(f"{seed} {one}".encode()).digest() for one in hashes]
+    order = sorted(range(len(training)), key=lambda i: (keys[i], training.paths[i]))
+    return np.array(order[:number], int)
+
+
+def order_of_training(split: Any, seed: int) -> np.ndarray:
+    """In which order the training images of a split are drawn by a seed, int [n]; see `drawn`."""
+    training = split.take(TRAINING)
+    hashes = [one for one, part in zip(split.sha256, split.parts, strict=True) if part == TRAINING]
+    return drawn(training, hashes, seed, len(training))
 
 
 def settle_images(

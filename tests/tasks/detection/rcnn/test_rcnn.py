@@ -13,6 +13,7 @@ from tests.tasks.detection.detecting import NAMES, SIZE, draw, drawn_boxes
 from tlkit.backbones.table import WeightsOrigin
 from tlkit.core.safe_loading.keras_models import read_model
 from tlkit.data.boxes.batches import Letterboxed, network_proposals
+from tlkit.engine.training.drawn_images import drawn
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.metrics.summary import coco_measures
 from tlkit.tasks.detection.predict import original, select
@@ -21,7 +22,6 @@ from tlkit.tasks.detection.rcnn.rcnn import RcnnDetector, build_rcnn
 from tlkit.tasks.detection.rcnn.rcnn_features import RegionFeatures
 from tlkit.tasks.detection.rcnn.rcnn_learning import (
     chosen_proposals,
-    drawn,
     learn,
     regions_of,
     share_on_objects,

@@ -193,9 +193,9 @@ def shown(
 
 def moved_units(maps: tf.Tensor, units: tf.Tensor) -> tf.Tensor:
     """Boxes float32 [..., 4] of unit squares, laid by maps float32 [..., 2, 3] that turn by quarters only."""
-    units = tf.broadcast_to(units, tf.concat([tf.shape(maps)[:-2], [4]], 0))
-    ends = [tf.linalg.matvec(maps[..., :2], units[..., i : i + 2]) + maps[..., 2] for i in (0, 2)]
-    return tf.concat([tf.minimum(*ends), tf.maximum(*ends)], -1)
+    shape = tf.concat([tf.shape(maps)[:-2], [4]], 0)
+    each = tf.reshape(tf.broadcast_to(units, shape), [-1, 1, 4])
+    return tf.reshape(moved_corners(each, tf.reshape(maps, [-1, 2, 3])), shape)
 
 
 def _boxes_of(grids: tf.Tensor, maps: tf.Tensor, frames: tf.Tensor) -> tf.Tensor:

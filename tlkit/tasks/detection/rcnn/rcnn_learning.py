@@ -7,7 +7,6 @@ Nothing in it is random but the draw, so what is interrupted and begun again giv
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,13 +43,6 @@ class Regions:
     labels: np.ndarray
     xyxy: np.ndarray
     classes: np.ndarray
-
-
-def drawn(training: Boxes, hashes: Sequence[str], seed: int, number: int) -> np.ndarray:
-    """Which training images are learned, int [number]: those whose hash with the seed is lowest, in its order."""
-    keys = [hashlib.sha256(f"{seed} {one}".encode()).digest() for one in hashes]
-    order = sorted(range(len(training)), key=lambda i: (keys[i], training.paths[i]))
-    return np.array(order[:number], int)
 
 
 def chosen_proposals(proposals: np.ndarray, xyxy: np.ndarray, most: int) -> np.ndarray:

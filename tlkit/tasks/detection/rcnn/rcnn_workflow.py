@@ -13,7 +13,7 @@ import numpy as np
 from tlkit.core.run import Run
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
-from tlkit.engine.training.drawn_images import settle_images
+from tlkit.engine.training.drawn_images import order_of_training, settle_images
 from tlkit.engine.training.estimates import BATCH, NOW, answering, measured, told
 from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.tasks.detection import workflow as detection
@@ -97,12 +97,11 @@ def fit(run: Run, detector: RcnnDetector, split: BoxSplit, learning: RcnnLearnin
         DataFault: The drawn images have no object, or nothing beside their objects.
     """
     from tlkit.tasks.detection.rcnn.rcnn_features import RegionFeatures
-    from tlkit.tasks.detection.rcnn.rcnn_learning import drawn, learn, regions_of, share_on_objects
+    from tlkit.tasks.detection.rcnn.rcnn_learning import learn, regions_of, share_on_objects
 
     began = time.monotonic()
     training = split.take(TRAINING)
-    hashes = [one for one, part in zip(split.sha256, split.parts, strict=True) if part == TRAINING]
-    order = drawn(training, hashes, run.seed, len(training))
+    order = order_of_training(split, run.seed)
     number, facts = settle(run, detector, training, order, learning)
     images = searched(run, training.take(order[:number]))
     regions = [regions_of(images, index, detector.size, learning.regions) for index in range(number)]

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.tasks.detection.anchors import Anchors
 from tlkit.tasks.detection.assignment import IGNORED, TIE, pairwise_iou
 from tlkit.tasks.detection.deltas import boxes_of, deltas_of
@@ -189,8 +190,7 @@ def propose(
     value, places = tf.math.top_k(logits, min(before, int(logits.shape[1])))
     boxes = boxes_of(tf.gather(deltas, places, batch_dims=1), tf.gather(anchors, places), PLAIN)
     boxes = tf.clip_by_value(boxes, 0.0, float(size))
-    real = tf.reduce_all(boxes[..., 2:] > boxes[..., :2], -1)  # nothing may be left of one outside
-    scores = tf.where(real, tf.sigmoid(value), -1.0)
+    scores = tf.where(real_boxes(boxes), tf.sigmoid(value), -1.0)  # nothing may be left of one outside
     found = tf.image.combined_non_max_suppression(
         boxes[:, :, None],
         scores[..., None],

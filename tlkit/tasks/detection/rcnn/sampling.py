@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.tasks.detection.assignment import BACKGROUND, IGNORED, pairwise_iou
 
 SHARE = 0.25  # of the regions that may be of objects (Girshick 2015, section 2.3)
@@ -86,7 +87,7 @@ def sample_regions(
     """
     boxes = tf.concat([proposals, tf.where((labels >= 0)[..., None], xyxy, -1.0)], 1)
     boxes = tf.stop_gradient(boxes)
-    real = tf.reduce_all(boxes[..., 2:] > boxes[..., :2], -1)
+    real = real_boxes(boxes)
     iou = pairwise_iou(boxes, xyxy)
     of_object = tf.where((labels >= 0)[:, None], iou, 0.0)
     best, match = tf.reduce_max(of_object, 2), tf.argmax(of_object, 2, tf.int32)

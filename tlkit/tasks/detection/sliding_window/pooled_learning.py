@@ -21,6 +21,7 @@ import tensorflow as tf
 from tlkit.data.boxes.dataset import iou
 from tlkit.errors import DataFault
 from tlkit.tasks.detection.deltas import deltas_of
+from tlkit.tasks.detection.losses import smooth_l1
 from tlkit.tasks.detection.sliding_window.pooled import (
     PooledDetector,
     build_head,
@@ -179,10 +180,8 @@ def head_loss(classes: int) -> keras.Loss:
     def loss(truth: tf.Tensor, answers: tf.Tensor) -> tf.Tensor:
         labels = tf.cast(truth[:, 0], tf.int32)
         told = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, answers[:, : classes + 1])
-        away = tf.abs(truth[:, 1:] - answers[:, classes + 1 :])
-        smooth = tf.where(away < BETA, away**2 / (2 * BETA), away - BETA / 2)
-        on = tf.cast(labels < classes, tf.float32)
-        return told + on * tf.reduce_sum(smooth, -1)
+        off = 4 * smooth_l1(answers[:, classes + 1 :], truth[:, 1:], BETA)  # a sum over the four
+        return told + tf.cast(labels < classes, tf.float32) * off
 
     return loss
 

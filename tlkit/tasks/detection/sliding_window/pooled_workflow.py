@@ -13,7 +13,7 @@ import numpy as np
 from tlkit.core.run import Run
 from tlkit.core.text import count
 from tlkit.data.images.sources import TEST, TRAINING, VALIDATION
-from tlkit.engine.training.drawn_images import settle_images
+from tlkit.engine.training.drawn_images import order_of_training, settle_images
 from tlkit.engine.training.estimates import NOW, told
 from tlkit.engine.training.settings import CHECKPOINTS
 from tlkit.errors import UsageFault
@@ -191,12 +191,10 @@ def fit(run: Run, detector: PooledDetector, split: BoxSplit, learning: PooledLea
     Raises:
         DataFault: The drawn images have no object, or nothing beside their objects.
     """
-    from tlkit.tasks.detection.rcnn.rcnn_learning import drawn
     from tlkit.tasks.detection.sliding_window.pooled_rounds import Rounds
 
     training = split.take(TRAINING)
-    hashes = [one for one, part in zip(split.sha256, split.parts, strict=True) if part == TRAINING]
-    order = drawn(training, hashes, run.seed, len(training))
+    order = order_of_training(split, run.seed)
     number, facts = settle(run, detector, split, order, learning)
     images = training.take(order[:number])
     folder = run.folder.folder(CHECKPOINTS)
