@@ -67,6 +67,7 @@ class Detector(_Network):
         proposals: How many proposals an image it takes at most (`boxes.proposals`); 0: it takes pixels alone. One that
             takes them has two inputs, "images" and "proposals": float32 [b, p, 4] in pixels of the square, p any number,
             -1 where there is none.
+        proposes: Whether `raw["proposals"]` are regions that it proposes itself, in a first stage: float32 [b, p, 4].
         seed: Of what a step draws (sizes, samples of proposals); with the optimiser's step it says which.
         step_cost: What a step costs on average by one at `size`: of a detector whose `learned` changes sizes, their mean
             area by that of `size`.
@@ -79,6 +80,7 @@ class Detector(_Network):
     has_masks: ClassVar[bool] = False
     told_apart: ClassVar[tuple[str, ...]] = ("class",)
     proposals: ClassVar[int] = 0
+    proposes: ClassVar[bool] = False
     class_names: tuple[str, ...]
     size: int
     settings: dict[str, Any]

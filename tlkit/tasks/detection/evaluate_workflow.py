@@ -102,7 +102,7 @@ def evaluate_test(
         most=detecting.most,
     )
     measures["f1"]["chosen_on"] = VALIDATION
-    measures |= _recalled(test)
+    measures |= _recalled(detector, test, batch)
     run.record(measures={**(run.card().get("measures") or {}), "test": measures})
     draw_figures(run, test, found, measures)
     low, high = measures["intervals"]["AP50"] or (float("nan"),) * 2
@@ -119,7 +119,7 @@ def evaluate_test(
         )
         run.result({"mask_AP50": masks["AP50"], "mask_AP": masks["AP"]})
     if "proposals" in measures:
-        run.say(f"Proposals: {recall_said(measures['proposals'])} What they are not on cannot be found.")
+        run.say(f"Proposals: {recall_said(measures['proposals'])} What none of them is on is hardly found.")
     if measures["at_100"]:
         run.say(
             f"As COCO has it, of 100 detections of a class and image, AP is {measures['at_100']['AP'] or 0:.3f}: "
@@ -130,11 +130,17 @@ def evaluate_test(
     return test, found
 
 
-def _recalled(boxes: Boxes) -> dict[str, Any]:
-    """The recall of the images' proposals as a measure; nothing where there are none."""
+def _recalled(detector: Any, boxes: Boxes, batch: int) -> dict[str, Any]:
+    """The recall of proposals as a measure: of the images', or of the detector's own; nothing where there are none."""
     from tlkit.tasks.detection.metrics.proposal_recall import proposal_recall
+    from tlkit.tasks.detection.predict import Finder
 
-    return {} if boxes.proposals is None else {"proposals": proposal_recall(boxes)}
+    if boxes.proposals is not None:
+        return {"proposals": proposal_recall(boxes)}
+    if not getattr(detector, "proposes", False):
+        return {}
+    own = replace(boxes, proposals=tuple(Finder(detector).proposed(boxes, batch)))
+    return {"proposals": {**proposal_recall(own), "own": True}}
 
 
 def _found(
@@ -255,4 +261,4 @@ def measure_run(
         boxes, found, groups=groups, seed=seed, score_threshold=chosen, most=detecting.most
     )
     measures["f1"]["chosen_on"] = TEST if chosen is None else VALIDATION
-    return measures | _recalled(boxes)
+    return measures | _recalled(detector, boxes, batch)

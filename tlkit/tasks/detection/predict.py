@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tlkit.data.boxes.affine import real_boxes
 from tlkit.data.boxes.batches import (
     Letterboxed,
     padded,
@@ -181,6 +182,20 @@ class Finder:
             boxes = with_proposals(boxes, self.most_proposals)
         for x, _ in plain_box_batches(boxes, self.detector.size, batch):
             found += original(boxes, len(found), self.detect(x), self.detector.size)
+        return found
+
+    def proposed(self, boxes: Boxes, batch: int = 8) -> list[np.ndarray]:
+        """The regions that a first stage proposes in each image: float32 [p, 4], its pixels, the surest first."""
+        size = self.detector.size
+        found: list[np.ndarray] = []
+        propose = tf.function(lambda x: self.detector(x, training=False)["proposals"])
+        for x, _ in plain_box_batches(boxes, size, batch):
+            regions = propose(x)
+            chosen = range(len(found), len(found) + len(regions))
+            sides = np.array([boxes.sizes[i] for i in chosen], np.float32)
+            placed = to_original(regions, *placement(sides, size), sides)
+            # those of zeros fill up a batch, and what lies beside a long image is no part of it
+            found += [one[real].numpy() for one, real in zip(placed, real_boxes(placed), strict=True)]
         return found
 
 

@@ -88,7 +88,8 @@ def search_learned(run: Run, detector: Any, split: BoxSplit) -> tuple[BoxSplit, 
 def recall_said(recall: dict[str, Any]) -> str:
     """A sentence on what `proposal_recall` found."""
     least = f"{recall['recall'] or 0:.3f} of {count(recall['objects'], 'object')}"
-    return f"{recall['proposals']['mean']:.0f} an image, on {least} (IoU {recall['overlap']:g})."
+    whose = " of its first stage" if recall.get("own") else ""
+    return f"{recall['proposals']['mean']:.0f} an image{whose}, on {least} (IoU {recall['overlap']:g})."
 
 
 def asked_of_pixels(detector: keras.Model) -> Callable[..., Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -13,6 +15,9 @@ from tlkit.data.boxes.augment_settings import BoxAugmentation
 from tlkit.data.boxes.splits import split_boxes
 from tlkit.errors import ExportFault, UsageFault
 from tlkit.tasks.detection.build import build_detector, load_detector, resized_detector
+from tlkit.tasks.detection.evaluate_workflow import _recalled
+from tlkit.tasks.detection.predict import Finder
+from tlkit.tasks.detection.proposals_workflow import recall_said
 from tlkit.tasks.detection.rcnn.rpn import PyramidAnchors
 from tlkit.tasks.detection.serving.export import detector_to_litert, detector_to_onnx
 from tlkit.tasks.detection.serving.saved_model import TOLERANCE, check_detector_parity, export_detector
@@ -57,6 +62,29 @@ def answers(detector):
 @pytest.fixture(scope="module")
 def detector():
     return build()
+
+
+def test_recall_is_that_of_the_regions_it_proposes_itself(detector, tmp_path):
+    boxes = drawn_boxes(tmp_path, 3, width=150, height=90)
+    own = Finder(detector).proposed(boxes, batch=2)
+    assert len(own) == 3
+    assert all(0 < len(some) <= 30 for some in own)
+    every = np.concatenate(own)
+    assert (every[:, 2:] > every[:, :2]).all()
+    assert (every >= 0).all()
+    assert (every <= [150, 90, 150, 90]).all()  # the grey beside a long image is no part of it
+    hit = replace(boxes, xyxy=tuple(some[:1] for some in own), **of_one_each(3))
+    missed = replace(boxes, xyxy=(np.array([[0, 0, 1, 1]], np.float32),) * 3, **of_one_each(3))
+    assert _recalled(detector, hit, 2)["proposals"]["recall"] == 1
+    found = _recalled(detector, missed, 2)["proposals"]
+    assert found["recall"] == 0
+    assert recall_said(found).endswith("of its first stage, on 0.000 of 3 objects (IoU 0.5).")
+
+
+def of_one_each(images):
+    """What else is known of one object in each image."""
+    no = (np.zeros(1, bool),) * images
+    return {"labels": (np.zeros(1, np.int32),) * images, "difficult": no, "crowd": no, "box_columns": {}}
 
 
 def test_each_proposal_is_asked_as_each_class(detector):

@@ -129,8 +129,8 @@ def test_a_data_set_with_and_without_its_proposals_is_asked_alike(detector, file
     assert [len(one.scores) for one in finder.in_boxes(none)] == [0, 0]
     looked = search(SimpleNamespace(progress=lambda *_: _Bar()), detector, boxes)
     assert [len(some) for some in looked.proposals] == [3, 3]
-    assert _recalled(looked)["proposals"]["proposals"]["most"] == 3
-    assert _recalled(boxes) == {}
+    assert _recalled(detector, looked, 8)["proposals"]["proposals"]["most"] == 3
+    assert _recalled(detector, boxes, 8) == {}
 
 
 class _Bar:

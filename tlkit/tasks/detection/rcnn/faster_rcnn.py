@@ -68,6 +68,7 @@ class FasterRcnnDetector(RegionDetector, keras.Model):
 
     kind = "faster-rcnn"
     no_litert = "dropping duplicates among proposals and for pooling regions"
+    proposes = True
     backbone: keras.Model
 
     def __init__(self, pyramid: keras.Model, settings: dict[str, Any]) -> None:

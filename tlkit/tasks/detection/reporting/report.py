@@ -162,7 +162,8 @@ def _lead(card: dict[str, Any]) -> str:
         interval = f" ({low:.3f} to {high:.3f})" if low is not None else ""
         lead += f" Its masks have a mask AP50 of {test['masks']['AP50'] or 0:.3f}{interval}."
     if "proposals" in test:
-        lead += f" Its proposals are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds no others."
+        whose = "The proposals of its first stage" if test["proposals"].get("own") else "Its proposals"
+        lead += f" {whose} are on {test['proposals']['recall'] or 0:.3f} of the objects; it finds hardly any others."
     if (scores := card.get("calibration") or {}).get("ece") is not None:
         lead += (
             f" Its scores are calibrated on validation: their expected calibration error there is {scores['ece']:.3f} "
@@ -187,7 +188,7 @@ def _masks(test: dict[str, Any]) -> list[Table]:
 
 
 def _proposals(test: dict[str, Any]) -> list[Table]:
-    """What share of the objects the proposals are on, of a detector that takes them."""
+    """What share of the objects the proposals are on, of a detector that takes or makes them."""
     from tlkit.engine.reporting.html import Table
 
     if "proposals" not in test:
