@@ -1,8 +1,7 @@
 """Masks cut and resampled, by the share of each cell that a mask covers.
 
-A cell of the new mask knows exactly how much of it lies on the old one, whether it shrinks or grows; a threshold
-makes it a mask again. At 0.5 its area stays, and what is thinner than half a cell is lost; at 0 every cell touched
-is kept, so that the box of the new mask is that of the old one in whole pixels around.
+A cell of the new mask knows exactly how much of it lies on the old one, whether it shrinks or grows; a threshold of 0.5
+makes it a mask again, whose area stays; what is thinner than half a cell is lost.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ def _shares(side: int, start: float, end: float, cells: int) -> np.ndarray:
     return np.maximum(high - low, 0) / max((end - start) / cells, 1e-12)
 
 
-def resampled(pixels: np.ndarray, height: int, width: int, least: float = HALF) -> np.ndarray:
-    """A whole mask in another size: bool `[height, width]`, True where more than `least` of a cell is covered.
+def resampled(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """A whole mask in another size: bool `[height, width]`, True where half of a cell or more is covered.
 
-    At 0.5 a cell that is half covered is True too, so that two halves of one image leave no gap.
+    A cell that is half covered is True too, so that two halves of one image leave no gap.
     """
     found = coverage(pixels, np.array([0, 0, pixels.shape[1], pixels.shape[0]]), height, width)
-    return found >= least - ROUNDING if least else found > ROUNDING
+    return found >= HALF - ROUNDING
