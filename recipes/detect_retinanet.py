@@ -7,9 +7,11 @@ Method: a feature pyramid on a pretrained backbone, anchors at every place, and 
 images too (Lin 2017; KerasCV's own loss is zero there). First pyramid and heads, then everything, with the average of
 the weights; the best epoch by AP50 on validation is kept. AP is COCO's.
 
-Result: xray:bags: AP50 0.726 (0.667 to 0.789), gun 0.935, shuriken 0.953, knife 0.563, razor blade 0.454; recall 0.645,
-0.803 and 0.829 at 0.1, 0.5 and 1 false alarms an image; n = 400 bags of 200 packings, seed 0, 42 minutes on 2 shared
-cores (52 of one core). Whole images of 256 pixels, 8 epochs: 0.492 (0.450 to 0.541).
+It learns squares of 224 pixels cut out of images of 576, and finds in whole ones; --crop 0 learns whole images.
+
+Result: xray:bags, 44 minutes of 2 cores (5,280 steps): AP50 0.831 (0.765 to 0.892), gun 0.960, shuriken 0.970, knife
+0.638, razor blade 0.756; recall 0.805, 0.920 and 0.934 at 0.1, 0.5 and 1 false alarms an image; n = 400 bags of 200
+packings of another seed (seed 7), evaluated once. On its own test part (seed 0, n = 400) 0.869 (0.818 to 0.917).
 """
 
 import click
@@ -22,7 +24,7 @@ from tlkit.tasks.detection import workflow as detection
 
 @tlkit.recipe(split=True)
 @click.argument("source")
-@choices.epochs(1, 11)
+@choices.epochs(3, 57)
 @choices.learning_rates(1e-3, 5e-4)
 @click.option(
     "--propose-anchors/--usual-anchors",
@@ -30,9 +32,9 @@ from tlkit.tasks.detection import workflow as detection
     help="Anchors that fit the training boxes (k-means), or Lin's.  [default: fit, or as --warm-start]",
 )
 @choices.boxes()
-@choices.network("efficientnet-lite0", "imagenet", 416)
-@choices.fitting(batch=16, balance="resample", judge_every=2)
-@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None)
+@choices.network("efficientnet-lite0", "imagenet", 576)
+@choices.fitting(batch=16, balance="resample", judge_every=8)
+@choices.augmentation(flip="both", turn=True, gamma=0.0, crop=None, usual_crop=224)
 @choices.projecting()
 @choices.detecting()
 def detect_retinanet(

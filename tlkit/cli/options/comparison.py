@@ -52,7 +52,7 @@ def comparing() -> Decorator:
     network = [
         ("backbone", str, "efficientnet-lite0", "NAME", "Network that all start from."),
         ("weights", str, "imagenet", "imagenet|none|FILE", "What it starts from."),
-        ("image-size", click.IntRange(64), 416, "PIXELS", "Side of the square that all look at."),
+        ("image-size", click.IntRange(64), 576, "PIXELS", "Side of the square that all look at."),
     ]
     inner = grouped("comparison", make, "Comparison", rows, {})
     outer = grouped(None, None, "Network", network, {})
