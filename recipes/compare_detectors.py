@@ -9,8 +9,8 @@ and on the same parts, and leaves a run of its own. Test images are evaluated on
 that joins with --add is not trained again; one that learned otherwise is marked, one with other parts has no row.
 
 Result: ten detectors on xray:bags:count=400 with --minutes 2 --image-size 416, in 32 minutes of 2 cores, n = 80 bags
-with 44 objects, seed 0: RetinaNet AP50 0.373 (0.297 to 0.520), Faster R-CNN and YOLOv8 0.349, window 0.344; the order may
-be chance. The table of the whole set has not been measured yet.
+with 44 objects, seed 0: RetinaNet AP50 0.373 (0.297 to 0.520), Faster R-CNN and YOLOv8 0.349, window 0.344; the order
+may be chance. The table of the whole set has not been measured yet.
 """
 
 import click

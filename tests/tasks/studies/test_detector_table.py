@@ -10,7 +10,7 @@ import pytest
 from tlkit.core.csv_writer import CsvWriter
 from tlkit.tasks.studies import detector_table as table
 
-SAME = table.Same("abc", ("gun", "knife"), 15.0, "efficientnet-lite0", "imagenet", 416)
+SAME = table.Same("abc", ("gun", "knife"), 15.0, "efficientnet-lite0", "imagenet", 576)
 
 
 def card(recipe="detect-yolov8", ap50=0.8, **changed):
@@ -36,7 +36,7 @@ def card(recipe="detect-yolov8", ap50=0.8, **changed):
         "kind": "detector",
         "classes": ["gun", "knife"],
         "data": {"split_sha256": "abc", "parts": {"training": {"n": 1400}}},
-        "model": {"network": "yolov8", "backbone": "efficientnet-lite0", "image_size": 416, "parameters": 4_000_000},
+        "model": {"network": "yolov8", "backbone": "efficientnet-lite0", "image_size": 576, "parameters": 4_000_000},
         "options": {"weights": "imagenet", "start": None, "batch": 16, "seed": 0},
         "length": {"minutes": 15.0, "steps": 1204, "pace": {"steps": {"head": 0.3, "all": 0.6}}},
         "measures": {"test": {**test, "intervals": intervals, "per_class": per_class, "screening": screening}},
