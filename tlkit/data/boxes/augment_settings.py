@@ -8,7 +8,8 @@ from tlkit.errors import UsageFault
 
 FLIPS = ("none", "horizontal", "vertical", "both")
 COARSEST = 32  # pixels: the largest stride of a detector's maps, of which its sides are multiples
-USUAL, USUAL_CROP = -1, 192  # pixels: of a square of 416 it is a fifth, which small things fill better
+USUAL = -1
+USUAL_CROP = 192  # pixels, of 416; today's recipes say 224, of 576, and those of earlier runs have this one
 LEAST_CROP = 128  # pixels: what the coarsest maps still see
 
 
